@@ -1,0 +1,44 @@
+# `make repro` runs the pipeline, `make test` the tests; each does all of its own set-up.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(abspath $(VENV))/bin
+# The PyTorch build the lock was made with; its own dependencies come with it, all else from the lock alone.
+TORCH  := torch==2.13.0
+STAMP  := $(VENV)/.installed
+
+export PATH := $(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+# Idle OpenMP threads sleep: on shared cores spinning ones cost a factor.
+export OMP_WAIT_POLICY := PASSIVE
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: repro test lint types unit install clean
+
+repro: install
+	dvc repro
+
+test: lint types unit
+
+lint: install
+	ruff check .
+	ruff format --check .
+
+types: install
+	pyright
+
+unit: install
+	HF_HUB_OFFLINE=1 pytest
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v[:2] <= (3, 13) else \
+	  f"Python {v[0]}.{v[1]} found; 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .sae_cache dvc_plots

@@ -1,0 +1,3 @@
+"""Measure sparse autoencoders on language models, reproducibly."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,41 @@
+"""Names of places in a language model, as SAE configs write them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from sae_research.errors import UserError
+
+Kind = Literal["resid_pre", "resid_post", "mlp_out", "attn_z"]
+
+_PATTERNS: dict[Kind, str] = {
+    "resid_pre": "blocks.{}.hook_resid_pre",
+    "resid_post": "blocks.{}.hook_resid_post",
+    "mlp_out": "blocks.{}.hook_mlp_out",
+    "attn_z": "blocks.{}.attn.hook_z",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A hook point: the layer it lies in and which activation of that layer it is."""
+
+    layer: int
+    kind: Kind
+
+    @property
+    def hook_name(self) -> str:
+        """The TransformerLens name, e.g. `blocks.4.hook_resid_post`."""
+        return _PATTERNS[self.kind].format(self.layer)
+
+    @classmethod
+    def parse(cls, hook_name: str) -> Site:
+        """The site that a TransformerLens hook name means."""
+        for kind, pattern in _PATTERNS.items():
+            match = re.fullmatch(re.escape(pattern).replace(r"\{\}", r"(\d+)"), hook_name)
+            if match:
+                return cls(layer=int(match[1]), kind=kind)
+        valid = ", ".join(pattern.format("N") for pattern in _PATTERNS.values())
+        raise UserError(f"hook name {hook_name!r} is not known; valid: {valid}")

@@ -1,0 +1,173 @@
+"""`params.yaml`, read as DVC reads it (YAML 1.2) into frozen typed records; a mistake anywhere in it fails at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sae_research.errors import UserError
+from sae_research.evals.core import CoreSettings
+from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.plots.settings import VisualizationSettings
+from sae_research.records import read_record
+from sae_research.world.settings import WorldSettings
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The language model."""
+
+    name: str
+    """A hub id, a local folder, or `embedded/lm`."""
+    torch_dtype: Dtype = "float32"
+    revision: str | None = None
+    """A hub branch, tag or commit; null: the hub's default branch, resolved once by `setup`."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`; never changes what is computed."""
+    llm_batch_size: int = 32
+    """Sequences per language-model batch; never changes what is computed."""
+
+    def __post_init__(self) -> None:
+        if self.llm_batch_size < 1:
+            raise ValueError(f"llm_batch_size is {self.llm_batch_size}, expected at least 1")
+        kind, _, index = self.device.partition(":")
+        if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and index.isdigit())):
+            raise ValueError(f"device is {self.device!r}; valid: auto, cpu, cuda, cuda:N")
+
+
+@dataclass(frozen=True)
+class BaselineSae:
+    """The SAE that the variants are derived from."""
+
+    repo_id: str
+    """A hub id, a local folder, or `embedded/<name>`."""
+    filename: str
+    """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
+    hook_layer: int
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.hook_layer < 0:
+            raise ValueError(f"hook_layer is {self.hook_layer}, expected at least 0")
+
+
+def _require_positive(name: str, values: tuple[int, ...]) -> None:
+    bad = [value for value in values if value < 1]
+    if bad:
+        raise ValueError(f"{name} holds {bad}, expected whole numbers of at least 1")
+    if len(set(values)) != len(values):
+        raise ValueError(f"{name} holds a value twice: {list(values)}")
+
+
+@dataclass(frozen=True)
+class IhtpParams:
+    """Instance-level hard thresholding pursuit on the baseline's dictionary."""
+
+    enabled: bool = True
+    k_values: tuple[int, ...] = ()
+    """Atoms that each token adds to the support of its sequence; one variant each."""
+
+    def __post_init__(self) -> None:
+        _require_positive("k_values", self.k_values)
+
+
+@dataclass(frozen=True)
+class MpsaeParams:
+    """Matching pursuit on the baseline's dictionary."""
+
+    enabled: bool = True
+    s_values: tuple[int, ...] = ()
+    """Greedy steps per token; one variant each."""
+
+    def __post_init__(self) -> None:
+        _require_positive("s_values", self.s_values)
+
+
+@dataclass(frozen=True)
+class SaeVariants:
+    """Encoders put on the baseline's dictionary."""
+
+    ihtp: IhtpParams = field(default_factory=IhtpParams)
+    mpsae: MpsaeParams = field(default_factory=MpsaeParams)
+
+
+@dataclass(frozen=True)
+class ComparisonSae:
+    """SAEs to compare with: one checkpoint (`repo_id` + `filename`), or all that two regular expressions name in
+    SAELens' registry (`release` + `sae_id`, both matched in full)."""
+
+    repo_id: str | None = None
+    filename: str | None = None
+    revision: str | None = None
+    release: str | None = None
+    sae_id: str | None = None
+
+    def __post_init__(self) -> None:
+        checkpoint = self.repo_id is not None and self.filename is not None
+        registry = self.release is not None and self.sae_id is not None
+        mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
+        if mixed or checkpoint == registry:
+            raise ValueError("give either repo_id and filename, or release and sae_id")
+
+
+@dataclass(frozen=True)
+class EvalTypes:
+    """Which evals run."""
+
+    core: bool = True
+    sparse_probing: bool = True
+    absorption: bool = False
+    scr: bool = False
+    tpp: bool = False
+    ravel: bool = False
+    unlearning: bool = False
+
+
+@dataclass(frozen=True)
+class ActivationCaching:
+    """Whether activations are kept on disk between runs."""
+
+    save_activations: bool = False
+
+    def __post_init__(self) -> None:
+        if self.save_activations:
+            raise ValueError("save_activations: true is not offered yet; nothing needs the disk, set it to false")
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of `params.yaml`."""
+
+    random_seed: int
+    model: ModelParams
+    baseline_sae: BaselineSae
+    sae_variants: SaeVariants = field(default_factory=SaeVariants)
+    comparison_saes: tuple[ComparisonSae, ...] = ()
+    eval_types: EvalTypes = field(default_factory=EvalTypes)
+    core_eval: CoreSettings = field(default_factory=CoreSettings)
+    sparse_probing: SparseProbingSettings = field(default_factory=SparseProbingSettings)
+    activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
+    world: WorldSettings = field(default_factory=WorldSettings)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML 1.2 file as plain objects, exactly as DVC sees it."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            return YAML(typ="safe", pure=True).load(file)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run this in the project's folder") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def load_params(path: Path) -> Params:
+    """The validated parameters in `path`."""
+    return read_record(Params, read_yaml(path), where=path.name)

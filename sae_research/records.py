@@ -1,0 +1,91 @@
+"""Frozen, typed records read from plain mappings: unknown keys and wrong types fail and say what is valid."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sae_research.errors import UserError
+
+Record = TypeVar("Record")
+
+
+def read_record(record: type[Record], values: object, *, where: str) -> Record:
+    """An instance of the dataclass `record` from the mapping `values`; `where` is its place in the file."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: got {_shown(values)}, expected a mapping with {_keys(record)}")
+    fields = {f.name: f for f in dataclasses.fields(record)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise UserError(f"{where}: unknown key {key!r}; valid: {_keys(record)}")
+    hints = typing.get_type_hints(record)
+    arguments = {key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()}
+    missing = [name for name, f in fields.items() if name not in arguments and _required(f)]
+    if missing:
+        raise UserError(f"{where}: missing {', '.join(missing)}")
+    try:
+        return record(**arguments)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _keys(record: type) -> str:
+    return ", ".join(f.name for f in dataclasses.fields(record))
+
+
+def _shown(value: object) -> str:
+    return f"{value!r} ({type(value).__name__})"
+
+
+def _convert(hint: Any, value: object, where: str) -> Any:
+    """`value` as the type `hint`, or a UserError that names both."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(arguments, value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise UserError(f"{where}: got {_shown(value)}; valid: {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+            raise UserError(f"{where}: got {_shown(value)}, expected a list")
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict or origin is Mapping or origin is typing.get_origin(Mapping[str, Any]):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where}: got {_shown(value)}, expected a mapping")
+        return {str(key): _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return read_record(hint, value, where=where)  # type: ignore[arg-type]
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(arguments: tuple[Any, ...], value: object, where: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    choices = [a for a in arguments if a is not type(None)]
+    if len(choices) == 1:
+        return _convert(choices[0], value, where)
+    errors = []
+    for choice in choices:
+        try:
+            return _convert(choice, value, where)
+        except UserError as error:
+            errors.append(str(error))
+    raise UserError(" / ".join(errors))
+
+
+def _convert_scalar(hint: Any, value: object, where: str) -> Any:
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
+        return value
+    raise UserError(f"{where}: got {_shown(value)}, expected {hint.__name__}")

@@ -1,0 +1,67 @@
+"""The record of what was measured: typed, explicit about what is missing, independent of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Direction = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What a metric is: where SAEBench's schema puts it, its unit, and which way is better."""
+
+    name: str
+    """Our name, the `metric` column of the table."""
+    category: str
+    """SAEBench's category in `eval_result_metrics`."""
+    unit: str
+    direction: Direction
+    title: str
+    """Axis label."""
+    key: str | None = None
+    """SAEBench's key within the category, with `{placeholders}` filled from `Measurement.at`; None: not in its schema."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number, or the reason why there is none."""
+
+    metric: str
+    value: float | None
+    reason: str | None = None
+    """Why `value` is None; None otherwise."""
+    ci_low: float | None = None
+    ci_high: float | None = None
+    at: Mapping[str, int | float | str] = field(default_factory=dict)
+    """Where the metric was taken, e.g. {"k": 5} or {"dataset": "embedded/bios"}."""
+
+
+@dataclass(frozen=True)
+class EvalOutput:
+    """What one eval found for one SAE."""
+
+    measurements: tuple[Measurement, ...]
+    details: Sequence[Mapping[str, Any]] = ()
+    """SAEBench's `eval_result_details`."""
+    unstructured: Mapping[str, Any] = field(default_factory=dict)
+    """SAEBench's `eval_result_unstructured`."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished cell: an SAE, an eval, all that determined the numbers, and the numbers."""
+
+    key: str
+    eval_name: str
+    sae: Mapping[str, Any]
+    """The SAE's manifest entry: name, architecture, hook_name, d_in, d_sae, hyperparameters, source, digest, ..."""
+    settings: Mapping[str, Any]
+    """The eval's settings, defaults filled in."""
+    key_parts: Mapping[str, Any]
+    """What `key` is the digest of."""
+    output: EvalOutput
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Library versions at the time: provenance, not part of the key."""

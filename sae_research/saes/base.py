@@ -1,0 +1,78 @@
+"""What every sparse autoencoder is: a card, an encoder, a decoder that is affine in the codes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sae_research.lm.site import Site
+
+Scope = Literal["token", "sequence"]
+
+
+@dataclass(frozen=True)
+class SaeCard:
+    """All that is known of an SAE beside its tensors."""
+
+    name: str
+    """Unique in a run; names its folder and its row."""
+    architecture: str
+    """The name of its class's file in `sae_research/saes/`."""
+    site: Site
+    """Where in the language model it reads and writes."""
+    d_in: int
+    d_sae: int
+    model_name: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    """What the architecture needs beside tensors: `k`, `s`, ..."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """Where it came from: repo_id, filename, revision; for a variant also `baseline`."""
+    digest: str = ""
+    """SHA-256 over the tensors and all of the card that determines codes."""
+    training_tokens: int | None = None
+
+
+class Sae(nn.Module, ABC):
+    """A sparse autoencoder; one final subclass per architecture.
+
+    `W_dec` is (d_sae, d_in), its rows the atoms; `b_dec` is (d_in,).
+    """
+
+    scope: ClassVar[Scope] = "token"
+    """'sequence' where the codes of a token depend on the other tokens of its sequence."""
+
+    W_dec: Tensor
+    b_dec: Tensor
+
+    def __init__(self, card: SaeCard) -> None:
+        super().__init__()
+        self.card = card
+
+    @abstractmethod
+    def encode(
+        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
+    ) -> Float[Tensor, "*batch d_sae"]:
+        """Codes of `x`; tokens where `mask` is False neither get codes (theirs are 0) nor influence others'.
+
+        3-D input is (sequence, token, d_in); a 2-D input is a batch of one-token sequences.
+        """
+
+    def decode(self, codes: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
+        """x_hat = codes W_dec + b_dec."""
+        return codes @ self.W_dec + self.b_dec
+
+    @property
+    def encoder_directions(self) -> Float[Tensor, "d_in d_sae"]:
+        """The encoder's columns, for weight statistics; tied to the decoder where there is no encoder."""
+        return self.W_dec.T
+
+    @property
+    def encoder_bias(self) -> Float[Tensor, " d_sae"]:
+        """The bias inside the encoder, zero where there is none."""
+        return torch.zeros(self.card.d_sae, device=self.W_dec.device, dtype=self.W_dec.dtype)
