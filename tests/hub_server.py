@@ -1,0 +1,141 @@
+"""A small Hugging Face hub on the loopback: what huggingface_hub asks for when it lists and downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""The commit of every branch unless a `Repo` says otherwise."""
+
+
+@dataclass
+class Repo:
+    """A repository by branch: file name -> content."""
+
+    branches: Mapping[str, Mapping[str, bytes]]
+    kind: str = "models"
+    gated: bool = False
+    failing: int | None = None
+    """Status to answer to everything."""
+    token: str | None = None
+    """Token without which a gated repository is refused."""
+
+
+@dataclass
+class FakeHub:
+    """The running server's state; `requests` are (method, path) as they came."""
+
+    repos: dict[str, Repo] = field(default_factory=dict)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    endpoint: str = ""
+
+    def commit_of(self, branch: str) -> str:
+        return hashlib.sha1(branch.encode()).hexdigest() if branch != "main" else COMMIT
+
+    def downloads(self) -> list[str]:
+        return [path for method, path in self.requests if method == "GET" and "/resolve/" in path]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test output clean."""
+
+    def _answer(self) -> None:
+        path = unquote(urlsplit(self.path).path).strip("/")
+        self.hub.requests.append((self.command, path))
+        api = path.startswith("api/")
+        path = path.removeprefix("api/")
+        kind = "datasets" if path.startswith("datasets/") else "models"
+        path = path.removeprefix(f"{kind}/")
+        for name, repo in self.hub.repos.items():
+            if repo.kind == kind and path.startswith(f"{name}/"):
+                return self._repo(repo, path.removeprefix(f"{name}/"), api)
+        self._send(401, b"", {"X-Error-Code": "RepoNotFound"})
+
+    def _repo(self, repo: Repo, rest: str, api: bool) -> None:
+        if repo.failing is not None:
+            return self._send(repo.failing, b"")
+        if repo.gated and self.headers.get("authorization") != f"Bearer {repo.token}":
+            return self._send(403, b"", {"X-Error-Code": "GatedRepo"})
+        verb, _, rest = rest.partition("/")
+        for branch, files in repo.branches.items():
+            commit = self.hub.commit_of(branch)
+            for revision in (branch, commit):
+                if rest == revision and api and verb == "revision":
+                    return self._info(commit, files)
+                if rest.startswith(f"{revision}/") and verb == "resolve":
+                    return self._file(commit, files.get(rest.removeprefix(f"{revision}/")))
+        self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+
+    def _info(self, commit: str, files: Mapping[str, bytes]) -> None:
+        body = {"id": "x/y", "sha": commit, "siblings": [{"rfilename": name} for name in files]}
+        self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def _file(self, commit: str, content: bytes | None) -> None:
+        headers = {"X-Repo-Commit": commit}
+        if content is None:
+            return self._send(404, b"", {"X-Error-Code": "EntryNotFound", **headers})
+        self._send(200, content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', **headers})
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+@contextmanager
+def running_hub(repos: Mapping[str, Repo]) -> Iterator[FakeHub]:
+    """A hub with `repos` on a free port of the loopback, until the block ends."""
+    hub = FakeHub(repos=dict(repos))
+    handler = type("Handler", (_Handler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def run_against(endpoint: str, home: Path, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `script` in a fresh Python whose hub is `endpoint` and whose cache is `home`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    variables = {
+        **kept,
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
+        "NO_PROXY": "127.0.0.1",
+        **environment,
+    }
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=120)
