@@ -38,6 +38,9 @@ class Eval(ABC):
     """An eval; one final subclass per file of `sae_research/evals/`."""
 
     name: ClassVar[str]
+    """Its name in `eval_types`, and of its folder in `eval_results/`."""
+    section: ClassVar[str]
+    """The section of `params.yaml` that holds its settings."""
     specs: ClassVar[tuple[MetricSpec, ...]]
 
     @classmethod

@@ -1,0 +1,74 @@
+"""The command line: what would be computed and why, profiles, and the embedded world's own check."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sae_research.paths import find_paths
+from sae_research.runtime import run_as_stage
+
+_EPILOG = """\
+The pipeline itself is DVC's:
+  dvc repro                                    run what is not up to date
+  dvc repro core_eval                          one stage and what it needs
+  dvc exp run -S eval_types.sparse_probing=false   try a changed parameter
+Settings are in params.yaml; results in eval_results/merged/, METRICS.md and images/.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code is 0 only if all went well."""
+    parsed = _parser().parse_args(arguments)
+    work: Callable[[], None] = partial(parsed.run, parsed)
+    return run_as_stage(work)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sae_research",
+        description="Measure sparse autoencoders on language models.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    plan = commands.add_parser("plan", help="list every cell (SAE x eval): cached, or why it is missing")
+    plan.set_defaults(run=_plan)
+    profile = commands.add_parser("profile", help="write a profile of profiles/ into params.yaml")
+    profile.add_argument("name", help="the profile's name; 'embedded' goes back to the default")
+    profile.set_defaults(run=_profile)
+    world = commands.add_parser("world", help="the embedded world")
+    actions = world.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="measure the world's bars, each with its interval")
+    check.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    check.set_defaults(run=_check_world)
+    return parser
+
+
+def _plan(parsed: argparse.Namespace) -> None:
+    from sae_research.engine.explain import explain_plan
+    from sae_research.params import load_params
+
+    paths = find_paths()
+    sys.stdout.write(explain_plan(load_params(paths.params), paths))
+
+
+def _profile(parsed: argparse.Namespace) -> None:
+    from sae_research.profiles import write_profile
+
+    paths = find_paths()
+    sys.stdout.write(write_profile(parsed.name, paths))
+
+
+def _check_world(parsed: argparse.Namespace) -> None:
+    from sae_research.errors import UserError
+    from sae_research.progress import Progress
+    from sae_research.world.check import run_world_check
+
+    with Progress("world check") as progress:
+        table, met = run_world_check(parsed.seeds, find_paths().store / "worlds", progress)
+    sys.stdout.write(table + "\n")
+    if not met:
+        raise UserError("the world misses a bar; the table above says which")

@@ -1,0 +1,81 @@
+"""Cells: one SAE under one eval, with the key that determines its numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sae_research.digests import digest_of
+from sae_research.engine.code_version import code_version
+from sae_research.evals.base import Eval
+from sae_research.hub import Hub
+from sae_research.manifest import Manifest
+from sae_research.params import Params
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (SAE, eval); `key` is the digest of `parts`, all that determines its numbers."""
+
+    sae: Mapping[str, Any]
+    """The SAE's entry in the manifest."""
+    eval_name: str
+    key: str
+    parts: Mapping[str, Any]
+
+    @property
+    def sae_name(self) -> str:
+        return self.sae["name"]
+
+
+def eval_settings(params: Params, eval_type: type[Eval]) -> Any:
+    """The settings record of an eval, from its section of `params.yaml`."""
+    return getattr(params, eval_type.section)
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """A settings record as JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(record)))
+
+
+def plan_cells(params: Params, manifest: Manifest, eval_type: type[Eval], hub: Hub) -> list[Cell]:
+    """A cell for every SAE of the manifest, in its order."""
+    settings = eval_settings(params, eval_type)
+    shared = {
+        "eval": eval_type.name,
+        "settings": plain(settings),
+        "model": {**manifest.model, "dtype": params.model.torch_dtype},
+        "data": dict(eval_type.data_revisions(settings, hub)),
+        "seed": params.random_seed,
+        "code": code_version(eval_type.__module__),
+    }
+    return [_cell(entry, shared) for entry in manifest.saes]
+
+
+def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> Cell:
+    parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"]}
+    return Cell(sae=entry, eval_name=shared["eval"], key=digest_of(parts), parts=parts)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
+    """What differs between two cells' parts, in words: `settings.k_values [1] -> [1, 2]`."""
+    found: list[str] = []
+    for name in sorted(set(old) | set(new)):
+        a, b = old.get(name), new.get(name)
+        if a == b:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif name in {"code", "sae"}:
+            found.append(f"changed {'code' if name == 'code' else 'SAE'}")
+        else:
+            found.append(f"{prefix}{name} {_short(a)} -> {_short(b)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

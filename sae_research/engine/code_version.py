@@ -1,0 +1,77 @@
+"""The version of the code behind a number: a digest over the modules it can reach, blind to comments."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from sae_research.digests import digest_of
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_ROOT = _PACKAGE.parent
+# What these do never reaches a number: the wording of errors, bars on a terminal, how bytes get to the disk.
+_WITHOUT_INFLUENCE = {"sae_research.errors", "sae_research.progress", "sae_research.files", "sae_research.paths"}
+
+
+def code_version(module: str) -> str:
+    """The digest of `module` and all of the package that it imports, directly or not.
+
+    Taken over syntax trees without docstrings: comments, layout and prose change nothing.
+    """
+    reached = sorted(import_closure(module) - _WITHOUT_INFLUENCE)
+    return digest_of({name: _meaning(_file(name)) for name in reached})
+
+
+@cache
+def import_closure(module: str) -> frozenset[str]:
+    """The modules of the project that `module` reaches by imports anywhere in their files, itself included."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        waiting.extend(_imports(name))
+    return frozenset(seen)
+
+
+def _file(module: str) -> Path:
+    path = _ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _exists(module: str) -> bool:
+    return module.split(".")[0] in {_PACKAGE.name, "scripts"} and _file(module).is_file()
+
+
+def _imports(module: str) -> Iterator[str]:
+    for node in ast.walk(_tree(_file(module))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if _exists(name))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _meaning(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,0 +1,82 @@
+"""The setup stage: the world if it is asked for, then every SAE in one folder with a manifest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+
+from sae_research.errors import UserError
+from sae_research.files import folder_in_the_making, write_atomically
+from sae_research.fleet import derive_variants, fetch_baseline, fetch_comparison, write_fleet
+from sae_research.hub import Hub
+from sae_research.params import Params
+from sae_research.paths import Paths
+from sae_research.progress import Progress
+from sae_research.saes.base import Sae
+from sae_research.world.build import build_world, world_is_valid
+
+log = logging.getLogger(__name__)
+
+WORLD_PREFIX = "embedded/"
+NO_WORLD = {"enabled": False, "reason": "model.name does not start with 'embedded/'"}
+
+
+def run_setup(params: Params, paths: Paths) -> None:
+    """Fills `world/` and `downloaded_saes/` as `params` ask."""
+    started = time.monotonic()
+    log.info("setup: model %s, baseline %s/%s", params.model.name, params.baseline_sae.repo_id, params.baseline_sae.filename)
+    with Progress("setup") as progress:
+        ensure_world(params, paths, progress)
+    hub = Hub(paths.world)
+    model = hub.model(params.model.name, revision=params.model.revision)
+    saes = list(_wanted_saes(params, hub))
+    manifest = write_fleet(saes, paths.saes, model={"name": params.model.name, "revision": model.revision})
+    log.info("setup: %s: %d SAEs, %.1f s", paths.saes, len(manifest["saes"]), time.monotonic() - started)
+
+
+def needs_world(params: Params) -> bool:
+    """Whether the language model is the embedded one."""
+    return params.model.name.startswith(WORLD_PREFIX)
+
+
+def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
+    """Makes `world/` hold the world of `params.world`: as it is, from the store, or built anew into the store."""
+    if not needs_world(params):
+        if (paths.world / "manifest.json").exists():
+            shutil.rmtree(paths.world)
+        text = json.dumps(NO_WORLD, indent=2, sort_keys=True) + "\n"
+        write_atomically(paths.world / "_status.json", text, scratch=paths.store / "scratch")
+        return
+    if world_is_valid(paths.world, params.world):
+        log.info("setup: the embedded world is there")
+        return
+    kept = paths.store / "worlds" / params.world.key
+    if not world_is_valid(kept, params.world):
+        log.info("setup: building the embedded world, seed %d (minutes)", params.world.seed)
+        build_world(kept, params.world, progress)
+    with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
+        shutil.copytree(kept, draft, dirs_exist_ok=True)
+
+
+def _wanted_saes(params: Params, hub: Hub) -> Iterator[Sae]:
+    wanted = params.baseline_sae
+    model_name = params.model.name
+    baseline = fetch_baseline(
+        hub, wanted.repo_id, wanted.filename, hook_layer=wanted.hook_layer, revision=wanted.revision,
+        model_name=model_name,
+    )  # fmt: skip
+    yield baseline
+    variants = params.sae_variants
+    ihtp_k = variants.ihtp.k_values if variants.ihtp.enabled else ()
+    too_many = [k for k in ihtp_k if k > baseline.card.d_sae]
+    if too_many:
+        raise UserError(
+            f"sae_variants.ihtp.k_values holds {too_many}, but baseline {baseline.card.name!r} has only "
+            f"{baseline.card.d_sae} latents; use smaller values"
+        )
+    yield from derive_variants(baseline, ihtp_k, variants.mpsae.s_values if variants.mpsae.enabled else ())
+    for entry in params.comparison_saes:
+        yield from fetch_comparison(hub, entry)

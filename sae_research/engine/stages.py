@@ -1,0 +1,145 @@
+"""One eval stage: plan its cells, compute those that are missing, publish all of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sae_research.engine.cells import Cell, eval_settings, plan_cells
+from sae_research.engine.store import ResultStore
+from sae_research.evals.base import Eval
+from sae_research.evals.registry import find_eval
+from sae_research.files import write_atomically
+from sae_research.hub import Hub
+from sae_research.manifest import Manifest, read_manifest
+from sae_research.params import Params
+from sae_research.paths import Paths
+from sae_research.results.record import Result
+from sae_research.results.saebench import document_text, to_document
+
+log = logging.getLogger(__name__)
+
+STATUS_FILE = "_status.json"
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """What a stage did."""
+
+    computed: int
+    reused: int
+    failures: Mapping[str, str]
+    """Reason by SAE name."""
+
+
+def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary:
+    """Fills `eval_results/<eval_name>/` with exactly the cells that `params` ask for.
+
+    A cell that fails leaves the others alone; its reason stands in `_status.json` and in the summary.
+    """
+    started = time.monotonic()
+    folder = paths.results / eval_name
+    if not getattr(params.eval_types, eval_name):
+        _publish(folder, eval_name, enabled=False, results={}, failures={}, cells=[], paths=paths)
+        log.info("%s: disabled in params.yaml (eval_types.%s)", eval_name, eval_name)
+        return StageSummary(computed=0, reused=0, failures={})
+    eval_type = find_eval(eval_name)
+    hub = Hub(paths.world)
+    manifest = read_manifest(paths.saes)
+    cells = plan_cells(params, manifest, eval_type, hub)
+    store = ResultStore(paths.store / "cells")
+    results = _reusable(cells, store)
+    missing = [cell for cell in cells if cell.key not in results]
+    log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(missing), len(results))
+    reused = len(cells) - len(missing)
+    failures = _compute(missing, eval_type, params, manifest, hub, paths, store) if missing else {}
+    for cell in missing:
+        result = store.get(cell.key)
+        if result is not None:
+            results[cell.key] = result
+    _publish(folder, eval_name, enabled=True, results=results, failures=failures, cells=cells, paths=paths)
+    computed = len(missing) - len(failures)
+    log.info(
+        "%s: %s: %d cells computed, %d reused, %d failed, %.1f s",
+        eval_name, folder, computed, reused, len(failures), time.monotonic() - started,
+    )  # fmt: skip
+    return StageSummary(computed=computed, reused=reused, failures=failures)
+
+
+def _reusable(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:
+    if os.environ.get("SAE_NO_REUSE"):
+        return {}
+    found = {cell.key: store.get(cell.key) for cell in cells}
+    return {key: result for key, result in found.items() if result is not None}
+
+
+def _compute(
+    missing: Sequence[Cell],
+    eval_type: type[Eval],
+    params: Params,
+    manifest: Manifest,
+    hub: Hub,
+    paths: Paths,
+    store: ResultStore,
+) -> dict[str, str]:
+    """Computes and stores the cells; returns the reason of each that failed, by SAE name."""
+    # Imports torch: only a stage with something to compute pays for it.
+    from sae_research.engine.execute import execute_cells
+
+    return execute_cells(
+        missing,
+        eval_type,
+        eval_settings(params, eval_type),
+        model=params.model,
+        revision=manifest.model_revision,
+        seed=params.random_seed,
+        hub=hub,
+        saes_folder=paths.saes,
+        store=store,
+    )
+
+
+def _publish(
+    folder: Path,
+    eval_name: str,
+    *,
+    enabled: bool,
+    results: Mapping[str, Result],
+    failures: Mapping[str, str],
+    cells: Sequence[Cell],
+    paths: Paths,
+) -> None:
+    """Makes `folder` hold the results of `cells`, a status file, and nothing else."""
+    scratch = paths.store / "scratch"
+    entries: list[dict[str, Any]] = []
+    for cell in cells:
+        if cell.key in results:
+            name = f"{cell.sae_name}_eval_results.json"
+            document = to_document(_under_current_name(results[cell.key], cell))
+            write_atomically(folder / name, document_text(document), scratch=scratch)
+            entries.append({"sae": cell.sae_name, "file": name, "state": "done", "reason": None})
+        else:
+            reason = failures[cell.sae_name]
+            entries.append({"sae": cell.sae_name, "file": None, "state": "failed", "reason": reason})
+    status = {"eval": eval_name, "enabled": enabled, "cells": entries}
+    write_atomically(folder / STATUS_FILE, json.dumps(status, indent=2, sort_keys=True) + "\n", scratch=scratch)
+    _prune(folder, {STATUS_FILE, *(e["file"] for e in entries if e["file"])})
+
+
+def _under_current_name(result: Result, cell: Cell) -> Result:
+    """The same numbers under the manifest's present entry: a renamed SAE keeps its cells."""
+    import dataclasses
+
+    return dataclasses.replace(result, sae=cell.sae)
+
+
+def _prune(folder: Path, wanted: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in wanted:
+            path.unlink()

@@ -1,0 +1,11 @@
+"""Fetch the baseline, derive the variants, add comparison SAEs -> downloaded_saes/ (and world/)."""
+
+from __future__ import annotations
+
+import sys
+
+from sae_research.engine.entry import setup_stage
+from sae_research.runtime import run_as_stage
+
+if __name__ == "__main__":
+    sys.exit(run_as_stage(setup_stage))
