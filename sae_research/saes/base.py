@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sae_research.errors import UserError
 from sae_research.lm.site import Site
 
 Scope = Literal["token", "sequence"]
@@ -46,13 +48,17 @@ class Sae(nn.Module, ABC):
 
     scope: ClassVar[Scope] = "token"
     """'sequence' where the codes of a token depend on the other tokens of its sequence."""
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The tensors that determine the codes and the reconstruction: name -> sizes in terms of d_in and d_sae."""
 
     W_dec: Tensor
     b_dec: Tensor
 
-    def __init__(self, card: SaeCard) -> None:
+    def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor] = MappingProxyType({})) -> None:
         super().__init__()
         self.card = card
+        for name, tensor in _checked(card, self.shapes, tensors).items():
+            self.register_buffer(name, tensor)
 
     @abstractmethod
     def encode(
@@ -70,9 +76,52 @@ class Sae(nn.Module, ABC):
     @property
     def encoder_directions(self) -> Float[Tensor, "d_in d_sae"]:
         """The encoder's columns, for weight statistics; tied to the decoder where there is no encoder."""
-        return self.W_dec.T
+        return self.get_buffer("W_enc") if "W_enc" in self.shapes else self.W_dec.T
 
     @property
     def encoder_bias(self) -> Float[Tensor, " d_sae"]:
         """The bias inside the encoder, zero where there is none."""
+        if "b_enc" in self.shapes:
+            return self.get_buffer("b_enc")
         return torch.zeros(self.card.d_sae, device=self.W_dec.device, dtype=self.W_dec.dtype)
+
+
+def centred(sae: Sae, x: Float[Tensor, "*batch d_in"], *, subtract: bool = True) -> Float[Tensor, "*batch d_in"]:
+    """`x` in the SAE's own dtype, less `b_dec` where `subtract`."""
+    x = x.to(sae.b_dec.dtype)
+    return x - sae.b_dec if subtract else x
+
+
+def zero_masked(
+    values: Float[Tensor, "*batch width"], mask: Bool[Tensor, "*batch"] | None
+) -> Float[Tensor, "*batch width"]:
+    """`values` with 0 at every position where `mask` is False, whatever stood there."""
+    return values if mask is None else torch.where(mask.unsqueeze(-1), values, 0)
+
+
+def _checked(
+    card: SaeCard, shapes: Mapping[str, tuple[str, ...]], tensors: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """`tensors`, once their names, sizes and values are known to be what the architecture expects."""
+    missing, unexpected = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
+    if missing or unexpected:
+        faults = [f"missing {', '.join(missing)}"] * bool(missing) + [
+            f"unexpected {', '.join(unexpected)}"
+        ] * bool(unexpected)
+        raise UserError(
+            f"SAE {card.name!r}: {'; '.join(faults)}; architecture {card.architecture!r} has exactly "
+            f"{', '.join(shapes) or 'no tensors'}; is this checkpoint of another architecture?"
+        )
+    sizes = {"d_in": card.d_in, "d_sae": card.d_sae}
+    for name, tensor in tensors.items():
+        expected = tuple(sizes[size] for size in shapes[name])
+        if tuple(tensor.shape) != expected:
+            raise UserError(
+                f"SAE {card.name!r}: {name} has shape {tuple(tensor.shape)}, expected {expected} "
+                f"({' x '.join(shapes[name])}, d_in {card.d_in}, d_sae {card.d_sae}); fix the config or the weights"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(
+                f"SAE {card.name!r}: {name} holds NaN or infinite values; the training diverged or the file is damaged"
+            )
+    return tensors

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: the base and one file per architecture."""

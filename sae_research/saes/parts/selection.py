@@ -1,0 +1,28 @@
+"""Which entries of a row are its largest, with a fixed answer for ties."""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def top_k_mask(magnitudes: Float[Tensor, "*batch n"], k: int) -> Bool[Tensor, "*batch n"]:
+    """True at the `k` largest positive entries of each row; of equal ones the lowest indices win.
+
+    Zeros are never chosen, so a row with fewer than `k` positive entries gets fewer.
+    """
+    k = min(k, magnitudes.shape[-1])
+    kth = magnitudes.topk(k, dim=-1).values[..., -1:]
+    chosen = (magnitudes >= kth) & (magnitudes > 0)
+    crowded = chosen.sum(-1) > k
+    if bool(crowded.any()):
+        chosen[crowded] = _lowest_of_equal(magnitudes[crowded], kth[crowded], k)
+    return chosen
+
+
+def _lowest_of_equal(
+    magnitudes: Float[Tensor, "rows n"], kth: Float[Tensor, "rows 1"], k: int
+) -> Bool[Tensor, "rows n"]:
+    above, level = magnitudes > kth, magnitudes == kth
+    room = k - above.sum(-1, keepdim=True)
+    return above | (level & (level.cumsum(-1) <= room))
