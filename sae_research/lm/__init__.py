@@ -1,0 +1,1 @@
+"""The language model: load, capture a site, resume from a site, tokens."""

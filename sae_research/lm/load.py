@@ -1,0 +1,118 @@
+"""Loads a language model from where the hub finds it, and checks that it can be taken apart."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from sae_research.errors import UserError
+from sae_research.hub import Hub
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.site import Site
+from sae_research.lm.structure import take_apart
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_FROM_FOLDER: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load_language_model(
+    hub: Hub, name: str, *, revision: str | None = None, dtype: str = "float32", device: str = "auto"
+) -> LanguageModel:
+    """The model `name` (embedded, folder or hub id), frozen, in evaluation mode, on `device`."""
+    if dtype not in DTYPES:
+        raise UserError(f"model dtype {dtype!r} is not known; valid: {', '.join(DTYPES)}")
+    target = find_device(device)
+    snapshot = hub.model(name, revision=revision)
+    model = _load_weights(snapshot.path, name, DTYPES[dtype]).to(target)
+    tokenizer = _load_tokenizer(snapshot.path, name)
+    decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
+    lm = LanguageModel(decoder, tokenizer, name=name, revision=snapshot.revision)
+    _check(lm)
+    logger.info("model %s, revision %s, %s on %s", name, snapshot.revision, dtype, target)
+    return lm
+
+
+def find_device(device: str) -> torch.device:
+    """The device meant by 'auto' (cuda where there is one, else cpu), 'cpu', 'cuda' or 'cuda:N'."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"device {device!r} is not known; valid: auto, cpu, cuda, cuda:N") from error
+    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {device!r}: {torch.cuda.device_count()} CUDA devices found; use 'auto' or 'cpu'")
+    return target
+
+
+def _load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model {name!r}: {folder} has no config.json, so it is no model folder")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"model {name!r}: {folder} has no .safetensors file (pickled .bin weights are never loaded); "
+            "choose a repository or revision with safetensors, or save the model again with save_pretrained"
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, **_FROM_FOLDER)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, **_attention(config), **_FROM_FOLDER, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"model {name!r}: cannot load {folder}: {_first_line(error)}") from error
+    if report["missing_keys"]:
+        raise UserError(
+            f"model {name!r}: {folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:4])} "
+            f"({len(report['missing_keys'])} in all); is the checkpoint complete, and a decoder language model?"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def _attention(config: Any) -> dict[str, str]:
+    """SDPA is the library's default; it has no soft cap on attention scores (Gemma 2), so those run eagerly."""
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
+    return {"attn_implementation": "eager"} if capped else {}
+
+
+def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer; a missing pad or bos token becomes eos, as in TransformerLens."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_FROM_FOLDER)
+    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(f"model {name!r}: cannot load the tokenizer of {folder}: {_first_line(error)}") from error
+    tokenizer.padding_side = "right"
+    for token in ("pad_token", "bos_token"):
+        if getattr(tokenizer, token) is None:
+            setattr(tokenizer, token, tokenizer.eos_token)
+    return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+
+
+def _check(lm: LanguageModel) -> None:
+    """Fail unless stopping in the middle, resuming and unembedding give the logits of a plain run."""
+    tokens = (torch.arange(1, 9, device=lm.device) * 7919 % lm.vocab_size).unsqueeze(0)
+    site = Site(layer=(lm.n_layers - 1) // 2, kind="resid_post")
+    with torch.no_grad():
+        plain = lm.logits(tokens).float()
+        resumed = lm.unembed(lm.resume(site, lm.capture(tokens, site), tokens)).float()
+    if not torch.isfinite(plain).all():
+        raise UserError(f"model {lm.name!r}: its logits are not finite in {lm.dtype}; use float32, or mend the weights")
+    error = float((plain - resumed).abs().max() / plain.abs().max().clamp(min=1e-6))
+    tolerance = 1e-4 if lm.dtype == torch.float32 else 3e-2
+    if error > tolerance:
+        raise UserError(
+            f"model {lm.name!r}: resuming at {site.hook_name} gives other logits than a plain run "
+            f"(relative difference {error:.1e}, at most {tolerance:.0e} expected); its architecture is not supported"
+        )

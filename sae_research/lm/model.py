@@ -1,0 +1,203 @@
+"""A language model that runs up to a site, from a site on, and from hidden states to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from sae_research.errors import UserError
+from sae_research.lm.site import Site
+from sae_research.lm.structure import Decoder
+from sae_research.lm.tokens import special_ids
+
+
+class LanguageModel:
+    """A frozen decoder of the Hugging Face library; sites are named as TransformerLens names them.
+
+    Layers that a run does not need are passed over in place, so that the backbone itself still builds masks,
+    positions and rotary embeddings. `attention_mask` is True at real tokens; without it attention is plainly causal.
+    """
+
+    def __init__(self, decoder: Decoder, tokenizer: PreTrainedTokenizerBase, *, name: str, revision: str) -> None:
+        config: Any = decoder.model.config
+        head: Any = decoder.model.get_output_embeddings()  # type: ignore[operator]
+        parameter = next(decoder.model.parameters())
+        self.name = name
+        self.revision = revision
+        self.tokenizer = tokenizer
+        self.dtype: torch.dtype = parameter.dtype
+        self.device: torch.device = parameter.device
+        self.n_layers: int = len(decoder.layers)
+        self.d_model: int = config.get_text_config().hidden_size
+        self.vocab_size: int = head.weight.shape[0]
+        self.special_ids: frozenset[int] = special_ids(tokenizer)
+        self._decoder = decoder
+        self._layer_arity = _layer_arity(decoder, self.device)
+
+    def require_site(self, site: Site, d_in: int | None = None) -> None:
+        """Fail, saying what is valid, unless this model has `site` (and activations of width `d_in` there)."""
+        if not 0 <= site.layer < self.n_layers:
+            raise UserError(
+                f"{site.hook_name}: model {self.name!r} has {self.n_layers} layers; "
+                f"valid layers: 0 to {self.n_layers - 1}"
+            )
+        if d_in is not None and d_in != self.width(site):
+            raise UserError(
+                f"{site.hook_name}: model {self.name!r} has width {self.width(site)} there, the SAE has d_in={d_in}; "
+                "the SAE belongs to another model"
+            )
+
+    def width(self, site: Site) -> int:
+        """The number of dimensions of the activation at `site`."""
+        if site.kind != "attn_z":
+            return self.d_model
+        weight: Any = self._decoder.attention_projection(site.layer).weight
+        return weight.numel() // self.d_model
+
+    def capture(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        site: Site,
+        attention_mask: Bool[Tensor, "batch position"] | None = None,
+    ) -> Float[Tensor, "batch position d"]:
+        """The activation at `site`; nothing after the site is run."""
+        self.require_site(site)
+        try:
+            with self._at(site, _stop):
+                self._run(tokens, attention_mask)
+        except _Reached as reached:
+            return reached.activation
+        raise AssertionError(f"{site.hook_name} was never reached")
+
+    def resume(
+        self,
+        site: Site,
+        x: Float[Tensor, "batch position d"],
+        tokens: Int[Tensor, "batch position"],
+        attention_mask: Bool[Tensor, "batch position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The final hidden states (after the last norm) of `tokens` when the activation at `site` is `x`.
+
+        Gradients flow to `x`. For residual sites no earlier layer is run again.
+        """
+        self.require_site(site)
+        skipped = {"resid_pre": site.layer, "resid_post": site.layer + 1}.get(site.kind, 0)
+        given = x if self._layer_arity is None else (x, *[None] * (self._layer_arity - 1))
+        with ExitStack() as stack:
+            for layer in self._decoder.layers[:skipped]:
+                stack.enter_context(_replaced_forward(layer, lambda *_, **__: given))
+            if skipped == 0:
+                stack.enter_context(self._at(site, lambda _: x))
+            return self._run(tokens, attention_mask)
+
+    def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+        """Logits of final hidden states, by the model's own head: bias, soft cap and scale included."""
+        flat = hidden.reshape(1, -1, hidden.shape[-1])
+        output = BaseModelOutputWithPast(last_hidden_state=flat)  # type: ignore[arg-type]
+        unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
+        with _replaced_forward(self._decoder.backbone, lambda *_, **__: output):
+            logits = self._decoder.model(input_ids=unused, use_cache=False).logits
+        return logits.reshape(*hidden.shape[:-1], -1)
+
+    def logits(
+        self, tokens: Int[Tensor, "batch position"], attention_mask: Bool[Tensor, "batch position"] | None = None
+    ) -> Float[Tensor, "batch position vocab"]:
+        """Logits of a plain full run."""
+        return self._decoder.model(**_inputs(tokens, attention_mask)).logits
+
+    def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
+        return self._decoder.backbone(**_inputs(tokens, attention_mask)).last_hidden_state
+
+    @contextmanager
+    def _at(self, site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Within the block, the activation at `site` becomes `change(activation)`."""
+        layer = self._decoder.layers[site.layer]
+        match site.kind:
+            case "resid_pre":
+                handle = _change_input(layer, change)
+            case "resid_post":
+                handle = _change_output(layer, change)
+            case "mlp_out":
+                handle = _change_output(self._decoder.mlp_output(site.layer), change)
+            case "attn_z":
+                handle = _change_input(self._decoder.attention_projection(site.layer), change)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+class _Reached(Exception):
+    """Ends a forward run at the site; carries what was there."""
+
+    def __init__(self, activation: Tensor) -> None:
+        super().__init__()
+        self.activation = activation
+
+
+def _stop(activation: Tensor) -> NoReturn:
+    raise _Reached(activation)
+
+
+def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
+    """Arguments of a forward run; positions count real tokens where padding is on the left."""
+    inputs: dict[str, Any] = {"input_ids": tokens, "use_cache": False}
+    if attention_mask is not None:
+        inputs["attention_mask"] = attention_mask.long()
+        if not bool(attention_mask[:, 0].all()):
+            inputs["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
+    return inputs
+
+
+def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:
+    """`change` on the first positional argument, or on `hidden_states` where that is how it is called."""
+
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if args:
+            return (change(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _change_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:
+    """`change` on the output, or on the first of the outputs."""
+
+    def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+    return module.register_forward_hook(hook)
+
+
+@contextmanager
+def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within the block `module` computes `forward` instead of its own."""
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _layer_arity(decoder: Decoder, device: torch.device) -> int | None:
+    """How many values a layer returns, None where it returns a bare tensor: found by running two tokens."""
+    seen: list[int | None] = []
+
+    def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        seen.append(len(output) if isinstance(output, tuple) else None)
+
+    handle = decoder.layers[0].register_forward_hook(look)
+    try:
+        with torch.no_grad():
+            decoder.backbone(input_ids=torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
+    finally:
+        handle.remove()
+    return seen[0]

@@ -1,0 +1,75 @@
+"""Finds the parts of a Hugging Face decoder by its structure, so that no list of model names is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from sae_research.errors import UserError
+
+_MLP_NAMES = ("mlp", "feed_forward", "feedforward", "ffn", "block_sparse_moe")
+_MLP_POST_NORM_NAMES = ("post_feedforward_layernorm", "post_mlp_layernorm")
+"""A norm between the MLP and the residual stream: TransformerLens' `hook_mlp_out` is after it."""
+_ATTENTION_NAMES = ("self_attn", "attention", "attn", "self_attention")
+_PROJECTION_NAMES = ("o_proj", "out_proj", "c_proj", "dense", "wo", "out_lin")
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A causal language model taken apart."""
+
+    model: nn.Module
+    """The whole, with its head: `model(input_ids).logits`."""
+    backbone: nn.Module
+    """The module that embeds, runs the layers and applies the final norm."""
+    layers: nn.ModuleList
+
+    def mlp_output(self, layer: int) -> nn.Module:
+        """The module whose output the MLP of `layer` adds to the residual stream."""
+        block = self.layers[layer]
+        return _child(block, _MLP_POST_NORM_NAMES) or _needed(_child(block, _MLP_NAMES), "MLP", block)
+
+    def attention_projection(self, layer: int) -> nn.Module:
+        """The module whose input is attention's z: all heads' outputs side by side."""
+        block = self.layers[layer]
+        attention = _needed(_child(block, _ATTENTION_NAMES), "attention", block)
+        inner = _child(attention, _ATTENTION_NAMES) or attention
+        return _needed(_child(inner, _PROJECTION_NAMES), "attention output projection", inner)
+
+
+def take_apart(model: nn.Module, n_layers: int) -> Decoder:
+    """The decoder's layer list is the outermost list of `n_layers` blocks of one class with attention in them."""
+    found = [
+        (path.count("."), path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and _is_layer_list(module, n_layers)
+    ]
+    if not found:
+        raise UserError(
+            f"{type(model).__name__}: no list of {n_layers} decoder layers found; "
+            "only decoder-only transformers of the Hugging Face library can be measured"
+        )
+    _, path, layers = min(found, key=lambda item: item[:2])
+    backbone = model.get_submodule(path.rpartition(".")[0])
+    return Decoder(model=model, backbone=backbone, layers=layers)
+
+
+def _is_layer_list(modules: nn.ModuleList, n_layers: int) -> bool:
+    one_class = len({type(module) for module in modules}) == 1
+    return len(modules) == n_layers and one_class and _child(modules[0], _ATTENTION_NAMES) is not None
+
+
+def _child(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
+    children = dict(module.named_children())
+    return next((children[name] for name in names if name in children), None)
+
+
+def _needed(module: nn.Module | None, part: str, parent: nn.Module) -> nn.Module:
+    if module is None:
+        names = ", ".join(name for name, _ in parent.named_children())
+        raise UserError(
+            f"{type(parent).__name__}: no {part} found among {names}; use a residual site "
+            "(blocks.N.hook_resid_pre, blocks.N.hook_resid_post)"
+        )
+    return module

@@ -1,0 +1,55 @@
+"""Texts as padded token batches, with a mask of the tokens that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from sae_research.errors import UserError
+
+
+class TokenBatch(NamedTuple):
+    """Right-padded token ids, and which of them are real: neither padding nor bos nor eos."""
+
+    tokens: Int[Tensor, "batch position"]
+    real: Bool[Tensor, "batch position"]
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids of padding, eos and bos, as far as the tokenizer has them: never counted in a metric."""
+    ids = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)
+    return frozenset(int(i) for i in ids if i is not None)
+
+
+def encode_plain(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text without bos, eos or any other addition, however long."""
+    # A text longer than the model's context is cut by the caller, so the tokenizer's warning would mislead.
+    return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[return-value]
+
+
+def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that starts each sequence."""
+    if tokenizer.bos_token_id is None:
+        raise UserError("the tokenizer has no bos token; add 'bos_token' to its tokenizer_config.json")
+    return int(tokenizer.bos_token_id)
+
+
+def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, context_size: int) -> TokenBatch:
+    """One row per text: bos, the text cut to `context_size` in all, padding on the right.
+
+    As SAEBench's probing evals do: a token is real unless its id is that of padding, eos or bos.
+    """
+    start, pad = bos_id(tokenizer), tokenizer.pad_token_id
+    if pad is None:
+        raise UserError("the tokenizer has no padding token; add 'pad_token' to its tokenizer_config.json")
+    tokens = torch.full((len(texts), context_size), int(pad), dtype=torch.long)
+    for row, ids in enumerate(encode_plain(tokenizer, texts)):
+        kept = [start, *ids[: context_size - 1]]
+        tokens[row, : len(kept)] = torch.tensor(kept)
+    special = torch.tensor(sorted(special_ids(tokenizer)))
+    return TokenBatch(tokens, ~torch.isin(tokens, special))
