@@ -128,13 +128,15 @@ class EvalTypes:
 
 @dataclass(frozen=True)
 class ActivationCaching:
-    """Whether activations are kept on disk between runs."""
+    """Whether the language model's activations are kept on disk between runs; never changes a number."""
 
     save_activations: bool = False
+    max_gigabytes: float = 20.0
+    """Size of the cache; the least recently used activations go first."""
 
     def __post_init__(self) -> None:
-        if self.save_activations:
-            raise ValueError("save_activations: true is not offered yet; nothing needs the disk, set it to false")
+        if self.max_gigabytes <= 0:
+            raise ValueError(f"max_gigabytes is {self.max_gigabytes}, expected more than 0")
 
 
 @dataclass(frozen=True)

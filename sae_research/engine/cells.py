@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sae_research.manifest import Manifest
+
 from sae_research.digests import digest_of
 from sae_research.engine.code_version import code_version
 from sae_research.evals.base import Eval
 from sae_research.hub import Hub
-from sae_research.manifest import Manifest
 from sae_research.params import Params
 
 

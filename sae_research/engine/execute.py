@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import platform
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from sae_research.formats.saelens import load_sae
 
 from sae_research.engine.cells import Cell, plain
 from sae_research.engine.store import ResultStore
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
-from sae_research.formats.saelens import load_sae
 from sae_research.hub import Hub
+from sae_research.lm.cache import ActivationCache
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.params import ModelParams
@@ -30,34 +32,48 @@ log = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "sae-lens", "sae-bench")
 
 
-def execute_cells(
-    cells: Sequence[Cell],
-    eval_type: type[Eval],
-    settings: Any,
-    *,
-    model: ModelParams,
-    revision: str,
-    seed: int,
-    hub: Hub,
-    saes_folder: Path,
-    store: ResultStore,
-) -> dict[str, str]:
+@dataclass(frozen=True)
+class Job:
+    """What executing cells takes, beside the cells."""
+
+    eval_type: type[Eval]
+    settings: Any
+    model: ModelParams
+    revision: str
+    """The language model's revision, resolved by `setup`."""
+    seed: int
+    hub: Hub
+    saes_folder: Path
+    store: ResultStore
+    cache: ActivationCache | None
+
+
+def execute_cells(cells: Sequence[Cell], job: Job) -> dict[str, str]:
     """Computes `cells`, storing each as soon as it is known; the reason by SAE name of each that failed."""
-    lm = load_language_model(hub, model.name, revision=revision, dtype=model.torch_dtype, device=model.device)
+    lm = load_language_model(
+        job.hub, job.model.name, revision=job.revision, dtype=job.model.torch_dtype, device=job.model.device,
+        cache=job.cache,
+    )  # fmt: skip
     failures: dict[str, str] = {}
-    with Progress(eval_type.name) as progress, torch.no_grad():
-        context = EvalContext(lm=lm, hub=hub, seed=seed, batch_size=model.llm_batch_size, progress=progress)
+    with Progress(job.eval_type.name) as progress, torch.no_grad():
+        context = EvalContext(lm=lm, hub=job.hub, seed=job.seed, batch_size=job.model.llm_batch_size, progress=progress)
         for group in _by_site(cells).values():
-            saes = _load_all(group, saes_folder, lm, failures)
-            by_name = {cell.sae_name: cell for cell in group}
-            for sae, output, error in eval_type.run(context, list(saes), settings):
-                cell = by_name[sae.card.name]
-                if output is None:
-                    failures[cell.sae_name] = _reason(error)
-                    log.error("%s of %s failed: %s", cell.eval_name, cell.sae_name, _reason(error), exc_info=error)
-                else:
-                    store.put(_result(cell, output, plain(settings)))
+            for saes in _passes(group, job.saes_folder, lm, failures):
+                _run_pass(saes, group, context, job, failures)
     return failures
+
+
+def _run_pass(
+    saes: Sequence[Sae], group: Sequence[Cell], context: EvalContext, job: Job, failures: dict[str, str]
+) -> None:
+    by_name = {cell.sae_name: cell for cell in group}
+    for sae, output, error in job.eval_type.run(context, saes, job.settings):
+        cell = by_name[sae.card.name]
+        if output is None:
+            failures[cell.sae_name] = _reason(error)
+            log.error("%s of %s failed: %s", cell.eval_name, cell.sae_name, _reason(error), exc_info=error)
+        else:
+            job.store.put(_result(cell, output, plain(job.settings)))
 
 
 def _by_site(cells: Sequence[Cell]) -> Mapping[str, list[Cell]]:
@@ -67,19 +83,34 @@ def _by_site(cells: Sequence[Cell]) -> Mapping[str, list[Cell]]:
     return groups
 
 
-def _load_all(group: Sequence[Cell], folder: Path, lm: LanguageModel, failures: dict[str, str]) -> list[Sae]:
-    """The SAEs of `group` that can be loaded; the reasons of the others go into `failures`."""
-    saes: list[Sae] = []
+def _passes(group: Sequence[Cell], folder: Path, lm: LanguageModel, failures: dict[str, str]) -> Iterator[list[Sae]]:
+    """The SAEs of `group`, as many at a time as fit; the reasons of those that cannot be loaded go into `failures`."""
+    room = _memory_for_saes(lm.device)
+    held: list[Sae] = []
+    used = 0
     for cell in group:
         try:
-            sae = load_sae(folder / cell.sae_name).to(device=lm.device, dtype=lm.dtype)
+            sae = load_sae(folder / cell.sae_name).to(device=lm.device, dtype=lm.dtype).eval()
             lm.require_site(sae.card.site, sae.card.d_in)
         except UserError as error:
             failures[cell.sae_name] = str(error)
             log.error("%s: %s", cell.sae_name, error)
-        else:
-            saes.append(sae.eval())
-    return saes
+            continue
+        size = sum(t.numel() * t.element_size() for t in sae.state_dict().values())
+        if held and used + size > room:
+            yield held
+            held, used = [], 0
+        held.append(sae)
+        used += size
+    if held:
+        yield held
+
+
+def _memory_for_saes(device: torch.device) -> int:
+    """Bytes that the SAEs of one pass may hold: a quarter of the GPU, 4 GiB elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 4
+    return 4 * 2**30
 
 
 def _reason(error: BaseException | None) -> str:

@@ -8,15 +8,16 @@ import shutil
 import time
 from collections.abc import Iterator
 
+from sae_research.fleet import derive_variants, fetch_baseline, fetch_comparison, write_fleet
+from sae_research.world.build import build_world, world_is_valid
+
 from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, write_atomically
-from sae_research.fleet import derive_variants, fetch_baseline, fetch_comparison, write_fleet
 from sae_research.hub import Hub
 from sae_research.params import Params
 from sae_research.paths import Paths
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
-from sae_research.world.build import build_world, world_is_valid
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,9 @@ NO_WORLD = {"enabled": False, "reason": "model.name does not start with 'embedde
 def run_setup(params: Params, paths: Paths) -> None:
     """Fills `world/` and `downloaded_saes/` as `params` ask."""
     started = time.monotonic()
-    log.info("setup: model %s, baseline %s/%s", params.model.name, params.baseline_sae.repo_id, params.baseline_sae.filename)
+    log.info(
+        "setup: model %s, baseline %s/%s", params.model.name, params.baseline_sae.repo_id, params.baseline_sae.filename
+    )
     with Progress("setup") as progress:
         ensure_world(params, paths, progress)
     hub = Hub(paths.world)

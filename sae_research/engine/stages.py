@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sae_research.manifest import Manifest, read_manifest
+
 from sae_research.engine.cells import Cell, eval_settings, plan_cells
 from sae_research.engine.store import ResultStore
 from sae_research.evals.base import Eval
 from sae_research.evals.registry import find_eval
 from sae_research.files import write_atomically
 from sae_research.hub import Hub
-from sae_research.manifest import Manifest, read_manifest
 from sae_research.params import Params
 from sae_research.paths import Paths
 from sae_research.results.record import Result
@@ -58,7 +59,7 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     missing = [cell for cell in cells if cell.key not in results]
     log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(missing), len(results))
     reused = len(cells) - len(missing)
-    failures = _compute(missing, eval_type, params, manifest, hub, paths, store) if missing else {}
+    failures = _compute(missing, eval_type, params, manifest, paths) if missing else {}
     for cell in missing:
         result = store.get(cell.key)
         if result is not None:
@@ -80,29 +81,27 @@ def _reusable(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:
 
 
 def _compute(
-    missing: Sequence[Cell],
-    eval_type: type[Eval],
-    params: Params,
-    manifest: Manifest,
-    hub: Hub,
-    paths: Paths,
-    store: ResultStore,
+    missing: Sequence[Cell], eval_type: type[Eval], params: Params, manifest: Manifest, paths: Paths
 ) -> dict[str, str]:
     """Computes and stores the cells; returns the reason of each that failed, by SAE name."""
     # Imports torch: only a stage with something to compute pays for it.
-    from sae_research.engine.execute import execute_cells
+    from sae_research.engine.execute import Job, execute_cells
+    from sae_research.lm.cache import ActivationCache
 
-    return execute_cells(
-        missing,
-        eval_type,
-        eval_settings(params, eval_type),
+    caching = params.activation_caching
+    cache = ActivationCache(paths.store / "activations", max_bytes=int(caching.max_gigabytes * 2**30))
+    job = Job(
+        eval_type=eval_type,
+        settings=eval_settings(params, eval_type),
         model=params.model,
-        revision=manifest.model_revision,
+        revision=manifest.model["revision"],
         seed=params.random_seed,
-        hub=hub,
+        hub=Hub(paths.world),
         saes_folder=paths.saes,
-        store=store,
+        store=ResultStore(paths.store / "cells"),
+        cache=cache if caching.save_activations else None,
     )
+    return execute_cells(missing, job)
 
 
 def _publish(

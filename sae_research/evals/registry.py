@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from pathlib import Path
 
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval
+from sae_research.plugins import only_class, plugin_names
 
-_NOT_EVALS = {"__init__", "base", "registry"}
 
-
-def eval_names() -> list[str]:
-    """The names of all evals, sorted."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_EVALS)
+def eval_names() -> tuple[str, ...]:
+    """The names of all evals."""
+    return plugin_names(Path(__file__).parent, others={"base", "registry"})
 
 
 def find_eval(name: str) -> type[Eval]:
@@ -23,12 +20,4 @@ def find_eval(name: str) -> type[Eval]:
         raise UserError(
             f"eval {name!r} is not offered yet: set 'eval_types.{name}: false'; available: {', '.join(eval_names())}"
         )
-    module = importlib.import_module(f"sae_research.evals.{name}")
-    found = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Eval) and value.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        raise ValueError(f"{module.__name__} defines {len(found)} Eval classes, expected 1")
-    return found[0]
+    return only_class(f"sae_research.evals.{name}", Eval)

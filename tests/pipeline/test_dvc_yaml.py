@@ -1,0 +1,64 @@
+"""What can be said of `dvc.yaml` without running it."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sae_research.engine.code_version import _WITHOUT_INFLUENCE, import_closure
+from sae_research.params import EvalTypes, read_yaml
+
+ROOT = Path(__file__).parent.parent.parent
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+# Their content reaches a stage only as values of params.yaml, which DVC tracks by themselves.
+SETTINGS_ONLY = {
+    "sae_research.params",
+    "sae_research.runtime",
+    "sae_research.world.settings",
+    "sae_research.plots.settings",
+}
+
+
+def _code_dependencies(stage: dict[str, Any]) -> list[str]:
+    return [dep for dep in stage["deps"] if dep.startswith(("scripts", "sae_research"))]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_module_that_a_stage_reaches_is_among_its_dependencies(name: str) -> None:
+    stage = STAGES[name]
+    script = next(dep for dep in stage["deps"] if dep.startswith("scripts/"))
+    module = script.removesuffix(".py").replace("/", ".")
+    assert f"python -m {module}" in stage["cmd"]
+    reached = import_closure(module) - _WITHOUT_INFLUENCE - SETTINGS_ONLY
+    if name.endswith("_eval"):
+        evals = [dep for dep in stage["deps"] if dep.startswith("sae_research/evals/")]
+        reached |= {m for dep in evals for m in import_closure(dep.removesuffix(".py").replace("/", "."))}
+        reached -= _WITHOUT_INFLUENCE | SETTINGS_ONLY
+    files = {(m.replace(".", "/") + ".py") for m in reached if (ROOT / (m.replace(".", "/") + ".py")).is_file()}
+    missing = sorted(f for f in files if not any(f == d or f.startswith(d + "/") for d in _code_dependencies(stage)))
+    assert missing == []
+
+
+def test_matrix_lists_are_literal_and_never_empty() -> None:
+    evals = STAGES["optional_evals"]["matrix"]["eval"]
+    assert evals == [f.name for f in dataclasses.fields(EvalTypes) if f.name not in {"core", "sparse_probing"}]
+    assert evals
+
+
+def test_what_only_changes_speed_is_no_stages_parameter() -> None:
+    declared = {param for stage in STAGES.values() for param in stage.get("params", [])}
+    assert declared.isdisjoint({"model", "model.device", "model.llm_batch_size", "activation_caching"})
+
+
+def test_outputs_stay_ignored_by_git_after_they_are_removed() -> None:
+    outs = [
+        name for stage in STAGES.values() for out in stage["outs"] for name in ([out] if isinstance(out, str) else out)
+    ]
+    ignored = [out for out in outs if out != "METRICS.md"]
+    ignored = [out.replace("${item.eval}", "absorption") for out in ignored]
+    shown = subprocess.run(["git", "check-ignore", *ignored], cwd=ROOT, capture_output=True, text=True).stdout
+    assert shown.split() == ignored

@@ -1,0 +1,254 @@
+"""The pipeline under real DVC: what runs again, what does not, and what is left when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from project import Project, environment
+
+pytestmark = pytest.mark.slow
+
+IHTP_2 = {"sae_variants": {"ihtp": {"k_values": [1, 2]}}}
+IHTP_1 = {"sae_variants": {"ihtp": {"k_values": [1]}}}
+
+
+def _counts_per_eval(project: Project) -> int:
+    return len(project.status("core"))
+
+
+def test_everything_is_there_and_a_second_run_runs_nothing(finished_project: Project) -> None:
+    # Byte code is written as usual: it lies beside the modules that stages depend on and must not count.
+    again = finished_project.repro()
+    assert again.ran == []
+    assert "up to date" in again.out
+    outputs = finished_project.outputs()
+    assert all(name in outputs for name in ("eval_results/merged/results.csv", "eval_results/merged/results.json"))
+    assert any(name.startswith("images/") and name.endswith(".png") for name in outputs)
+    for name in ("absorption", "scr", "tpp", "ravel", "unlearning"):
+        status = json.loads(outputs[f"eval_results/{name}/_status.json"])
+        assert status == {"eval": name, "enabled": False, "cells": []}
+
+
+def test_adding_a_variant_computes_one_cell_per_eval_and_going_back_none(project: Project) -> None:
+    n = _counts_per_eval(project)
+    before = project.outputs()
+    project.edit(IHTP_2)
+    assert project.repro().counts == {"core": (1, n, 0), "sparse_probing": (1, n, 0)}
+    assert [c["sae"] for c in project.status("core") if c["sae"].endswith("ihtp_k2")]
+    project.edit(IHTP_1)
+    assert project.repro().counts == {"core": (0, n, 0), "sparse_probing": (0, n, 0)}
+    # The removed SAE left no file and no row.
+    assert project.outputs() == before
+
+
+def test_a_changed_setting_computes_all_cells_of_its_eval_anew(project: Project) -> None:
+    n = _counts_per_eval(project)
+    name = project.status("core")[0]["file"]
+    before = json.loads((project.root / "eval_results" / "core" / name).read_text())
+    project.edit({"core_eval": {"n_sparsity_batches": 3}})
+    done = project.repro()
+    assert done.counts == {"core": (n, 0, 0)}
+    assert done.ran == ["core_eval", "process_results", "visualize"]
+    after = json.loads((project.root / "eval_results" / "core" / name).read_text())
+    assert before["sae_research"]["key"] != after["sae_research"]["key"]
+    assert before["eval_result_metrics"]["sparsity"]["l0"] != after["eval_result_metrics"]["sparsity"]["l0"]
+
+
+def test_speed_settings_run_nothing_and_forced_give_the_same_bytes(project: Project) -> None:
+    before = project.outputs()
+    project.edit({"model": {"llm_batch_size": 3, "device": "cpu"}})
+    assert project.repro().ran == []
+    forced = project.repro("-f", "core_eval", "sparse_probing_eval", "-s", env={"SAE_NO_REUSE": "1"})
+    assert forced.counts["core"][0] == _counts_per_eval(project)
+    assert project.outputs() == before
+
+
+def test_colours_run_only_visualize(project: Project) -> None:
+    project.edit({"visualization": {"colors": {"topk": "black"}}})
+    assert project.repro().ran == ["visualize"]
+
+
+def test_a_disabled_eval_leaves_a_valid_output(project: Project) -> None:
+    project.edit({"eval_types": {"sparse_probing": False}})
+    done = project.repro()
+    assert done.ran == ["sparse_probing_eval", "process_results", "visualize"]
+    assert sorted(p.name for p in (project.root / "eval_results" / "sparse_probing").iterdir()) == ["_status.json"]
+
+
+def test_an_eval_that_is_not_offered_is_a_clear_error(project: Project) -> None:
+    project.edit({"eval_types": {"scr": True}})
+    done = project.repro("optional_evals", check=False)
+    assert done.code != 0
+    assert "eval 'scr' is not offered yet" in done.out
+    assert "Traceback" not in done.out
+
+
+def test_one_damaged_sae_fails_alone_and_is_the_only_one_done_next_time(project: Project) -> None:
+    n = _counts_per_eval(project)
+    weights = sorted((project.root / "downloaded_saes").glob("*topk*/sae_weights.safetensors"))[0]
+    sound = weights.read_bytes()
+    command = ["python", "-m", "scripts.run_core_eval"]
+    weights.write_bytes(sound[:100])
+    failed = project.run(*command, check=False, env={"SAE_NO_REUSE": "1"})
+    assert failed.code == 1
+    assert failed.counts == {"core": (n - 1, 0, 1)}
+    [cell] = [c for c in project.status("core") if c["state"] == "failed"]
+    assert cell["sae"] == weights.parent.name
+    assert weights.name in cell["reason"]
+    project.run("python", "-m", "scripts.process_results")
+    table = (project.root / "eval_results" / "merged" / "results.csv").read_text()
+    assert [line for line in table.splitlines() if line.startswith(cell["sae"]) and weights.name in line]
+    weights.write_bytes(sound)
+    (project.root / ".sae_cache" / "cells").rename(project.root / "cells")
+    only = project.run(*command)
+    assert only.counts["core"][1:] == (0, 0)
+    assert only.counts["core"][0] == n
+
+
+def test_an_experiment_runs_the_code_of_its_own_workspace_and_shares_the_store(project: Project) -> None:
+    n = _counts_per_eval(project)
+    script = project.root / "scripts" / "run_core_eval.py"
+    script.write_text(script.read_text() + '    import sae_research\n    print("USED", sae_research.__file__)\n')
+    text = script.read_text().replace("    sys.exit(run_as_stage", "    code = (run_as_stage") + "    sys.exit(code)\n"
+    script.write_text(text)
+    project.commit("say which code")
+    done = project.run("dvc", "exp", "run", "--temp", "-S", "sae_variants.ihtp.k_values=[1,2]")
+    assert done.counts["core"] == (1, n, 0)
+    [used] = [line for line in done.out.splitlines() if line.startswith("USED")]
+    assert str(project.root / ".dvc" / "tmp") in used
+
+
+def test_two_queued_experiments_run_side_by_side(project: Project) -> None:
+    n = _counts_per_eval(project)
+    project.run("dvc", "exp", "run", "--queue", "-S", "sae_variants.ihtp.k_values=[1,2],[1,2,3]")
+    with (project.root / "queue.log").open("w") as log:
+        subprocess.run(
+            ["dvc", "queue", "start", "-j", "2"],
+            cwd=project.root,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        shown = project.run("dvc", "queue", "status").out
+        if shown.count("Success") == 2 or "Failed" in shown:
+            break
+        time.sleep(1)
+    assert shown.count("Success") == 2, shown
+    # k=2 is shared: computed once or identically, and there are cells for k=1, 2, 3.
+    parts = list((project.root / ".sae_cache" / "cells").glob("*/*.parts"))
+    assert len(parts) == 2 * (n + 2)
+
+
+def test_a_clone_pulls_the_results_and_computes_only_what_is_new(project: Project, tmp_path: Path) -> None:
+    n = _counts_per_eval(project)
+    project.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "remote"))
+    project.commit("remote")
+    project.run("dvc", "push")
+    project.run("git", "clone", "-q", str(project.root), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    assert clone.repro("--allow-missing", "--dry").ran == []
+    clone.run("dvc", "pull")
+    assert clone.repro().ran == []
+    clone.edit(IHTP_2)
+    assert clone.repro().counts == {"core": (1, n, 0), "sparse_probing": (1, n, 0)}
+
+
+def test_metrics_and_plots_commands_work(project: Project) -> None:
+    project.edit({"core_eval": {"n_sparsity_batches": 3}})
+    project.repro()
+    assert "metrics.json" in project.run("dvc", "metrics", "diff").out
+    project.run("dvc", "plots", "show", "-o", "dvc_plots")
+    page = (project.root / "dvc_plots" / "index.html").read_text()
+    assert "vega" in page
+    assert "architecture" in page
+    assert "setup" in project.run("dvc", "dag").out
+
+
+def test_the_summary_does_not_grow_with_the_number_of_saes(project: Project) -> None:
+    def leaves(value: object) -> int:
+        return sum(map(leaves, value.values())) if isinstance(value, dict) else 1
+
+    before = leaves(json.loads((project.root / "metrics.json").read_text()))
+    project.edit(IHTP_2)
+    project.repro()
+    assert leaves(json.loads((project.root / "metrics.json").read_text())) == before
+
+
+def test_a_hard_linked_cache_is_never_written_through(project: Project) -> None:
+    project.run("dvc", "config", "cache.type", "hardlink")
+    project.run("dvc", "checkout", "--relink")
+    cached = {p: p.read_bytes() for p in (project.root / ".dvc" / "cache").rglob("*") if p.is_file()}
+    project.edit({"core_eval": {"n_sparsity_batches": 3}})
+    for script in ("run_core_eval", "process_results", "visualize_results"):
+        project.run("python", "-m", f"scripts.{script}")
+    assert {p: p.read_bytes() for p in cached} == cached
+
+
+def test_a_token_in_the_environment_is_recorded_nowhere(project: Project) -> None:
+    project.edit({"core_eval": {"n_sparsity_batches": 3}})
+    project.repro(env={"HF_TOKEN": "hf_canary0123456789"})
+    found = [p for p in project.root.rglob("*") if p.is_file() and b"hf_canary" in p.read_bytes()]
+    assert found == []
+
+
+def _start_repro(project: Project) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["dvc", "repro"], cwd=project.root, env=environment() | {"SAE_NO_REUSE": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def _stage_process(project: Project) -> int | None:
+    """The process id of the stage script that runs in this project."""
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if b"-m" in command and any(c.startswith(b"scripts.run_") for c in command):
+                if (entry / "cwd").resolve() == project.root.resolve():
+                    return int(entry.name)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return None
+
+
+def _wait_for_stage(project: Project) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = _stage_process(project)
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("no stage started")
+
+
+@pytest.mark.parametrize("victim", ["dvc", "script"])
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_killed_at_any_moment_nothing_half_written_is_believed(
+    project: Project, victim: str, kind: signal.Signals
+) -> None:
+    project.edit({"core_eval": {"n_sparsity_batches": 3}})
+    undisturbed = project.copy_to(project.root.parent / "undisturbed")
+    process = _start_repro(project)
+    script = _wait_for_stage(project)
+    time.sleep(2)
+    if kind == signal.SIGINT:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(process.pid if victim == "dvc" else script, kind)
+    process.wait(timeout=60)
+    deadline = time.monotonic() + 5
+    while _stage_process(project) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _stage_process(project) is None, "the stage outlived DVC"
+    project.repro()
+    undisturbed.repro()
+    assert project.outputs() == undisturbed.outputs()
