@@ -22,7 +22,9 @@ class MetricSpec:
     title: str
     """Axis label."""
     key: str | None = None
-    """SAEBench's key within the category, with `{placeholders}` filled from `Measurement.at`; None: not in its schema."""
+    """SAEBench's key in the category, with `{placeholders}` filled from `Measurement.at`; None: not in its schema."""
+    headline: bool = False
+    """Whether it stands in the report's table, in the summary, and gets a picture."""
 
 
 @dataclass(frozen=True)

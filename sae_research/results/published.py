@@ -1,0 +1,132 @@
+"""SAEBench's own result files, read as results: what each is stands in its fields, never in its path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sae_research.errors import UserError
+from sae_research.results.peer import BY_TYPE_ID, MINUS_ONE, PeerEval, match_key
+from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.results.saebench import BLOCK, explained_version, from_document, metric_specs, read_document
+
+ARCHITECTURES: Mapping[str, str] = {
+    "standard": "relu",
+    "standard_april_update": "relu",
+    "batch_topk": "batchtopk",
+    "matryoshka_batch_topk": "matryoshka",
+    "matryoshka_batchtopk": "matryoshka",
+}
+"""Our name for an architecture by SAEBench's or SAELens'."""
+
+
+class Published(NamedTuple):
+    """A result from a file, with the metrics it uses."""
+
+    path: Path
+    result: Result
+    specs: tuple[MetricSpec, ...]
+
+
+def read_published(folder: Path) -> list[Published]:
+    """All results in the JSON files below `folder`, in the order of their paths; a missing folder has none.
+
+    A file that cannot be understood is an error: left out in silence it would falsify the comparison.
+    """
+    files = sorted(path for path in folder.rglob("*.json") if path.is_file()) if folder.is_dir() else []
+    found = [read_published_file(path) for path in files]
+    seen: dict[tuple[str, str], Path] = {}
+    for path, result, _ in found:
+        cell = (result.eval_name, result.sae["name"])
+        if cell in seen:
+            raise UserError(f"{path} and {seen[cell]} both report {cell[0]!r} of {cell[1]!r}; keep one of them")
+        seen[cell] = path
+    return found
+
+
+def read_published_file(path: Path) -> Published:
+    """The result in one file of SAEBench's, or of ours."""
+    document = read_document(path)
+    if BLOCK in document:
+        with explained_version(path):
+            return Published(path, from_document(document), metric_specs(document))
+    peer = _peer(document, path)
+    card = _card(document, path)
+    config = document.get("eval_config") or {}
+    output = EvalOutput(measurements=tuple(_measurements(document, peer, path)))
+    result = Result(key="", eval_name=peer.name, sae=card, settings=config, key_parts={}, output=output)
+    return Published(path, result, peer.specs)
+
+
+def _peer(document: Mapping[str, Any], path: Path) -> PeerEval:
+    type_id = document.get("eval_type_id")
+    if not isinstance(type_id, str) or type_id not in BY_TYPE_ID:
+        got = "no eval_type_id" if type_id is None else f"eval_type_id {type_id!r}"
+        raise UserError(
+            f"{path} is no SAEBench result that can be shown: it has {got}, expected one of "
+            f"{', '.join(sorted(BY_TYPE_ID))}; remove it from the folder"
+        )
+    return BY_TYPE_ID[type_id]
+
+
+def _card(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Who was measured. SAELens 6 keeps the hook below `metadata`, older files beside the rest."""
+    release, sae_id = document.get("sae_lens_release_id"), document.get("sae_lens_id")
+    if not release and not sae_id:
+        raise UserError(f"{path} does not say which SAE it is about: sae_lens_release_id and sae_lens_id are empty")
+    config = document.get("sae_cfg_dict") or {}
+    metadata = config.get("metadata") or {}
+    architecture = config.get("architecture") or "unknown"
+    name = release if sae_id in (None, "", "custom_sae") else f"{release}/{sae_id}" if release else sae_id
+    return {
+        "name": name,
+        "architecture": ARCHITECTURES.get(architecture, architecture),
+        "d_in": config.get("d_in"),
+        "d_sae": config.get("d_sae"),
+        "hook_name": config.get("hook_name") or metadata.get("hook_name"),
+        "model_name": config.get("model_name") or metadata.get("model_name"),
+        "source": {"file": path.name, "release": release, "sae_id": sae_id},
+    }
+
+
+def _measurements(document: Mapping[str, Any], peer: PeerEval, path: Path) -> Iterator[Measurement]:
+    metrics = document.get("eval_result_metrics")
+    if not isinstance(metrics, Mapping) or not all(isinstance(category, Mapping) for category in metrics.values()):
+        raise UserError(f"{path} has no eval_result_metrics of the form {{category: {{metric: number}}}}")
+    for category, values in metrics.items():
+        specs = [spec for spec in peer.specs if spec.category == category]
+        yield from _matched(values, specs, peer, path, {})
+    for row in document.get("eval_result_details") or ():
+        if isinstance(row, Mapping) and isinstance(row.get("dataset_name"), str):
+            # SAEBench names the results of a data set `<data set>_results`.
+            place = {"dataset": row["dataset_name"].removesuffix("_results")}
+            yield from _matched(row, peer.specs, peer, path, place)
+
+
+def _matched(
+    values: Mapping[str, Any],
+    specs: Sequence[MetricSpec],
+    peer: PeerEval,
+    path: Path,
+    place: Mapping[str, str],
+) -> Iterator[Measurement]:
+    """A measurement for each key that is a metric's; null in a file is what was not asked for, and gives none."""
+    for key, value in values.items():
+        for spec in specs:
+            at = match_key(spec, key)
+            if at is not None and (value is not None or key in peer.required):
+                yield _measurement(spec.name, value, {**at, **place}, peer, f"{path}: {key}")
+
+
+def _measurement(metric: str, value: Any, at: Mapping[str, Any], peer: PeerEval, where: str) -> Measurement:
+    if value is None:
+        return Measurement(metric, None, "null in SAEBench's file", at=at)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(f"{where} is {value!r}, expected a number")
+    if not math.isfinite(value):
+        return Measurement(metric, None, f"{value} in SAEBench's file", at=at)
+    if value == MINUS_ONE and peer.minus_one_is_missing:
+        return Measurement(metric, None, "-1 in SAEBench's file: its sign for a missing number", at=at)
+    return Measurement(metric, float(value), at=at)

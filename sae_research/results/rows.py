@@ -1,0 +1,157 @@
+"""The tidy table: one row per SAE, eval, metric and place; as CSV to read and as Parquet to compute with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from sae_research.errors import UserError
+from sae_research.results.numbers import rounded
+from sae_research.results.peer import placeholders
+from sae_research.results.record import MetricSpec
+
+Source = Literal["computed", "published"]
+Interpolation = Literal["no", "some", "most", "unknown"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of one SAE, or the reason why there is none."""
+
+    sae: str
+    """The SAE's name, unique within its source."""
+    architecture: str
+    source: Source
+    """`computed` here, or read from a `published` result file."""
+    baseline: str | None
+    """The SAE whose dictionary this one uses, for a variant."""
+    d_in: int | None
+    d_sae: int | None
+    hook_name: str | None
+    eval: str
+    metric: str | None
+    """None: the whole cell failed, and `reason` says why."""
+    at: str
+    """Where the metric was taken, a JSON object with sorted keys: `{"k": 5}`; `{}` where there is one place only."""
+    value: float | None
+    reason: str | None
+    """Why `value` is missing; None where it is not."""
+    ci_low: float | None
+    ci_high: float | None
+    unit: str | None
+    direction: str | None
+    """Which way is better: higher, lower, neither."""
+    title: str | None
+    """The metric in words."""
+    headline: bool
+    """Whether the metric stands in the report and gets a picture."""
+    column: str | None
+    """The metric's name in tables with one column a metric; None for the parts of a metric (one data set of many)."""
+    l0: float | None
+    """The SAE's L0, from its core result."""
+    interpolates: float | None
+    """The share of sequences whose support has d_in latents or more, so that reconstruction is exact and means
+    nothing; from the core result."""
+
+    @property
+    def place(self) -> dict[str, Any]:
+        return json.loads(self.at)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What tells one SAE from another: the source and the name."""
+        return self.source, self.sae
+
+
+def interpolation(share: float | None) -> Interpolation:
+    """How much of an SAE's text is interpolated."""
+    if share is None:
+        return "unknown"
+    if share == 0:
+        return "no"
+    return "most" if share > 0.5 else "some"
+
+
+def place_text(at: Mapping[str, Any]) -> str:
+    """`Row.at` for a measurement's place."""
+    return json.dumps(dict(at), sort_keys=True, ensure_ascii=False)
+
+
+def column_name(spec: MetricSpec, at: Mapping[str, Any]) -> str | None:
+    """The metric's column: its name, or SAEBench's key filled in where the key has places for all of `at`."""
+    if not at:
+        return spec.name
+    wanted = placeholders(spec.key or "")
+    if wanted and set(wanted) == set(at):
+        return str(spec.key).format(**at)
+    if all(isinstance(value, int) for value in at.values()):
+        return "_".join([spec.name, *(f"{key}{value}" for key, value in sorted(at.items()))])
+    return None
+
+
+def table_as_csv(rows: Sequence[Row]) -> str:
+    """The table as CSV: a line per row, missing fields empty, floats in full."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(Row)])
+    for row in rows:
+        writer.writerow([_cell(value) for value in asdict(row).values()])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(rounded(value)) if isinstance(value, float) else str(value)
+
+
+def table_as_parquet(rows: Sequence[Row]) -> bytes:
+    """The table as Parquet, typed, missing fields null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _schema()
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="none")
+    return buffer.getvalue()
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    hints = typing.get_type_hints(Row)
+    return pa.schema([(field.name, types[_plain_type(hints[field.name])]) for field in fields(Row)])
+
+
+def _plain_type(hint: Any) -> type:
+    """`str` for `str | None` and for a Literal of strings."""
+    if hint == Source:
+        return str
+    arguments = [a for a in typing.get_args(hint) if a is not type(None)]
+    return arguments[0] if arguments else hint
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows in a Parquet file that `table_as_parquet` wrote."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run the stage process_results first") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a Parquet table ({error}); run the stage process_results again") from None
+    if table.schema.names != [field.name for field in fields(Row)]:
+        raise UserError(f"{path} has other columns than this version writes; run the stage process_results again")
+    return [Row(**entry) for entry in table.to_pylist()]
