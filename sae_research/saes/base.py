@@ -16,6 +16,8 @@ from sae_research.errors import UserError
 from sae_research.lm.site import Site
 
 Scope = Literal["token", "sequence"]
+Shapes = Mapping[str, tuple[str, ...]]
+"""Names of tensors, each with its sizes in terms of d_in and d_sae."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Sae(nn.Module, ABC):
 
     scope: ClassVar[Scope] = "token"
     """'sequence' where the codes of a token depend on the other tokens of its sequence."""
-    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    shapes: ClassVar[Shapes] = MappingProxyType({})
     """The tensors that determine the codes and the reconstruction: name -> sizes in terms of d_in and d_sae."""
 
     W_dec: Tensor
@@ -99,18 +101,14 @@ def zero_masked(
     return values if mask is None else torch.where(mask.unsqueeze(-1), values, 0)
 
 
-def _checked(
-    card: SaeCard, shapes: Mapping[str, tuple[str, ...]], tensors: Mapping[str, Tensor]
-) -> Mapping[str, Tensor]:
+def _checked(card: SaeCard, shapes: Shapes, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """`tensors`, once their names, sizes and values are known to be what the architecture expects."""
     missing, unexpected = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
     if missing or unexpected:
-        faults = [f"missing {', '.join(missing)}"] * bool(missing) + [
-            f"unexpected {', '.join(unexpected)}"
-        ] * bool(unexpected)
         raise UserError(
-            f"SAE {card.name!r}: {'; '.join(faults)}; architecture {card.architecture!r} has exactly "
-            f"{', '.join(shapes) or 'no tensors'}; is this checkpoint of another architecture?"
+            f"SAE {card.name!r}: missing {', '.join(missing) or 'nothing'}, unexpected "
+            f"{', '.join(unexpected) or 'nothing'}; architecture {card.architecture!r} has exactly "
+            f"{', '.join(shapes) or 'no tensors'}; is this the checkpoint of another architecture?"
         )
     sizes = {"d_in": card.d_in, "d_sae": card.d_sae}
     for name, tensor in tensors.items():

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, centred, zero_masked
+from sae_research.saes.base import Sae, SaeCard, Scope, Shapes, centred, zero_masked
 from sae_research.saes.parts.build import check_k, check_unit_atoms, read_settings, with_settings
 from sae_research.saes.parts.least_squares import least_squares
 from sae_research.saes.parts.selection import top_k_mask
@@ -45,8 +45,8 @@ class Support(NamedTuple):
 class IhtpSae(Sae):
     """codes_S = argmin_Z ||Y - Z D_S||_F with S = union over tokens of top_k |Y D^T|, Y = x - b_dec, D = W_dec."""
 
-    scope = "sequence"
-    shapes = {"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    scope: ClassVar[Scope] = "sequence"
+    shapes: ClassVar[Shapes] = {"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
         settings = read_settings(Settings, card)

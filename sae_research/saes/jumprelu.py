@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, centred, zero_masked
+from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
 from sae_research.saes.parts.build import read_settings, with_settings
 
 
@@ -26,7 +26,7 @@ class Settings:
 class JumpReluSae(Sae):
     """codes = relu(a) where a > threshold (strictly), else 0; a = x W_enc + b_enc."""
 
-    shapes = {
+    shapes: ClassVar[Shapes] = {
         "W_enc": ("d_in", "d_sae"),
         "b_enc": ("d_sae",),
         "threshold": ("d_sae",),

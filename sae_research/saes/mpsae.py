@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.errors import UserError
-from sae_research.saes.base import Sae, SaeCard, centred, zero_masked
+from sae_research.saes.base import Sae, SaeCard, Shapes, centred
 from sae_research.saes.parts.build import check_unit_atoms, read_settings, with_settings
 
 # Largest Gram matrix to hold, in numbers (2 GiB in float32: 23,000 atoms); beyond it the residual is kept instead.
@@ -36,7 +36,7 @@ class Settings:
 class MpSae(Sae):
     """r = x - b_dec; s times: j = argmax |D r| (lowest on ties), codes_j += D_j r, r -= (D_j r) D_j; D = W_dec."""
 
-    shapes = {"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    shapes: ClassVar[Shapes] = {"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
         settings = read_settings(Settings, card)

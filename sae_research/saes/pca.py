@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, centred, zero_masked
+from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
 from sae_research.saes.parts.build import read_settings, with_settings
 
 
@@ -22,7 +22,7 @@ class Settings:
 class PcaSae(Sae):
     """codes = (x - b_dec) W_enc, where b_dec is the mean and the rows of W_dec are the components."""
 
-    shapes = {"W_enc": ("d_in", "d_sae"), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    shapes: ClassVar[Shapes] = {"W_enc": ("d_in", "d_sae"), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
     W_enc: Tensor
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, centred, zero_masked
+from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
 from sae_research.saes.parts.build import read_settings, with_settings
 
 
@@ -26,7 +26,12 @@ class Settings:
 class ReluSae(Sae):
     """codes = relu((x - b_dec) W_enc + b_enc)."""
 
-    shapes = {"W_enc": ("d_in", "d_sae"), "b_enc": ("d_sae",), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    shapes: ClassVar[Shapes] = {
+        "W_enc": ("d_in", "d_sae"),
+        "b_enc": ("d_sae",),
+        "W_dec": ("d_sae", "d_in"),
+        "b_dec": ("d_in",),
+    }
     W_enc: Tensor
     b_enc: Tensor
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, centred, zero_masked
+from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
 from sae_research.saes.parts.build import check_k, read_settings, with_settings
 from sae_research.saes.parts.selection import top_k_mask
 
@@ -29,7 +29,12 @@ class Settings:
 class TopKSae(Sae):
     """codes = the k largest of relu((x - b_dec) W_enc + b_enc), the rest 0; of equal ones the lowest indices."""
 
-    shapes = {"W_enc": ("d_in", "d_sae"), "b_enc": ("d_sae",), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    shapes: ClassVar[Shapes] = {
+        "W_enc": ("d_in", "d_sae"),
+        "b_enc": ("d_sae",),
+        "W_dec": ("d_sae", "d_in"),
+        "b_dec": ("d_in",),
+    }
     W_enc: Tensor
     b_enc: Tensor
 

@@ -47,9 +47,7 @@ def with_settings(card: SaeCard, settings: Any) -> SaeCard:
 def check_k(card: SaeCard, k: int) -> None:
     """Refuse a `k` that no code can have."""
     if not 1 <= k <= card.d_sae:
-        raise UserError(
-            f"SAE {card.name!r}: k is {k}, but d_sae is {card.d_sae}; k must lie between 1 and d_sae"
-        )
+        raise UserError(f"SAE {card.name!r}: k is {k}, but d_sae is {card.d_sae}; k must lie between 1 and d_sae")
 
 
 def held_tensors(sae: Sae) -> dict[str, Tensor]:

@@ -1,0 +1,59 @@
+"""Which checkpoint formats there are: one file of this folder each, found by itself.
+
+A format offers `recognises(path)`, `read(path, name=..., source=...)` and `companions(filename)`: the other files
+of the repository that its reader needs beside `filename`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from sae_research.errors import UserError
+from sae_research.plugins import plugin_names
+from sae_research.saes.base import Sae
+
+
+class Format(Protocol):
+    """What each module of `sae_research/formats/` offers."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file or folder at `path` is in this format."""
+        ...
+
+    def companions(self, filename: str) -> tuple[str, ...]:
+        """Other files of the repository that reading `filename` takes."""
+        ...
+
+    def read(self, path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
+        """The SAE at `path`, called `name`."""
+        ...
+
+
+def format_names() -> tuple[str, ...]:
+    """The names of all formats."""
+    return plugin_names(Path(__file__).parent, others={"registry"})
+
+
+def find_format(name: str) -> Format:
+    """The format of that name."""
+    return cast(Format, importlib.import_module(f"sae_research.formats.{name}"))
+
+
+def read_sae(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
+    """The SAE at `path`, in whichever format it is."""
+    for format_name in format_names():
+        found = find_format(format_name)
+        if found.recognises(path):
+            return found.read(path, name=name, source={**source, "format": format_name})
+    raise UserError(
+        f"SAE {name!r}: {path} is in no known format; known: {', '.join(format_names())} "
+        "(saelens: a folder with cfg.json and sae_weights.safetensors; dictionary_learning: ae.pt with config.json)"
+    )
+
+
+def companions_of(filename: str) -> tuple[str, ...]:
+    """The files that any format would read beside `filename`."""
+    return tuple(other for name in format_names() for other in find_format(name).companions(filename))
