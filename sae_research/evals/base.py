@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 from sae_research.hub import Hub
-from sae_research.lm.model import LanguageModel
 from sae_research.progress import Progress
 from sae_research.results.record import EvalOutput, MetricSpec
-from sae_research.saes.base import Sae
+
+if TYPE_CHECKING:  # Both import torch, which planning does without.
+    from sae_research.lm.model import LanguageModel
+    from sae_research.saes.base import Sae
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,29 @@ class Outcome(NamedTuple):
     sae: Sae
     output: EvalOutput | None
     error: Exception | None
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One SAE on its way through a run that goes on without it once something of its own has failed."""
+
+    sae: Sae
+    error: Exception | None = None
+
+    def do(self, work: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
+        """What `work` returns; None once this SAE has failed. The first error is kept for the outcome."""
+        if self.error is not None:
+            return None
+        try:
+            return work(*args, **kwargs)
+        except Exception as error:
+            self.error = error
+            return None
+
+    def finish(self, work: Callable[[], EvalOutput]) -> Outcome:
+        """The outcome: what `work` makes of what was gathered, or the error."""
+        output = self.do(work)
+        return Outcome(self.sae, output, self.error)
 
 
 class Eval(ABC):

@@ -1,0 +1,33 @@
+"""One row per sequence, one column per additive quantity, in float64: what every scalar is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+class Columns:
+    """Grows by blocks of sequences; kept on the device until read, so that no block waits for the host."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[Tensor]] = {}
+
+    def add(self, block: Mapping[str, Float[Tensor, " sequences"]]) -> None:
+        """Append the rows of the next sequences; every block has the same names."""
+        for name, values in block.items():
+            self._blocks.setdefault(name, []).append(values.to(torch.float64))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All rows so far, by column."""
+        return {name: torch.cat(blocks).cpu().numpy() for name, blocks in self._blocks.items()}
+
+
+def sum_real(
+    values: Float[Tensor, "sequences tokens"], real: Bool[Tensor, "sequences tokens"]
+) -> Float[Tensor, " sequences"]:
+    """The float64 sum of each sequence's values over its real tokens; what stands at the others is never read."""
+    return torch.where(real, values.to(torch.float64), 0.0).sum(dim=1)

@@ -1,0 +1,121 @@
+"""The scalars of the core eval as functions of sums: the same formulas serve totals and jackknife replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sae_research.metrics.intervals import Estimate, Sums, jackknife
+
+Rows = Mapping[str, np.ndarray]
+"""One value per sequence, by column."""
+
+
+def estimate_behaviour(rows: Rows) -> dict[str, Estimate]:
+    """Cross-entropy and KL metrics from the sums of the reconstruction pass."""
+    return jackknife(rows, _behaviour)
+
+
+def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str, Estimate]:
+    """Reconstruction, shrinkage and sparsity metrics from the sums of the sparsity pass.
+
+    `offset_square` is ‖mean(x) - centre‖². The intervals hold it, and the batch means of the legacy value, fixed:
+    their own sampling error is of order 1/tokens.
+    """
+
+    def statistic(s: Sums) -> Sums:
+        return _quality(s, offset_square) | _sparsity(s, d_in)
+
+    return jackknife(rows, statistic)
+
+
+def estimate_as_peer(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Estimate]:
+    """SAEBench's own formulas where they differ; they depend on the batches, which are the units of the jackknife."""
+    batches = {name: row.reshape(-1, batch_size).sum(axis=1) for name, row in rows.items()}
+    tokens = batches["tokens"]
+    with np.errstate(all="ignore"):
+        parts = {
+            "tokens": tokens,
+            "batches": np.ones_like(tokens),
+            "error": batches["error"] / tokens,
+            "in_square": batches["in_square"] / tokens,
+            "bias": batches["out_square"] / batches["dot"],
+            "signed": batches["signed"],
+        }
+    return jackknife(parts, lambda s: _as_peer(s, d_in))
+
+
+def estimate_densities(fired: np.ndarray, tokens: np.ndarray) -> dict[str, Estimate]:
+    """Aliveness and frequency metrics from counts `fired` (groups, d_sae) over `tokens` (groups,)."""
+    return jackknife({"fired": fired.astype(np.float64), "tokens": tokens.astype(np.float64)}, _densities)
+
+
+def _behaviour(s: Sums) -> Sums:
+    clean, zero, mean, sae = (s[f"ce_{name}"] / s["ce_tokens"] for name in ("clean", "zero", "mean", "sae"))
+    kl_zero, kl_mean, kl_sae = (s[f"kl_{name}"] / s["kl_tokens"] for name in ("zero", "mean", "sae"))
+    return {
+        "ce_loss_score": (zero - sae) / (zero - clean),
+        "ce_loss_with_sae": sae,
+        "ce_loss_without_sae": clean,
+        "ce_loss_with_ablation": zero,
+        "ce_loss_increase": sae - clean,
+        "ce_loss_with_mean_ablation": mean,
+        "ce_loss_score_mean_ablation": (mean - sae) / (mean - clean),
+        "kl_div_score": (kl_zero - kl_sae) / kl_zero,
+        "kl_div_with_sae": kl_sae,
+        "kl_div_with_ablation": kl_zero,
+        "kl_div_with_mean_ablation": kl_mean,
+        "kl_div_score_mean_ablation": (kl_mean - kl_sae) / kl_mean,
+    }
+
+
+def _quality(s: Sums, offset_square: float) -> dict[str, Any]:
+    n = s["tokens"]
+    return {
+        "explained_variance": 1 - s["error"] / (s["in_spread"] - offset_square * n),
+        "explained_variance_legacy": s["legacy"] / n,
+        "mse": s["error"] / n,
+        "cossim": s["cosine"] / n,
+        "l2_norm_in": s["in_norm"] / n,
+        "l2_norm_out": s["out_norm"] / n,
+        "l2_ratio": s["ratio"] / n,
+        "relative_reconstruction_bias": s["out_square"] / s["dot"],
+    }
+
+
+def _sparsity(s: Sums, d_in: int) -> dict[str, Any]:
+    n, sequences = s["tokens"], s["sequences"]
+    return {
+        "l0": s["l0"] / n,
+        "l1": s["l1"] / n,
+        "negative_share": s["negative"] / s["l0"],
+        "support_per_sequence": s["support"] / sequences,
+        "support_per_token": s["support"] / n,
+        "support_share_of_d_in": s["support"] / sequences / d_in,
+        "interpolates": s["interpolating"] / sequences,
+    }
+
+
+def _as_peer(s: Sums, d_in: int) -> Sums:
+    square = s["in_square"] / s["batches"]
+    return {
+        # (mean over batches and dimensions of E_b[x_j²])² is (S/d)²: SAEBench means Σ_j E[x_j]² there.
+        "explained_variance_sae_bench": 1 - (s["error"] / s["batches"]) / (square - (square / d_in) ** 2),
+        # Each token's squared error is divided by the tokens of its batch, then averaged over tokens.
+        "mse_sae_bench": s["error"] / s["tokens"],
+        "relative_reconstruction_bias_sae_bench": s["bias"] / s["batches"],
+        "l1_sae_bench": s["signed"] / s["tokens"],
+    }
+
+
+def _densities(s: Sums) -> Sums:
+    density = s["fired"] / np.asarray(s["tokens"])[..., None]
+    total = density.sum(axis=-1)
+    found: dict[str, Any] = {"frac_alive": (density > 0).mean(axis=-1), "frac_dead": (density == 0).mean(axis=-1)}
+    for percent in (1, 10):
+        frequent = density > percent / 100
+        found[f"freq_over_{percent}_percent"] = frequent.mean(axis=-1)
+        found[f"normalized_freq_over_{percent}_percent"] = (density * frequent).sum(axis=-1) / total
+    return found
