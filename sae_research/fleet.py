@@ -1,0 +1,228 @@
+"""The SAEs of a run: fetch a baseline, derive its variants, fetch others to compare with, keep all in one folder."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from sae_research.errors import UserError
+from sae_research.files import explained_disk_errors, replace_folder, write_atomically
+from sae_research.formats.registry import companions_of, read_sae
+from sae_research.formats.saelens import write_folder
+from sae_research.hub import Hub
+from sae_research.manifest import MANIFEST_FILE, manifest_text
+from sae_research.pretrained import read_pretrained
+from sae_research.saes.base import Sae, SaeCard
+from sae_research.saes.parts.build import build_sae, rename, unit_atoms
+
+log = logging.getLogger(__name__)
+
+# Keeps `<name>_eval_results.json` below the 255 bytes that file systems allow.
+_LONGEST_NAME = 120
+
+
+class ComparisonEntry(Protocol):
+    """An entry of `comparison_saes`: one checkpoint, or all that two regular expressions name in SAELens' registry."""
+
+    @property
+    def repo_id(self) -> str | None: ...
+    @property
+    def filename(self) -> str | None: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def release(self) -> str | None: ...
+    @property
+    def sae_id(self) -> str | None: ...
+
+
+def fetch_baseline(
+    hub: Hub, repo_id: str, filename: str, *, hook_layer: int, revision: str | None, model_name: str
+) -> Sae:
+    """The SAE that variants are derived from, in whichever format `filename` is; it must be of layer `hook_layer`."""
+    sae = _fetch(hub, repo_id, filename, revision)
+    if sae.card.site.layer != hook_layer:
+        raise UserError(
+            f"baseline_sae: hook_layer is {hook_layer}, but {filename} of {repo_id!r} was trained on layer "
+            f"{sae.card.site.layer}; correct hook_layer or filename"
+        )
+    if _last_part(sae.card.model_name) != _last_part(model_name):
+        log.warning(
+            "SAE %s was trained on model %s, and is to be put into %s", sae.card.name, sae.card.model_name, model_name
+        )
+    return sae
+
+
+def derive_variants(baseline: Sae, ihtp_k: Iterable[int], mpsae_s: Iterable[int]) -> list[Sae]:
+    """Pursuit encoders on the baseline's dictionary, whose atoms are brought to norm 1: IHTP per k, MPSAE per s."""
+    wanted = [("ihtp", {"k": k}) for k in ihtp_k] + [("mpsae", {"s": s}) for s in mpsae_s]
+    return [_variant(baseline, architecture, options) for architecture, options in wanted]
+
+
+def fetch_comparison(hub: Hub, entry: ComparisonEntry) -> Iterator[Sae]:
+    """The SAEs that one entry of `comparison_saes` names, one after the other; each that fails is an error."""
+    if entry.repo_id is not None and entry.filename is not None:
+        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision)
+    elif entry.release is not None and entry.sae_id is not None:
+        yield from read_pretrained(entry.release, entry.sae_id)
+    else:
+        raise UserError("comparison_saes: give either repo_id and filename, or release and sae_id")
+
+
+def check_fits(card: SaeCard, *, width: int, n_layers: int) -> None:
+    """Refuse an SAE whose site the language model does not have, or has with another width."""
+    if card.site.layer >= n_layers:
+        raise UserError(
+            f"SAE {card.name!r} is of layer {card.site.layer}, but the model has layers 0 to {n_layers - 1}; "
+            "is it of another model?"
+        )
+    if card.d_in != width:
+        raise UserError(
+            f"SAE {card.name!r} has d_in = {card.d_in}, but the model's activations at {card.site.hook_name} have "
+            f"{width} dimensions; it is of another model (it says {card.model_name!r})"
+        )
+
+
+def write_fleet(
+    saes: Iterable[Sae], folder: Path, *, model: Mapping[str, Any], scratch: Path | None = None
+) -> dict[str, Any]:
+    """Makes `folder` hold exactly `saes`, a sub-folder each, and their manifest, which is returned.
+
+    Nothing there changes before all SAEs are written to `scratch` (default: a hidden folder beside `folder`, on the
+    same file system). An unchanged SAE's folder is left alone. Without a manifest the folder is unfinished.
+    `saes` may be an iterator: each is let go once it is written.
+    """
+    workshop = scratch or folder.parent / f".{folder.name}.part"
+    with explained_disk_errors(folder):
+        workshop.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=workshop, prefix=".tmp-"))
+        try:
+            entries = _write_all(saes, draft)
+            text = manifest_text(model, entries)
+            _publish(draft, folder, [entry["name"] for entry in entries], text)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            if scratch is None:
+                shutil.rmtree(workshop, ignore_errors=True)
+    return json.loads(text)
+
+
+def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None) -> Sae:
+    snapshot = hub.file(repo_id, filename, revision=revision)
+    for other in companions_of(filename):
+        hub.file(repo_id, other, revision=revision)
+    name = _short_name(repo_id, filename)
+    source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision}
+    sae = read_sae(snapshot.path, name=name, source=source)
+    architecture = sae.card.architecture
+    return sae if name.startswith(architecture) else rename(sae, f"{architecture}_{name}")
+
+
+def _variant(baseline: Sae, architecture: str, options: Mapping[str, int]) -> Sae:
+    card = baseline.card
+    suffix = "".join(f"{key}{value}" for key, value in options.items())
+    variant = replace(
+        card,
+        name=f"{card.name}_{architecture}_{suffix}",
+        architecture=architecture,
+        hyperparameters=dict(options),
+        source={**card.source, "baseline": card.name, "baseline_digest": card.digest},
+    )
+    return build_sae(variant, {"W_dec": unit_atoms(baseline.W_dec), "b_dec": baseline.b_dec})
+
+
+def _short_name(repo_id: str, filename: str) -> str:
+    """What tells a checkpoint from its neighbours: the folder of `ae.pt`, the last folder of a path, the repository."""
+    path = PurePosixPath(filename)
+    parts = [part for part in path.parts if part not in {".", "checkpoints"}]
+    if path.suffix and parts:
+        last = path.stem if path.stem != "ae" else ""
+        parts = [*parts[:-1][-1:], last] if last else parts[:-1][-1:]
+    else:
+        parts = parts[-1:]
+    return slug("_".join(part for part in parts if part) or _last_part(repo_id))
+
+
+def slug(text: str) -> str:
+    """`text` as a file name: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "sae"
+
+
+def _last_part(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
+    """Writes every SAE under a name of its own; their manifest entries."""
+    taken: set[str] = set()
+    entries = []
+    for sae in saes:
+        named = rename(sae, _free_name(sae.card, taken))
+        taken.add(named.card.name.casefold())
+        write_folder(named, draft / named.card.name)
+        entries.append(_entry(named))
+    return entries
+
+
+def _free_name(card: SaeCard, taken: set[str]) -> str:
+    """The card's name; on a clash (letter case aside, as some file systems have it) with a digest prefix."""
+    name = slug(card.name)
+    if len(name) > _LONGEST_NAME or name == MANIFEST_FILE:
+        name = f"{name[: _LONGEST_NAME - 9]}_{card.digest[:8]}"
+    if name.casefold() not in taken:
+        return name
+    distinct = f"{name[: _LONGEST_NAME - 9]}_{card.digest[:8]}"
+    candidates = [distinct, *(f"{distinct}_{number}" for number in range(2, len(taken) + 3))]
+    return next(candidate for candidate in candidates if candidate.casefold() not in taken)
+
+
+def _entry(sae: Sae) -> dict[str, Any]:
+    card = sae.card
+    return {
+        "name": card.name,
+        "architecture": card.architecture,
+        "hook_name": card.site.hook_name,
+        "layer": card.site.layer,
+        "scope": sae.scope,
+        "d_in": card.d_in,
+        "d_sae": card.d_sae,
+        "hyperparameters": dict(card.hyperparameters),
+        "source": dict(card.source),
+        "digest": card.digest,
+        "training_tokens": card.training_tokens,
+        "model_name": card.model_name,
+    }
+
+
+def _publish(draft: Path, folder: Path, names: Sequence[str], text: str) -> None:
+    """Brings `folder` to what `draft` holds; the manifest goes first and comes back last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / MANIFEST_FILE
+    changed = [name for name in names if not _same_files(draft / name, folder / name)]
+    extra = [path for path in folder.iterdir() if path.name not in {*names, MANIFEST_FILE}]
+    if not changed and not extra and manifest.is_file() and manifest.read_text(encoding="utf-8") == text:
+        return
+    manifest.unlink(missing_ok=True)
+    for name in changed:
+        replace_folder(draft / name, folder / name)
+    for path in extra:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    write_atomically(manifest, text, scratch=draft)
+
+
+def _same_files(a: Path, b: Path) -> bool:
+    """Whether two folders hold the same files with the same bytes."""
+    if not b.is_dir():
+        return False
+    names = sorted(path.name for path in a.iterdir())
+    if names != sorted(path.name for path in b.iterdir()):
+        return False
+    return filecmp.cmpfiles(a, b, names, shallow=False)[0] == names
