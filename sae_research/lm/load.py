@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as library_logging
 
 from sae_research.errors import UserError
 from sae_research.hub import Hub
@@ -21,6 +23,7 @@ from sae_research.lm.structure import take_apart
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _FROM_FOLDER: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -32,7 +35,7 @@ def load_language_model(
         raise UserError(f"model dtype {dtype!r} is not known; valid: {', '.join(DTYPES)}")
     target = find_device(device)
     snapshot = hub.model(name, revision=revision)
-    model = _load_weights(snapshot.path, name, DTYPES[dtype]).to(target)
+    model: Any = _load_weights(snapshot.path, name, DTYPES[dtype]).to(target)
     tokenizer = _load_tokenizer(snapshot.path, name)
     decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
     lm = LanguageModel(decoder, tokenizer, name=name, revision=snapshot.revision)
@@ -64,17 +67,30 @@ def _load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
         )
     try:
         config = AutoConfig.from_pretrained(folder, **_FROM_FOLDER)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, **_attention(config), **_FROM_FOLDER, use_safetensors=True, output_loading_info=True
-        )
+        options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, **_attention(config), **_FROM_FOLDER}
+        with _without_progress_bar():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options, output_loading_info=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model {name!r}: cannot load {folder}: {_first_line(error)}") from error
+    model, report = loaded
     if report["missing_keys"]:
         raise UserError(
             f"model {name!r}: {folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:4])} "
             f"({len(report['missing_keys'])} in all); is the checkpoint complete, and a decoder language model?"
         )
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """The library shows a bar of its own, even where stderr is no terminal."""
+    was_on = library_logging.is_progress_bar_enabled()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            library_logging.enable_progress_bar()
 
 
 def _attention(config: Any) -> dict[str, str]:
@@ -85,9 +101,11 @@ def _attention(config: Any) -> dict[str, str]:
 
 def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     """The folder's tokenizer; a missing pad or bos token becomes eos, as in TransformerLens."""
+    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        raise UserError(f"model {name!r}: {folder} has no tokenizer (none of {', '.join(_TOKENIZER_FILES)})")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **_FROM_FOLDER)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model {name!r}: cannot load the tokenizer of {folder}: {_first_line(error)}") from error
     tokenizer.padding_side = "right"
     for token in ("pad_token", "bos_token"):

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.site import Site
@@ -101,7 +101,7 @@ class LanguageModel:
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """Logits of final hidden states, by the model's own head: bias, soft cap and scale included."""
         flat = hidden.reshape(1, -1, hidden.shape[-1])
-        output = BaseModelOutputWithPast(last_hidden_state=flat)  # type: ignore[arg-type]
+        output = _BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
         unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
         with _replaced_forward(self._decoder.backbone, lambda *_, **__: output):
             logits = self._decoder.model(input_ids=unused, use_cache=False).logits
@@ -135,6 +135,14 @@ class LanguageModel:
             handle.remove()
 
 
+class _BackboneOutput(BaseModelOutput):
+    """Final hidden states; whatever else some architecture's head passes on (router logits, ...) is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
 class _Reached(Exception):
     """Ends a forward run at the site; carries what was there."""
 
@@ -160,7 +168,9 @@ def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
 def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:
     """`change` on the first positional argument, or on `hidden_states` where that is how it is called."""
 
-    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (change(args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}

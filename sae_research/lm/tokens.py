@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
@@ -22,7 +22,7 @@ class TokenBatch(NamedTuple):
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The ids of padding, eos and bos, as far as the tokenizer has them: never counted in a metric."""
-    ids = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)
+    ids: tuple[Any, ...] = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)
     return frozenset(int(i) for i in ids if i is not None)
 
 
@@ -34,9 +34,13 @@ def encode_plain(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
 
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id that starts each sequence."""
-    if tokenizer.bos_token_id is None:
-        raise UserError("the tokenizer has no bos token; add 'bos_token' to its tokenizer_config.json")
-    return int(tokenizer.bos_token_id)
+    return _required_id(tokenizer.bos_token_id, "bos_token")
+
+
+def _required_id(value: Any, token: str) -> int:
+    if value is None:
+        raise UserError(f"the tokenizer has no {token}; add {token!r} to its tokenizer_config.json")
+    return int(value)
 
 
 def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, context_size: int) -> TokenBatch:
@@ -44,11 +48,9 @@ def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, 
 
     As SAEBench's probing evals do: a token is real unless its id is that of padding, eos or bos.
     """
-    start, pad = bos_id(tokenizer), tokenizer.pad_token_id
-    if pad is None:
-        raise UserError("the tokenizer has no padding token; add 'pad_token' to its tokenizer_config.json")
-    tokens = torch.full((len(texts), context_size), int(pad), dtype=torch.long)
-    for row, ids in enumerate(encode_plain(tokenizer, texts)):
+    start, pad = bos_id(tokenizer), _required_id(tokenizer.pad_token_id, "pad_token")
+    tokens = torch.full((len(texts), context_size), pad, dtype=torch.long)
+    for row, ids in enumerate(encode_plain(tokenizer, texts) if texts else []):
         kept = [start, *ids[: context_size - 1]]
         tokens[row, : len(kept)] = torch.tensor(kept)
     special = torch.tensor(sorted(special_ids(tokenizer)))
