@@ -36,9 +36,14 @@ def test_a_replaced_file_is_another_file_so_that_links_to_the_old_one_keep_their
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "made"
-    with pytest.raises(RuntimeError), folder_in_the_making(target, scratch=tmp_path / "scratch") as draft:
-        (draft / "half").write_text("x")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with folder_in_the_making(target, scratch=tmp_path / "scratch") as draft:
+            (draft / "half").write_text("x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert not target.exists()
     assert list((tmp_path / "scratch").iterdir()) == []
     for content in ("first", "second"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from sae_research.engine.stages import run_eval_stage
 from sae_research.errors import UserError
+from sae_research.manifest import read_manifest
 from sae_research.params import load_params
 from sae_research.paths import find_paths
 
@@ -35,7 +38,8 @@ def process_stage() -> None:
     from sae_research.results.process import process_results
 
     paths = find_paths()
-    process_results(paths, load_params(paths.params))
+    enabled = dataclasses.asdict(load_params(paths.params).eval_types)
+    process_results(paths, enabled, saes=read_manifest(paths.saes).saes)
 
 
 def visualize_stage() -> None:

@@ -8,12 +8,13 @@ import shutil
 import time
 from collections.abc import Iterator
 
-from sae_research.fleet import derive_variants, fetch_baseline, fetch_comparison, write_fleet
+from sae_research.fleet import check_fits, derive_variants, fetch_baseline, fetch_comparison, write_fleet
 from sae_research.world.build import build_world, world_is_valid
 
 from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, write_atomically
-from sae_research.hub import Hub
+from sae_research.hub import Hub, Snapshot
+from sae_research.lm.load import model_shape
 from sae_research.params import Params
 from sae_research.paths import Paths
 from sae_research.progress import Progress
@@ -35,8 +36,12 @@ def run_setup(params: Params, paths: Paths) -> None:
         ensure_world(params, paths, progress)
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
-    saes = list(_wanted_saes(params, hub))
-    manifest = write_fleet(saes, paths.saes, model={"name": params.model.name, "revision": model.revision})
+    manifest = write_fleet(
+        _wanted_saes(params, hub, model),
+        paths.saes,
+        model={"name": params.model.name, "revision": model.revision},
+        scratch=paths.store / "scratch",
+    )
     log.info("setup: %s: %d SAEs, %.1f s", paths.saes, len(manifest["saes"]), time.monotonic() - started)
 
 
@@ -64,13 +69,11 @@ def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
         shutil.copytree(kept, draft, dirs_exist_ok=True)
 
 
-def _wanted_saes(params: Params, hub: Hub) -> Iterator[Sae]:
+def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
     wanted = params.baseline_sae
     model_name = params.model.name
-    baseline = fetch_baseline(
-        hub, wanted.repo_id, wanted.filename, hook_layer=wanted.hook_layer, revision=wanted.revision,
-        model_name=model_name,
-    )  # fmt: skip
+    baseline = X  # fmt: skip
+    check_fits(baseline.card, **model_shape(model.path))
     yield baseline
     variants = params.sae_variants
     ihtp_k = variants.ihtp.k_values if variants.ihtp.enabled else ()

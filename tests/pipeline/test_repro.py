@@ -212,9 +212,9 @@ def _stage_process(project: Project) -> int | None:
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            if b"-m" in command and any(c.startswith(b"scripts.run_") for c in command):
-                if (entry / "cwd").resolve() == project.root.resolve():
-                    return int(entry.name)
+            is_stage = b"-m" in command and any(c.startswith(b"scripts.run_") for c in command)
+            if is_stage and (entry / "cwd").resolve() == project.root.resolve():
+                return int(entry.name)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return None
