@@ -1,0 +1,100 @@
+"""How pictures look: the section `visualization` of `params.yaml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+MARKERS = ("o", "s", "^", "v", "<", ">", "D", "d", "p", "h", "H", "8", "P", "X", "*")
+"""Matplotlib's markers that have an inside, which is left empty where an SAE interpolates."""
+
+COLORS = (
+    *("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple"),
+    *("tab:brown", "tab:pink", "tab:gray", "tab:olive", "tab:cyan"),
+    *("black", "gray", "silver", "red", "darkred", "orange", "darkorange", "gold", "olive", "green", "darkgreen"),
+    *("teal", "cyan", "blue", "navy", "steelblue", "purple", "indigo", "magenta", "pink", "brown"),
+)
+"""Colours by name; any other is written `#rrggbb`."""
+
+DEFAULT_MARKERS: Mapping[str, str] = {
+    "relu": "o",
+    "topk": "^",
+    "batchtopk": "s",
+    "jumprelu": "X",
+    "gated": "d",
+    "matryoshka": "h",
+    "p_anneal": "v",
+    "ihtp": "*",
+    "mpsae": "P",
+    "pca": "<",
+    "random": ">",
+    "identity": "8",
+}
+"""The marker of an architecture where `markers` names none."""
+
+DEFAULT_COLORS: Mapping[str, str] = {
+    "relu": "#4477aa",
+    "topk": "#228833",
+    "batchtopk": "#aa3377",
+    "jumprelu": "#ee7733",
+    "gated": "#66ccee",
+    "matryoshka": "#8c564b",
+    "p_anneal": "#999933",
+    "ihtp": "#cc3311",
+    "mpsae": "#332288",
+    "pca": "#777777",
+    "random": "#aaaaaa",
+    "identity": "#444444",
+}
+"""The colour of an architecture where `colors` names none; told apart by most colour-blind eyes."""
+
+SPARE_COLORS = ("#44aa99", "#ddcc77", "#88ccee", "#cc6677", "#117733", "#aa4499")
+"""For architectures that neither the settings nor the defaults name, in the order of their names."""
+
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True)
+class VisualizationSettings:
+    """Markers, colours and sizes; changing any of them redraws the pictures and computes nothing."""
+
+    markers: Mapping[str, str] = field(default_factory=dict)
+    """Marker by architecture."""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    """Colour by architecture."""
+    k_values: tuple[int, ...] = ()
+    """Which k of top-k probing get a panel; empty: all that were measured."""
+    n_values: tuple[int, ...] = ()
+    """Which n of SCR and TPP (latents ablated) get a panel; empty: all that were measured."""
+    error_bars: bool = True
+    """Whether 95 % intervals are drawn."""
+    connect: bool = True
+    """Whether the SAEs of an architecture and width are joined by a line."""
+    marker_size: float = 9.0
+    """In points."""
+    font_size: float = 11.0
+    """In points."""
+    dpi: int = 150
+    """Pixels per inch of the PNGs."""
+    extra_formats: tuple[Literal["pdf", "svg"], ...] = ()
+    """Formats drawn beside PNG."""
+
+    def __post_init__(self) -> None:
+        for architecture, marker in self.markers.items():
+            if marker not in MARKERS:
+                raise ValueError(f"markers.{architecture} is {marker!r}; valid: {' '.join(MARKERS)}")
+        for architecture, color in self.colors.items():
+            if color not in COLORS and not _HEX.fullmatch(color):
+                raise ValueError(f"colors.{architecture} is {color!r}; valid: #rrggbb, {', '.join(COLORS)}")
+        for name, values in (("k_values", self.k_values), ("n_values", self.n_values)):
+            if any(value < 1 for value in values) or len(set(values)) != len(values):
+                raise ValueError(f"{name} is {list(values)}, expected different whole numbers of at least 1")
+        for name, value, low, high in (
+            ("dpi", self.dpi, 50, 600),
+            ("marker_size", self.marker_size, 1, 40),
+            ("font_size", self.font_size, 4, 40),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}, expected {low} to {high}")

@@ -1,0 +1,50 @@
+"""Which pictures a table asks for: their names follow from the table alone, so that the report can link to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sae_research.results.rows import Row
+
+LOSS_RECOVERED = "ce_loss_score"
+FigureKind = Literal["metric", "loss_recovered"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture."""
+
+    name: str
+    """The file's name without its ending."""
+    kind: FigureKind
+    """`metric`: L0 against the metric. `loss_recovered`: L0 against loss recovered, coloured by the metric."""
+    eval: str
+    metric: str
+    caption: str
+
+
+def planned_figures(rows: Sequence[Row]) -> list[Figure]:
+    """Two pictures for every headline metric, loss recovered itself only one."""
+    metrics: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row.headline and row.metric is not None and row.column is not None:
+            metrics.setdefault((row.eval, row.metric), row.title or row.metric)
+    figures = [
+        Figure(f"{eval_name}_{metric}", "metric", eval_name, metric, f"{title} against L0")
+        for (eval_name, metric), title in metrics.items()
+    ]
+    if any(row.metric == LOSS_RECOVERED for row in rows):
+        figures += [
+            Figure(
+                f"loss_recovered_by_{eval_name}_{metric}",
+                "loss_recovered",
+                eval_name,
+                metric,
+                f"Loss recovered against L0, coloured by {title}",
+            )
+            for (eval_name, metric), title in metrics.items()
+            if metric != LOSS_RECOVERED
+        ]
+    return figures

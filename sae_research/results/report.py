@@ -1,0 +1,217 @@
+"""METRICS.md: settings, SAEs, results with intervals, what failed, where the pictures are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sae_research.results.figures import planned_figures
+from sae_research.results.merge import Entry
+from sae_research.results.numbers import shown
+from sae_research.results.references import REFERENCES
+from sae_research.results.rows import Row, Source, interpolation
+from sae_research.results.summary import by_sae, headline_columns
+
+ARROWS: Mapping[str | None, str] = {"higher": " ↑", "lower": " ↓"}
+_MARKS = {"most": " †", "some": " ‡"}
+
+
+def report_text(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
+    """The report in Markdown; the same results give the same bytes."""
+    sections = [
+        _head(rows),
+        *_results(rows, "computed", "Results"),
+        *_results(rows, "published", "Published results"),
+        _notes(rows),
+        _missing(rows),
+        _pictures(rows),
+        _saes(entries),
+        _settings(entries),
+        _versions(entries),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:
+    """A Markdown table; columns from `numbers_from` on are set flush right."""
+    rule = [":--" if index < numbers_from else "--:" for index in range(len(header))]
+    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in [header, rule, *lines])
+
+
+def _cell(text: str) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _head(rows: Sequence[Row]) -> str:
+    own = by_sae([row for row in rows if row.source == "computed"])
+    published = by_sae([row for row in rows if row.source == "published"])
+    evals = list(dict.fromkeys(row.eval for row in rows))
+    counted = f"{len(own)} SAEs" + (f" and {len(published)} published ones" if published else "")
+    return (
+        "# Measured sparse autoencoders\n\n"
+        f"{counted}, evals: {', '.join(evals) or 'none'}. "
+        "Written by the stage `process_results` from `eval_results/`; edits are overwritten."
+    )
+
+
+def _results(rows: Sequence[Row], source: Source, title: str) -> Iterator[str]:
+    chosen = [row for row in rows if row.source == source]
+    evals = list(dict.fromkeys(row.eval for row in chosen if row.metric is not None))
+    if evals:
+        yield f"## {title}"
+    for name in evals:
+        yield _eval_section(name, [row for row in chosen if row.eval == name])
+
+
+def _eval_section(name: str, rows: Sequence[Row]) -> str:
+    columns = headline_columns(rows)
+    header = ["SAE", "architecture", "d_sae", "L0"]
+    header += [f"{_column_title(row)}{ARROWS.get(row.direction, '')}" for row in columns.values()]
+    best = {column: _best(rows, column) for column in columns}
+    lines = [_sae_line(group, columns, best) for group in _ordered(by_sae(rows).values())]
+    reference = _reference_line(rows, columns)
+    lines += [reference] if reference else []
+    return f"### {name}\n\n" + table(header, lines, numbers_from=2)
+
+
+def _ordered(groups: Iterable[Sequence[Row]]) -> list[Sequence[Row]]:
+    """By architecture, then L0; those without come last."""
+    return sorted(groups, key=lambda g: (g[0].architecture, g[0].l0 is None, g[0].l0 or 0.0, g[0].sae))
+
+
+def _column_title(row: Row) -> str:
+    place = ", ".join(f"{key} = {value}" for key, value in row.place.items())
+    parts = [row.title or str(row.metric), f"({place})" if place else "", f"[{row.unit}]" if row.unit else ""]
+    return " ".join(part for part in parts if part)
+
+
+def _best(rows: Sequence[Row], column: str) -> float | None:
+    found = [r for r in rows if r.column == column and r.value is not None and interpolation(r.interpolates) != "most"]
+    if not found or found[0].direction == "neither":
+        return None
+    values = [row.value for row in found if row.value is not None]
+    return min(values) if found[0].direction == "lower" else max(values)
+
+
+def _sae_line(group: Sequence[Row], columns: Iterable[str], best: Mapping[str, float | None]) -> list[str]:
+    first = group[0]
+    by_column = {row.column: row for row in group}
+    name = f"`{first.sae}`{_MARKS.get(interpolation(first.interpolates), '')}"
+    line = [name, first.architecture, _number(first.d_sae), _number(first.l0)]
+    return line + [_value(by_column.get(column), best[column]) for column in columns]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else shown(value)
+
+
+def _value(row: Row | None, best: float | None) -> str:
+    if row is None or row.value is None:
+        return "–"
+    text = shown(row.value)
+    text = f"**{text}**" if row.value == best and interpolation(row.interpolates) != "most" else text
+    if row.ci_low is None or row.ci_high is None:
+        return text
+    return f"{text} [{shown(row.ci_low)}, {shown(row.ci_high)}]"
+
+
+def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[str] | None:
+    """The model's own figures, where the metrics have such a reference and all SAEs agree on it."""
+    cells = []
+    for example in columns.values():
+        figures = []
+        for reference in REFERENCES.get(example.metric or "", ()):
+            values = {shown(r.value) for r in rows if r.metric == reference and _same_place(r, example) and r.value}
+            if len(values) == 1:
+                figures.append(f"{values.pop()} ({'all channels' if reference.count('_k_') == 0 else 'k best'})")
+        cells.append(", ".join(figures) or "–")
+    return ["*language model*", "–", "–", "–", *cells] if any(cell != "–" for cell in cells) else None
+
+
+def _same_place(reference: Row, example: Row) -> bool:
+    return reference.at in {"{}", example.at}
+
+
+def _notes(rows: Sequence[Row]) -> str:
+    notes = [
+        "↑ higher is better, ↓ lower is better; **bold**: the best of its column. In brackets: 95 % intervals. "
+        "L0 is the mean number of latents with a code other than 0 per token."
+    ]
+    shares = {row.identity: row for row in rows if interpolation(row.interpolates) in _MARKS}
+    if shares:
+        listed = ", ".join(f"`{row.sae}` {100 * (row.interpolates or 0):.3g} %" for row in shares.values())
+        notes.append(
+            "† ‡ The support of a sequence has d_in latents or more, so that least squares interpolates: there "
+            "reconstruction is exact whatever the dictionary learned, and its metrics mean nothing. "
+            f"† on most sequences (never called best), ‡ on some. Share of sequences: {listed}."
+        )
+    return "## Notes\n\n" + "\n\n".join(notes)
+
+
+def _missing(rows: Sequence[Row]) -> str:
+    """Cells that failed, and single numbers that are missing, each with its reason."""
+    failed = [[f"`{row.sae}`", row.eval, row.reason or ""] for row in rows if row.metric is None]
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.metric is not None and row.value is None and row.column is not None:
+            reasons.setdefault((row.sae, row.eval, row.reason or ""), []).append(row.column)
+    gaps = [[f"`{sae}`", eval_name, ", ".join(columns), why] for (sae, eval_name, why), columns in reasons.items()]
+    text = "## Failed and missing\n\n"
+    text += table(["SAE", "eval", "reason"], failed, numbers_from=3) if failed else "No cell failed."
+    if gaps:
+        text += "\n\n" + table(["SAE", "eval", "missing", "reason"], gaps, numbers_from=4)
+    return text
+
+
+def _pictures(rows: Sequence[Row]) -> str:
+    links = [f"- [{figure.caption}](images/{figure.name}.png)" for figure in planned_figures(rows)]
+    return "## Pictures\n\n" + ("\n".join(links) if links else "None: nothing was measured.")
+
+
+def _saes(entries: Sequence[Entry]) -> str:
+    cards = {(e.source, e.sae_name): e.result.sae for e in entries if e.result is not None}
+    header = ["SAE", "architecture", "site", "d_in", "d_sae", "hyperparameters", "from", "digest"]
+    lines = [_card_line(name, card) for (_, name), card in cards.items()]
+    return "## SAEs\n\n" + table(header, lines, numbers_from=8) if lines else ""
+
+
+def _card_line(name: str, card: Mapping[str, Any]) -> list[str]:
+    hyper = ", ".join(f"{key} = {_plain(value)}" for key, value in sorted((card.get("hyperparameters") or {}).items()))
+    origin = [
+        f"{key} {_plain(value)}" for key, value in sorted((card.get("source") or {}).items()) if value is not None
+    ]
+    numbers = [str(card.get(key) or "–") for key in ("architecture", "hook_name", "d_in", "d_sae")]
+    return [f"`{name}`", *numbers, hyper or "–", ", ".join(origin) or "–", str(card.get("digest") or "–")[:12]]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _settings(entries: Sequence[Entry]) -> str:
+    """What was asked for, by eval; where the cells of an eval differ, every value."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        if entry.result is None or entry.source != "computed":
+            continue
+        parts = entry.result.key_parts
+        chosen = {f"model.{k}": v for k, v in (parts.get("model") or {}).items()}
+        chosen |= {f"data {k}": v for k, v in (parts.get("data") or {}).items()}
+        chosen |= {"seed": parts.get("seed"), **entry.result.settings}
+        for name, value in chosen.items():
+            values = lines.setdefault((entry.eval_name, name), [])
+            if _plain(value) not in values:
+                values.append(_plain(value))
+    table_lines = [[eval_name, f"`{name}`", " / ".join(values)] for (eval_name, name), values in lines.items()]
+    return "## Settings\n\n" + table(["eval", "setting", "value"], table_lines, numbers_from=3) if lines else ""
+
+
+def _versions(entries: Sequence[Entry]) -> str:
+    versions: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.result is not None and entry.source == "computed":
+            for name, version in entry.result.versions.items():
+                versions.setdefault(name, set()).add(version)
+    listed = [f"{name} {' / '.join(sorted(found))}" for name, found in sorted(versions.items())]
+    return "## Versions\n\n" + ", ".join(listed) + "." if listed else ""
