@@ -1,0 +1,129 @@
+"""L-BFGS on many logistic regressions that share one matrix of rows: two passes over the matrix per step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_MOST_STEPS = 200
+_MEMORY = 8
+# A column has arrived when its gradient is this small beside its gradient at zero.
+_TOLERANCE = 1e-3
+_LINE_STEPS = 6
+
+
+class Columns(NamedTuple):
+    """One linear classifier per column."""
+
+    weights: Float[Tensor, "features columns"]
+    biases: Float[Tensor, " columns"]
+
+
+def minimise_columns(
+    x: Float[Tensor, "rows features"],
+    targets: Float[Tensor, "rows columns"],
+    weights: Float[Tensor, "rows columns"],
+    start: tuple[Tensor, Tensor] | None = None,
+    *,
+    tolerance: float = _TOLERANCE,
+) -> Columns:
+    """For each column the minimiser of Σ_i weight_i (log(1 + exp(s_i)) - target_i s_i) + ‖w‖²/2, s = x w + b.
+
+    Deterministic. Columns do not influence each other: each has its own step length and stops on its own, its gradient
+    below `tolerance` times that at zero. Scores are linear in the step, so the search along a direction needs no pass.
+    """
+    state = _State.at(x, targets, weights, start)
+    at_zero = _State.at(x, targets, weights, None).gradient if start is not None else state.gradient
+    limit = tolerance * _norm(at_zero)
+    memory: list[tuple[Tensor, Tensor, Tensor]] = []
+    for _ in range(_MOST_STEPS):
+        active = _norm(state.gradient) > limit
+        if not bool(active.any()):
+            break
+        direction = torch.where(active, -_apply_memory(memory, state.gradient), 0.0)
+        following = state.move(x, targets, weights, direction)
+        memory.append(_pair(following.solution - state.solution, following.gradient - state.gradient))
+        memory = memory[-_MEMORY:]
+        state = following
+    return Columns(state.solution[:-1], state.solution[-1])
+
+
+class _State(NamedTuple):
+    """A point: the solution with the bias in its last row, its scores, its gradient."""
+
+    solution: Tensor
+    scores: Tensor
+    gradient: Tensor
+
+    @classmethod
+    def at(cls, x: Tensor, targets: Tensor, weights: Tensor, start: tuple[Tensor, Tensor] | None) -> _State:
+        if start is None:
+            solution = x.new_zeros(x.shape[1] + 1, targets.shape[1])
+            scores = x.new_zeros(targets.shape)
+        else:
+            solution = torch.cat([start[0], start[1][None]])
+            scores = x @ start[0] + start[1]
+        return cls(solution, scores, _gradient(x, targets, weights, solution, scores))
+
+    def move(self, x: Tensor, targets: Tensor, weights: Tensor, direction: Tensor) -> _State:
+        """The minimum along each column's direction."""
+        along = x @ direction[:-1] + direction[-1]
+        step = _line_minimum(self, along, targets, weights, direction)
+        solution, scores = self.solution + step * direction, self.scores + step * along
+        return _State(solution, scores, _gradient(x, targets, weights, solution, scores))
+
+
+def _gradient(x: Tensor, targets: Tensor, weights: Tensor, solution: Tensor, scores: Tensor) -> Tensor:
+    pull = weights * (torch.sigmoid(scores) - targets)
+    return torch.cat([x.T @ pull + solution[:-1], pull.sum(dim=0, keepdim=True)])
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    return gradient.norm(dim=0)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(dim=0)
+
+
+def _pair(moved: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Step, change of the gradient, and one over their product (0 where a column did not move)."""
+    product = _dot(moved, change)
+    # Convexity makes the product positive but for rounding.
+    usable = product > 1e-10 * change.square().sum(dim=0)
+    return moved, change, torch.where(usable, 1 / product, 0.0)
+
+
+def _apply_memory(memory: list[tuple[Tensor, Tensor, Tensor]], gradient: Tensor) -> Tensor:
+    """The inverse Hessian's L-BFGS estimate times the gradient (Nocedal & Wright, algorithm 7.4)."""
+    q = gradient.clone()
+    shares = []
+    for moved, change, inverse in reversed(memory):
+        shares.append(inverse * _dot(moved, q))
+        q -= shares[-1] * change
+    if memory:
+        _, change, inverse = memory[-1]
+        scale = 1 / (inverse * change.square().sum(dim=0))
+        q *= torch.where(inverse > 0, scale, 1.0)
+    for (moved, change, inverse), share in zip(memory, reversed(shares), strict=True):
+        q += moved * (share - inverse * _dot(change, q))
+    return q
+
+
+def _line_minimum(state: _State, along: Tensor, targets: Tensor, weights: Tensor, direction: Tensor) -> Tensor:
+    """The step of each column to the minimum of its convex objective on the line: Newton inside a bracket."""
+    decay, slope = direction[:-1].square().sum(dim=0), _dot(state.solution[:-1], direction[:-1])
+    step = torch.ones_like(decay)
+    low, high = torch.zeros_like(decay), torch.full_like(decay, torch.inf)
+    for _ in range(_LINE_STEPS):
+        shares = torch.sigmoid(state.scores + step * along)
+        first = _dot(weights * (shares - targets), along) + slope + step * decay
+        second = _dot(weights * shares * (1 - shares), along.square()) + decay
+        low, high = torch.where(first < 0, step, low), torch.where(first < 0, high, step)
+        newton = step - first / second.clamp(min=1e-30)
+        middle = torch.where(high.isinf(), 2 * low, (low + high) / 2)
+        step = torch.where((newton >= low) & (newton <= high), newton, middle)
+    return step
