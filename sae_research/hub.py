@@ -59,21 +59,30 @@ class Hub:
         """The folder of a data set, all of its parquet files in place."""
         return _whole(self.dataset_files(repo_id, is_dataset_file, revision=revision), self._root(repo_id, "dataset"))
 
+    def dataset_revision(self, repo_id: str, *, revision: str | None = None) -> str:
+        """The revision that determines a data set's content; downloads nothing."""
+        return self.dataset_files(repo_id, is_dataset_file, revision=revision).revision
+
     def dataset_files(self, repo_id: str, keep: Callable[[str], bool], *, revision: str | None = None) -> RemoteFiles:
         """Those files of a data set that `keep` wants, none fetched yet.
 
-        Where the repository itself has no such parquet file, those of the hub's parquet conversion.
+        A repository without parquet files (a script, CSV, ...) is read from the hub's parquet conversion of it.
         """
-        files = self._files(repo_id, "dataset", keep, revision)
-        has_parquet = any(name.endswith(".parquet") for name in files.names)
-        if has_parquet or revision is not None or self._root(repo_id, "dataset") is not None:
-            return files
+        files = self._files(repo_id, "dataset", is_dataset_file, revision)
+        if not any(name.endswith(".parquet") for name in files.names):
+            if revision is not None or self._root(repo_id, "dataset") is not None:
+                raise UserError(
+                    f"data set {repo_id!r} has no parquet file; it has: {', '.join(files.names) or 'nothing'}"
+                )
+            files = self._converted(repo_id)
+        return RemoteFiles(tuple(name for name in files.names if keep(name)), files.revision, files.fetch)
+
+    def _converted(self, repo_id: str) -> RemoteFiles:
         try:
-            return self._files(repo_id, "dataset", keep, CONVERTED)
+            return self._files(repo_id, "dataset", is_dataset_file, CONVERTED)
         except UserError as error:
             raise UserError(
-                f"data set {repo_id!r}: no matching parquet file in the repository ({len(files.names)} files match), "
-                f"and none in its parquet conversion: {error}"
+                f"data set {repo_id!r} has no parquet file, and its parquet conversion cannot be had: {error}"
             ) from error
 
     def file(self, repo_id: str, filename: str, *, revision: str | None = None) -> Snapshot:

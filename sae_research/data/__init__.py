@@ -1,0 +1,1 @@
+"""Data sets: streams of text, and texts with labels."""

@@ -1,0 +1,55 @@
+"""Token batches: bos first, cut to the context, padded on the right, special tokens marked as not real."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from sae_research.errors import UserError
+from sae_research.lm.tokens import special_ids, tokenize_texts
+
+
+def test_by_hand(tokenizer: PreTrainedTokenizerFast) -> None:
+    a = tokenizer("!", add_special_tokens=False)["input_ids"][0]
+    batch = tokenize_texts(tokenizer, ["!", "!!!!!!", "", "!<eos>!"], context_size=4)
+    assert batch.tokens.tolist() == [[1, a, 0, 0], [1, a, a, a], [1, 0, 0, 0], [1, a, 2, a]]
+    assert batch.real.int().tolist() == [[0, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1]]
+
+
+def test_same_as_the_tokenizer_with_bos(tokenizer: PreTrainedTokenizerFast) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    texts = ["the cat sat on the mat and a dog", "words 1 2 3", "Zebras"]
+    rust = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    rust.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    with_bos = PreTrainedTokenizerFast(tokenizer_object=rust, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
+    theirs = with_bos(texts, padding="max_length", truncation=True, max_length=8, return_tensors="pt")["input_ids"]
+    assert isinstance(theirs, torch.Tensor)
+    for same in (tokenizer, with_bos):
+        assert torch.equal(tokenize_texts(same, texts, context_size=8).tokens, theirs)
+
+
+def test_one_text_does_not_depend_on_the_others(tokenizer: PreTrainedTokenizerFast) -> None:
+    texts = ["the cat", "numbers 1 2 3 and words", "a"]
+    whole = tokenize_texts(tokenizer, texts, context_size=12)
+    for i, text in enumerate(texts):
+        alone = tokenize_texts(tokenizer, [text], context_size=12)
+        assert torch.equal(alone.tokens[0], whole.tokens[i])
+
+
+def test_no_texts_and_missing_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert tokenize_texts(tokenizer, [], context_size=4).tokens.shape == (0, 4)
+    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    assert special_ids(bare) == frozenset()
+    with pytest.raises(UserError, match="no bos_token"):
+        tokenize_texts(bare, ["a"], context_size=4)
+    bare.bos_token = "<bos>"
+    with pytest.raises(UserError, match="no pad_token"):
+        tokenize_texts(bare, ["a"], context_size=4)
+
+
+def test_long_texts_raise_no_warning(tokenizer: PreTrainedTokenizerFast, capfd: pytest.CaptureFixture[str]) -> None:
+    tokenize_texts(tokenizer, ["words " * 500], context_size=4)
+    assert capfd.readouterr().err == ""
