@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from sae_research.errors import UserError
@@ -19,8 +22,6 @@ def test_by_hand(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def test_same_as_the_tokenizer_with_bos(tokenizer: PreTrainedTokenizerFast) -> None:
-    from tokenizers.processors import TemplateProcessing
-
     texts = ["the cat sat on the mat and a dog", "words 1 2 3", "Zebras"]
     rust = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     rust.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
@@ -50,6 +51,14 @@ def test_no_texts_and_missing_tokens(tokenizer: PreTrainedTokenizerFast) -> None
         tokenize_texts(bare, ["a"], context_size=4)
 
 
-def test_long_texts_raise_no_warning(tokenizer: PreTrainedTokenizerFast, capfd: pytest.CaptureFixture[str]) -> None:
-    tokenize_texts(tokenizer, ["words " * 500], context_size=4)
-    assert capfd.readouterr().err == ""
+def test_texts_beyond_the_models_context_raise_no_warning(tokenizer: PreTrainedTokenizerFast) -> None:
+    warned: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = warned.append
+    logging.getLogger("transformers").addHandler(handler)
+    fresh = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, bos_token="<bos>", pad_token="<pad>", model_max_length=8
+    )
+    tokenize_texts(fresh, ["words " * 500], context_size=4)
+    logging.getLogger("transformers").removeHandler(handler)
+    assert warned == []
