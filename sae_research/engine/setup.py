@@ -71,9 +71,16 @@ def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
 
 def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
     wanted = params.baseline_sae
-    model_name = params.model.name
-    baseline = X  # fmt: skip
-    check_fits(baseline.card, **model_shape(model.path))
+    baseline = fetch_baseline(
+        hub,
+        wanted.repo_id,
+        wanted.filename,
+        hook_layer=wanted.hook_layer,
+        revision=wanted.revision,
+        model_name=params.model.name,
+    )
+    width, n_layers = model_shape(model.path)
+    check_fits(baseline.card, width=width, n_layers=n_layers)
     yield baseline
     variants = params.sae_variants
     ihtp_k = variants.ihtp.k_values if variants.ihtp.enabled else ()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +16,7 @@ from transformers.utils import logging as library_logging
 
 from sae_research.errors import UserError
 from sae_research.hub import Hub
+from sae_research.lm.cache import ActivationCache
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.structure import take_apart
@@ -28,9 +29,18 @@ _FROM_FOLDER: dict[str, Any] = {"local_files_only": True, "trust_remote_code": F
 
 
 def load_language_model(
-    hub: Hub, name: str, *, revision: str | None = None, dtype: str = "float32", device: str = "auto"
+    hub: Hub,
+    name: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    device: str = "auto",
+    cache: ActivationCache | None = None,
 ) -> LanguageModel:
-    """The model `name` (embedded, folder or hub id), frozen, in evaluation mode, on `device`."""
+    """The model `name` (embedded, folder or hub id), frozen, in evaluation mode, on `device`.
+
+    With a `cache`, captured activations are kept on disk and found again.
+    """
     if dtype not in DTYPES:
         raise UserError(f"model dtype {dtype!r} is not known; valid: {', '.join(DTYPES)}")
     target = find_device(device)
@@ -38,10 +48,26 @@ def load_language_model(
     model: Any = _load_weights(snapshot.path, name, DTYPES[dtype]).to(target)
     tokenizer = _load_tokenizer(snapshot.path, name)
     decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
-    lm = LanguageModel(decoder, tokenizer, name=name, revision=snapshot.revision)
+    lm = LanguageModel(decoder, tokenizer, name=name, revision=snapshot.revision, cache=cache)
     _check(lm)
     logger.info("model %s, revision %s, %s on %s", name, snapshot.revision, dtype, target)
     return lm
+
+
+class ModelShape(NamedTuple):
+    """What an SAE must fit."""
+
+    width: int
+    n_layers: int
+
+
+def model_shape(folder: Path) -> ModelShape:
+    """Width and depth of the model in `folder`, from its config alone."""
+    try:
+        config = AutoConfig.from_pretrained(folder, **_FROM_FOLDER).get_text_config()
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"cannot read the config of the model in {folder}: {_first_line(error)}") from error
+    return ModelShape(config.hidden_size, config.num_hidden_layers)
 
 
 def find_device(device: str) -> torch.device:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
+from sae_research.lm.cache import ActivationCache
 from sae_research.lm.site import Site
 from sae_research.lm.structure import Decoder
 from sae_research.lm.tokens import special_ids
@@ -26,7 +27,15 @@ class LanguageModel:
     positions and rotary embeddings. `attention_mask` is True at real tokens; without it attention is plainly causal.
     """
 
-    def __init__(self, decoder: Decoder, tokenizer: PreTrainedTokenizerBase, *, name: str, revision: str) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        revision: str,
+        cache: ActivationCache | None = None,
+    ) -> None:
         config: Any = decoder.model.config
         head: Any = decoder.model.get_output_embeddings()  # type: ignore[operator]
         parameter = next(decoder.model.parameters())
@@ -40,6 +49,7 @@ class LanguageModel:
         self.vocab_size: int = head.weight.shape[0]
         self.special_ids: frozenset[int] = special_ids(tokenizer)
         self._decoder = decoder
+        self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
 
     def require_site(self, site: Site, d_in: int | None = None) -> None:
@@ -70,6 +80,13 @@ class LanguageModel:
     ) -> Float[Tensor, "batch position d"]:
         """The activation at `site`; nothing after the site is run."""
         self.require_site(site)
+        if self._cache is None:
+            return self._capture(tokens, site, attention_mask)
+        mask = None if attention_mask is None else attention_mask.tolist()
+        parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, mask]
+        return self._cache.get_or_compute(parts, tokens, lambda: self._capture(tokens, site, attention_mask))
+
+    def _capture(self, tokens: Tensor, site: Site, attention_mask: Tensor | None) -> Tensor:
         try:
             with self._at(site, _stop):
                 self._run(tokens, attention_mask)
