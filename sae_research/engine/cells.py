@@ -11,7 +11,7 @@ from typing import Any
 from sae_research.manifest import Manifest
 
 from sae_research.digests import digest_of
-from sae_research.engine.code_version import code_version
+from sae_research.code_version import code_version
 from sae_research.evals.base import Eval
 from sae_research.hub import Hub
 from sae_research.params import Params
@@ -51,13 +51,14 @@ def plan_cells(params: Params, manifest: Manifest, eval_type: type[Eval], hub: H
         "model": {**manifest.model, "dtype": params.model.torch_dtype},
         "data": dict(eval_type.data_revisions(settings, hub)),
         "seed": params.random_seed,
-        "code": code_version(eval_type.__module__),
     }
-    return [_cell(entry, shared) for entry in manifest.saes]
+    return [_cell(entry, shared, eval_type.__module__) for entry in manifest.saes]
 
 
-def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> Cell:
-    parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"]}
+def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], eval_module: str) -> Cell:
+    encoder = f"sae_research.saes.{entry['architecture']}"
+    code = code_version(eval_module, encoder, "sae_research.formats.saelens", "sae_research.lm.load")
+    parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"], "code": code}
     return Cell(sae=entry, eval_name=shared["eval"], key=digest_of(parts), parts=parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sae_research.engine.code_version import _WITHOUT_INFLUENCE, import_closure
+from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
 from sae_research.params import EvalTypes, read_yaml
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,11 +33,11 @@ def test_every_module_that_a_stage_reaches_is_among_its_dependencies(name: str) 
     script = next(dep for dep in stage["deps"] if dep.startswith("scripts/"))
     module = script.removesuffix(".py").replace("/", ".")
     assert f"python -m {module}" in stage["cmd"]
-    reached = import_closure(module) - _WITHOUT_INFLUENCE - SETTINGS_ONLY
+    reached = import_closure(module) - WITHOUT_INFLUENCE - SETTINGS_ONLY
     if name.endswith("_eval"):
         evals = [dep for dep in stage["deps"] if dep.startswith("sae_research/evals/")]
         reached |= {m for dep in evals for m in import_closure(dep.removesuffix(".py").replace("/", "."))}
-        reached -= _WITHOUT_INFLUENCE | SETTINGS_ONLY
+        reached -= WITHOUT_INFLUENCE | SETTINGS_ONLY
     files = {(m.replace(".", "/") + ".py") for m in reached if (ROOT / (m.replace(".", "/") + ".py")).is_file()}
     missing = sorted(f for f in files if not any(f == d or f.startswith(d + "/") for d in _code_dependencies(stage)))
     assert missing == []

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sae_research.engine import code_version as module
-from sae_research.engine.code_version import code_version, import_closure
+from sae_research import code_version as module
+from sae_research.code_version import code_version, import_closure
 
 
 @pytest.fixture

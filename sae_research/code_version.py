@@ -9,18 +9,23 @@ from pathlib import Path
 
 from sae_research.digests import digest_of
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
 _ROOT = _PACKAGE.parent
-# What these do never reaches a number: the wording of errors, bars on a terminal, how bytes get to the disk.
-_WITHOUT_INFLUENCE = {"sae_research.errors", "sae_research.progress", "sae_research.files", "sae_research.paths"}
+# What these do never reaches a number: the wording of errors, bars on a terminal, how bytes reach the disk, where they
+# come from (their digests are in the key).
+WITHOUT_INFLUENCE = frozenset(
+    f"sae_research.{name}"
+    for name in ("errors", "progress", "files", "paths", "hub", "remote", "manifest", "digests", "records", "lm.cache")
+)
 
 
-def code_version(module: str) -> str:
-    """The digest of `module` and all of the package that it imports, directly or not.
+def code_version(*modules: str) -> str:
+    """The digest of `modules` and all of the package that they import, directly or not.
 
     Taken over syntax trees without docstrings: comments, layout and prose change nothing.
     """
-    reached = sorted(import_closure(module) - _WITHOUT_INFLUENCE)
+    closures = [import_closure(module) for module in modules]
+    reached = sorted(frozenset().union(*closures) - WITHOUT_INFLUENCE)
     return digest_of({name: _meaning(_file(name)) for name in reached})
 
 
