@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sae_research.plots.points import Panel, Point
+from sae_research.plots.scale import Scale
 from sae_research.plots.style import Style, marker_look
 from sae_research.results.numbers import shown
 
@@ -18,13 +19,13 @@ REFERENCE_LINES = ((0, (6, 3)), (0, (1.5, 2)))
 Paint = Callable[[Point], Any]
 
 
-def draw_panel(axes: Axes, panel: Panel, style: Style, paint: Paint | None = None) -> None:
+def draw_panel(axes: Axes, panel: Panel, style: Style, scale: Scale, paint: Paint | None = None) -> None:
     """Lines, intervals, markers and reference levels of `panel`.
 
     `paint` gives the colour of a point's marker, by default its architecture's; lines then lose theirs.
     """
     if style.settings.connect:
-        for curve in curves(panel.points):
+        for curve in curves([point for point in panel.points if scale.shows(point.value)]):
             first = curve[0]
             axes.plot(
                 [p.l0 for p in curve],
@@ -36,13 +37,14 @@ def draw_panel(axes: Axes, panel: Panel, style: Style, paint: Paint | None = Non
                 zorder=2,
             )
     for point in panel.points:
-        _draw_point(axes, point, style, paint)
+        _draw_point(axes, point, style, scale, paint)
     labels = list(dict.fromkeys(reference.label for reference in panel.references))
     for reference in panel.references:
         dashes = REFERENCE_LINES[labels.index(reference.label) % len(REFERENCE_LINES)]
         axes.axhline(reference.level, color="#555555", linestyle=dashes, linewidth=1.3, zorder=1.5)
     axes.set_title(panel.title)
     _scale_l0(axes, [point.l0 for point in panel.points])
+    _scale_metric(axes, scale)
 
 
 def curves(points: Sequence[Point]) -> list[list[Point]]:
@@ -54,22 +56,52 @@ def curves(points: Sequence[Point]) -> list[list[Point]]:
     return [sorted(group, key=lambda p: (p.l0, p.value)) for group in groups.values() if len(group) > 1]
 
 
-def _draw_point(axes: Axes, point: Point, style: Style, paint: Paint | None) -> None:
+def _draw_point(axes: Axes, point: Point, style: Style, scale: Scale, paint: Paint | None) -> None:
     color = paint(point) if paint else style.colors[point.architecture]
-    bar_color = _GREY if paint else color
-    if style.settings.error_bars and point.low is not None and point.high is not None:
-        # An interval need not hold its value to the last digit: a bar never points backwards.
-        below, above = max(point.value - point.low, 0.0), max(point.high - point.value, 0.0)
-        axes.errorbar(
-            [point.l0], [point.value], yerr=[[below], [above]],
-            fmt="none", ecolor=bar_color, elinewidth=1.1, capsize=2.5, alpha=0.8, zorder=2.5,
-        )  # fmt: skip
-    look = marker_look(color, point.interpolates, published=point.source == "published")
-    size = style.settings.marker_size * (1.35 if style.markers[point.architecture] == "*" else 1.0)
+    marker = style.markers[point.architecture]
+    if scale.shows(point.value):
+        _draw_interval(axes, point, style, _GREY if paint else color)
+    else:
+        _write_value(axes, point, scale)
     axes.plot(
-        [point.l0], [point.value], marker=style.markers[point.architecture], markersize=size, linestyle="none",
-        zorder=4, **look,
+        [point.l0],
+        [scale.clamp(point.value)],
+        marker=marker,
+        markersize=style.marker_size(point.architecture),
+        linestyle="none",
+        zorder=4,
+        **marker_look(
+            color,
+            point.interpolates,
+            published=point.source == "published",
+            rim="#444444" if paint else "white",
+        ),
+    )
+
+
+def _draw_interval(axes: Axes, point: Point, style: Style, color: Any) -> None:
+    if not style.settings.error_bars or point.low is None or point.high is None:
+        return
+    # An interval need not hold its value to the last digit: a bar never points backwards.
+    below, above = max(point.value - point.low, 0.0), max(point.high - point.value, 0.0)
+    axes.errorbar(
+        [point.l0], [point.value], yerr=[[below], [above]],
+        fmt="none", ecolor=color, elinewidth=1.1, capsize=2.5, alpha=0.8, zorder=2.5,
     )  # fmt: skip
+
+
+def _write_value(axes: Axes, point: Point, scale: Scale) -> None:
+    """The value beside a marker that stands at the edge because it lies beyond it."""
+    arrow = "↓" if point.value < scale.low else "↑"
+    axes.annotate(
+        f"{shown(point.value, 2)} {arrow}",
+        (point.l0, scale.clamp(point.value)),
+        xytext=(9, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize="small",
+        color="#555555",
+    )
 
 
 def _scale_l0(axes: Axes, values: Sequence[float]) -> None:
@@ -85,11 +117,9 @@ def _scale_l0(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def scale_metric(axes: Axes, panels: Sequence[Panel], direction: str | None) -> None:
-    """A logarithmic axis for errors that span decades; otherwise some room above and below."""
-    values = [point.value for panel in panels for point in panel.points]
-    if values and direction == "lower" and min(values) > 0 and max(values) / min(values) > 30:
+def _scale_metric(axes: Axes, scale: Scale) -> None:
+    if scale.log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
-        return
-    axes.margins(y=0.12)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(scale.low, scale.high)

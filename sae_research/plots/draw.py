@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from sae_research.files import folder_in_the_making
 from sae_research.paths import Paths
-from sae_research.plots.points import Panel, Point, find_panels
+from sae_research.plots.points import Panel, find_panels
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.plots.style import Style, find_style, rc_settings
 from sae_research.results.figures import Figure, planned_figures
@@ -21,7 +22,7 @@ from sae_research.results.rows import Row, read_table
 log = logging.getLogger(__name__)
 
 L0_LABEL = "L0, latents in use per token (left is sparser)"
-BETTER = {"higher": " (higher is better)", "lower": " (lower is better)"}
+BETTER = {"higher": "(higher is better)", "lower": "(lower is better)"}
 _PANEL_SIZE = (5.0, 4.4)
 _LEGEND_WIDTH = 3.1
 _COLUMNS = 3
@@ -55,7 +56,9 @@ def _plain_matplotlib(settings: VisualizationSettings) -> Iterator[None]:
     """Our settings on top of Matplotlib's own defaults, whatever the user's matplotlibrc says."""
     import matplotlib as mpl
 
-    with mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **rc_settings(settings)}):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(rc_settings(settings))  # type: ignore[call-overload]
         yield
 
 
@@ -68,74 +71,108 @@ def _save(drawing: Any, folder: Path, name: str, ending: str, settings: Visualiz
 
 def draw_figure(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
     """The picture as a Matplotlib figure; one without points says why it is empty."""
+    panels = find_panels(figure, rows, style.settings)
+    if not any(panel.points for panel in panels):
+        return _empty(figure, panels)
+    example = next(row for row in rows if (row.eval, row.metric) == (figure.eval, figure.metric) and row.column)
+    if figure.kind == "metric":
+        return _draw_metric(figure, panels, example, style)
+    return _draw_loss_recovered(figure, panels, example, style)
+
+
+def _empty(figure: Figure, panels: Sequence[Panel]) -> Any:
     from matplotlib.figure import Figure as MplFigure
 
-    panels = find_panels(figure, rows, style.settings)
-    example = next(row for row in rows if (row.eval, row.metric) == (figure.eval, figure.metric) and row.column)
-    columns = min(max(len(panels), 1), _COLUMNS)
-    height = math.ceil(max(len(panels), 1) / columns)
-    drawing = MplFigure(
-        figsize=(_PANEL_SIZE[0] * columns + _LEGEND_WIDTH, _PANEL_SIZE[1] * height), layout="constrained"
+    hidden = {name for panel in panels for name in panel.hidden}
+    reason = (
+        f"of {len(hidden)} SAEs none has both an L0 above 0 and this metric"
+        if panels
+        else f"{figure.metric} was not measured at any of the k_values or n_values\nin params.yaml (visualization)"
     )
-    drawing.suptitle(figure.caption)
-    if not any(panel.points for panel in panels):
-        _explain(drawing, figure, panels)
-        return drawing
-    grid = drawing.subplots(height, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    for unused in grid[len(panels) :]:
-        unused.set_visible(False)
-    if figure.kind == "metric":
-        _draw_metric(drawing, grid, panels, example, style)
-    else:
-        _draw_loss_recovered(drawing, grid, panels, example, style)
-    drawing.supxlabel(L0_LABEL, fontsize=style.settings.font_size)
+    drawing = MplFigure(figsize=(_PANEL_SIZE[0] + _LEGEND_WIDTH, _PANEL_SIZE[1]))
+    drawing.suptitle(textwrap.fill(figure.caption, 70), x=0.02, ha="left")
+    drawing.text(0.5, 0.5, f"Nothing to show:\n{reason}.", ha="center", va="center")
     return drawing
 
 
-def _explain(drawing: Any, figure: Figure, panels: Sequence[Panel]) -> None:
-    hidden = sorted({name for panel in panels for name in panel.hidden})
-    reason = (
-        f"no SAE has both an L0 above 0 and this metric ({len(hidden)} measured)"
-        if panels
-        else f"{figure.metric} was measured at none of the k_values / n_values in params.yaml"
-    )
-    drawing.text(0.5, 0.5, f"Nothing to show:\n{reason}.", ha="center", va="center")
+def _blank(figure: Figure, n_panels: int, legend: float, label: str) -> tuple[Any, Any]:
+    """An empty picture and its coordinate systems, `label` beside them, high enough for a legend of `legend` inches."""
+    from matplotlib.figure import Figure as MplFigure
+
+    lines = math.ceil(n_panels / _COLUMNS)
+    columns = math.ceil(n_panels / lines)
+    size = (_PANEL_SIZE[0] * columns + _LEGEND_WIDTH, max(_PANEL_SIZE[1] * lines, legend))
+    drawing = MplFigure(figsize=size, layout="constrained")
+    drawing.suptitle(textwrap.fill(figure.caption, 54 * columns), x=0.02, ha="left")
+    grid = drawing.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for unused in grid[n_panels:]:
+        unused.set_visible(False)
+    for index, axes in enumerate(grid[:n_panels]):
+        # Nothing but empty space may follow below, or the shared axis would stay without numbers.
+        if index + columns >= n_panels:
+            axes.set_xlabel(L0_LABEL)
+            axes.tick_params(labelbottom=True)
+        if index % columns == 0:
+            axes.set_ylabel(label)
+    return drawing, grid[:n_panels]
 
 
-def _draw_metric(drawing: Any, grid: Any, panels: Sequence[Panel], example: Row, style: Style) -> None:
-    from sae_research.plots.axes import draw_panel, scale_metric
-    from sae_research.plots.legend import add_legend
+def _draw_metric(figure: Figure, panels: Sequence[Panel], example: Row, style: Style) -> Any:
+    from sae_research.plots.axes import draw_panel
+    from sae_research.plots.legend import add_legend, legend_entries, legend_height
+    from sae_research.plots.scale import find_scale
 
-    for axes, panel in zip(grid, panels, strict=False):
-        draw_panel(axes, panel, style)
-    scale_metric(grid[0], panels, example.direction)
-    drawing.supylabel(axis_label(example), fontsize=style.settings.font_size)
-    add_legend(drawing, panels, style, colored=True)
+    scale = find_scale(panels, example.direction)
+    entries = legend_entries(panels, style, scale, colored=True)
+    drawing, grid = _blank(figure, len(panels), legend_height(entries, style), axis_label(example))
+    for axes, panel in zip(grid, panels, strict=True):
+        draw_panel(axes, panel, style, scale)
+    add_legend(drawing, entries, style)
+    return drawing
 
 
-def _draw_loss_recovered(drawing: Any, grid: Any, panels: Sequence[Panel], example: Row, style: Style) -> None:
+def _draw_loss_recovered(figure: Figure, panels: Sequence[Panel], example: Row, style: Style) -> Any:
+    from sae_research.plots.axes import draw_panel
+    from sae_research.plots.legend import add_legend, legend_entries, legend_height
+    from sae_research.plots.scale import find_scale
+
+    scale = find_scale(panels, "higher")
+    entries = legend_entries(panels, style, scale, colored=False)
+    label = f"Loss recovered {BETTER['higher']}"
+    drawing, grid = _blank(figure, len(panels), legend_height(entries, style), label)
+    shades, ends = _shades(panels)
+    for axes, panel in zip(grid, panels, strict=True):
+        draw_panel(axes, panel, style, scale, lambda point: shades.to_rgba(point.shade))
+    drawing.colorbar(shades, ax=list(grid), label=axis_label(example), shrink=0.9, pad=0.02, extend=ends)
+    add_legend(drawing, entries, style)
+    return drawing
+
+
+def _shades(panels: Sequence[Panel]) -> tuple[Any, str]:
+    """Colour by metric over the values of SAEs whose numbers mean something, and at which ends others lie beyond."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import ListedColormap, Normalize
 
-    from sae_research.plots.axes import draw_panel, scale_metric
-    from sae_research.plots.legend import add_legend
+    from sae_research.plots.scale import without_outliers
 
-    shades = [point.shade for panel in panels for point in panel.points if point.shade is not None]
-    scale = ScalarMappable(Normalize(min(shades), max(shades) + (min(shades) == max(shades))), colormaps["viridis"])
-
-    def paint(point: Point) -> Any:
-        return scale.to_rgba(point.shade)  # type: ignore[arg-type]
-
-    for axes, panel in zip(grid, panels, strict=False):
-        draw_panel(axes, panel, style, paint)
-    scale_metric(grid[0], panels, "higher")
-    drawing.supylabel("Loss recovered (higher is better)", fontsize=style.settings.font_size)
-    drawing.colorbar(scale, ax=list(grid), label=axis_label(example), shrink=0.9)
-    add_legend(drawing, panels, style, colored=False)
+    points = [point for panel in panels for point in panel.points]
+    meant = [point for point in points if point.interpolates != "most"] or points
+    values = without_outliers([point.shade for point in meant if point.shade is not None])
+    every = [point.shade for point in points if point.shade is not None]
+    low, high = min(values), max(values)
+    spare = 0.0 if high > low else abs(low) * 0.05 or 0.05
+    below, above = min(every) < low, max(every) > high
+    ends = "both" if below and above else "min" if below else "max" if above else "neither"
+    # The last tenth of viridis is too pale on white.
+    colors = ListedColormap(colormaps["viridis"].resampled(284).colors[:256])  # type: ignore[attr-defined]
+    return ScalarMappable(Normalize(low - spare, high + spare), colors), ends
 
 
 def axis_label(row: Row) -> str:
-    """The metric in words, its unit, and which way is better."""
+    """The metric in words, its unit, and which way is better, in lines short enough for an axis."""
     unit = f" [{row.unit}]" if row.unit else ""
-    return f"{row.title}{unit}{BETTER.get(row.direction or '', '')}"
+    better = BETTER.get(row.direction or "", "")
+    title = f"{row.title}{unit}"
+    between = " " if len(title) + len(better) < 46 else "\n"
+    return f"{textwrap.fill(title, 46)}{between if better else ''}{better}"

@@ -9,64 +9,97 @@ from typing import Any
 from matplotlib.figure import Figure as MplFigure
 from matplotlib.lines import Line2D
 
-from sae_research.plots.axes import REFERENCE_LINES
+from sae_research.plots.axes import REFERENCE_LINES, curves
 from sae_research.plots.points import Panel, Point
+from sae_research.plots.scale import Scale
+from sae_research.plots.settings import DEFAULT_COLORS
 from sae_research.plots.style import NAMES, Style, marker_look
 
-_WIDTH = 27
+_CHARACTERS = 30
 _GREY = "#555555"
+_ROOM_BETWEEN = 0.7
+"""Between entries, in lines."""
 
 
-def add_legend(figure: MplFigure, panels: Sequence[Panel], style: Style, *, colored: bool) -> None:
-    """Puts the legend right of all panels; `colored` says that an architecture's colour is its markers' colour."""
+def legend_entries(panels: Sequence[Panel], style: Style, scale: Scale, *, colored: bool) -> list[Line2D]:
+    """What there is to explain; `colored` says that an architecture's colour is its markers' colour."""
     points = [point for panel in panels for point in panel.points]
-    handles = [
+    return [
         *_architectures(points, style, colored=colored),
-        *_widths(points, style),
+        *_widths(panels, style),
         *_fillings(points),
         *_references(panels),
-        *_hidden(panels),
+        *_remarks(panels, scale),
     ]
-    if handles:
-        figure.legend(handles=handles, loc="outside right upper", handlelength=2.2, labelspacing=0.75, alignment="left")
+
+
+def legend_height(entries: Sequence[Line2D], style: Style) -> float:
+    """How high the legend will be, in inches: a picture must be no lower, or the legend would be cut off."""
+    lines = sum(str(entry.get_label()).count("\n") + 1 + _ROOM_BETWEEN for entry in entries)
+    return (lines + 2) * _font_size(style) * 1.2 / 72
+
+
+def add_legend(figure: MplFigure, entries: Sequence[Line2D], style: Style) -> None:
+    """Puts the legend right of all panels."""
+    if entries:
+        figure.legend(
+            handles=entries,
+            loc="outside right upper",
+            handlelength=2.2,
+            labelspacing=_ROOM_BETWEEN,
+            alignment="left",
+            fontsize=_font_size(style),
+        )
+
+
+def _font_size(style: Style) -> float:
+    return style.settings.font_size - 1.5
 
 
 def _label(text: str) -> str:
-    return textwrap.fill(text, _WIDTH)
+    return textwrap.fill(text, _CHARACTERS)
 
 
 def _architectures(points: Sequence[Point], style: Style, *, colored: bool) -> Iterator[Line2D]:
-    kinds = sorted({(point.architecture, point.source) for point in points})
-    for architecture, source in kinds:
+    order = {name: index for index, name in enumerate(DEFAULT_COLORS)}
+    kinds = {(point.architecture, point.source) for point in points}
+    for architecture, source in sorted(kinds, key=lambda kind: (order.get(kind[0], len(order)), *kind)):
         name = NAMES.get(architecture, architecture)
         published = source == "published"
-        color: Any = style.colors[architecture]
-        look = marker_look(color if colored else "#999999", "no", published=published)
+        color: Any = style.colors[architecture] if colored else "#999999"
         yield Line2D(
-            [], [], marker=style.markers[architecture], markersize=style.settings.marker_size,
+            [],
+            [],
+            marker=style.markers[architecture],
+            markersize=style.marker_size(architecture),
             linestyle="-" if colored and style.settings.connect else "none",
-            label=_label(f"{name}, published" if published else name), **look,
-        )  # fmt: skip
+            label=_label(f"{name}, published" if published else name),
+            **marker_look(color, "no", published=published),
+        )
 
 
-def _widths(points: Sequence[Point], style: Style) -> Iterator[Line2D]:
-    """Lines by width, where there are several and lines to tell apart."""
-    widths = sorted({point.d_sae for point in points if point.d_sae is not None})
+def _widths(panels: Sequence[Panel], style: Style) -> Iterator[Line2D]:
+    """Lines by width, where lines of several widths are there to tell apart."""
+    widths = sorted(
+        {curve[0].d_sae for panel in panels for curve in curves(panel.points)}, key=lambda width: width or 0
+    )
     if len(widths) > 1 and style.settings.connect:
         for width in widths:
-            yield Line2D([], [], color=_GREY, linestyle=style.lines[width], label=f"d_sae = {width:,}")
+            label = "d_sae unknown" if width is None else f"d_sae = {width:,}"
+            yield Line2D([], [], color=_GREY, linestyle=style.lines[width], label=label)
 
 
 def _fillings(points: Sequence[Point]) -> Iterator[Line2D]:
     meanings = {
-        "most": "hollow: support ≥ d_in on most sequences, so the fit interpolates and says nothing",
-        "some": "half filled: it interpolates on some sequences",
+        "most": "hollow: interpolates. The support of most sequences has d_in latents or more; "
+        "reconstruction is then exact and says nothing",
+        "some": "half filled: interpolates some of the sequences",
     }
     present = {point.interpolates for point in points}
     for kind, meaning in meanings.items():
         if kind in present:
             look = marker_look(_GREY, kind, published=False)  # type: ignore[arg-type]
-            yield Line2D([], [], marker="o", markersize=8, linestyle="none", label=_label(meaning), **look)
+            yield Line2D([], [], marker="o", markersize=9, linestyle="none", label=_label(meaning), **look)
 
 
 def _references(panels: Sequence[Panel]) -> Iterator[Line2D]:
@@ -76,8 +109,10 @@ def _references(panels: Sequence[Panel]) -> Iterator[Line2D]:
         yield Line2D([], [], color=_GREY, linestyle=dashes, linewidth=1.3, label=_label(label))
 
 
-def _hidden(panels: Sequence[Panel]) -> Iterator[Line2D]:
+def _remarks(panels: Sequence[Panel], scale: Scale) -> Iterator[Line2D]:
+    if any(not scale.shows(point.value) for panel in panels for point in panel.points):
+        yield Line2D([], [], linestyle="none", label=_label("↓ ↑ a number: beyond the end of the axis"))
     names = sorted({name for panel in panels for name in panel.hidden})
     if names:
-        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        yield Line2D([], [], linestyle="none", label=_label(f"not shown, L0 or metric missing or 0: {listed}"))
+        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        yield Line2D([], [], linestyle="none", label=_label(f"not shown (L0 or metric missing or 0): {listed}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,11 +44,20 @@ class Style:
     lines: Mapping[int | None, Line]
     settings: VisualizationSettings
 
+    def marker_size(self, architecture: str) -> float:
+        """In points; a star looks as large as the others only when it is larger."""
+        return self.settings.marker_size * (1.5 if self.markers[architecture] == "*" else 1.0)
+
 
 def find_style(rows: Sequence[Row], settings: VisualizationSettings) -> Style:
-    """Settings first, then defaults, then spare ones in the order of the architectures' names."""
+    """Settings first, then defaults, then spare ones in the order of the architectures' names.
+
+    The width of most SAEs has the solid line.
+    """
     architectures = sorted({row.architecture for row in rows})
-    widths = sorted({row.d_sae for row in rows}, key=lambda width: width or 0)
+    saes = {row.identity: row.d_sae for row in rows}
+    counted = Counter(saes.values())
+    widths = sorted(counted, key=lambda width: (-counted[width], width or 0))
     colors, markers = {**DEFAULT_COLORS, **settings.colors}, {**DEFAULT_MARKERS, **settings.markers}
     unknown = [name for name in architectures if name not in colors]
     colors |= {name: SPARE_COLORS[i % len(SPARE_COLORS)] for i, name in enumerate(unknown)}
@@ -56,13 +66,16 @@ def find_style(rows: Sequence[Row], settings: VisualizationSettings) -> Style:
     return Style(markers, colors, {width: LINES[i % len(LINES)] for i, width in enumerate(widths)}, settings)
 
 
-def marker_look(color: Any, interpolates: Interpolation, *, published: bool) -> dict[str, Any]:
-    """How a marker is filled: empty where most text is interpolated, half where some is; published ones are pale."""
+def marker_look(color: Any, interpolates: Interpolation, *, published: bool, rim: str = "white") -> dict[str, Any]:
+    """How a marker is filled: empty where most text is interpolated, half where some is; published ones are pale.
+
+    `rim` is the edge of a full marker, which sets it off from what lies below.
+    """
     look: dict[str, Any] = {
         "color": color,
         "markerfacecolor": "white" if interpolates == "most" else color,
-        "markeredgecolor": color if interpolates in {"most", "some"} else "white",
-        "markeredgewidth": 1.6 if interpolates in {"most", "some"} else 0.7,
+        "markeredgecolor": color if interpolates in {"most", "some"} else rim,
+        "markeredgewidth": {"most": 1.6, "some": 1.0}.get(interpolates, 0.7),
         "fillstyle": "left" if interpolates == "some" else "full",
         "markerfacecoloralt": "white",
         "alpha": 0.5 if published else 1.0,
@@ -76,7 +89,7 @@ def rc_settings(settings: VisualizationSettings) -> dict[str, Any]:
         "font.family": "DejaVu Sans",
         "font.size": settings.font_size,
         "axes.titlesize": settings.font_size + 1,
-        "figure.titlesize": settings.font_size + 3,
+        "figure.titlesize": settings.font_size + 2,
         "axes.edgecolor": "#888888",
         "axes.labelcolor": TEXT,
         "axes.spines.top": False,

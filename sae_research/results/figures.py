@@ -42,9 +42,14 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
                 "loss_recovered",
                 eval_name,
                 metric,
-                f"Loss recovered against L0, coloured by {title}",
+                f"Loss recovered against L0, coloured by {_in_a_sentence(title)}",
             )
             for (eval_name, metric), title in metrics.items()
             if metric != LOSS_RECOVERED
         ]
     return figures
+
+
+def _in_a_sentence(title: str) -> str:
+    """`title` with a small first letter, unless it is an abbreviation."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]

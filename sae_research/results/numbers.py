@@ -48,4 +48,4 @@ def shown(value: float, digits: int = 4) -> str:
     if magnitude < 1e-4:
         return f"{value:.{digits - 2}e}"
     decimals = max(digits - 1 - math.floor(math.log10(magnitude)), 0)
-    return f"{value:.{min(decimals, digits)}f}"
+    return f"{value:.{decimals}f}"

@@ -97,7 +97,8 @@ def _best(rows: Sequence[Row], column: str) -> float | None:
 def _sae_line(group: Sequence[Row], columns: Iterable[str], best: Mapping[str, float | None]) -> list[str]:
     first = group[0]
     by_column = {row.column: row for row in group}
-    name = f"`{first.sae}`{_MARKS.get(interpolation(first.interpolates), '')}"
+    failed = any(row.metric is None for row in group)
+    name = f"`{first.sae}`{_MARKS.get(interpolation(first.interpolates), '')}{' (failed)' if failed else ''}"
     line = [name, first.architecture, _number(first.d_sae), _number(first.l0)]
     return line + [_value(by_column.get(column), best[column]) for column in columns]
 
@@ -135,8 +136,8 @@ def _same_place(reference: Row, example: Row) -> bool:
 
 def _notes(rows: Sequence[Row]) -> str:
     notes = [
-        "↑ higher is better, ↓ lower is better; **bold**: the best of its column. In brackets: 95 % intervals. "
-        "L0 is the mean number of latents with a code other than 0 per token."
+        "↑ higher is better, ↓ lower is better; **bold**: the best of its column, at whatever L0. "
+        "In brackets: 95 % intervals. L0 is the mean number of latents with a code other than 0 per token."
     ]
     shares = {row.identity: row for row in rows if interpolation(row.interpolates) in _MARKS}
     if shares:
@@ -152,15 +153,15 @@ def _notes(rows: Sequence[Row]) -> str:
 def _missing(rows: Sequence[Row]) -> str:
     """Cells that failed, and single numbers that are missing, each with its reason."""
     failed = [[f"`{row.sae}`", row.eval, row.reason or ""] for row in rows if row.metric is None]
-    reasons: dict[tuple[str, str, str], list[str]] = {}
-    for row in rows:
-        if row.metric is not None and row.value is None and row.column is not None:
-            reasons.setdefault((row.sae, row.eval, row.reason or ""), []).append(row.column)
-    gaps = [[f"`{sae}`", eval_name, ", ".join(columns), why] for (sae, eval_name, why), columns in reasons.items()]
     text = "## Failed and missing\n\n"
     text += table(["SAE", "eval", "reason"], failed, numbers_from=3) if failed else "No cell failed."
-    if gaps:
-        text += "\n\n" + table(["SAE", "eval", "missing", "reason"], gaps, numbers_from=4)
+    gaps: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.metric is not None and row.value is None and row.column is not None:
+            gaps.setdefault((row.eval, row.column, row.reason or ""), []).append(f"`{row.sae}`")
+    lines = [[eval_name, f"`{column}`", why, ", ".join(saes)] for (eval_name, column, why), saes in gaps.items()]
+    if lines:
+        text += "\n\n" + table(["eval", "missing", "reason", "SAEs"], lines, numbers_from=4)
     return text
 
 

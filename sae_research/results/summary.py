@@ -10,6 +10,9 @@ from typing import Any
 from sae_research.results.merge import Entry
 from sae_research.results.rows import Row, interpolation
 
+BY_ARCHITECTURE = ("l0", "ce_loss_score")
+"""The columns whose mean over an architecture stands in `metrics.json`: few, each is a column of `dvc exp show`."""
+
 
 def by_sae(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     """The rows of each SAE, by (source, name), in order of appearance."""
@@ -54,7 +57,9 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
         "best": {column: _best(_column(own, column)) for column in columns},
         "mean": {column: _mean(_column(own, column)) for column in columns},
         "by_architecture": {
-            name: {column: _mean(_column((r for r in own if r.architecture == name), column)) for column in columns}
+            name: {
+                column: _mean(_column((r for r in own if r.architecture == name), column)) for column in BY_ARCHITECTURE
+            }
             for name in architectures
         },
     }

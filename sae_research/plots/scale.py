@@ -1,0 +1,97 @@
+"""The vertical scale of a picture: as wide as most SAEs need, with the few far-off ones set at its edge."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sae_research.plots.points import Panel, Point
+
+_LOG_FROM = 30.0
+"""Errors that span more than this factor get a logarithmic scale."""
+_FENCE = 4.0
+"""A value this many interquartile ranges outside the quartiles is far off."""
+_FEW = 0.1
+"""The share of values that may be called far off."""
+_GAIN = 2.0
+"""How much finer the scale must become."""
+_STRETCH = 1.5
+"""How much an SAE that interpolates may widen the scale before it is set at the edge instead."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The ends of the axis, and whether it is logarithmic."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def shows(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def clamp(self, value: float) -> float:
+        """`value`, or a place just inside the end beyond which it lies."""
+        inset = 0.03
+        if self.log:
+            room = (self.high / self.low) ** inset
+            return min(max(value, self.low * room), self.high / room)
+        room = (self.high - self.low) * inset
+        return min(max(value, self.low + room), self.high - room) if not self.shows(value) else value
+
+
+def find_scale(panels: Sequence[Panel], direction: str | None) -> Scale:
+    """A scale for all panels of a picture.
+
+    It follows the SAEs whose numbers mean something; far-off values and interpolating SAEs widen it only a little.
+    Reference levels are always on it.
+    """
+    points = [point for panel in panels for point in panel.points]
+    meant = [point for point in points if point.interpolates != "most"] or points
+    values = [point.value for point in meant]
+    levels = [reference.level for panel in panels for reference in panel.references]
+    if direction == "lower" and min(values) > 0 and max(values) / min(values) > _LOG_FROM:
+        return _log_scale(values, points)
+    shown = set(without_outliers(values))
+    near = _near([point for point in meant if point.value in shown], levels)
+    low, high = _stretched(min(near), max(near), [point.value for point in points if point not in meant])
+    spare = (high - low) * 0.08 or max(abs(high) * 0.05, 1e-3)
+    return Scale(low - spare, high + spare)
+
+
+def without_outliers(values: Sequence[float]) -> list[float]:
+    """`values` without those that are far off, where they are few and leaving them out doubles the resolution."""
+    kept = [value for value in values if _within_fences(value, values)]
+    few = len(values) - len(kept) <= max(2, _FEW * len(values))
+    gain = max(values) - min(values) >= _GAIN * (max(kept) - min(kept))
+    return kept if few and gain else list(values)
+
+
+def _log_scale(values: Sequence[float], points: Sequence[Point]) -> Scale:
+    low, high = math.log(min(values)), math.log(max(values))
+    others = [math.log(point.value) for point in points if point.value > 0]
+    low, high = _stretched(low, high, others)
+    spare = (high - low) * 0.08
+    return Scale(math.exp(low - spare), math.exp(high + spare), log=True)
+
+
+def _within_fences(value: float, values: Sequence[float]) -> bool:
+    if len(values) < 6:
+        return True
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    spread = third - first
+    return spread == 0 or first - _FENCE * spread <= value <= third + _FENCE * spread
+
+
+def _near(points: Sequence[Point], levels: Sequence[float]) -> list[float]:
+    ends = [end for point in points for end in (point.value, point.low, point.high) if end is not None]
+    return ends + list(levels)
+
+
+def _stretched(low: float, high: float, others: Sequence[float]) -> tuple[float, float]:
+    """The range with those of `others` that widen it by no more than the allowed factor."""
+    limit = (high - low) * (_STRETCH - 1)
+    kept = [value for value in others if low - limit <= value <= high + limit]
+    return min([low, *kept]), max([high, *kept])
