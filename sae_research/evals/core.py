@@ -62,14 +62,13 @@ class Core(Eval):
 
     @classmethod
     def data_revisions(cls, settings: CoreSettings, hub: Hub) -> Mapping[str, str]:
-        return {settings.dataset: hub.dataset(settings.dataset).revision}
+        return {settings.dataset: hub.dataset_revision(settings.dataset)}
 
     @classmethod
     def run(cls, context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> Iterator[Outcome]:
         if not saes:
             return
         from sae_research.data.text import load_texts, token_rows
-
         from sae_research.evals.parts.core_pass import CorePlan, measure_core
 
         rows = token_rows(

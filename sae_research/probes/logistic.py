@@ -12,6 +12,7 @@ from torch import Tensor
 _MOST_STEPS = 100
 _MOST_HALVINGS = 40
 _SUFFICIENT = 1e-4  # Armijo's constant.
+_ROUNDING = 1e-13
 
 
 class Probes(NamedTuple):
@@ -31,9 +32,9 @@ def fit_logistic(
 ) -> Probes:
     """The minimisers of C Σ_i log(1 + exp(-y_i (x_i w + b))) + ‖w‖²/2, y = ±1, each to gradient `tolerance` per row.
 
-    scikit-learn's `LogisticRegression(C=c)` minimises the same. The problem is strictly convex in w, and in b as soon as
-    both classes occur; separable rows and constant features change nothing about that. Rows where `counts` is False do
-    not take part.
+    scikit-learn's `LogisticRegression(C=c)` minimises the same. The problem is strictly convex in w, and in b as soon
+    as both classes occur; separable rows and constant features change nothing about that. Rows where `counts` is False
+    do not take part.
     """
     x = x.to(torch.float64)
     part = x.new_ones(x.shape[:2]) if counts is None else counts.to(torch.float64)
@@ -111,8 +112,10 @@ def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
 def _step(
     problem: _Problem, solution: Tensor, value: Tensor, direction: Tensor, gradient: Tensor, moving: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The next solutions and values, and which problems moved: each takes the largest step 2⁻ⁿ that goes down enough."""
+    """The next solutions and values, and which problems moved: each takes the largest step 2⁻ⁿ that descends enough."""
     expected = (gradient * direction).sum(dim=1)
+    # Near the minimum a full Newton step changes the objective by less than its own rounding.
+    slack = _ROUNDING * (1 + value.abs())
     step = torch.ones_like(value)
     open_ = moving.clone()
     moved = torch.zeros_like(moving)
@@ -120,7 +123,7 @@ def _step(
     for _ in range(_MOST_HALVINGS):
         trial = solution + step[:, None] * direction
         reached = problem.value(trial)
-        accepted = open_ & (reached <= value + _SUFFICIENT * step * expected)
+        accepted = open_ & (reached <= value + _SUFFICIENT * step * expected + slack)
         best[accepted], lowest[accepted] = trial[accepted], reached[accepted]
         moved |= accepted
         open_ &= ~accepted

@@ -1,0 +1,94 @@
+"""Sparse probing: how well k latents tell the classes of a text apart.
+
+Sign policy: latents are ranked by the absolute difference of class means and probed with their sign, so negative codes
+count as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+from sae_research.evals.base import Eval, EvalContext, Outcome
+from sae_research.hub import Hub
+from sae_research.results.record import MetricSpec
+
+if TYPE_CHECKING:
+    from sae_research.saes.base import Sae
+
+
+@dataclass(frozen=True)
+class SparseProbingSettings:
+    """Which texts are classified, and by how many latents."""
+
+    dataset_names: tuple[str, ...] = ("embedded/bios", "embedded/reviews", "embedded/news", "embedded/languages")
+    """Labelled data sets."""
+    train_size: int = 4000
+    """Training texts of each binary task: half of the class, half of the others."""
+    test_size: int = 1000
+    """Test texts of each binary task."""
+    context_size: int = 128
+    """Tokens read of each text, the leading BOS included."""
+    k_values: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
+    """How many latents (and channels of the model, to compare) a probe sees."""
+
+    def __post_init__(self) -> None:
+        for name, least in {"train_size": 10, "test_size": 2, "context_size": 2}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        for name in ("train_size", "test_size"):
+            if getattr(self, name) % 2:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected an even number: half of it is the class")
+        for name in ("dataset_names", "k_values"):
+            values = getattr(self, name)
+            if not values:
+                raise ValueError(f"{name} is empty, expected at least one")
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} holds a value twice: {list(values)}")
+        if min(self.k_values) < 1:
+            raise ValueError(f"k_values holds {min(self.k_values)}, expected at least 1")
+
+
+@final
+class SparseProbing(Eval):
+    """Probes on pooled codes; the model reads each text once for all SAEs of a site."""
+
+    name = "sparse_probing"
+    section = "sparse_probing"
+    specs = (
+        MetricSpec("llm_test_accuracy", "llm", "", "higher", "Probe accuracy, all of the model's channels",
+                   "llm_test_accuracy"),
+        MetricSpec("llm_top_k_test_accuracy", "llm", "", "higher", "Probe accuracy, the model's k best channels",
+                   "llm_top_{k}_test_accuracy"),
+        MetricSpec("sae_test_accuracy", "sae", "", "higher", "Probe accuracy, all latents", "sae_test_accuracy"),
+        MetricSpec("sae_top_k_test_accuracy", "sae", "", "higher", "Probe accuracy, k best latents",
+                   "sae_top_{k}_test_accuracy", headline=True),
+    )  # fmt: skip
+
+    @classmethod
+    def data_revisions(cls, settings: SparseProbingSettings, hub: Hub) -> Mapping[str, str]:
+        from sae_research.data.labelled import labelled_revision
+
+        return {name: labelled_revision(hub, name) for name in settings.dataset_names}
+
+    @classmethod
+    def run(cls, context: EvalContext, saes: Sequence[Sae], settings: SparseProbingSettings) -> Iterator[Outcome]:
+        if not saes:
+            return
+        from sae_research.data.labelled import load_labelled
+
+        from sae_research.evals.parts.probing_pass import measure_probing
+
+        # All of them first: a class that is too small must not show after an hour.
+        sets = [
+            load_labelled(
+                context.hub,
+                name,
+                train_per_class=settings.train_size // 2,
+                test_per_class=settings.test_size // 2,
+                seed=context.seed,
+            )
+            for name in settings.dataset_names
+        ]
+        yield from measure_probing(context, saes, sets, settings)

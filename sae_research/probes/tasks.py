@@ -1,0 +1,138 @@
+"""The binary tasks of a labelled data set (each class against the others) and the probes that solve all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sae_research.probes.draws import draw_held_out, draw_negatives
+from sae_research.probes.logistic import fit_logistic, predict
+from sae_research.probes.wide import fit_wide, predict_wide
+
+_HELD_OUT = 0.2
+# Rows turned into float64 at a time.
+_ROWS = 1024
+
+
+class Split(NamedTuple):
+    """The rows of each task in one split, positives first; the split's rows are its classes one after the other."""
+
+    rows: Int[Tensor, "tasks examples"]
+    positive: Bool[Tensor, "tasks examples"]
+    n: int
+    """Rows of the split over all classes."""
+
+    def to(self, device: torch.device) -> Split:
+        """The same on `device`."""
+        return Split(self.rows.to(device), self.positive.to(device), self.n)
+
+
+class Tasks(NamedTuple):
+    """One task per class."""
+
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    held_out: Bool[Tensor, " train_rows"]
+    """Training rows that choose a full-width probe's strength."""
+
+    def to(self, device: torch.device) -> Tasks:
+        """The same on `device`."""
+        return Tasks(self.classes, self.train.to(device), self.test.to(device), self.held_out.to(device))
+
+
+class Score(NamedTuple):
+    """Test examples judged right, of how many."""
+
+    correct: int
+    total: int
+
+
+Scores = Mapping[str, Score]
+"""By class."""
+
+
+def make_tasks(train: Mapping[str, int], test: Mapping[str, int], *, key: tuple[str | int, ...]) -> Tasks:
+    """Balanced tasks over classes of the given sizes (the same for all in a split); draws are keyed, see `draws`."""
+    held = [draw_held_out(size, _HELD_OUT, key=(*key, name)) for name, size in train.items()]
+    return Tasks(
+        classes=tuple(train),
+        train=_split(train, key=(*key, "train")),
+        test=_split({name: test[name] for name in train}, key=(*key, "test")),
+        held_out=torch.from_numpy(np.concatenate(held)),
+    )
+
+
+def _split(sizes: Mapping[str, int], *, key: tuple[str | int, ...]) -> Split:
+    if len(sizes) < 2 or len(set(sizes.values())) != 1:
+        raise ValueError(f"a data set needs two classes or more, all of one size, got {dict(sizes)}")
+    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
+    rows, positive = [], []
+    for name, size in sizes.items():
+        negatives = draw_negatives(sizes, name, key=key)
+        parts = [starts[name] + np.arange(size), *(starts[other] + drawn for other, drawn in negatives.items())]
+        rows.append(np.concatenate(parts))
+        positive.append(np.arange(len(rows[-1])) < size)
+    return Split(torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(positive)), sum(sizes.values()))
+
+
+def rank_features(x: Float[Tensor, "rows features"], split: Split, k: int) -> Int[Tensor, "tasks k"]:
+    """For each task the k features whose class means differ most, best first; of equal ones the lowest index."""
+    share = 1 / split.positive.sum(dim=1, keepdim=True), 1 / (~split.positive).sum(dim=1, keepdim=True)
+    signed = torch.where(split.positive, share[0], -share[1]).double()
+    weights = x.new_zeros(len(split.rows), split.n, dtype=torch.float64).scatter_(1, split.rows, signed)
+    difference = x.new_zeros(len(split.rows), x.shape[1], dtype=torch.float64)
+    for part, own in zip(x.split(_ROWS), weights.split(_ROWS, dim=1), strict=True):
+        difference += own @ part.double()
+    return difference.abs().sort(dim=1, descending=True, stable=True).indices[:, :k]
+
+
+def score_top_k(
+    train: Float[Tensor, "train_rows features"],
+    test: Float[Tensor, "test_rows features"],
+    tasks: Tasks,
+    k_values: Sequence[int],
+) -> dict[int, Scores]:
+    """Test scores of probes on the k features that separate the training classes best, for each k up to their number.
+
+    The probes are scikit-learn's `LogisticRegression` at its default strength, C = 1.
+    """
+    possible = [k for k in k_values if k <= train.shape[1]]
+    if not possible:
+        return {}
+    best = rank_features(train, tasks.train, max(possible))
+    seen, asked = _gather(train, tasks.train.rows, best), _gather(test, tasks.test.rows, best)
+    found = {}
+    for k in possible:
+        probes = fit_logistic(seen[..., :k], tasks.train.positive)
+        found[k] = _scores(predict(probes, asked[..., :k]), tasks)
+    return found
+
+
+def _gather(x: Tensor, rows: Tensor, features: Tensor) -> Tensor:
+    return torch.stack([x[r][:, f].double() for r, f in zip(rows, features, strict=True)])
+
+
+def score_wide(
+    train: Float[Tensor, "train_rows features"], test: Float[Tensor, "test_rows features"], tasks: Tasks
+) -> Scores:
+    """Test scores of probes on all features; their strength is chosen on held-out training rows."""
+    split = tasks.train
+    counts = torch.zeros(split.n, len(split.rows), dtype=torch.bool, device=train.device)
+    counts.T.scatter_(1, split.rows, torch.ones_like(split.positive))
+    positive = torch.zeros_like(counts)
+    positive.T.scatter_(1, split.rows, split.positive)
+    probes = fit_wide(train, positive, counts, tasks.held_out)
+    predicted = predict_wide(probes, test).T.gather(1, tasks.test.rows)
+    return _scores(predicted, tasks)
+
+
+def _scores(predicted: Bool[Tensor, "tasks examples"], tasks: Tasks) -> Scores:
+    right = (predicted == tasks.test.positive).sum(dim=1).tolist()
+    total = tasks.test.rows.shape[1]
+    return {name: Score(int(n), total) for name, n in zip(tasks.classes, right, strict=True)}
