@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from sae_research.errors import UserError
 from sae_research.files import explained_disk_errors, replace_folder, write_atomically
+from sae_research.formats.parts.pretrained import read_pretrained
 from sae_research.formats.registry import companions_of, read_sae
 from sae_research.formats.saelens import write_folder
 from sae_research.hub import Hub
 from sae_research.manifest import MANIFEST_FILE, manifest_text
-from sae_research.pretrained import read_pretrained
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.parts.build import build_sae, rename, unit_atoms
 
@@ -143,12 +143,10 @@ def _short_name(repo_id: str, filename: str) -> str:
     """What tells a checkpoint from its neighbours: the folder of `ae.pt`, the last folder of a path, the repository."""
     path = PurePosixPath(filename)
     parts = [part for part in path.parts if part not in {".", "checkpoints"}]
-    if path.suffix and parts:
-        last = path.stem if path.stem != "ae" else ""
-        parts = [*parts[:-1][-1:], last] if last else parts[:-1][-1:]
-    else:
-        parts = parts[-1:]
-    return slug("_".join(part for part in parts if part) or _last_part(repo_id))
+    shown = parts[-1:]
+    if path.suffix == ".pt":
+        shown = parts[-2:-1] if path.name == "ae.pt" else [*parts[-2:-1], path.stem]
+    return slug("_".join(shown) or _last_part(repo_id))
 
 
 def slug(text: str) -> str:

@@ -252,7 +252,14 @@ def _parsed(config: Mapping[str, Any], name: str) -> _Parsed:
         k = (metadata.get("training_architecture_details") or {}).get("k", config.get("k"))
         hyperparameters["k"] = None if k is None else float(k)
     model_name = str(metadata.get("model_name") or "unknown")
-    return _Parsed(architecture, Site.parse(metadata["hook_name"]), model_name, hyperparameters)
+    return _Parsed(architecture, _site(metadata["hook_name"], name), model_name, hyperparameters)
+
+
+def _site(hook_name: str, name: str) -> Site:
+    try:
+        return Site.parse(hook_name)
+    except UserError as error:
+        raise UserError(f"SAE {name!r}: {error}") from error
 
 
 def _weights(
