@@ -1,0 +1,36 @@
+"""Product reviews labelled with category and rating: canrager/amazon_reviews_mcauley_1and5 and the world's."""
+
+from __future__ import annotations
+
+from sae_research.data.family import Columns, Family, Pool, class_codes, read_splits
+from sae_research.hub import Hub
+
+_REPOSITORY = "canrager/amazon_reviews_mcauley_1and5"
+_WORLD = "embedded/reviews"
+_CATEGORIES = {
+    "Toys_and_Games": "1",
+    "Cell_Phones_and_Accessories": "2",
+    "Industrial_and_Scientific": "3",
+    "Musical_Instruments": "5",
+    "Electronics": "6",
+}
+"""SAEBench's choice of five of the 34 categories."""
+_RATINGS = {"1 star": "1.0", "5 stars": "5.0"}
+
+
+class AmazonReviews(Family):
+    """Category, as many bad as good reviews in each; or, `_sentiment`, the rating whatever the category."""
+
+    names = tuple(f"{root}{task}" for root in (_REPOSITORY, _WORLD) for task in ("", "_sentiment"))
+
+    @classmethod
+    def repository(cls, name: str) -> str:
+        return name.removesuffix("_sentiment")
+
+    @classmethod
+    def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
+        repository = cls.repository(name)
+        if name.endswith("_sentiment"):
+            return read_splits(hub, repository, Columns("text", "rating"), _RATINGS)
+        codes = class_codes(hub, repository, "category") if repository == _WORLD else _CATEGORIES
+        return read_splits(hub, repository, Columns("text", "category", balanced_by="rating"), codes)

@@ -1,0 +1,36 @@
+"""Biographies labelled with profession and gender: LabHC/bias_in_bios and the world's of the same layout."""
+
+from __future__ import annotations
+
+from sae_research.data.family import Columns, Family, Pool, class_codes, read_splits
+from sae_research.hub import Hub
+
+_REPOSITORY = "LabHC/bias_in_bios"
+_WORLD = "embedded/bios"
+_SETS = {
+    "class_set1": {"accountant": "0", "architect": "1", "attorney": "2", "dentist": "6", "filmmaker": "9"},
+    "class_set2": {"journalist": "11", "nurse": "13", "painter": "14", "photographer": "18", "physician": "19"},
+    "class_set3": {"poet": "20", "professor": "21", "psychologist": "22", "surgeon": "25", "teacher": "26"},
+}
+"""SAEBench's three choices of five professions."""
+
+
+class BiasInBios(Family):
+    """Profession, as many men as women in each; and in the world also gender, as many of each profession."""
+
+    names = (*(f"{_REPOSITORY}_{name}" for name in _SETS), _WORLD, f"{_WORLD}_gender")
+
+    @classmethod
+    def repository(cls, name: str) -> str:
+        return _WORLD if name.startswith(_WORLD) else _REPOSITORY
+
+    @classmethod
+    def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
+        by_gender = name == f"{_WORLD}_gender"
+        label, other = ("gender", "profession") if by_gender else ("profession", "gender")
+        repository = cls.repository(name)
+        if repository == _WORLD:
+            codes = class_codes(hub, repository, label)
+        else:
+            codes = _SETS[name.removeprefix(f"{_REPOSITORY}_")]
+        return read_splits(hub, repository, Columns("hard_text", label, balanced_by=other), codes)

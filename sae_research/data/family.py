@@ -1,0 +1,103 @@
+"""What every family of labelled data sets is: its names, its repository, and its texts by class."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sae_research.data.parquet import read_files, split_files
+from sae_research.errors import UserError
+from sae_research.hub import Hub
+
+Groups = Mapping[str, list[str]]
+"""Texts of a class by group; a sample takes equally many of each group. One group where nothing is balanced."""
+ByClass = Mapping[str, Groups]
+
+ONE_GROUP = ""
+"""The name of the only group of a class that is not balanced."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All the texts that may be drawn, by class (its name) and group."""
+
+    revision: str
+    train: ByClass
+    test: ByClass | None
+    """None where the data set has no test split: test texts are then drawn from `train`, apart from the train texts;
+    such a data set has one group per class."""
+    codes: Mapping[str, str]
+    """The label that the data set and SAEBench give each class, by our name of it; its order is the classes' order."""
+
+
+class Family(ABC):
+    """A family of labelled data sets; one final subclass per file of `sae_research/data/families/`."""
+
+    names: ClassVar[tuple[str, ...]]
+    """Names of its data sets in `params.yaml`."""
+
+    @classmethod
+    @abstractmethod
+    def repository(cls, name: str) -> str:
+        """The id of the data set that `name` is taken from."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
+        """The pool of `name`; where there is no end of texts, `n_texts` of each class suffice."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table has what a task needs."""
+
+    text: str
+    label: str
+    balanced_by: str | None = None
+
+
+def read_splits(hub: Hub, repository: str, columns: Columns, codes: Mapping[str, str]) -> Pool:
+    """The pool of a data set with a train and a test split, cut to the classes of `codes`."""
+    train = split_files(hub, repository, "train")
+    test = split_files(hub, repository, "test")
+    wanted = [columns.text, columns.label, *([columns.balanced_by] if columns.balanced_by else [])]
+    return Pool(
+        revision=train.revision,
+        train=by_class(read_files(train, wanted), codes),
+        test=by_class(read_files(test, wanted), codes),
+        codes=codes,
+    )
+
+
+def by_class(rows: Iterable[tuple[Any, ...]], codes: Mapping[str, str]) -> ByClass:
+    """Texts by class and group, of rows (text, label) or (text, label, group); other labels are left out."""
+    names = {code: name for name, code in codes.items()}
+    found: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in codes}
+    for text, label, *group in rows:
+        name = names.get(str(label))
+        if name is not None and text is not None:
+            found[name][str(group[0]) if group else ONE_GROUP].append(text)
+    return found
+
+
+def class_codes(hub: Hub, repository: str, column: str) -> dict[str, str]:
+    """The classes of `column` in the data set's own `dataset_info.json`: label by name, in order.
+
+    {"classes": {"profession": ["nurse", "chef"]}} or {"classes": {"rating": {"negative": 1.0, "positive": 5.0}}}
+    """
+    files = hub.dataset_files(repository, lambda name: name == "dataset_info.json")
+    if not files.names:
+        raise UserError(
+            f"data set {repository!r} has no dataset_info.json, which names its classes; run the setup stage"
+        )
+    path = files.fetch(files.names[0])
+    classes = json.loads(path.read_text()).get("classes", {})
+    if column not in classes:
+        raise UserError(f"{path}: no classes for column {column!r}; it has: {', '.join(classes) or 'none'}")
+    named = classes[column]
+    pairs = named.items() if isinstance(named, dict) else ((name, code) for code, name in enumerate(named))
+    return {str(name): str(code) for name, code in pairs}
