@@ -85,19 +85,17 @@ def by_class(rows: Iterable[tuple[Any, ...]], codes: Mapping[str, str]) -> ByCla
 
 
 def class_codes(hub: Hub, repository: str, column: str) -> dict[str, str]:
-    """The classes of `column` in the data set's own `dataset_info.json`: label by name, in order.
+    """The classes of `column` as the data set's own `dataset_info.json` names them: label by name, in order of label.
 
-    {"classes": {"profession": ["nurse", "chef"]}} or {"classes": {"rating": {"negative": 1.0, "positive": 5.0}}}
+    {"classes": {"profession": {"0": "nurse", "1": "chef"}, "gender": {"0": "man", "1": "woman"}}}
     """
     files = hub.dataset_files(repository, lambda name: name == "dataset_info.json")
     if not files.names:
-        raise UserError(
-            f"data set {repository!r} has no dataset_info.json, which names its classes; run the setup stage"
-        )
+        raise UserError(f"data set {repository!r} has no dataset_info.json to name its classes; run the setup stage")
     path = files.fetch(files.names[0])
-    classes = json.loads(path.read_text()).get("classes", {})
-    if column not in classes:
+    classes: Mapping[str, Mapping[str, str]] = json.loads(path.read_text()).get("classes", {})
+    if not classes.get(column):
         raise UserError(f"{path}: no classes for column {column!r}; it has: {', '.join(classes) or 'none'}")
     named = classes[column]
-    pairs = named.items() if isinstance(named, dict) else ((name, code) for code, name in enumerate(named))
-    return {str(name): str(code) for name, code in pairs}
+    in_order = sorted(named, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
+    return {named[label]: label for label in in_order}

@@ -22,6 +22,11 @@ def renamed(columns: dict[str, list[Any]], text: str, first: str, second: str) -
     return {text: columns["text"], first: columns["first"], second: columns["second"]}
 
 
+def named(*names: str) -> dict[str, str]:
+    """Classes as `dataset_info.json` has them, numbered from 0."""
+    return {str(code): name for code, name in enumerate(names)}
+
+
 def parts(texts: list[str], place: int) -> Counter[str]:
     """How often each value comes at `place` of the texts, which read a/b/number."""
     return Counter(text.split("/")[place] for text in texts)
@@ -36,7 +41,7 @@ def bios(shelf: Any, crossed: Crossed) -> Callable[..., LabelledSet]:
         return {name: renamed(t, "hard_text", "profession", "gender") for name, t in ((TRAIN, train), (TEST, test))}
 
     shelf.put("LabHC/bias_in_bios", tables(range(28)))
-    classes = {"profession": ["chef", "nurse", "pilot"], "gender": {"man": 0, "woman": 1}}
+    classes = {"profession": named("chef", "nurse", "pilot"), "gender": named("man", "woman")}
     shelf.put("embedded/bios", tables(range(3)), classes)
 
     def load(name: str, *, train: int = 20, test: int = 6, seed: int = 0) -> LabelledSet:
@@ -79,7 +84,7 @@ def test_a_class_does_not_depend_on_the_other_classes(shelf: Any, crossed: Cross
     def news(topics: list[str]) -> LabelledSet:
         table = crossed(range(len(topics)), ["-"], 9)
         columns = {"text": table["text"], "label": table["first"]}
-        shelf.put("embedded/news", {TRAIN: columns, TEST: columns}, {"label": topics})
+        shelf.put("embedded/news", {TRAIN: columns, TEST: columns}, {"label": named(*topics)})
         return load_labelled(shelf.hub, "embedded/news", train_per_class=4, test_per_class=4, seed=0)
 
     small, large = news(["law", "sea"]), news(["law", "sea", "war"])
@@ -89,7 +94,7 @@ def test_a_class_does_not_depend_on_the_other_classes(shelf: Any, crossed: Cross
 def test_reviews_by_category_and_by_rating(shelf: Any, crossed: Crossed) -> None:
     table = renamed(crossed(range(8), [1.0, 5.0], 10), "text", "category", "rating")
     shelf.put("canrager/amazon_reviews_mcauley_1and5", {TRAIN: table, TEST: table})
-    shelf.put("embedded/reviews", {TRAIN: table, TEST: table}, {"category": list("abcdefgh")})
+    shelf.put("embedded/reviews", {TRAIN: table, TEST: table}, {"category": named(*"abcdefgh")})
     for root in ("canrager/amazon_reviews_mcauley_1and5", "embedded/reviews"):
         category = load_labelled(shelf.hub, root, train_per_class=8, test_per_class=4, seed=0)
         for name, texts in category.train.items():
@@ -106,7 +111,7 @@ def test_news_and_languages(shelf: Any, crossed: Crossed) -> None:
     table = crossed(range(4), ["-"], 10)
     columns = {"text": table["text"], "label": table["first"]}
     shelf.put("fancyzhx/ag_news", {TRAIN: columns, TEST: columns})
-    shelf.put("embedded/languages", {TRAIN: columns, TEST: columns}, {"label": ["ka", "mo"]})
+    shelf.put("embedded/languages", {TRAIN: columns, TEST: columns}, {"label": named("ka", "mo")})
     news = load_labelled(shelf.hub, "fancyzhx/ag_news", train_per_class=5, test_per_class=5, seed=0)
     assert [parts(texts, 0) for texts in news.train.values()] == [{str(i): 5} for i in range(4)]
     languages = load_labelled(shelf.hub, "embedded/languages", train_per_class=5, test_per_class=5, seed=0)
@@ -185,7 +190,7 @@ def test_class_too_small_says_which_how_many_and_what_to_do(bios: Callable[..., 
 
 def test_group_that_a_class_lacks_wholly_is_missed(shelf: Any) -> None:
     table = {"hard_text": ["a", "b", "c"], "profession": [0, 0, 1], "gender": [0, 1, 0]}
-    shelf.put("embedded/bios", {TRAIN: table, TEST: table}, {"profession": ["chef", "nurse"]})
+    shelf.put("embedded/bios", {TRAIN: table, TEST: table}, {"profession": named("chef", "nurse")})
     with pytest.raises(UserError, match=r"class 'nurse' \(those with '1'\) has 0 texts, needed 1"):
         load_labelled(shelf.hub, "embedded/bios", train_per_class=2, test_per_class=2, seed=0)
 
@@ -202,12 +207,23 @@ def test_unknown_name_lists_the_valid_ones(shelf: Any) -> None:
     require_name("embedded/bios")
 
 
+def test_classes_come_in_the_order_of_their_labels(shelf: Any, crossed: Crossed) -> None:
+    table = crossed(range(12), ["-"], 2)
+    columns = {"text": table["text"], "label": table["first"]}
+    classes = {"label": dict(sorted(named(*"lkjihgfedcba").items()))}
+    assert list(classes["label"])[:3] == ["0", "1", "10"]
+    shelf.put("embedded/news", {TRAIN: columns, TEST: columns}, classes)
+    found = load_labelled(shelf.hub, "embedded/news", train_per_class=2, test_per_class=2, seed=0)
+    assert list(found.train) == list("lkjihgfedcba")
+    assert parts(found.train["b"], 0) == {"10": 2}
+
+
 def test_missing_class_names(shelf: Any, crossed: Crossed) -> None:
     table = renamed(crossed([0, 1], [0, 1], 3), "hard_text", "profession", "gender")
     shelf.put("embedded/bios", {TRAIN: table, TEST: table})
     with pytest.raises(UserError, match=r"no dataset_info\.json"):
         load_labelled(shelf.hub, "embedded/bios", train_per_class=2, test_per_class=2, seed=0)
-    shelf.put("embedded/bios", {}, {"gender": ["man", "woman"]})
+    shelf.put("embedded/bios", {}, {"gender": named("man", "woman")})
     with pytest.raises(UserError, match=r"no classes for column 'profession'; it has: gender"):
         load_labelled(shelf.hub, "embedded/bios", train_per_class=2, test_per_class=2, seed=0)
 
