@@ -353,6 +353,7 @@ def test_without_sae_lens_the_registry_is_told_to_be_missing(hub: Hub, monkeypat
         list(fetch_comparison(hub, Entry(release="a", sae_id="b")))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_registry_is_read() -> None:
     matches = pretrained._matches(pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre")
     assert matches == [("gpt2-small-res-jb", f"blocks.{layer}.hook_resid_pre") for layer in (0, 1)]

@@ -69,7 +69,7 @@ class IhtpSae(Sae):
         return zero_masked(torch.cat(parts).reshape(*y.shape[:-1], self.card.d_sae), mask)
 
     def _encode(self, y: Float[Tensor, "seq token d_in"]) -> Float[Tensor, "seq token d_sae"]:
-        chosen = top_k_mask((y @ self.W_dec.T).abs(), self.settings.k).any(dim=1)
+        chosen = top_k_mask((y @ self.W_dec.T).abs_(), self.settings.k).any(dim=1)
         support = _support(chosen)
         present = torch.arange(support.indices.shape[1], device=y.device) < support.sizes.unsqueeze(-1)
         atoms = zero_masked(self.W_dec[support.indices], present)

@@ -220,3 +220,22 @@ def test_selection_agrees_with_a_stable_sort(row: list[int], k: int) -> None:
     ranked = sorted(range(len(row)), key=lambda i: (-row[i], i))[:k]
     expected = [i in ranked and row[i] > 0 for i in range(len(row))]
     assert top_k_mask(torch.tensor([row]).float(), k)[0].tolist() == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("architecture", ALL)
+def test_a_gpu_gives_the_same_codes(architecture: str, make_sae) -> None:
+    sae = make_sae(architecture, d_in=48, d_sae=48 if architecture == "identity" else 96)
+    x, mask = _x(3, 5, 48), torch.arange(15).reshape(3, 5) % 4 != 1
+    expected = sae.encode(x, mask)
+    found = sae.to("cuda").encode(x.to("cuda"), mask.to("cuda"))
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_a_gpu_fits_dependent_atoms_as_the_cpu_does(make_sae) -> None:
+    atoms = make_sae("ihtp", d_in=8, d_sae=40).W_dec
+    atoms[20:] = atoms[:20]
+    sae, x = make_sae("ihtp", W_dec=atoms, k=3), _x(3, 6, 8)
+    expected = sae.encode(x)
+    torch.testing.assert_close(sae.to("cuda").encode(x.to("cuda")).cpu(), expected, rtol=1e-3, atol=1e-3)

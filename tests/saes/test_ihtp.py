@@ -12,7 +12,6 @@ from torch import Tensor
 from sae_research.saes import ihtp
 from sae_research.saes.parts.build import unit_atoms
 from sae_research.saes.parts.least_squares import least_squares
-from sae_research.saes.parts.support import interpolates, support_sizes
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
@@ -99,14 +98,12 @@ def test_the_residual_is_orthogonal_to_the_support(make_sae) -> None:
         assert (rest @ sae.W_dec[support].T).abs().max() < 1e-4 * x.norm()
 
 
-def test_a_support_of_d_in_atoms_reconstructs_anything_and_is_flagged(make_sae) -> None:
+def test_a_support_of_d_in_atoms_reconstructs_anything(make_sae) -> None:
     sae = make_sae("ihtp", d_in=6, d_sae=32, k=3)
     x = _normal(2, 16, 6)
-    x[1] = sae.b_dec + torch.outer(_normal(16), sae.W_dec[4])
     codes = sae.encode(x)
-    sizes = support_sizes(codes)
-    assert interpolates(sizes, 6)[0]
-    torch.testing.assert_close(sae.decode(codes)[0], x[0], rtol=1e-3, atol=1e-3)
+    assert (codes.any(dim=1).sum(-1) >= 6).all()
+    torch.testing.assert_close(sae.decode(codes), x, rtol=1e-3, atol=1e-3)
 
 
 def test_duplicate_atoms_share_the_coefficient(make_sae) -> None:
@@ -164,13 +161,3 @@ def test_least_squares_of_mixed_ranks_and_sizes(d_in: int) -> None:
         expected = np.linalg.lstsq(atoms[i].double().numpy().T, y[i].double().numpy().T, rcond=1e-6)[0].T
         np.testing.assert_allclose(found[i].numpy(), expected, rtol=1e-3, atol=1e-4)
     assert not found[3].any()
-
-
-def test_support_sizes_by_hand() -> None:
-    codes = torch.tensor([[[1.0, 0, -1, 0], [0, 0, 2, 0]], [[0, 3, 0, 0], [9, 9, 9, 9]]])
-    mask = torch.tensor([[True, True], [True, False]])
-    assert support_sizes(codes, mask).tolist() == [2, 1]
-    assert support_sizes(codes).tolist() == [2, 4]
-    assert support_sizes(codes[0]).tolist() == [2, 1]
-    assert support_sizes(codes[0], torch.tensor([False, True])).tolist() == [0, 1]
-    assert interpolates(torch.tensor([1, 2, 3]), 2).tolist() == [False, True, True]

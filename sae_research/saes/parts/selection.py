@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -11,10 +12,13 @@ def top_k_mask(magnitudes: Float[Tensor, "*batch n"], k: int) -> Bool[Tensor, "*
 
     Zeros are never chosen, so a row with fewer than `k` positive entries gets fewer.
     """
-    k = min(k, magnitudes.shape[-1])
-    kth = magnitudes.topk(k, dim=-1).values[..., -1:]
-    chosen = (magnitudes >= kth) & (magnitudes > 0)
-    crowded = chosen.sum(-1) > k
+    n = magnitudes.shape[-1]
+    if k >= n:
+        return magnitudes > 0
+    best = magnitudes.topk(k + 1, dim=-1).values
+    kth, after = best[..., k - 1 : k], best[..., k]
+    chosen = magnitudes >= kth.clamp_min(torch.finfo(magnitudes.dtype).smallest_normal)
+    crowded = (kth.squeeze(-1) == after) & (after > 0)
     if bool(crowded.any()):
         chosen[crowded] = _lowest_of_equal(magnitudes[crowded], kth[crowded], k)
     return chosen
