@@ -9,7 +9,7 @@ from sae_research.results.record import Result
 
 _ALIASES: Mapping[str, Mapping[str, str]] = {
     "core": {
-        "n_batches": "n_eval_reconstruction_batches",
+        "n_reconstruction_batches": "n_eval_reconstruction_batches",
         "n_sparsity_batches": "n_eval_sparsity_variance_batches",
         "batch_size": "batch_size_prompts",
     },
