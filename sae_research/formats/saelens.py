@@ -21,8 +21,9 @@ from sae_research.files import folder_in_the_making, write_atomically
 from sae_research.formats.parts.folding import fold_atom_norms, scale_latents
 from sae_research.formats.parts.reading import naming_file, read_json, read_safetensors, required
 from sae_research.lm.site import Site
-from sae_research.saes.base import Sae, SaeCard
+from sae_research.saes.base import Sae, SaeCard, check_tensors
 from sae_research.saes.parts.build import build_sae, held_tensors
+from sae_research.saes.registry import sae_class
 
 CONFIG, WEIGHTS, RUNNER = "cfg.json", "sae_weights.safetensors", "runner_cfg.json"
 OURS = "sae_research"
@@ -132,9 +133,8 @@ def from_lens(
         source=source,
         training_tokens=training_tokens if isinstance(training_tokens, int) else None,
     )
-    sae = build_sae(card, weights)  # checks names, shapes and values before they are folded
-    folded = fold_atom_norms(parsed.architecture, weights)
-    return build_sae(card, folded) if folded["W_dec"] is not weights["W_dec"] else sae
+    check_tensors(card, sae_class(parsed.architecture).shapes, weights)
+    return build_sae(card, fold_atom_norms(parsed.architecture, weights))
 
 
 def _from_ours(

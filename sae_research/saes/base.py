@@ -59,7 +59,8 @@ class Sae(nn.Module, ABC):
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor] = MappingProxyType({})) -> None:
         super().__init__()
         self.card = card
-        for name, tensor in _checked(card, self.shapes, tensors).items():
+        check_tensors(card, self.shapes, tensors)
+        for name, tensor in tensors.items():
             self.register_buffer(name, tensor)
 
     @abstractmethod
@@ -101,8 +102,8 @@ def zero_masked(
     return values if mask is None else torch.where(mask.unsqueeze(-1), values, 0)
 
 
-def _checked(card: SaeCard, shapes: Shapes, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """`tensors`, once their names, sizes and values are known to be what the architecture expects."""
+def check_tensors(card: SaeCard, shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors whose names, sizes or values are not what the architecture expects."""
     missing, unexpected = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
     if missing or unexpected:
         raise UserError(
@@ -122,4 +123,3 @@ def _checked(card: SaeCard, shapes: Shapes, tensors: Mapping[str, Tensor]) -> Ma
             raise UserError(
                 f"SAE {card.name!r}: {name} holds NaN or infinite values; the training diverged or the file is damaged"
             )
-    return tensors
