@@ -16,6 +16,19 @@ from sae_research.errors import UserError
 from sae_research.remote import Kind, fetch, list_files, noun
 
 WORLD_PREFIX = "embedded/"
+# TransformerLens' short names, which SAE configs and SAEBench use, by the start of the name.
+_ORGANISATIONS = {
+    "pythia-": "EleutherAI",
+    "gpt-neo": "EleutherAI",
+    "gpt-j-": "EleutherAI",
+    "gemma-": "google",
+    "gpt2": "openai-community",
+    "opt-": "facebook",
+    "Llama-": "meta-llama",
+    "Meta-Llama-": "meta-llama",
+    "Mistral-": "mistralai",
+    "Qwen": "Qwen",
+}
 CONVERTED = "refs/convert/parquet"
 """Branch where the hub keeps the parquet form of data sets that are published as a script or as other files."""
 
@@ -125,9 +138,18 @@ class Hub:
             keep_for_digest = is_model_file if kind == "model" else is_dataset_file
             _check_local_revision(repo_id, revision, found := _digest_of(root, keep_for_digest))
             return RemoteFiles(tuple(name for name in _names(root) if keep(name)), found, lambda name: root / name)
-        listing = list_files(repo_id, kind, revision or "main")
+        remote_id = full_model_id(repo_id) if kind == "model" else repo_id
+        listing = list_files(remote_id, kind, revision or "main")
         names = tuple(sorted(name for name in listing.names if keep(name)))
-        return RemoteFiles(names, listing.commit, lambda name: fetch(repo_id, kind, name, listing.commit))
+        return RemoteFiles(names, listing.commit, lambda name: fetch(remote_id, kind, name, listing.commit))
+
+
+def full_model_id(name: str) -> str:
+    """The hub id of a model that is named as TransformerLens names it: `pythia-70m-deduped`, `gpt2-small`."""
+    if "/" in name:
+        return name
+    organisation = next((org for start, org in _ORGANISATIONS.items() if name.startswith(start)), None)
+    return f"{organisation}/{name.removesuffix('-small')}" if organisation else name
 
 
 def is_model_file(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sae_research.errors import UserError
-from sae_research.hub import Hub
+from sae_research.hub import Hub, full_model_id
 
 
 def _load_server() -> ModuleType:
@@ -32,7 +32,7 @@ ASK = """
 import json, sys
 from pathlib import Path
 from sae_research.errors import UserError
-from sae_research.hub import Hub
+from sae_research.hub import Hub, full_model_id
 hub = Hub(Path("no-world"))
 try:
     found = {call}
@@ -227,3 +227,17 @@ def test_local_revision_must_be_the_content(tmp_path: Path) -> None:
     assert hub.model(str(folder), revision=found.revision) == found
     with pytest.raises(UserError, match="remove it"):
         hub.model(str(folder), revision="main")
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("pythia-70m-deduped", "EleutherAI/pythia-70m-deduped"),
+        ("gemma-2-2b", "google/gemma-2-2b"),
+        ("gpt2-small", "openai-community/gpt2"),
+        ("lab/pythia-x", "lab/pythia-x"),
+        ("unheard-of", "unheard-of"),
+    ],
+)
+def test_short_names_are_those_of_transformer_lens(name: str, full: str) -> None:
+    assert full_model_id(name) == full
