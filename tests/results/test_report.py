@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sae_research.results.process import process_results
+from sae_research.results.record import Result
+from sae_research.results.report import table
+
+BOTH = {"core": True, "sparse_probing": True}
+
+
+@pytest.fixture
+def report(filled: Any) -> str:
+    process_results(filled.paths, BOTH)
+    return filled.paths.report.read_text(encoding="utf-8")
+
+
+def _line(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(start))
+
+
+def test_directions_are_arrows_and_intervals_stand_in_brackets(report: str) -> None:
+    assert "| Loss recovered ↑ |" in report
+    assert "0.8500 [0.8400, 0.8600]" in report
+
+
+def test_an_sae_that_interpolates_is_marked_and_never_best(report: str) -> None:
+    assert "**0.9100**" in _line(report, "| `topk_k8` | topk")
+    assert "| 1 |" in _line(report, "| `ihtp_k5` † | ihtp"), "its loss recovered, not in bold"
+    assert "`ihtp_k5` 97 %" in report
+
+
+def test_failures_stand_with_their_reasons_and_do_not_break_the_table(report: str) -> None:
+    assert r"| `gated` | core | checkpoint \| has NaN weights |" in report
+    assert "| `gated` (failed) | gated |" in report
+
+
+def test_the_models_own_probes_are_the_last_line(report: str) -> None:
+    section = report.split("### sparse_probing")[1].split("##")[0].strip()
+    last = section.splitlines()[-1]
+    assert last.startswith("| *language model* |")
+    assert "0.9600 (all channels), 0.6500 (k best)" in last
+    assert "0.9600 (all channels), 0.8500 (k best)" in last
+
+
+def test_every_table_has_as_many_cells_in_each_line(report: str) -> None:
+    for block in re.findall(r"(?:^\|.*\n)+", report, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+
+
+def test_settings_model_and_versions_are_told(report: str) -> None:
+    assert "| core | `n_reconstruction_batches` | 10 |" in report
+    assert "| core | `model.revision` | sha256:12 |" in report
+    assert "torch 2.13.0." in report
+
+
+def test_gaps_are_told_once_per_reason(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
+    workspace.add(core_result(card("a"), ce_loss_score=None))
+    workspace.add(core_result(card("b"), ce_loss_score=None))
+    process_results(workspace.paths, {"core": True})
+    assert "| core | `ce_loss_score` | no batch had it | `a`, `b` |" in workspace.paths.report.read_text()
+
+
+def test_published_results_have_a_section_of_their_own(filled: Any) -> None:
+    document = {
+        "eval_type_id": "core", "sae_lens_id": "x", "sae_lens_release_id": "r", "sae_cfg_dict": {"d_sae": 4096},
+        "eval_result_metrics": {"sparsity": {"l0": 33.0}, "reconstruction_quality": {"cossim": 0.9}},
+    }  # fmt: skip
+    filled.publish("a.json", document)
+    process_results(filled.paths, BOTH)
+    own, published = filled.paths.report.read_text(encoding="utf-8").split("## Published results")
+    assert "`r/x`" not in own
+    assert "| `r/x` | unknown | 4,096 | 33 | **0.9000** |" in published
+
+
+def test_cells_cannot_break_out_of_a_table() -> None:
+    assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
