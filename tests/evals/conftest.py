@@ -91,4 +91,5 @@ def _random_tensors(d_sae: int, seed: int) -> dict[str, torch.Tensor]:
         "b_dec": torch.randn(D_MODEL, generator=generator) * 0.1,
         "W_enc": decoder.T + 0.1 * torch.randn(D_MODEL, d_sae, generator=generator),
         "b_enc": torch.randn(d_sae, generator=generator) * 0.3 - 0.2,
+        "threshold": torch.rand(d_sae, generator=generator),
     }

@@ -157,6 +157,7 @@ class _CorePass:
             fired=outputs.fired.cpu().numpy(),
             positive=outputs.positive.cpu().numpy(),
             fired_sequences=outputs.fired_sequences.cpu().numpy(),
+            positive_sequences=outputs.positive_sequences.cpu().numpy(),
             groups=self.groups.numpy(),
             batch_size=self.plan.batch_size,
             context_size=self.rows.shape[1],
@@ -173,6 +174,7 @@ class _Outputs:
         self.fired = torch.zeros(n_groups, width, dtype=torch.int64, device=device)
         self.positive = torch.zeros_like(self.fired)
         self.fired_sequences = torch.zeros(width, dtype=torch.int64, device=device)
+        self.positive_sequences = torch.zeros_like(self.fired_sequences)
 
     def add(self, x: Tensor, inputs: Inputs, groups: Tensor) -> None:
         """The next sequences: `x` as the model gave it, `groups` the group of each sequence."""
@@ -187,6 +189,7 @@ class _Outputs:
             self.fired.index_add_(0, groups[part], counts.fired)
             self.positive.index_add_(0, groups[part], counts.positive)
             self.fired_sequences += (counts.fired > 0).sum(dim=0)
+            self.positive_sequences += (counts.positive > 0).sum(dim=0)
 
 
 def _placed(values: Tensor, real: Tensor) -> Tensor:

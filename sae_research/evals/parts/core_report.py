@@ -48,6 +48,8 @@ class Gathered:
     """(groups, d_sae): tokens with a code above 0."""
     fired_sequences: np.ndarray
     """(d_sae,): sequences in which the latent fired."""
+    positive_sequences: np.ndarray
+    """(d_sae,): sequences in which its code was above 0 somewhere."""
     groups: np.ndarray
     """The group of each sequence of the sparsity pass."""
     batch_size: int
@@ -99,19 +101,24 @@ def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
 
 def _records(found: Gathered, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Per latent: density, tokens per sequence in which it fires (None where it never does), weights."""
-    fired, tokens = found.fired.sum(axis=0), max(1.0, float(found.sums["tokens"].sum()))
+    fired, positive = found.fired.sum(axis=0), found.positive.sum(axis=0)
+    tokens = max(1.0, float(found.sums["tokens"].sum()))
     columns = {
         "feature_density": fired / tokens,
-        "feature_density_sae_bench": found.positive.sum(axis=0) / tokens,
-        "consistent_activation_heuristic": np.where(fired > 0, fired / np.maximum(found.fired_sequences, 1), np.nan),
+        "feature_density_sae_bench": positive / tokens,
+        "consistent_activation_heuristic": _ratio(fired, found.fired_sequences),
+        "consistent_activation_heuristic_sae_bench": _ratio(positive, found.positive_sequences),
         **weights,
     }
-    names = list(columns)
     rows = zip(*(np.round(values, _DECIMALS).tolist() for values in columns.values()), strict=True)
     return [
-        {"index": index, **{name: _plain(value) for name, value in zip(names, row, strict=True)}}
+        {"index": index, **{name: _plain(value) for name, value in zip(columns, row, strict=True)}}
         for index, row in enumerate(rows)
     ]
+
+
+def _ratio(numbers: np.ndarray, divisors: np.ndarray) -> np.ndarray:
+    return np.where(divisors > 0, numbers / np.maximum(divisors, 1), np.nan)
 
 
 def _plain(value: float) -> float | None:

@@ -1,0 +1,99 @@
+"""Our numbers beside those of the real sae_bench 0.6.0, on a random model and small SAEs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sae_research.evals.base import Attempt, EvalContext
+from sae_research.evals.parts.core_pass import CorePlan, measure_core
+from sae_research.evals.parts.pooling import pool_texts
+from sae_research.lm.model import LanguageModel
+from sae_research.probes.tasks import make_tasks, rank_features, score_top_k
+from sae_research.reference import sparse_probing as peer_probing
+from sae_research.reference.core import run_core
+from sae_research.reference.lens import load_lens
+from sae_research.saes.base import Sae
+
+MakeSae = Callable[..., Sae]
+BATCH = 4
+OURS = ("mse", "explained_variance", "relative_reconstruction_bias", "l1")
+
+
+@pytest.fixture(scope="module")
+def lens(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder: Path = tmp_path_factory.mktemp("model")
+    lm._decoder.model.save_pretrained(folder)  # type: ignore[operator]
+    lm.tokenizer.save_pretrained(folder)
+    return load_lens(folder)
+
+
+@pytest.mark.parametrize("keep_special", [True, False])
+@pytest.mark.parametrize(
+    ("architecture", "hyper"), [("relu", {}), ("topk", {"k": 5}), ("batchtopk", {}), ("mpsae", {"s": 4})]
+)
+def test_core(
+    lens: Any, context: EvalContext, make_sae: MakeSae, rows: torch.Tensor,
+    architecture: str, hyper: dict[str, Any], keep_special: bool,
+) -> None:  # fmt: skip
+    sae = make_sae(architecture, **hyper)
+    peer = run_core(lens, sae, rows, batch_size=BATCH, n_reconstruction=2, keep_special=keep_special)
+    plan = CorePlan(batch_size=BATCH, n_reconstruction=2 * BATCH, keep_special=keep_special)
+    (outcome,) = measure_core(context, [sae], rows, plan)
+    assert outcome.output is not None
+    ours = {m.metric: m.value for m in outcome.output.measurements}
+    for name, expected in peer.scalars.items():
+        same = f"{name}_sae_bench" if f"{name}_sae_bench" in ours else name
+        assert ours[same] == pytest.approx(expected, rel=1e-4, abs=1e-6), name
+    for name in OURS:
+        assert f"{name}_sae_bench" in ours
+    for name, column in peer.latents.items():
+        mine = [record.get(f"{name}_sae_bench", record[name]) for record in outcome.output.details]
+        known = [i for i, value in enumerate(mine) if value is not None and np.isfinite(column[i])]
+        assert [mine[i] for i in known] == pytest.approx([column[i] for i in known], rel=1e-4, abs=1e-6), name
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """20 texts of class a, 20 of b, then 10 and 10 for the test; a has more of the low words."""
+    rng = np.random.default_rng(0)
+    made = []
+    for low in (True, False, True, False):
+        n = 20 if len(made) < 40 else 10
+        made += [
+            " ".join(f"w{rng.integers(3, 40 if low else 58)}" for _ in range(rng.integers(3, 15))) for _ in range(n)
+        ]
+    return made
+
+
+def test_pools(lens: Any, context: EvalContext, make_sae: MakeSae, texts: list[str]) -> None:
+    sae = make_sae("relu")
+    peer = peer_probing.pool(lens, sae, texts, context_size=12)
+    attempt = Attempt(sae)
+    channels, codes = pool_texts(context, [attempt], texts, site=sae.card.site, context_size=12)
+    torch.testing.assert_close(channels, peer.channels, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(codes[attempt], peer.codes, rtol=1e-4, atol=1e-5)
+
+
+def test_probes(context: EvalContext, make_sae: MakeSae, texts: list[str]) -> None:
+    sae = make_sae("relu")
+    attempt = Attempt(sae)
+    pooled = pool_texts(context, [attempt], texts, site=sae.card.site, context_size=12)[1][attempt]
+    train, test = pooled[:40], pooled[40:]
+    tasks = make_tasks({"a": 20, "b": 20}, {"a": 10, "b": 10}, key=("parity",))
+    scores = score_top_k(train, test, tasks, (1, 2, 5, 20))
+    for i, name in enumerate(tasks.classes):
+        seen, asked = (
+            (train[tasks.train.rows[i]], tasks.train.positive[i]),
+            (test[tasks.test.rows[i]], tasks.test.positive[i]),
+        )
+        for k, found in scores.items():
+            best = peer_probing.best_features(*seen, k)
+            assert best.tolist() == sorted(rank_features(train, tasks.train, k)[i].tolist())
+            accuracy = peer_probing.probe_accuracy((seen[0][:, best], seen[1]), (asked[0][:, best], asked[1]))
+            assert found[name].correct / found[name].total == pytest.approx(accuracy, abs=0.051)  # One of 20 examples.
