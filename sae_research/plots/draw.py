@@ -40,7 +40,7 @@ def draw_all(table: Path, images: Path, settings: VisualizationSettings, *, scra
     rows = read_table(table)
     style = find_style(rows, settings)
     names: list[str] = []
-    with _plain_matplotlib(settings), folder_in_the_making(images, scratch=scratch) as folder:
+    with plain_matplotlib(settings), folder_in_the_making(images, scratch=scratch) as folder:
         for figure in planned_figures(rows):
             drawing = draw_figure(figure, rows, style)
             names += [_save(drawing, folder, figure.name, ending, settings) for ending in _endings(settings)]
@@ -52,7 +52,7 @@ def _endings(settings: VisualizationSettings) -> tuple[str, ...]:
 
 
 @contextmanager
-def _plain_matplotlib(settings: VisualizationSettings) -> Iterator[None]:
+def plain_matplotlib(settings: VisualizationSettings) -> Iterator[None]:
     """Our settings on top of Matplotlib's own defaults, whatever the user's matplotlibrc says."""
     import matplotlib as mpl
 

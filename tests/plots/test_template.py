@@ -1,0 +1,44 @@
+"""The Vega-Lite template behind `dvc plots show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TEMPLATES = Path(__file__).parents[2] / ".dvc" / "plots"
+RECORDS = [
+    {"sae": "a", "architecture": "topk", "l0": 8.0, "ce_loss_score": 0.9, "rev": "HEAD"},
+    {"sae": "a", "architecture": "topk", "l0": 8.0, "ce_loss_score": 0.8, "rev": "workspace"},
+    {"sae": "b", "architecture": "relu", "l0": None, "ce_loss_score": None, "rev": "workspace"},
+]
+
+
+@pytest.fixture
+def filled() -> dict[str, Any]:
+    vega = pytest.importorskip("dvc_render.vega")
+    renderer = vega.VegaRenderer(
+        RECORDS, "Loss recovered", x="l0", y="ce_loss_score", template="sae_scatter", template_dir=str(TEMPLATES)
+    )
+    return json.loads(renderer.partial_html())
+
+
+def test_dvc_fills_every_anchor(filled: dict[str, Any]) -> None:
+    assert "<DVC_METRIC" not in json.dumps(filled)
+    assert len(filled["data"]["values"]) == len(RECORDS)
+
+
+def test_colour_is_the_architecture_and_shape_the_revision_on_a_logarithmic_axis(filled: dict[str, Any]) -> None:
+    encoding = filled["encoding"]
+    assert encoding["color"]["field"] == "architecture"
+    assert encoding["shape"]["field"] == "rev"
+    assert (encoding["x"]["field"], encoding["x"]["scale"]["type"]) == ("l0", "log")
+    assert encoding["y"]["field"] == "ce_loss_score"
+
+
+def test_what_has_no_logarithm_or_is_missing_is_filtered_out(filled: dict[str, Any]) -> None:
+    assert filled["transform"] == [
+        {"filter": "isValid(datum['l0']) && isValid(datum['ce_loss_score']) && datum['l0'] > 0"}
+    ]
