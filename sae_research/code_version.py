@@ -24,19 +24,22 @@ def code_version(*modules: str) -> str:
 
     Taken over syntax trees without docstrings: comments, layout and prose change nothing.
     """
-    closures = [import_closure(module) for module in modules]
-    reached = sorted(frozenset().union(*closures) - WITHOUT_INFLUENCE)
+    closures = [import_closure(module, WITHOUT_INFLUENCE) for module in modules]
+    reached = sorted(frozenset().union(*closures))
     return digest_of({name: _meaning(_file(name)) for name in reached})
 
 
 @cache
-def import_closure(module: str) -> frozenset[str]:
-    """The modules of the project that `module` reaches by imports anywhere in their files, itself included."""
+def import_closure(module: str, without: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The modules of the project that `module` reaches by imports anywhere in their files, itself included.
+
+    Those in `without` are left out, and so is what is reached through them alone.
+    """
     seen: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in seen or name in without:
             continue
         seen.add(name)
         waiting.extend(_imports(name))
@@ -53,7 +56,7 @@ def _exists(module: str) -> bool:
 
 
 def _imports(module: str) -> Iterator[str]:
-    for node in ast.walk(_tree(_file(module))):
+    for node in _executed(_tree(_file(module))):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
@@ -61,6 +64,14 @@ def _imports(module: str) -> Iterator[str]:
         else:
             continue
         yield from (name for name in names if _exists(name))
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of `tree` but for what stands under `if TYPE_CHECKING:`."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
+            yield from _executed(child)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from sae_research.engine.entry import eval_stage
+from sae_research.engine.eval_stage import eval_stage
 from sae_research.runtime import run_as_stage
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sae_research.engine.entry import OPTIONAL_EVALS, eval_stage
+from sae_research.engine.eval_stage import OPTIONAL_EVALS, eval_stage
 from sae_research.runtime import run_as_stage
 
 if __name__ == "__main__":

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from sae_research.engine.entry import setup_stage
 from sae_research.runtime import run_as_stage
 
+
+def setup() -> None:
+    """Imports torch only once the process is prepared for it."""
+    from sae_research.engine.setup import setup_stage
+
+    setup_stage()
+
+
 if __name__ == "__main__":
-    sys.exit(run_as_stage(setup_stage))
+    sys.exit(run_as_stage(setup))

@@ -72,7 +72,7 @@ def _loaded_after(code: str) -> set[str]:
 
 
 def test_planning_results_and_plots_know_no_torch() -> None:
-    modules = ["params", "engine.entry", "engine.explain", "results.process", "plots.draw", "cli"]
+    modules = ["params", "engine.eval_stage", "engine.explain", "results.process", "plots.draw", "cli"]
     loaded = _loaded_after("\n".join(f"import sae_research.{name}" for name in modules))
     assert "sae_research" in loaded
     assert loaded.isdisjoint({"torch", "transformers", *HEAVY})

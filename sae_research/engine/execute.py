@@ -90,7 +90,7 @@ def _passes(group: Sequence[Cell], folder: Path, lm: LanguageModel, failures: di
     used = 0
     for cell in group:
         try:
-            sae = load_sae(folder / cell.sae_name).to(device=lm.device, dtype=lm.dtype).eval()
+            sae = load_sae(folder / cell.sae_name).to(lm.device).eval()
             lm.require_site(sae.card.site, sae.card.d_in)
         except UserError as error:
             failures[cell.sae_name] = str(error)

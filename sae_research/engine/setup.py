@@ -15,8 +15,8 @@ from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, write_atomically
 from sae_research.hub import Hub, Snapshot
 from sae_research.lm.load import model_shape
-from sae_research.params import Params
-from sae_research.paths import Paths
+from sae_research.params import Params, load_params
+from sae_research.paths import Paths, find_paths
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
 
@@ -24,6 +24,12 @@ log = logging.getLogger(__name__)
 
 WORLD_PREFIX = "embedded/"
 NO_WORLD = {"enabled": False, "reason": "model.name does not start with 'embedded/'"}
+
+
+def setup_stage() -> None:
+    """The setup stage in the current folder."""
+    paths = find_paths()
+    run_setup(load_params(paths.params), paths)
 
 
 def run_setup(params: Params, paths: Paths) -> None:

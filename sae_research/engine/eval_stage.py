@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -15,18 +16,22 @@ from sae_research.manifest import Manifest, read_manifest
 
 from sae_research.engine.cells import Cell, eval_settings, plan_cells
 from sae_research.engine.store import ResultStore
+from sae_research.errors import UserError
 from sae_research.evals.base import Eval
 from sae_research.evals.registry import find_eval
 from sae_research.files import write_atomically
 from sae_research.hub import Hub
-from sae_research.params import Params
-from sae_research.paths import Paths
+from sae_research.params import Params, load_params
+from sae_research.paths import Paths, find_paths
 from sae_research.results.record import Result
 from sae_research.results.saebench import document_text, to_document
 
 log = logging.getLogger(__name__)
 
 STATUS_FILE = "_status.json"
+
+
+OPTIONAL_EVALS = ("absorption", "scr", "tpp", "ravel", "unlearning")
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,18 @@ class StageSummary:
     reused: int
     failures: Mapping[str, str]
     """Reason by SAE name."""
+
+
+def eval_stage(eval_name: str) -> None:
+    """The stage of that eval in the current folder; raises after all other cells are done if any failed."""
+    paths = find_paths()
+    summary = run_eval_stage(eval_name, load_params(paths.params), paths)
+    if summary.failures:
+        reasons = "\n".join(f"  {sae}: {reason}" for sae, reason in summary.failures.items())
+        raise UserError(
+            f"{eval_name}: {len(summary.failures)} SAE(s) failed; the other cells are kept and will not be computed "
+            f"again:\n{reasons}"
+        )
 
 
 def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary:
@@ -133,8 +150,6 @@ def _publish(
 
 def _under_current_name(result: Result, cell: Cell) -> Result:
     """The same numbers under the manifest's present entry: a renamed SAE keeps its cells."""
-    import dataclasses
-
     return dataclasses.replace(result, sae=cell.sae)
 
 
