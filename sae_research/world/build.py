@@ -1,0 +1,113 @@
+"""Builds the embedded world: text, tokenizer, language model, data sets, SAEs; whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sae_research.files import folder_in_the_making
+from sae_research.progress import Progress
+from sae_research.world.grammar import Grammar
+from sae_research.world.manifest import world_is_valid, write_manifest
+from sae_research.world.sae_plan import HOOK_LAYER, PLANS
+from sae_research.world.settings import Recipe, WorldSettings
+
+__all__ = ["build_world", "world_is_valid"]
+
+_THREADS = 2
+"""Weights depend on how many threads add up a sum, so their number is fixed."""
+
+
+def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> dict[str, Any]:
+    """Builds the world of `settings` into `folder`, replacing what is there, and returns its manifest."""
+    recipe = settings.recipe
+    n_trained = sum(plan.is_trained for plan in PLANS)
+    progress.expect(recipe.lm_steps * _LM_UNITS + recipe.sae_steps * n_trained)
+    with folder_in_the_making(folder, scratch=folder.parent) as draft, _fixed_threads():
+        texts, contents = _write_text(draft, settings)
+        training = _write_lm(draft, settings, texts, progress)
+        training |= _write_saes(draft, settings, texts, progress)
+        return write_manifest(draft, settings, contents=contents, training=training)
+
+
+_LM_UNITS = 8
+"""A step of the language model takes as long as so many steps of an SAE: for the time left."""
+
+
+@contextmanager
+def _fixed_threads() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(_THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _write_text(draft: Path, settings: WorldSettings) -> tuple[list[str], dict[str, str]]:
+    """Writes tokenizer and data sets; returns the training texts, and digests of what is the same everywhere."""
+    from sae_research.digests import digest_file
+    from sae_research.world.datasets import content_digest, make_data_sets, write_data_set
+    from sae_research.world.tokenizer import save_tokenizer, spelling_words, train_tokenizer
+
+    recipe = settings.recipe
+    grammar = Grammar(settings.seed)
+    tokenizer = train_tokenizer(grammar, vocab_size=recipe.vocab_size, n_documents=recipe.n_documents)
+    save_tokenizer(tokenizer, draft / "models" / "lm")
+    contents = {"tokenizer": digest_file(draft / "models" / "lm" / "tokenizer.json")}
+    texts: list[str] = []
+    for data_set in make_data_sets(grammar, recipe, spelling_words(tokenizer)):
+        write_data_set(data_set, draft / "datasets" / data_set.name)
+        contents[f"datasets/{data_set.name}"] = content_digest(data_set)
+        if data_set.name == "text":
+            texts = [row["text"] for row in data_set.rows["train"]]
+    return texts, contents
+
+
+def _write_lm(draft: Path, settings: WorldSettings, texts: list[str], progress: Progress) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+
+    from sae_research.data.text import token_rows
+    from sae_research.world.lm_training import answer_weights, make_model, save_lm, train_lm
+
+    recipe, folder = settings.recipe, draft / "models" / "lm"
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    n_rows = recipe.lm_steps * recipe.lm_batch_size
+    rows = token_rows(texts, tokenizer, context_size=recipe.context_size, n_rows=n_rows)
+    model = make_model(tokenizer, recipe, seed=settings.seed)
+    summary = train_lm(model, rows, answer_weights(rows, tokenizer), recipe, progress, units=_LM_UNITS)
+    save_lm(model, folder)
+    return {"lm": asdict(summary)}
+
+
+def _write_saes(draft: Path, settings: WorldSettings, texts: list[str], progress: Progress) -> dict[str, Any]:
+    from sae_research.data.text import token_rows
+    from sae_research.hub import Hub
+    from sae_research.lm.load import load_language_model
+    from sae_research.lm.site import Site
+    from sae_research.world.harvest import harvest
+    from sae_research.world.sae_files import MODEL_NAME, write_sae
+    from sae_research.world.sae_training import train_saes
+
+    recipe = settings.recipe
+    lm = load_language_model(Hub(draft), MODEL_NAME, device="cpu")
+    rows = token_rows(texts, lm.tokenizer, context_size=recipe.context_size, n_rows=_rows_for_saes(recipe))
+    x = harvest(lm, Site(HOOK_LAYER, "resid_post"), rows, seed=settings.seed)
+    made = train_saes(
+        PLANS, x, d_sae=recipe.d_sae, steps=recipe.sae_steps, batch_size=recipe.sae_batch_size, seed=settings.seed,
+        progress=progress,
+    )  # fmt: skip
+    for sae in made:
+        write_sae(sae, draft / "models", recipe)
+    return {"saes": {"tokens": recipe.sae_steps * recipe.sae_batch_size, "hook_layer": HOOK_LAYER}}
+
+
+def _rows_for_saes(recipe: Recipe) -> int:
+    """Rows that give one activation for each place in the SAEs' batches; at most a tenth of the tokens is special."""
+    wanted = recipe.sae_steps * recipe.sae_batch_size
+    return -(-wanted // int(0.9 * recipe.context_size))

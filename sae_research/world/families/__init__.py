@@ -1,0 +1,1 @@
+"""The text families of the embedded world, one file each."""

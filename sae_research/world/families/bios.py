@@ -1,0 +1,105 @@
+"""Short bios: a profession that is never named, and a gender."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sae_research.world.draw import Draw
+from sae_research.world.families.bios_words import TRADES
+from sae_research.world.names import capitalized, pseudo_words
+
+# The class numbers and names of LabHC/bias_in_bios.
+PROFESSIONS = {
+    0: "accountant", 1: "architect", 2: "attorney", 6: "dentist", 9: "filmmaker", 11: "journalist", 13: "nurse",
+    21: "professor", 22: "psychologist", 25: "surgeon", 26: "teacher",
+}  # fmt: skip
+GENDERS = {0: "male", 1: "female"}
+
+_OPENINGS = (
+    "{full} works at {place} in the old town.",
+    "{full} joined {place} many years ago.",
+    "Since last spring {full} runs {place}.",
+    "{full} came to {place} after long studies.",
+)
+_SENTENCES = (
+    "Every week {subject} {doing} and {doing2}.",
+    "{Subject} {doing} with great care.",
+    "Most days {subject} {doing}, often with a {tool} at hand.",
+    "On the desk lie a {tool} and a {tool2}.",
+    "{Subject} is known for work on {topic}.",
+    "Colleagues ask {object} about {topic} and {topic2}.",
+    "{Possessive} first {tool} still hangs on the wall.",
+    "Before that {subject} spent years at {place}.",
+    "In {possessive} free time {subject} reads about {topic}.",
+)
+_MALE = {"pronoun": "he", "object": "him", "possessive": "his", "title": "Mr."}
+_FEMALE = {"pronoun": "she", "object": "her", "possessive": "her", "title": "Ms."}
+# How often a person is meant by a pronoun, the rest by the surname with or without a title: one gendered word alone
+# must not settle the gender of every text.
+_P_PRONOUN, _P_TITLE = 0.40, 0.15
+
+
+class Person(NamedTuple):
+    """Who a bio is about."""
+
+    words: dict[str, str]
+    first: str
+    last: str
+
+
+class Bios:
+    """Bios of one world; `leak` is how often a slot is filled from another profession."""
+
+    name = "bios"
+
+    def __init__(self, seed: int, leak: float) -> None:
+        names = Draw(seed, self.name, "names")
+        first = capitalized(pseudo_words(names, 156, syllables=2, ending=""))
+        self.first_names = {0: first[:78], 1: first[78:]}
+        self.surnames = capitalized(pseudo_words(names, 104, syllables=2, ending="man"))
+        self.leak = leak
+
+    def document(self, draw: Draw) -> str:
+        """A bio of a random class."""
+        return self.bio(draw, draw.choice(list(PROFESSIONS)), draw.below(2))
+
+    def bio(self, draw: Draw, profession: int, gender: int) -> str:
+        """An opening sentence and three to five more."""
+        words = _MALE if gender == 0 else _FEMALE
+        person = Person(words, draw.choice(self.first_names[gender]), draw.choice(self.surnames))
+        opening = draw.choice(_OPENINGS)
+        others = draw.sample(_SENTENCES, draw.between(3, 5))
+        return " ".join(self._filled(draw, sentence, profession, person) for sentence in (opening, *others))
+
+    def _filled(self, draw: Draw, sentence: str, profession: int, person: Person) -> str:
+        subject, object_, possessive = _mention(draw, person)
+        doings, tools, topics = (self._two(draw, slot, profession) for slot in ("doings", "tools", "topics"))
+        return sentence.format(
+            full=f"{person.first} {person.last}", subject=subject, Subject=_upper(subject), object=object_,
+            possessive=possessive, Possessive=_upper(possessive), place=self._two(draw, "places", profession)[0],
+            doing=doings[0], doing2=doings[1], tool=tools[0], tool2=tools[1], topic=topics[0], topic2=topics[1],
+        )  # fmt: skip
+
+    def _two(self, draw: Draw, slot: str, profession: int) -> list[str]:
+        """Two different fillers of `slot`, each with probability `leak` from another profession."""
+        found: list[str] = []
+        while len(found) < 2:
+            leaks = draw.happens(self.leak)
+            source = draw.other_than(list(TRADES), profession) if leaks else profession
+            word = draw.choice(getattr(TRADES[source], slot))
+            if word not in found:
+                found.append(word)
+        return found
+
+
+def _mention(draw: Draw, person: Person) -> tuple[str, str, str]:
+    """Subject, object and possessive form."""
+    words = person.words
+    if draw.happens(_P_PRONOUN):
+        return words["pronoun"], words["object"], words["possessive"]
+    name = f"{words['title']} {person.last}" if draw.happens(_P_TITLE) else person.last
+    return name, name, f"{name}'s"
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]
