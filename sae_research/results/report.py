@@ -11,7 +11,7 @@ from sae_research.results.merge import Entry
 from sae_research.results.numbers import shown
 from sae_research.results.references import REFERENCES
 from sae_research.results.rows import Row, Source, interpolation
-from sae_research.results.summary import by_sae, headline_columns
+from sae_research.results.summary import best_value, by_sae, headline_columns
 
 ARROWS: Mapping[str | None, str] = {"higher": " ↑", "lower": " ↓"}
 _MARKS = {"most": " †", "some": " ‡"}
@@ -68,7 +68,7 @@ def _eval_section(name: str, rows: Sequence[Row]) -> str:
     columns = headline_columns(rows)
     header = ["SAE", "architecture", "d_sae", "L0"]
     header += [f"{_column_title(row)}{ARROWS.get(row.direction, '')}" for row in columns.values()]
-    best = {column: _best(rows, column) for column in columns}
+    best = {column: best_value([row for row in rows if row.column == column]) for column in columns}
     lines = [_sae_line(group, columns, best) for group in _ordered(by_sae(rows).values())]
     reference = _reference_line(rows, columns)
     lines += [reference] if reference else []
@@ -84,14 +84,6 @@ def _column_title(row: Row) -> str:
     place = ", ".join(f"{key} = {value}" for key, value in row.place.items())
     parts = [row.title or str(row.metric), f"({place})" if place else "", f"[{row.unit}]" if row.unit else ""]
     return " ".join(part for part in parts if part)
-
-
-def _best(rows: Sequence[Row], column: str) -> float | None:
-    found = [r for r in rows if r.column == column and r.value is not None and interpolation(r.interpolates) != "most"]
-    if not found or found[0].direction == "neither":
-        return None
-    values = [row.value for row in found if row.value is not None]
-    return min(values) if found[0].direction == "lower" else max(values)
 
 
 def _sae_line(group: Sequence[Row], columns: Iterable[str], best: Mapping[str, float | None]) -> list[str]:

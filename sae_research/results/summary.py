@@ -54,7 +54,7 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "saes": len(by_sae(own)),
         "cells": {"done": sum(cells.values()), "failed": len(cells) - sum(cells.values())},
-        "best": {column: _best(_column(own, column)) for column in columns},
+        "best": {column: best_value(_column(own, column)) for column in columns},
         "mean": {column: _mean(_column(own, column)) for column in columns},
         "by_architecture": {
             name: {
@@ -69,9 +69,10 @@ def _column(rows: Iterable[Row], column: str) -> list[Row]:
     return [row for row in rows if row.column == column and row.value is not None]
 
 
-def _best(rows: Sequence[Row]) -> float | None:
+def best_value(rows: Sequence[Row]) -> float | None:
+    """The best number of one column, SAEs that interpolate most of the text left out; None where none is better."""
     values = [row.value for row in rows if row.value is not None and interpolation(row.interpolates) != "most"]
-    if not values:
+    if not values or rows[0].direction == "neither":
         return None
     return min(values) if rows[0].direction == "lower" else max(values)
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 CORE = (
     *PEER_EVALS["core"].specs,
     MetricSpec("explained_variance", "reconstruction_quality", "", "higher", "Explained variance"),
+    MetricSpec("mse", "reconstruction_quality", "squared activation", "lower", "Squared error"),
     MetricSpec("interpolates", "sparsity", "", "lower", "Share of sequences that the support interpolates"),
 )
 PROBING = PEER_EVALS["sparse_probing"].specs

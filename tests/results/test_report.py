@@ -34,6 +34,26 @@ def test_an_sae_that_interpolates_is_marked_and_never_best(report: str) -> None:
     assert "`ihtp_k5` 97 %" in report
 
 
+def test_the_best_error_is_the_smallest(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
+    workspace.add(core_result(card("a"), mse=3.5))
+    workspace.add(core_result(card("b"), mse=2.5))
+    process_results(workspace.paths, {"core": True})
+    text = workspace.paths.report.read_text(encoding="utf-8")
+    assert "| Squared error [squared activation] ↓ |" in text
+    assert "**2.500**" in text
+    assert "**3.500**" not in text
+
+
+def test_every_picture_that_is_linked_is_drawn_and_the_other_way_round(filled: Any, report: str) -> None:
+    from sae_research.plots.draw import visualize
+    from sae_research.plots.settings import VisualizationSettings
+
+    links = re.findall(r"\]\(images/(.*?)\)", report)
+    drawn = visualize(filled.paths, VisualizationSettings(dpi=50, k_values=(3,)))
+    assert links
+    assert sorted(links) == sorted(path.name for path in drawn)
+
+
 def test_failures_stand_with_their_reasons_and_do_not_break_the_table(report: str) -> None:
     assert r"| `gated` | core | checkpoint \| has NaN weights |" in report
     assert "| `gated` (failed) | gated |" in report
