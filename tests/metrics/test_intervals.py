@@ -1,0 +1,83 @@
+"""Intervals: by hand, against known values, and whether they cover what they should."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sae_research.metrics.intervals import Estimate, Sums, average, jackknife, wilson
+
+
+def _ratio(s: Sums) -> Sums:
+    return {"ratio": s["a"] / s["b"]}
+
+
+def test_jackknife_of_a_mean_is_the_student_interval() -> None:
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    found = jackknife({"a": values, "b": np.ones(4)}, _ratio)["ratio"]
+    half = 3.182446305284263 * values.std(ddof=1) / 2  # t_3 at 97.5 %, over the root of 4
+    assert found == pytest.approx((4.0, 4 - half, 4 + half))
+
+
+def test_one_unit_has_no_interval() -> None:
+    assert jackknife({"a": np.array([3.0]), "b": np.array([2.0])}, _ratio) == {"ratio": Estimate(1.5)}
+
+
+def test_undefined_replicates_leave_no_interval() -> None:
+    found = jackknife({"a": np.array([1.0, 1.0]), "b": np.array([1.0, 0.0])}, _ratio)["ratio"]
+    assert found == Estimate(2.0)
+    assert math.isnan(jackknife({"a": np.zeros(2), "b": np.zeros(2)}, _ratio)["ratio"].value)
+
+
+def test_jackknife_over_vectors() -> None:
+    rows = {"a": np.array([[1.0, 0.0], [3.0, 2.0]]), "b": np.array([2.0, 2.0])}
+    found = jackknife(rows, lambda s: {"share": (s["a"] / np.asarray(s["b"])[..., None] > 0.6).mean(axis=-1)})
+    assert found["share"].value == 0.5
+    assert found["share"].low is not None
+
+
+def test_jackknife_covers() -> None:
+    """A ratio of correlated sums over 40 units: the interval holds the truth about 95 times in 100."""
+    rng = np.random.default_rng(0)
+    inside, n = 0, 1000
+    for _ in range(n):
+        b = rng.gamma(5.0, size=40)
+        a = 2 * b + rng.normal(size=40) * b
+        found = jackknife({"a": a, "b": b}, _ratio)["ratio"]
+        assert found.low is not None
+        assert found.high is not None
+        inside += found.low <= 2 <= found.high
+    assert 0.93 <= inside / n <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"), [(0, 10, 0, 0.27753), (5, 10, 0.23659, 0.76341), (10, 10, 0.72247, 1)]
+)
+def test_wilson(correct: int, total: int, low: float, high: float) -> None:
+    assert wilson(correct, total) == pytest.approx((correct / total, low, high), abs=1e-5)
+
+
+def test_wilson_needs_cases() -> None:
+    with pytest.raises(ValueError, match="at least one case"):
+        wilson(0, 0)
+
+
+def test_average_by_hand() -> None:
+    found = average([Estimate(0.5, 0.4, 0.6), Estimate(0.9, 0.6, 0.94)])
+    assert found == pytest.approx((0.7, 0.7 - math.hypot(0.1, 0.3) / 2, 0.7 + math.hypot(0.1, 0.04) / 2))
+    assert average([Estimate(0.5, 0.4, 0.6), Estimate(0.9)]) == Estimate(0.7)
+
+
+def test_average_of_accuracies_covers() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.array([0.6, 0.8, 0.95])
+    hits = rng.binomial(100, truth, size=(1000, 3))
+    inside = 0
+    for row in hits:
+        found = average([wilson(int(k), 100) for k in row])
+        assert found.low is not None
+        assert found.high is not None
+        inside += found.low <= truth.mean() <= found.high
+    assert 0.93 <= inside / 1000 <= 0.975
