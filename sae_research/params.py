@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sae_research.data.labelled import require_name
 from sae_research.errors import UserError
 from sae_research.evals.core import CoreSettings
 from sae_research.evals.sparse_probing import SparseProbingSettings
@@ -154,6 +155,10 @@ class Params:
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
     world: WorldSettings = field(default_factory=WorldSettings)
+
+    def __post_init__(self) -> None:
+        for name in self.sparse_probing.dataset_names:
+            require_name(name)
 
 
 def read_yaml(path: Path) -> Any:

@@ -45,6 +45,12 @@ def require_name(name: str) -> None:
         raise UserError(f"labelled data set {name!r} is not known; valid: {', '.join(valid_names())}")
 
 
+def family_module(name: str) -> str:
+    """The module that reads the data set `name`."""
+    require_name(name)
+    return _families()[name].__module__
+
+
 def labelled_revision(hub: Hub, name: str) -> str:
     """The revision that determines the content of `name`; downloads nothing."""
     require_name(name)

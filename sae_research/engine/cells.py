@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sae_research.manifest import Manifest
-
-from sae_research.digests import digest_of
 from sae_research.code_version import code_version
+from sae_research.digests import digest_of
 from sae_research.evals.base import Eval
 from sae_research.hub import Hub
+from sae_research.manifest import Manifest
 from sae_research.params import Params
+
+# What every cell goes through, whatever the eval.
+_ALWAYS = ("sae_research.formats.saelens", "sae_research.lm.load")
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,12 @@ def plan_cells(params: Params, manifest: Manifest, eval_type: type[Eval], hub: H
         "data": dict(eval_type.data_revisions(settings, hub)),
         "seed": params.random_seed,
     }
-    return [_cell(entry, shared, eval_type.__module__) for entry in manifest.saes]
+    modules = (eval_type.__module__, *eval_type.modules_by_name(settings), *_ALWAYS)
+    return [_cell(entry, shared, modules) for entry in manifest.saes]
 
 
-def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], eval_module: str) -> Cell:
-    encoder = f"sae_research.saes.{entry['architecture']}"
-    code = code_version(eval_module, encoder, "sae_research.formats.saelens", "sae_research.lm.load")
+def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence[str]) -> Cell:
+    code = code_version(*modules, f"sae_research.saes.{entry['architecture']}")
     parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"], "code": code}
     return Cell(sae=entry, eval_name=shared["eval"], key=digest_of(parts), parts=parts)
 

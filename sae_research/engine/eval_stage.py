@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sae_research.manifest import Manifest, read_manifest
-
 from sae_research.engine.cells import Cell, eval_settings, plan_cells
 from sae_research.engine.store import ResultStore
 from sae_research.errors import UserError
@@ -21,6 +19,7 @@ from sae_research.evals.base import Eval
 from sae_research.evals.registry import find_eval
 from sae_research.files import write_atomically
 from sae_research.hub import Hub
+from sae_research.manifest import Manifest, read_manifest
 from sae_research.params import Params, load_params
 from sae_research.paths import Paths, find_paths
 from sae_research.results.record import Result

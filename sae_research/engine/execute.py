@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sae_research.formats.saelens import load_sae
 
 from sae_research.engine.cells import Cell, plain
 from sae_research.engine.store import ResultStore
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
+from sae_research.formats.saelens import load_sae
 from sae_research.hub import Hub
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.load import load_language_model

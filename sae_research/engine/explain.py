@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from sae_research.manifest import read_manifest
-
 from sae_research.engine.cells import Cell, differences, plan_cells
 from sae_research.engine.store import PastCell, ResultStore
 from sae_research.evals.registry import find_eval
 from sae_research.hub import Hub
+from sae_research.manifest import read_manifest
 from sae_research.params import EvalTypes, Params
 from sae_research.paths import Paths
 

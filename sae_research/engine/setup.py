@@ -8,17 +8,16 @@ import shutil
 import time
 from collections.abc import Iterator
 
-from sae_research.fleet import check_fits, derive_variants, fetch_baseline, fetch_comparison, write_fleet
-from sae_research.world.build import build_world, world_is_valid
-
 from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, write_atomically
+from sae_research.fleet import check_fits, derive_variants, fetch_baseline, fetch_comparison, write_fleet
 from sae_research.hub import Hub, Snapshot
 from sae_research.lm.load import model_shape
 from sae_research.params import Params, load_params
 from sae_research.paths import Paths, find_paths
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
+from sae_research.world.build import build_world, world_is_valid
 
 log = logging.getLogger(__name__)
 

@@ -78,5 +78,10 @@ class Eval(ABC):
 
     @classmethod
     @abstractmethod
+    def modules_by_name(cls, settings: Any) -> tuple[str, ...]:
+        """Modules that a run with `settings` finds by name rather than by import: their code counts for the key."""
+
+    @classmethod
+    @abstractmethod
     def run(cls, context: EvalContext, saes: Sequence[Sae], settings: Any) -> Iterator[Outcome]:
         """Measure every SAE of `saes` (all at one site) in one pass of the language model."""

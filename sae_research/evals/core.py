@@ -65,6 +65,10 @@ class Core(Eval):
         return {settings.dataset: hub.dataset_revision(settings.dataset)}
 
     @classmethod
+    def modules_by_name(cls, settings: CoreSettings) -> tuple[str, ...]:
+        return ()
+
+    @classmethod
     def run(cls, context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> Iterator[Outcome]:
         if not saes:
             return

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
+from sae_research.data.labelled import family_module, labelled_revision, load_labelled
 from sae_research.evals.base import Eval, EvalContext, Outcome
 from sae_research.hub import Hub
 from sae_research.results.record import MetricSpec
@@ -68,16 +69,16 @@ class SparseProbing(Eval):
 
     @classmethod
     def data_revisions(cls, settings: SparseProbingSettings, hub: Hub) -> Mapping[str, str]:
-        from sae_research.data.labelled import labelled_revision
-
         return {name: labelled_revision(hub, name) for name in settings.dataset_names}
+
+    @classmethod
+    def modules_by_name(cls, settings: SparseProbingSettings) -> tuple[str, ...]:
+        return tuple(sorted({family_module(name) for name in settings.dataset_names}))
 
     @classmethod
     def run(cls, context: EvalContext, saes: Sequence[Sae], settings: SparseProbingSettings) -> Iterator[Outcome]:
         if not saes:
             return
-        from sae_research.data.labelled import load_labelled
-
         from sae_research.evals.parts.probing_pass import measure_probing
 
         # All of them first: a class that is too small must not show after an hour.
