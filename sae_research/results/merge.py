@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from sae_research.errors import UserError
 from sae_research.results.published import read_published
-from sae_research.results.record import Measurement, MetricSpec, Result
+from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.results.rows import Row, Source, column_name, place_text
 from sae_research.results.saebench import explained_version, from_document, metric_specs, read_document
 
@@ -41,7 +42,7 @@ def read_entries(results: Path, published: Path, enabled: Mapping[str, bool]) ->
     """The cells of all evals that are `enabled`, in the order of evals and SAEs, then the published ones."""
     own = [entry for name, is_on in enabled.items() if is_on for entry in _read_eval(results / name, name)]
     return own + [
-        Entry("published", str(result.sae["name"]), result.eval_name, result, specs)
+        Entry("published", str(result.sae["name"]), result.eval_name, _without_records(result), specs)
         for _, result, specs in read_published(published)
     ]
 
@@ -55,7 +56,13 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
         path = folder / cell["file"]
         document = read_document(path)
         with explained_version(path):
-            yield Entry("computed", cell["sae"], eval_name, from_document(document), metric_specs(document))
+            result = _without_records(from_document(document))
+            yield Entry("computed", cell["sae"], eval_name, result, metric_specs(document))
+
+
+def _without_records(result: Result) -> Result:
+    """`result` without its records per latent or data set: no table uses them, and all SAEs' at once fill a memory."""
+    return dataclasses.replace(result, output=EvalOutput(result.output.measurements))
 
 
 def _read_status(path: Path, eval_name: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
         "batch_size": "batch_size_prompts",
     },
     "sparse_probing": {
-        "train_set_size": "probe_train_set_size",
-        "test_set_size": "probe_test_set_size",
+        "train_size": "probe_train_set_size",
+        "test_size": "probe_test_set_size",
         "context_size": "context_length",
     },
 }
