@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -63,48 +64,54 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path).strip("/")
         self.hub.requests.append((self.command, path))
-        api = path.startswith("api/")
-        path = path.removeprefix("api/")
-        kind = "datasets" if path.startswith("datasets/") else "models"
-        path = path.removeprefix(f"{kind}/")
-        for name, repo in self.hub.repos.items():
-            if repo.kind == kind and path.startswith(f"{name}/"):
-                return self._repo(repo, path.removeprefix(f"{name}/"), api)
-        self._send(401, b"", {"X-Error-Code": "RepoNotFound"})
-
-    def _repo(self, repo: Repo, rest: str, api: bool) -> None:
-        if repo.failing is not None:
-            return self._send(repo.failing, b"")
-        if repo.gated and self.headers.get("authorization") != f"Bearer {repo.token}":
-            return self._send(403, b"", {"X-Error-Code": "GatedRepo"})
-        verb, _, rest = rest.partition("/")
-        for branch, files in repo.branches.items():
-            commit = self.hub.commit_of(branch)
-            for revision in (branch, commit):
-                if rest == revision and api and verb == "revision":
-                    return self._info(commit, files)
-                if rest.startswith(f"{revision}/") and verb == "resolve":
-                    return self._file(commit, files.get(rest.removeprefix(f"{revision}/")))
-        self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
-
-    def _info(self, commit: str, files: Mapping[str, bytes]) -> None:
-        body = {"id": "x/y", "sha": commit, "siblings": [{"rfilename": name} for name in files]}
-        self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
-
-    def _file(self, commit: str, content: bytes | None) -> None:
-        headers = {"X-Repo-Commit": commit}
-        if content is None:
-            return self._send(404, b"", {"X-Error-Code": "EntryNotFound", **headers})
-        self._send(200, content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', **headers})
-
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
+        reply = _reply(self.hub, path, self.headers.get("authorization"))
+        self.send_response(reply.status)
+        for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            self.wfile.write(reply.body)
+
+
+class _Reply(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+def _reply(hub: FakeHub, path: str, authorization: str | None) -> _Reply:
+    """`[api/][datasets/]<owner>/<name>/<verb>/<revision>[/<file>]` as the hub answers it."""
+    api = path.startswith("api/")
+    path = path.removeprefix("api/")
+    kind = "datasets" if path.startswith("datasets/") else "models"
+    path = path.removeprefix(f"{kind}/")
+    for name, repo in hub.repos.items():
+        if repo.kind == kind and path.startswith(f"{name}/"):
+            if repo.failing is not None:
+                return _Reply(repo.failing, {})
+            if repo.gated and authorization != f"Bearer {repo.token}":
+                return _Reply(403, {"X-Error-Code": "GatedRepo"})
+            return _repository_reply(hub, repo, path.removeprefix(f"{name}/"), api=api)
+    return _Reply(401, {"X-Error-Code": "RepoNotFound"})
+
+
+def _repository_reply(hub: FakeHub, repo: Repo, path: str, *, api: bool) -> _Reply:
+    verb, _, rest = path.partition("/")
+    for branch, files in repo.branches.items():
+        commit = hub.commit_of(branch)
+        for revision in (branch, commit):
+            if rest == revision and api and verb == "revision":
+                body = {"id": "x/y", "sha": commit, "siblings": [{"rfilename": name} for name in files]}
+                return _Reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
+            if rest.startswith(f"{revision}/") and verb == "resolve":
+                return _file_reply(commit, files.get(rest.removeprefix(f"{revision}/")))
+    return _Reply(404, {"X-Error-Code": "RevisionNotFound"})
+
+
+def _file_reply(commit: str, content: bytes | None) -> _Reply:
+    if content is None:
+        return _Reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
+    return _Reply(200, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": commit}, content)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import shutil
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sae_research.errors import UserError
@@ -180,6 +183,32 @@ def test_offline_reads_what_the_hub_client_itself_had_cached(hub: Any, tmp_path:
     found = ask(hub.endpoint, tmp_path, "hub.model('lab/lm')", HF_HUB_OFFLINE="1")
     assert found["files"] == ["config.json", "model.safetensors"]
     assert found["revision"] == server.COMMIT
+
+
+def _parquet(texts: list[str]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": texts}), sink)
+    return sink.getvalue()
+
+
+def test_texts_stream_from_the_conversion_shard_by_shard(tmp_path: Path) -> None:
+    shards = {f"plain_text/partial-train/000{i}.parquet": _parquet([f"{i} a", f"{i} b"]) for i in range(3)}
+    branches = {"main": {"openwebtext.py": b"raise SystemExit('remote code was run')"}, "refs/convert/parquet": shards}
+    script = (
+        "from itertools import islice\nfrom pathlib import Path\nfrom sae_research.hub import Hub\n"
+        "from sae_research.data.text import load_texts\n"
+        "print(*islice(load_texts(Hub(Path('no-world')), 'lab/webtext'), 3), sep=',')"
+    )
+    with server.running_hub({"lab/webtext": server.Repo(branches, kind="datasets")}) as running:
+        online = server.run_against(running.endpoint, tmp_path, script)
+        assert online.stdout.strip() == "0 a,0 b,1 a", online.stderr
+        fetched = [path.rpartition("/")[2] for path in running.downloads()]
+        assert fetched == ["0000.parquet", "0001.parquet"]
+    offline = server.run_against(running.endpoint, tmp_path, script, HF_HUB_OFFLINE="1")
+    assert offline.stdout == online.stdout
+    further = server.run_against(running.endpoint, tmp_path, script.replace("), 3)", "), 5)"), HF_HUB_OFFLINE="1")
+    assert "UserError" in further.stderr
+    assert "0002.parquet" in further.stderr
 
 
 def _folder(root: Path) -> Path:

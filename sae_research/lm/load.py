@@ -146,6 +146,11 @@ def _first_line(error: Exception) -> str:
 
 def _check(lm: LanguageModel) -> None:
     """Fail unless stopping in the middle, resuming and unembedding give the logits of a plain run."""
+    if max(lm.special_ids, default=0) >= lm.vocab_size:
+        raise UserError(
+            f"model {lm.name!r}: its tokenizer has a special token with id {max(lm.special_ids)}, its embedding has "
+            f"{lm.vocab_size} rows; the tokenizer belongs to another model"
+        )
     tokens = (torch.arange(1, 9, device=lm.device) * 7919 % lm.vocab_size).unsqueeze(0)
     site = Site(layer=(lm.n_layers - 1) // 2, kind="resid_post")
     with torch.no_grad():

@@ -128,6 +128,18 @@ def test_missing_tokenizer(folder: Path) -> None:
         load_language_model(HUB, str(folder), device="cpu")
 
 
+def test_tokenizer_of_another_model(folder: Path) -> None:
+    text = (folder / "tokenizer.json").read_text()
+    spoilt = json.loads(text)
+    spoilt["added_tokens"].append({**spoilt["added_tokens"][0], "id": 5000, "content": "<far>"})
+    spoilt["model"]["vocab"]["<far>"] = 5000
+    (folder / "tokenizer.json").write_text(json.dumps(spoilt))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "pad_token": "<far>"}))
+    with pytest.raises(UserError, match=r"id 5000.*belongs to another model"):
+        load_language_model(HUB, str(folder), device="cpu")
+
+
 def test_loading_writes_nothing_to_the_terminal(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_language_model(HUB, str(folder), device="cpu")
     assert capfd.readouterr() == ("", "")

@@ -53,8 +53,12 @@ def test_no_texts_and_missing_tokens(tokenizer: PreTrainedTokenizerFast) -> None
 
 def test_texts_beyond_the_models_context_raise_no_warning(tokenizer: PreTrainedTokenizerFast) -> None:
     warned: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = warned.append
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warned.append(record)
+
+    handler = Keep()
     logging.getLogger("transformers").addHandler(handler)
     fresh = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer.backend_tokenizer, bos_token="<bos>", pad_token="<pad>", model_max_length=8
