@@ -200,8 +200,9 @@ def test_texts_stream_from_the_conversion_shard_by_shard(tmp_path: Path) -> None
     branches = {"main": {"openwebtext.py": b"raise SystemExit('remote code was run')"}, "refs/convert/parquet": shards}
     script = (
         "from itertools import islice\nfrom pathlib import Path\nfrom sae_research.hub import Hub\n"
-        "from sae_research.data.text import load_texts\n"
-        "print(*islice(load_texts(Hub(Path('no-world')), 'lab/webtext'), 3), sep=',')"
+        "from sae_research.data.parquet import read_files, split_files\n"
+        "files = split_files(Hub(Path('no-world')), 'lab/webtext', 'train')\n"
+        "print(*(text for (text,) in islice(read_files(files, ['text']), 3)), sep=',')"
     )
     with server.running_hub({"lab/webtext": server.Repo(branches, kind="datasets")}) as running:
         online = server.run_against(running.endpoint, tmp_path, script)
@@ -210,7 +211,7 @@ def test_texts_stream_from_the_conversion_shard_by_shard(tmp_path: Path) -> None
         assert fetched == ["0000.parquet", "0001.parquet"]
     offline = server.run_against(running.endpoint, tmp_path, script, HF_HUB_OFFLINE="1")
     assert offline.stdout == online.stdout
-    further = server.run_against(running.endpoint, tmp_path, script.replace("), 3)", "), 5)"), HF_HUB_OFFLINE="1")
+    further = server.run_against(running.endpoint, tmp_path, script.replace(", 3)", ", 5)"), HF_HUB_OFFLINE="1")
     assert "UserError" in further.stderr
     assert "0002.parquet" in further.stderr
 
