@@ -71,15 +71,12 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     manifest = read_manifest(paths.saes)
     cells = plan_cells(params, manifest, eval_type, hub)
     store = ResultStore(paths.store / "cells")
-    results = _reusable(cells, store)
+    results = {} if os.environ.get("SAE_NO_REUSE") else _stored(cells, store)
     missing = [cell for cell in cells if cell.key not in results]
     log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(missing), len(results))
     reused = len(cells) - len(missing)
     failures = _compute(missing, eval_type, params, manifest, paths) if missing else {}
-    for cell in missing:
-        result = store.get(cell.key)
-        if result is not None:
-            results[cell.key] = result
+    results |= _stored([cell for cell in missing if cell.sae_name not in failures], store)
     _publish(folder, eval_name, enabled=True, results=results, failures=failures, cells=cells, paths=paths)
     computed = len(missing) - len(failures)
     log.info(
@@ -89,9 +86,8 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     return StageSummary(computed=computed, reused=reused, failures=failures)
 
 
-def _reusable(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:
-    if os.environ.get("SAE_NO_REUSE"):
-        return {}
+def _stored(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:
+    """The results, by key, of those cells that are in the store."""
     found = {cell.key: store.get(cell.key) for cell in cells}
     return {key: result for key, result in found.items() if result is not None}
 

@@ -46,7 +46,11 @@ class ResultStore:
         if not isinstance(stored, dict) or stored.get("digest") != digest_of(stored.get("document")):
             log.warning("%s does not match its digest and will be computed again", path)
             return None
-        result = from_document(stored["document"])
+        try:
+            result = from_document(stored["document"])
+        except (KeyError, TypeError):
+            log.warning("%s was written by another version and will be computed again", path)
+            return None
         return result if result.key == key else None
 
     def put(self, result: Result) -> None:
