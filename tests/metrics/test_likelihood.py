@@ -29,7 +29,8 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     clean, other = torch.randn(2, 23, 40, generator=generator)
     targets = torch.randint(0, 40, (23,), generator=generator)
     whole = compare_predictions(clean, {"a": other, "b": clean}, targets, _identity, vocab_size=40)
-    monkeypatch.setattr(likelihood, "_CHUNK_ELEMENTS", 5 * 40)
+    monkeypatch.setattr(likelihood, "_ROWS", 5)
+    monkeypatch.setattr(likelihood, "_CHUNK_ELEMENTS", 0)
     parts = compare_predictions(clean, {"a": other, "b": clean}, targets, _identity, vocab_size=40)
     torch.testing.assert_close(whole, parts)
     assert whole[1]["b"].divergence.abs().max() == 0
