@@ -16,6 +16,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerB
 from sae_research.files import write_atomically
 from sae_research.progress import Progress
 from sae_research.world.settings import Recipe
+from sae_research.world.tokenizer import BOS, EOS, PAD
 
 _ANSWER_WEIGHT = 6.0
 """Weight of the loss on tokens that answer a question or a spelling line: 1.5 % of all, and what evals ask for."""
@@ -38,6 +39,7 @@ class LmSummary:
 def make_model(tokenizer: PreTrainedTokenizerBase, recipe: Recipe, *, seed: int) -> GPTNeoXForCausalLM:
     """An untrained model of the recipe's shape."""
     torch.manual_seed(seed)
+    ids = tokenizer.get_vocab()
     config = GPTNeoXConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.d_model,
@@ -47,9 +49,9 @@ def make_model(tokenizer: PreTrainedTokenizerBase, recipe: Recipe, *, seed: int)
         max_position_embeddings=2 * recipe.context_size,
         initializer_range=0.04,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=ids[BOS],
+        eos_token_id=ids[EOS],
+        pad_token_id=ids[PAD],
         tie_word_embeddings=False,
     )
     return GPTNeoXForCausalLM(config)

@@ -51,7 +51,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 def spelling_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The text of every alphabetic token, with its leading space where it has one, in order of ids."""
-    words = (tokenizer.decode([i]) for i in range(len(tokenizer)))
+    words = (str(tokenizer.decode([i])) for i in range(len(tokenizer)))
     return [word for word in words if (bare := word.removeprefix(" ")).isascii() and bare.isalpha()]
 
 

@@ -1,0 +1,1 @@
+"""The bars that a finished world has to meet, measured."""

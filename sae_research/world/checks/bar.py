@@ -1,0 +1,76 @@
+"""One bar: a measured number with its interval, and what is required of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sae_research.metrics.intervals import Estimate
+
+_Z = 1.96
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A number of one world; it is required to lie between `at_least` and `at_most` where these are given."""
+
+    name: str
+    estimate: Estimate
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the requirement holds for the measured value; None where nothing is required."""
+        if self.at_least is None and self.at_most is None:
+            return None
+        low, high = self.at_least, self.at_most
+        return (low is None or self.estimate.value >= low) and (high is None or self.estimate.value <= high)
+
+    @property
+    def requirement(self) -> str:
+        """The requirement in words; empty where the number is only reported."""
+        parts = [f">= {self.at_least:g}"] * (self.at_least is not None)
+        return " and ".join(parts + [f"<= {self.at_most:g}"] * (self.at_most is not None))
+
+
+def mean_estimate(values: Sequence[float] | np.ndarray) -> Estimate:
+    """The mean of independent values with its normal interval."""
+    array = np.asarray(values, dtype=np.float64)
+    half = _Z * float(array.std(ddof=1)) / len(array) ** 0.5 if len(array) > 1 else 0.0
+    return Estimate(float(array.mean()), float(array.mean()) - half, float(array.mean()) + half)
+
+
+def bootstrapped(value: float, resampled: Sequence[float]) -> Estimate:
+    """`value` with the middle 95 % of `resampled`."""
+    low, high = np.percentile(np.asarray(resampled), [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
+
+
+def resamples(n: int, *, seed: int) -> np.ndarray:
+    """Row numbers of bootstrap samples of `n` rows, one sample per line."""
+    return np.random.Generator(np.random.PCG64(seed)).integers(0, n, size=(_RESAMPLES, n))
+
+
+def markdown_table(bars_by_seed: Mapping[int, Sequence[Bar]]) -> str:
+    """One line per bar, one column per seed; a value that misses its bar is bold."""
+    seeds = list(bars_by_seed)
+    lines = [
+        "| bar | " + " | ".join(f"seed {seed}" for seed in seeds) + " | required | met |",
+        "|---" * (len(seeds) + 3) + "|",
+    ]
+    for same in zip(*bars_by_seed.values(), strict=True):
+        met = [bar.met for bar in same]
+        verdict = "" if None in met else "yes" if all(met) else "NO"
+        cells = " | ".join(_cell(bar) for bar in same)
+        lines.append(f"| {same[0].name} | {cells} | {same[0].requirement or 'reported'} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(bar: Bar) -> str:
+    value, low, high = bar.estimate
+    text = f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"**{text}**" if bar.met is False else text

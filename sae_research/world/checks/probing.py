@@ -1,0 +1,197 @@
+"""What can be read off residuals and latents by linear probes, and what a single token would give away."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae_research.lm.tokens import encode_plain
+from sae_research.metrics.intervals import Estimate, wilson
+from sae_research.probes.lbfgs import minimise_columns
+from sae_research.world.checks.bar import Bar, bootstrapped, mean_estimate, resamples
+from sae_research.world.checks.language import spelling_prompts
+from sae_research.world.checks.subject import Rows, Subject
+from sae_research.world.families.spelling import WORD_POSITION, first_letter
+
+_TRAIN, _TEST = 300, 150
+"""Texts per class."""
+_LETTER_F1 = 0.6
+
+
+class Task(NamedTuple):
+    """A column of a labelled data set."""
+
+    name: str
+    data_set: str
+    text: str
+    label: str
+
+
+TASKS = {
+    name: Task(name, *rest)
+    for name, rest in {
+        "profession": ("bios", "hard_text", "profession"),
+        "gender": ("bios", "hard_text", "gender"),
+        "category": ("reviews", "text", "category"),
+        "sentiment": ("reviews", "text", "rating"),
+        "topic": ("news", "text", "label"),
+        "language": ("languages", "text", "label"),
+        "code": ("code", "code", "language"),
+    }.items()
+}
+
+
+class Labelled(NamedTuple):
+    """Texts with the number of their class."""
+
+    texts: list[str]
+    labels: Tensor
+
+
+class Split(NamedTuple):
+    """Training and test texts of one task."""
+
+    train: Labelled
+    test: Labelled
+
+
+def probing_bars(subject: Subject) -> list[Bar]:
+    """All of this file's bars."""
+    splits = {name: read_task(subject, task) for name, task in TASKS.items()}
+    saes = {"trained": subject.sae("sae-topk/k16"), "random": subject.sae("sae-random/k16")}
+    bars: list[Bar] = []
+    reads: dict[str, Bar] = {}
+    for name, split in splits.items():
+        train, test = (subject.pooled(part.texts, saes) for part in split)
+        bars.append(_residual_probe(name, split, train["residual"], test["residual"]))
+        reads[name] = _trained_minus_random(name, split, train, test)
+    tokens = [_best_single_token(subject, name, splits[name]) for name in ("profession", "category", "topic")]
+    reported = [_best_single_token(subject, name, splits[name], required=False) for name in ("gender", "sentiment")]
+    return [*bars, *tokens, *reported, *reads.values(), letter_probe(subject)]
+
+
+def read_task(subject: Subject, task: Task) -> Split:
+    """The first texts of each class."""
+
+    def part(split: str, n: int) -> Labelled:
+        rows = subject.rows(task.data_set, split, [task.text, task.label])
+        kept = [row for label in _labels(rows, task) for row in [r for r in rows if r[task.label] == label][:n]]
+        order = {label: i for i, label in enumerate(_labels(rows, task))}
+        return Labelled([row[task.text] for row in kept], torch.tensor([order[row[task.label]] for row in kept]))
+
+    return Split(part("train", _TRAIN), part("test", _TEST))
+
+
+def _labels(rows: Rows, task: Task) -> list[object]:
+    return sorted({row[task.label] for row in rows})
+
+
+def one_against_rest(labels: Tensor) -> Tensor:
+    """Targets, one column per class."""
+    return (labels[:, None] == labels.unique()[None]).double()
+
+
+def balanced_weights(targets: Tensor) -> Tensor:
+    """Weights that give both sides of each column the same say."""
+    share = targets.mean(dim=0)
+    return torch.where(targets > 0, 0.5 / share, 0.5 / (1 - share))
+
+
+def _fit_and_predict(train: Tensor, targets: Tensor, test: Tensor) -> Tensor:
+    """Which test rows each column's probe takes for its class."""
+    mean, scale = train.mean(0), train.std(0).clamp(min=1e-6)
+    x, x_test = ((part - mean) / scale for part in (train.double(), test.double()))
+    probes = minimise_columns(x, targets, balanced_weights(targets))
+    return x_test @ probes.weights + probes.biases > 0
+
+
+def _balanced_hits(predicted: Tensor, targets: Tensor) -> Tensor:
+    """For each row and column, hits weighted so that their mean is the balanced accuracy."""
+    return (predicted == (targets > 0)).double() * balanced_weights(targets)
+
+
+def _residual_probe(name: str, split: Split, train: Tensor, test: Tensor) -> Bar:
+    targets = one_against_rest(split.test.labels)
+    hits = _balanced_hits(_fit_and_predict(train, one_against_rest(split.train.labels), test), targets)
+    required = 0.90 if name in ("profession", "category", "topic") else None
+    return Bar(f"residual probe, {name}", mean_estimate(hits.mean(dim=1).numpy()), at_least=required)
+
+
+def _trained_minus_random(name: str, split: Split, train: dict[str, Tensor], test: dict[str, Tensor]) -> Bar:
+    """How much better the best single latent of the trained SAE is than that of the random one; paired over texts."""
+    targets, test_targets = one_against_rest(split.train.labels), one_against_rest(split.test.labels)
+    hits = {
+        sae: _balanced_hits(_by_one_latent(train[sae], targets, test[sae]), test_targets).mean(dim=1)
+        for sae in ("trained", "random")
+    }
+    estimate = mean_estimate((hits["trained"] - hits["random"]).numpy())
+    return Bar(f"{name} k=1, trained minus random", estimate, at_least=0.05 if name == "profession" else None)
+
+
+def _by_one_latent(train: Float[Tensor, "text d_sae"], targets: Tensor, test: Tensor) -> Tensor:
+    """The predictions of a probe on each class's one latent with the largest difference of means."""
+    positive = (targets / targets.sum(0)).T.float() @ train
+    negative = ((1 - targets) / (1 - targets).sum(0)).T.float() @ train
+    best = (positive - negative).abs().argmax(dim=1)
+    columns = [
+        _fit_and_predict(train[:, [latent]], targets[:, [i]], test[:, [latent]])
+        for i, latent in enumerate(best.tolist())
+    ]
+    return torch.cat(columns, dim=1)
+
+
+def _best_single_token(subject: Subject, name: str, split: Split, *, required: bool = True) -> Bar:
+    """The balanced accuracy of the best rule 'this token occurs', for the class where it is best; not held out."""
+    texts, labels = split.train
+    sets = [dict.fromkeys(ids) for ids in encode_plain(subject.tokenizer, texts)]
+    best = Estimate(0.0)
+    for label in labels.unique().tolist():
+        inside = [s for s, own in zip(sets, labels.tolist(), strict=True) if own == label]
+        outside = [s for s, own in zip(sets, labels.tolist(), strict=True) if own != label]
+        best = max(best, _best_rule(inside, outside), key=lambda estimate: estimate.value)
+    return Bar(f"best single token, {name}", best, at_most=0.80 if required else None)
+
+
+def _best_rule(inside: Sequence[dict[int, None]], outside: Sequence[dict[int, None]]) -> Estimate:
+    here = Counter(token for tokens in inside for token in tokens)
+    there = Counter(token for tokens in outside for token in tokens)
+
+    def accuracy(token: int) -> float:
+        difference = here[token] / len(inside) - there[token] / len(outside)
+        return 0.5 + abs(difference) / 2
+
+    return wilson(round(max(map(accuracy, here)) * 2 * len(inside)), 2 * len(inside))
+
+
+def letter_probe(subject: Subject) -> Bar:
+    """Letters (of 26) that a linear probe at the word's token finds with F1 over 0.6, on words it has not seen."""
+    (x, letters), (x_test, test_letters) = (_word_activations(subject, split) for split in ("train", "test"))
+    alphabet = sorted(set(letters))
+    targets, test_targets = (
+        torch.tensor([[letter == other for other in alphabet] for letter in found]).double()
+        for found in (letters, test_letters)
+    )
+    predicted = _fit_and_predict(x, targets, x_test)
+    samples = resamples(len(test_letters), seed=subject.seed)
+    counts = [_letters_found(predicted[rows], test_targets[rows]) for rows in torch.from_numpy(samples[:200])]
+    value = _letters_found(predicted, test_targets)
+    return Bar("first-letter probe, letters with F1 > 0.6", bootstrapped(value, counts), at_least=23)
+
+
+@torch.no_grad()
+def _word_activations(subject: Subject, split: str) -> tuple[Tensor, list[str]]:
+    prompts, words = spelling_prompts(subject, split)
+    tokens = subject.prompts(prompts)
+    parts = [subject.lm.capture(part, subject.site)[:, WORD_POSITION] for part in tokens.split(64)]
+    return torch.cat(parts), [first_letter(word) for word in words]
+
+
+def _letters_found(predicted: Tensor, targets: Tensor) -> int:
+    hits = (predicted & (targets > 0)).sum(0)
+    f1 = 2 * hits / (predicted.sum(0) + targets.sum(0)).clamp(min=1)
+    return int((f1 > _LETTER_F1).sum())

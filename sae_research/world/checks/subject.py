@@ -1,0 +1,108 @@
+"""What the checks measure on: a finished world, read through the loaders that the pipeline itself uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sae_research.data.parquet import read_files, split_files
+from sae_research.data.text import token_rows
+from sae_research.formats.registry import read_sae
+from sae_research.hub import Hub
+from sae_research.lm.load import load_language_model
+from sae_research.lm.site import Site
+from sae_research.lm.tokens import encode_plain, tokenize_texts
+from sae_research.saes.base import Sae
+from sae_research.world.sae_files import MODEL_NAME
+from sae_research.world.sae_plan import HOOK_NAME
+from sae_research.world.settings import WorldSettings
+
+_TEXTS_AT_ONCE = 64
+Rows = list[dict[str, Any]]
+
+
+class Subject:
+    """The world in `folder`: its model, its SAEs, its data."""
+
+    def __init__(self, folder: Path, settings: WorldSettings) -> None:
+        self.folder = folder
+        self.seed = settings.seed
+        self.context_size = settings.recipe.context_size
+        self.hub = Hub(folder)
+        self.lm = load_language_model(self.hub, MODEL_NAME, device="cpu")
+        self.tokenizer = self.lm.tokenizer
+        self.site = Site.parse(HOOK_NAME)
+
+    def sae(self, name: str) -> Sae:
+        """The SAE at `models/<name>`."""
+        return read_sae(self.folder / "models" / name, name=name, source={})
+
+    def rows(self, data_set: str, split: str, columns: Sequence[str]) -> Rows:
+        """The rows of a data set."""
+        files = split_files(self.hub, f"embedded/{data_set}", split)
+        return [dict(zip(columns, row, strict=True)) for row in read_files(files, columns)]
+
+    def token_rows(self, split: str, n_texts: int) -> Int[Tensor, "row position"]:
+        """Running text: the first `n_texts` documents of the `text` data set."""
+        texts = [row["text"] for row in self.rows("text", split, ["text"])[:n_texts]]
+        return token_rows(texts, self.tokenizer, context_size=self.context_size)
+
+    def token(self, text: str) -> int:
+        """The id of `text`, which must be one token."""
+        (found,) = encode_plain(self.tokenizer, [text])
+        if len(found) != 1:
+            raise ValueError(f"{text!r} is {len(found)} tokens, expected one")
+        return found[0]
+
+    def prompts(self, texts: Sequence[str]) -> Int[Tensor, "prompt position"]:
+        """Prompts of equal length, with bos."""
+        start = int(self.tokenizer.bos_token_id)  # type: ignore[arg-type]
+        return torch.tensor([[start, *ids] for ids in encode_plain(self.tokenizer, texts)])
+
+    @torch.no_grad()
+    def next_logits(self, texts: Sequence[str]) -> Float[Tensor, "text vocab"]:
+        """The logits after each text, whatever the texts' lengths."""
+        out = torch.empty(len(texts), self.lm.vocab_size)
+        for places, tokens in self._by_length(texts):
+            out[places] = self.lm.unembed(self._last_hidden(tokens))
+        return out
+
+    def _last_hidden(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt d"]:
+        return self.lm.resume(self.site, self.lm.capture(tokens, self.site), tokens)[:, -1]
+
+    def _by_length(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
+        """Batches of prompts of equal length, with the places of their texts."""
+        start = int(self.tokenizer.bos_token_id)  # type: ignore[arg-type]
+        encoded = [[start, *ids] for ids in encode_plain(self.tokenizer, texts)]
+        by_length: dict[int, list[int]] = {}
+        for place, ids in enumerate(encoded):
+            by_length.setdefault(len(ids), []).append(place)
+        for places in by_length.values():
+            for i in range(0, len(places), _TEXTS_AT_ONCE):
+                part = places[i : i + _TEXTS_AT_ONCE]
+                yield part, torch.tensor([encoded[place] for place in part])
+
+    @torch.no_grad()
+    def pooled(self, texts: Sequence[str], saes: Mapping[str, Sae]) -> dict[str, Float[Tensor, "text width"]]:
+        """For each text the mean over its real tokens of the activation ('residual') and of each SAE's codes."""
+        parts: dict[str, list[Tensor]] = {"residual": [], **{name: [] for name in saes}}
+        for i in range(0, len(texts), _TEXTS_AT_ONCE):
+            batch = tokenize_texts(self.tokenizer, texts[i : i + _TEXTS_AT_ONCE], context_size=self.context_size)
+            x = self.lm.capture(batch.tokens, self.site)
+            owner = batch.real.nonzero()[:, 0]
+            counts = batch.real.sum(1, keepdim=True)
+            flat = x[batch.real]
+            for name, values in {"residual": flat, **{n: sae.encode(flat) for n, sae in saes.items()}}.items():
+                sums = torch.zeros(len(counts), values.shape[1]).index_add_(0, owner, values)
+                parts[name].append(sums / counts)
+        return {name: torch.cat(found) for name, found in parts.items()}
+
+    def generator(self, name: str) -> np.random.Generator:
+        """Draws for one check."""
+        return np.random.Generator(np.random.PCG64([self.seed, *name.encode()]))
