@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.core import Core, CoreSettings
 from sae_research.evals.parts.core_pass import CorePlan, measure_core
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.structure import take_apart
 from sae_research.metrics.core_specs import CORE_SPECS
 from sae_research.records import read_record
 from sae_research.results.record import EvalOutput, Measurement
@@ -270,3 +273,14 @@ def test_settings_are_checked(field: str, value: int) -> None:
 
 def test_no_saes_need_no_data(context: EvalContext) -> None:
     assert list(Core.run(context, [], CoreSettings())) == []
+
+
+def test_half_precision_model_and_sae(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    """Sums stay wide: bfloat16 changes numbers by its own rounding of activations and codes, no more."""
+    model = copy.deepcopy(context.lm._decoder.model).to(torch.bfloat16)
+    half = LanguageModel(take_apart(model, 2), context.lm.tokenizer, name="half", revision="none")
+    low = _values(_measure(dataclasses.replace(context, lm=half), [make_sae("relu").bfloat16()], rows)[0])
+    full = _values(_measure(context, [make_sae("relu")], rows)[0])
+    for name in ("l0", "explained_variance", "cossim", "ce_loss_with_sae", "ce_loss_without_sae", "mse"):
+        assert low[name] == pytest.approx(full[name], rel=0.05)
+    assert low["mse"] != full["mse"]

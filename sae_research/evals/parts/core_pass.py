@@ -20,6 +20,8 @@ from sae_research.saes.base import Sae
 
 # Groups of sequences that firing counts are kept for, so that densities get an interval too.
 _GROUPS = 20
+# Final hidden states that exist at a time, over all SAEs: 1 GiB in float32.
+_STATE_ELEMENTS = 2**28
 
 Ablation = Literal["zero", "mean"]
 
@@ -78,20 +80,21 @@ class _CorePass:
 
     def reconstruct(self, rows: Tensor) -> None:
         """What the model predicts when it reads each reconstruction, zeros, or the mean activation."""
-        for part in rows.split(self.context.batch_size):
+        states = (len(self.attempts) + 3) * self.lm.d_model * rows.shape[1]
+        for part in rows.split(max(1, min(self.context.batch_size, _STATE_ELEMENTS // states))):
             tokens = part.to(self.lm.device)
             real, x = is_real(self.lm, tokens), self.lm.capture(tokens, self.site)
             replaced = real if self.plan.keep_special else torch.ones_like(real)
             hidden: dict[Attempt | Ablation, Tensor] = {
-                "zero": self._resume(torch.zeros_like(x), tokens),
+                "zero": self._resume(torch.zeros_like(x), tokens)[real],
                 # The mean serves as the reconstruction of an SAE that knows nothing else: special tokens alike.
-                "mean": self._resume(torch.where(replaced[..., None], self.centre.to(x.dtype), x), tokens),
+                "mean": self._resume(torch.where(replaced[..., None], self.centre.to(x.dtype), x), tokens)[real],
             }
             for attempt in self.attempts:
-                states = attempt.do(self._read_reconstruction, attempt.sae, x, replaced, tokens)
-                if states is not None:
-                    hidden[attempt] = states
-            self._add_losses(self._resume(x, tokens), hidden, tokens, real)
+                found = attempt.do(self._read_reconstruction, attempt.sae, x, replaced, tokens)
+                if found is not None:
+                    hidden[attempt] = found[real]
+            self._add_losses(self._resume(x, tokens)[real], hidden, tokens, real)
             self._advance(len(part))
 
     def _resume(self, x: Tensor, tokens: Tensor) -> Tensor:
@@ -107,12 +110,12 @@ class _CorePass:
     def _add_losses(
         self, clean: Tensor, hidden: Mapping[Attempt | Ablation, Tensor], tokens: Tensor, real: Tensor
     ) -> None:
-        """Adds one block: KL over all real input tokens, cross-entropy over those that have a next token."""
+        """Adds one block, its states given at real tokens: KL over all of these, cross-entropy where a next token is."""
         has_next = real.clone()
         has_next[:, -1] = False
         clean_loss, changed = compare_predictions(
-            clean[real],
-            {name: states[real] for name, states in hidden.items()},
+            clean,
+            hidden,
             tokens.roll(-1, dims=1)[real],
             self.lm.unembed,
             vocab_size=self.lm.vocab_size,
