@@ -1,7 +1,8 @@
 """MPSAE: matching pursuit on a fixed dictionary (Mallat and Zhang 1993), as the seed defines it.
 
 S times: the atom most correlated with what is left of the token, its correlation added to that atom's code and
-taken off the rest. Signs are free and an atom may be taken again, so a token has at most S active atoms.
+taken off the rest. Signs are free (unless `nonneg`) and an atom may be taken again, so a token has at most S active
+atoms. Correlations are kept up to date by D D^T: 2 d_sae operations a step instead of 2 d_sae d_in.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.errors import UserError
 from sae_research.saes.base import Sae, SaeCard, Shapes, centred
 from sae_research.saes.parts.build import check_unit_atoms, read_settings, with_settings
+from sae_research.saes.parts.gram import shared_gram
+from sae_research.saes.parts.matching import pursue_correlations, pursue_residual
 
 # Largest Gram matrix to hold, in numbers (2 GiB in float32: 23,000 atoms); beyond it the residual is kept instead.
 _GRAM_BUDGET = 2**29
@@ -30,6 +33,8 @@ class Settings:
 
     s: int
     """Greedy steps per token."""
+    nonneg: bool = False
+    """Only positive codes: the step takes the largest correlation, and nothing where none is above 0."""
 
 
 @final
@@ -45,7 +50,7 @@ class MpSae(Sae):
         super().__init__(with_settings(card, settings), tensors)
         check_unit_atoms(card, self.W_dec)
         self.settings = settings
-        self.register_buffer("_gram", None, persistent=False)
+        self._gram: Tensor | None = None
 
     def encode(
         self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
@@ -60,31 +65,14 @@ class MpSae(Sae):
         return codes
 
     def _pursue(self, y: Float[Tensor, "token d_in"]) -> Float[Tensor, "token d_sae"]:
-        gram = self._held_gram()
-        codes = y.new_zeros(len(y), self.card.d_sae)
-        correlations, residual = y @ self.W_dec.T, y
-        for _ in range(self.settings.s):
-            atom, value = _best(correlations)
-            codes.scatter_add_(1, atom, value)
-            if gram is not None:
-                correlations.addcmul_(value, gram[atom.squeeze(1)], value=-1)
-            else:
-                residual = residual - value * self.W_dec[atom.squeeze(1)]
-                correlations = residual @ self.W_dec.T
-        return codes
-
-    def _held_gram(self) -> Float[Tensor, "d_sae d_sae"] | None:
-        """D D^T, computed at first use, or None where it would take too much memory."""
+        steps, nonneg = self.settings.s, self.settings.nonneg
         if self.card.d_sae**2 > _GRAM_BUDGET:
-            return None
-        if self._gram is None:
-            self._gram = self.W_dec @ self.W_dec.T
-        return self._gram
+            return pursue_residual(y, self.W_dec, steps=steps, nonneg=nonneg)
+        return pursue_correlations(y @ self.W_dec.T, self._held_gram(), steps=steps, nonneg=nonneg)
 
-
-def _best(
-    correlations: Float[Tensor, "token d_sae"],
-) -> tuple[Int[Tensor, "token 1"], Float[Tensor, "token 1"]]:
-    """The atom of largest absolute correlation of each token (the lowest index of equals), and that correlation."""
-    atom = correlations.abs().argmax(dim=1, keepdim=True)
-    return atom, correlations.gather(1, atom)
+    def _held_gram(self) -> Float[Tensor, "d_sae d_sae"]:
+        """D D^T, looked up or computed at first use and again where the atoms went to another device or dtype."""
+        held = self._gram
+        if held is None or (held.dtype, held.device) != (self.W_dec.dtype, self.W_dec.device):
+            held = self._gram = shared_gram(self.W_dec)
+        return held
