@@ -71,6 +71,7 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     manifest = read_manifest(paths.saes)
     cells = plan_cells(params, manifest, eval_type, hub)
     store = ResultStore(paths.store / "cells")
+    store.adopt(folder)
     results = {} if os.environ.get("SAE_NO_REUSE") else _stored(cells, store)
     missing = [cell for cell in cells if cell.key not in results]
     log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(missing), len(results))

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sae_research.digests import digest_of
 from sae_research.files import write_atomically
 from sae_research.results.record import Result
-from sae_research.results.saebench import from_document, to_document
+from sae_research.results.saebench import document_text, from_document, is_intact, to_document
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +26,15 @@ class PastCell:
     parts: Mapping[str, Any]
 
 
+def read_intact(path: Path) -> Result | None:
+    """The result in a file of ours, or None where it is damaged, altered, or of another version."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return from_document(document) if is_intact(document) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 class ResultStore:
     """The results under `folder`; what is damaged counts as missing and is computed again."""
 
@@ -36,32 +44,26 @@ class ResultStore:
     def get(self, key: str) -> Result | None:
         """The result of that key, or None."""
         path = self._path(key)
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            log.warning("%s is damaged and will be computed again", path)
-            return None
-        if not isinstance(stored, dict) or stored.get("digest") != digest_of(stored.get("document")):
-            log.warning("%s does not match its digest and will be computed again", path)
-            return None
-        try:
-            result = from_document(stored["document"])
-        except (KeyError, TypeError):
-            log.warning("%s was written by another version and will be computed again", path)
-            return None
-        return result if result.key == key else None
+        result = read_intact(path)
+        if result is None:
+            log.warning("%s is damaged or of another version and will be computed again", path)
+        return result if result is not None and result.key == key else None
 
     def put(self, result: Result) -> None:
         """Keeps `result`; it is whole on disk when this returns."""
-        document = to_document(result)
-        stored = {"document": document, "digest": digest_of(document)}
-        text = json.dumps(stored, sort_keys=True, ensure_ascii=False, allow_nan=False)
         path = self._path(result.key)
         past = PastCell(eval_name=result.eval_name, sae_name=result.sae["name"], parts=result.key_parts)
         write_atomically(path.with_suffix(".parts"), json.dumps(dataclasses.asdict(past), sort_keys=True))
-        write_atomically(path, text)
+        write_atomically(path, document_text(to_document(result)))
+
+    def adopt(self, folder: Path) -> None:
+        """Takes in the results of an output folder that the store lacks: those that DVC pulled from elsewhere."""
+        for path in sorted(folder.glob("*.json")):
+            result = read_intact(path)
+            if result is not None and not self._path(result.key).exists():
+                self.put(result)
 
     def past_cells(self) -> Iterator[PastCell]:
         """What every stored cell was the answer to; cheap, the numbers are not read."""

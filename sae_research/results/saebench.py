@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sae_research.digests import digest_of
 from sae_research.errors import UserError
 from sae_research.files import write_atomically
 from sae_research.results.numbers import json_text, stable
@@ -63,7 +64,22 @@ def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> di
             "details_null": nulls,
         },
     }
-    return stable(document)
+    return sealed(stable(document))
+
+
+def sealed(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` with the digest of all the rest in our block."""
+    block = {key: value for key, value in document[BLOCK].items() if key != "digest"}
+    digest = digest_of({**document, BLOCK: block})
+    return {**document, BLOCK: {**block, "digest": digest}}
+
+
+def is_intact(document: Any) -> bool:
+    """Whether `document` is one of ours, as it was written."""
+    try:
+        return document[BLOCK]["digest"] == sealed(document)[BLOCK]["digest"]
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def from_document(document: Mapping[str, Any]) -> Result:

@@ -46,3 +46,17 @@ def test_damage_counts_as_missing(tmp_path: Path, damage: str, caplog: pytest.Lo
             path.rename(tmp_path / "ab" / "ab99.json")
     assert store.get("ab99" if damage == "swap" else "ab12") is None
     assert ("computed again" in caplog.text) is (damage != "swap")
+
+
+def test_an_output_folder_is_adopted_but_for_what_was_altered(tmp_path: Path) -> None:
+    there = ResultStore(tmp_path / "there")
+    there.put(_result("ab12"))
+    there.put(_result("ab34"))
+    out = tmp_path / "there" / "ab"
+    altered = (out / "ab34.json").read_text().replace("2.5", "9.5")
+    (out / "ab34.json").write_text(altered)
+    here = ResultStore(tmp_path / "here")
+    here.adopt(out)
+    assert here.get("ab12") == there.get("ab12") is not None
+    assert here.get("ab34") is None
+    here.adopt(tmp_path / "absent")

@@ -110,7 +110,7 @@ class _CorePass:
     def _add_losses(
         self, clean: Tensor, hidden: Mapping[Attempt | Ablation, Tensor], tokens: Tensor, real: Tensor
     ) -> None:
-        """Adds one block, its states given at real tokens: KL over all of these, cross-entropy where a next token is."""
+        """Adds one block, states given at real tokens: KL over all of these, cross-entropy where a next one is."""
         has_next = real.clone()
         has_next[:, -1] = False
         clean_loss, changed = compare_predictions(
