@@ -17,7 +17,11 @@ from sae_research.saes.registry import sae_class
 OPTIONS: dict[str, dict[str, Any]] = {
     "batchtopk": {"k": 4.0},
     "ihtp": {"k": 2},
+    "ihtp_causal": {"k": 2},
+    "ihtp_token": {"k": 2},
     "mpsae": {"s": 5},
+    "omp": {"s": 3},
+    "shtp": {"s": 3},
     "topk": {"k": 4},
 }
 

@@ -1,0 +1,39 @@
+"""Per-token IHTP: each token has a support of its own, the k atoms most correlated with it, and its own fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, final
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sae_research.saes.base import Sae, SaeCard, Shapes
+from sae_research.saes.parts.build import check_unit_atoms, with_settings
+from sae_research.saes.parts.sequences import encode_sequences
+from sae_research.saes.parts.supports import codes_on
+from sae_research.saes.parts.thresholding import read_thresholding, strongest
+
+
+@final
+class IhtpTokenSae(Sae):
+    """codes_S = argmin_z ||y - z D_S|| with S = top_k |D y|, y = x - b_dec, D = W_dec: at most k active atoms."""
+
+    shapes: ClassVar[Shapes] = {"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+
+    def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
+        settings = read_thresholding(card)
+        super().__init__(with_settings(card, settings), tensors)
+        check_unit_atoms(card, self.W_dec)
+        self.settings = settings
+
+    def encode(
+        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
+    ) -> Float[Tensor, "*batch d_sae"]:
+        tokens, real = x.reshape(-1, x.shape[-1]), None if mask is None else mask.reshape(-1)
+        codes = encode_sequences(self, tokens, real, self._encode, per_token=self.settings.k, most=self.card.d_sae)
+        return codes.reshape(*x.shape[:-1], self.card.d_sae)
+
+    def _encode(self, y: Float[Tensor, "seq 1 d_in"]) -> Float[Tensor, "seq 1 d_sae"]:
+        chosen = strongest(y @ self.W_dec.T, self.settings).squeeze(1)
+        return codes_on(y, self.W_dec, chosen, nonneg=self.settings.nonneg)

@@ -1,0 +1,64 @@
+"""Non-negative least squares, many problems at once: accelerated projected gradients on the normal equations."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+# A token is done when no coefficient can gain: the gradient of its free coefficients, and the negative gradient of
+# those at 0, are below this share of its largest correlation.
+_TOLERANCE = 1e-5
+_MOST_STEPS = 2000
+_STEPS_BETWEEN_CHECKS = 25
+
+
+def nonnegative_least_squares(
+    y: Float[Tensor, "seq token d"], atoms: Float[Tensor, "seq m d"], sizes: Int[Tensor, " seq"]
+) -> Float[Tensor, "seq token m"]:
+    """W >= 0 that minimises ||y - W atoms||_F for each sequence; rows of `atoms` after `sizes` are 0 and get 0."""
+    present = torch.arange(atoms.shape[1], device=sizes.device) < sizes.unsqueeze(-1)
+    return fit_nonnegative(y, atoms, present.unsqueeze(1).expand(*y.shape[:2], -1))
+
+
+def fit_nonnegative(
+    y: Float[Tensor, "seq token d"], atoms: Float[Tensor, "seq m d"], allowed: Bool[Tensor, "seq token m"]
+) -> Float[Tensor, "seq token m"]:
+    """W >= 0, and 0 where not `allowed`, that minimises ||y - W atoms||_F (FISTA; O'Donoghue and Candès' restarts).
+
+    In float64, from 0, until the optimality conditions hold to a tolerance. Tokens are independent problems: none
+    changes any more once it is done, whatever company it is in.
+    """
+    exact = atoms.double()
+    gram, right = exact @ exact.mT, torch.where(allowed, y.double() @ exact.mT, 0)
+    step = 1 / _largest_eigenvalue_bound(gram).clamp_min(torch.finfo(gram.dtype).tiny)
+    values, ahead = torch.zeros_like(right), torch.zeros_like(right)
+    momentum = torch.ones_like(right[..., :1])
+    limit = _TOLERANCE * right.abs().amax(-1, keepdim=True)
+    for count in range(_MOST_STEPS):
+        if count % _STEPS_BETWEEN_CHECKS == 0:
+            open_ = _violation(values, values @ gram - right, allowed) > limit
+            if not bool(open_.any()):
+                break
+        slope = ahead @ gram - right
+        moved = torch.where(allowed, (ahead - step * slope).clamp_min(0), 0)
+        turned = ((ahead - moved) * (moved - values)).sum(-1, keepdim=True) > 0
+        following = (1 + (1 + 4 * momentum**2).sqrt()) / 2
+        pushed = moved + (momentum - 1) / following * (moved - values)
+        ahead = torch.where(open_, torch.where(turned, moved, pushed), ahead)
+        momentum = torch.where(turned, 1.0, following)
+        values = torch.where(open_, moved, values)
+    return values.to(y.dtype)
+
+
+def _violation(
+    values: Float[Tensor, "seq token m"], slope: Float[Tensor, "seq token m"], allowed: Bool[Tensor, "seq token m"]
+) -> Float[Tensor, "seq token 1"]:
+    wrong = torch.where(values > 0, slope.abs(), (-slope).clamp_min(0))
+    return torch.where(allowed, wrong, 0).amax(-1, keepdim=True)
+
+
+def _largest_eigenvalue_bound(gram: Float[Tensor, "seq n n"]) -> Float[Tensor, "seq 1 1"]:
+    """The smaller of two norms, neither of which is below the largest eigenvalue."""
+    row_sums = gram.abs().sum(-1).amax(-1)
+    return torch.minimum(row_sums, gram.norm(dim=(-2, -1)))[:, None, None]

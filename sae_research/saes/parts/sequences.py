@@ -1,0 +1,41 @@
+"""How encoders that look at whole sequences go through their input: part by part, masked tokens at 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sae_research.saes.base import Sae, centred, zero_masked
+
+# Numbers held at a time beside the codes themselves: 256 MiB in float32. Changes memory and speed only.
+_BUDGET = 2**26
+
+Encode = Callable[[Tensor], Tensor]
+"""Centred sequences [seq token d_in], masked tokens 0 -> codes [seq token d_sae]."""
+
+
+def encode_sequences(
+    sae: Sae,
+    x: Float[Tensor, "*batch d_in"],
+    mask: Bool[Tensor, "*batch"] | None,
+    encode: Encode,
+    *,
+    per_token: int,
+    most: int,
+) -> Float[Tensor, "*batch d_sae"]:
+    """Codes of `x`, a bounded number of sequences at a time; a 2-D input is a batch of one-token sequences.
+
+    The support of a sequence has at most `per_token` atoms for each of its tokens, and at most `most` in all.
+    """
+    y = zero_masked(centred(sae, x), mask)
+    tokens = y.shape[-2] if y.ndim > 2 else 1
+    sequences = y.reshape(-1, tokens, y.shape[-1])
+    if sequences.numel() == 0:
+        return y.new_zeros(*y.shape[:-1], sae.card.d_sae)
+    widest = min(per_token * tokens, most)
+    each = tokens * sae.card.d_sae + 2 * widest * (widest + sae.card.d_in)
+    parts = [encode(part) for part in sequences.split(max(1, _BUDGET // each))]
+    return zero_masked(torch.cat(parts).reshape(*y.shape[:-1], sae.card.d_sae), mask)
