@@ -76,13 +76,14 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     missing = [cell for cell in cells if cell.key not in results]
     log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(missing), len(results))
     reused = len(cells) - len(missing)
-    failures = _compute(missing, eval_type, params, manifest, paths) if missing else {}
+    failures, tokens = _compute(missing, eval_type, params, manifest, paths) if missing else ({}, 0)
     results |= _stored([cell for cell in missing if cell.sae_name not in failures], store)
     _publish(folder, eval_name, enabled=True, results=results, failures=failures, cells=cells, paths=paths)
     computed = len(missing) - len(failures)
+    seconds = time.monotonic() - started
     log.info(
-        "%s: %s: %d cells computed, %d reused, %d failed, %.1f s",
-        eval_name, folder, computed, reused, len(failures), time.monotonic() - started,
+        "%s: %s: %d cells computed, %d reused, %d failed, %.1f s, %.0f tokens/s",
+        eval_name, folder, computed, reused, len(failures), seconds, tokens / seconds,
     )  # fmt: skip
     return StageSummary(computed=computed, reused=reused, failures=failures)
 
@@ -95,8 +96,8 @@ def _stored(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:
 
 def _compute(
     missing: Sequence[Cell], eval_type: type[Eval], params: Params, manifest: Manifest, paths: Paths
-) -> dict[str, str]:
-    """Computes and stores the cells; returns the reason of each that failed, by SAE name."""
+) -> tuple[Mapping[str, str], int]:
+    """Computes and stores the cells; the reason of each that failed, by SAE name, and the tokens that were read."""
     # Imports torch: only a stage with something to compute pays for it.
     from sae_research.engine.execute import Job, execute_cells
     from sae_research.lm.cache import ActivationCache

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -48,8 +48,17 @@ class Job:
     cache: ActivationCache | None
 
 
-def execute_cells(cells: Sequence[Cell], job: Job) -> dict[str, str]:
-    """Computes `cells`, storing each as soon as it is known; the reason by SAE name of each that failed."""
+class Executed(NamedTuple):
+    """What came of it."""
+
+    failures: Mapping[str, str]
+    """The reason of each cell that failed, by SAE name."""
+    tokens: int
+    """Tokens that the language model read."""
+
+
+def execute_cells(cells: Sequence[Cell], job: Job) -> Executed:
+    """Computes `cells`, storing each as soon as it is known."""
     lm = load_language_model(
         job.hub, job.model.name, revision=job.revision, dtype=job.model.torch_dtype, device=job.model.device,
         cache=job.cache,
@@ -60,7 +69,7 @@ def execute_cells(cells: Sequence[Cell], job: Job) -> dict[str, str]:
         for group in _by_site(cells).values():
             for saes in _passes(group, job.saes_folder, lm, failures):
                 _run_pass(saes, group, context, job, failures)
-    return failures
+    return Executed(failures, lm.tokens_read)
 
 
 def _run_pass(

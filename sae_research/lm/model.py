@@ -48,6 +48,8 @@ class LanguageModel:
         self.d_model: int = config.get_text_config().hidden_size
         self.vocab_size: int = head.weight.shape[0]
         self.special_ids: frozenset[int] = special_ids(tokenizer)
+        self.tokens_read = 0
+        """Tokens captured so far, padding included: what a speed is told in."""
         self._decoder = decoder
         self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
@@ -80,6 +82,7 @@ class LanguageModel:
     ) -> Float[Tensor, "batch position d"]:
         """The activation at `site`; nothing after the site is run."""
         self.require_site(site)
+        self.tokens_read += tokens.numel()
         if self._cache is None:
             return self._capture(tokens, site, attention_mask)
         mask = None if attention_mask is None else attention_mask.tolist()
