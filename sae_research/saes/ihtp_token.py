@@ -12,7 +12,7 @@ from sae_research.saes.base import Sae, SaeCard, Shapes
 from sae_research.saes.parts.build import check_unit_atoms, with_settings
 from sae_research.saes.parts.sequences import encode_sequences
 from sae_research.saes.parts.supports import codes_on
-from sae_research.saes.parts.thresholding import read_thresholding, strongest
+from sae_research.saes.parts.thresholding import read_thresholding, strongest_of_sequence
 
 
 @final
@@ -35,5 +35,5 @@ class IhtpTokenSae(Sae):
         return codes.reshape(*x.shape[:-1], self.card.d_sae)
 
     def _encode(self, y: Float[Tensor, "seq 1 d_in"]) -> Float[Tensor, "seq 1 d_sae"]:
-        chosen = strongest(y @ self.W_dec.T, self.settings).squeeze(1)
+        chosen = strongest_of_sequence(y @ self.W_dec.T, self.settings)
         return codes_on(y, self.W_dec, chosen, nonneg=self.settings.nonneg)

@@ -16,14 +16,14 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 log = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("pursuit.cpp")
 # The kernel's part in the version of the code that results are keyed by, which reads Python files only.
-SOURCE_DIGEST = "6356b880082d09fb76fb3618deeb1838f4456326446347fecefd1ff6e3a0e13e"
+SOURCE_DIGEST = "ecca59d52f183493d93fea3fd0eb241286a7b0f2727ac0f6ae6f1c6c405590ea"
 _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-fopenmp-simd"),
     # Without these the compiler may not vectorise a maximum. NaN still comes out as NaN codes.
@@ -56,6 +56,19 @@ def matching_pursuit(
     )
 
 
+def mark_strongest(
+    correlations: Float[Tensor, "seq token d_sae"], *, k: int, nonneg: bool
+) -> Bool[Tensor, "seq d_sae"]:
+    """The union over the tokens of each sequence of the `k` largest magnitudes above 0, as `top_k_mask` has them."""
+    kernel, chosen = library(), torch.zeros(correlations.shape[::2], dtype=torch.bool)
+    assert kernel is not None and correlations.is_contiguous()
+    kernel.strongest(
+        *(correlations.data_ptr(), chosen.data_ptr()),
+        *(*correlations.shape, k, int(nonneg), torch.get_num_threads()),
+    )
+    return chosen
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """The loaded kernel, compiled if this machine's version of it is not in the cache yet; None where that fails."""
@@ -71,7 +84,8 @@ def library() -> ctypes.CDLL | None:
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     kernel.matching_pursuit.argtypes = [*[pointer] * 3, *[integer] * 3, *[ctypes.c_int32] * 2]
-    kernel.matching_pursuit.restype = None
+    kernel.strongest.argtypes = [*[pointer] * 2, *[integer] * 4, *[ctypes.c_int32] * 2]
+    kernel.matching_pursuit.restype = kernel.strongest.restype = None
     return kernel
 
 

@@ -1,4 +1,5 @@
-// Matching pursuit on correlations: one pass per step takes a Gram row off them and finds their next maximum.
+// Pursuit on correlations. matching_pursuit: one pass per step takes a Gram row off them and finds their next
+// maximum. strongest: the k largest of each token, marked in its sequence.
 //
 // Plain C interface; compiled and loaded by native.py, which holds the digest of this file. Each token is worked on by one thread alone, so results depend neither on the
 // number of threads nor on the other tokens. Threads are std::thread: torch has an OpenMP runtime of its own.
@@ -108,19 +109,80 @@ void pursue(const float* gram, float* correlations, float* codes, int64_t first,
     }
 }
 
+// The k largest magnitudes so far, largest first, of equal ones the lowest index first.
+struct Largest {
+    std::vector<float> sizes;
+    std::vector<int64_t> atoms;
+
+    explicit Largest(int64_t k) : sizes(k), atoms(k) {}
+
+    void clear() {
+        std::fill(sizes.begin(), sizes.end(), 0.0f);
+        std::fill(atoms.begin(), atoms.end(), -1);
+    }
+
+    void insert(float size, int64_t atom) {
+        size_t place = sizes.size() - 1;
+        for (; place > 0 && sizes[place - 1] < size; --place) {
+            sizes[place] = sizes[place - 1];
+            atoms[place] = atoms[place - 1];
+        }
+        sizes[place] = size;
+        atoms[place] = atom;
+    }
+};
+
+template <bool nonneg>
+void mark(const float* c, int64_t atoms, Largest& largest, uint8_t* chosen) {
+    largest.clear();
+    for (int64_t start = 0; start < atoms; start += kFloatsPerLine) {
+        const int64_t end = start + kFloatsPerLine < atoms ? start + kFloatsPerLine : atoms;
+        float most = 0;
+#pragma omp simd reduction(max : most)
+        for (int64_t i = start; i < end; ++i) {
+            const float size = magnitude<nonneg>(c[i]);
+            most = size > most ? size : most;
+        }
+        if (!(most > largest.sizes.back())) continue;
+        for (int64_t i = start; i < end; ++i) {
+            if (magnitude<nonneg>(c[i]) > largest.sizes.back()) largest.insert(magnitude<nonneg>(c[i]), i);
+        }
+    }
+    for (int64_t atom : largest.atoms) {
+        if (atom >= 0) chosen[atom] = 1;
+    }
+}
+
+// Calls work(first) for first = 0, each, 2 each, ... below count, on so many threads.
+template <typename Work>
+void in_parallel(int64_t count, int64_t each, int32_t threads, Work work) {
+    std::atomic<int64_t> next{0};
+    auto run = [&] {
+        for (int64_t first; (first = next.fetch_add(each)) < count;) work(first);
+    };
+    std::vector<std::thread> others;
+    for (int64_t i = 1; i < threads && i * each < count; ++i) others.emplace_back(run);
+    run();
+    for (auto& thread : others) thread.join();
+}
+
 }  // namespace
 
 extern "C" void matching_pursuit(const float* gram, float* correlations, float* codes, int64_t tokens, int64_t atoms,
                                  int64_t steps, int32_t nonneg, int32_t threads) {
-    std::atomic<int64_t> next{0};
-    auto work = [&] {
-        for (int64_t first; (first = next.fetch_add(kLanes)) < tokens;) {
-            const int64_t last = first + kLanes < tokens ? first + kLanes : tokens;
-            (nonneg ? pursue<true> : pursue<false>)(gram, correlations, codes, first, last, atoms, steps);
+    in_parallel(tokens, kLanes, threads, [&](int64_t first) {
+        const int64_t last = std::min(first + kLanes, tokens);
+        (nonneg ? pursue<true> : pursue<false>)(gram, correlations, codes, first, last, atoms, steps);
+    });
+}
+
+extern "C" void strongest(const float* correlations, uint8_t* chosen, int64_t sequences, int64_t tokens, int64_t atoms,
+                          int64_t k, int32_t nonneg, int32_t threads) {
+    in_parallel(sequences, 1, threads, [&](int64_t sequence) {
+        Largest largest(k);
+        for (int64_t token = 0; token < tokens; ++token) {
+            const float* c = correlations + (sequence * tokens + token) * atoms;
+            (nonneg ? mark<true> : mark<false>)(c, atoms, largest, chosen + sequence * atoms);
         }
-    };
-    std::vector<std::thread> others;
-    for (int32_t i = 1; i < threads; ++i) others.emplace_back(work);
-    work();
-    for (auto& thread : others) thread.join();
+    });
 }

@@ -38,4 +38,5 @@ def encode_sequences(
     widest = min(per_token * tokens, most)
     each = tokens * sae.card.d_sae + 2 * widest * (widest + sae.card.d_in)
     parts = [encode(part) for part in sequences.split(max(1, _BUDGET // each))]
-    return zero_masked(torch.cat(parts).reshape(*y.shape[:-1], sae.card.d_sae), mask)
+    codes = torch.cat(parts) if len(parts) > 1 else parts[0]
+    return zero_masked(codes.reshape(*y.shape[:-1], sae.card.d_sae), mask)

@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_research.saes.base import zero_masked
 from sae_research.saes.parts.least_squares import least_squares
 from sae_research.saes.parts.nonnegative import nonnegative_least_squares
+
+# Numbers in the gathered atoms of sequences that are treated together: what a CPU's cache holds, what a GPU may.
+_CACHED = 2**20
+_HELD = 2**26
 
 Fit = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(y [seq token d], atoms [seq m d], sizes [seq]) -> coefficients [seq token m]."""
@@ -23,6 +26,9 @@ class Support(NamedTuple):
     indices: Int[Tensor, "seq m"]
     """Ascending; after the first `sizes[b]` of row b comes padding."""
     sizes: Int[Tensor, " seq"]
+
+    full: bool
+    """Whether there is no padding."""
 
     @property
     def present(self) -> Bool[Tensor, "seq m"]:
@@ -44,40 +50,47 @@ def codes_on(
     fit: Fit = nonnegative_least_squares if nonneg else least_squares
     sizes = chosen.sum(-1)
     codes = y.new_zeros(*y.shape[:2], len(W_dec))
-    for rows in _of_similar_size(sizes):
-        support = support_of(chosen[rows], sizes[rows])
-        atoms = zero_masked(W_dec[support.indices], support.present)
-        values = fit(y[rows], atoms, support.sizes)
-        if len(rows) == 1:
-            m = int(support.sizes)
-            codes[int(rows)].index_copy_(1, support.indices[0, :m], values[0, :, :m])
-        else:
-            codes[rows] = _spread(values, support.indices, len(W_dec))
+    for rows in _groups(sizes, each=W_dec.shape[1], budget=_CACHED if y.device.type == "cpu" else _HELD):
+        whole = len(rows) == len(y)
+        support = support_of(chosen if whole else chosen[rows], sizes if whole else sizes[rows])
+        atoms = W_dec[support.indices]
+        if not support.full:
+            atoms.masked_fill_(~support.present.unsqueeze(-1), 0)
+        values = fit(y if whole else y[rows], atoms, support.sizes)
+        _put(codes, rows, support, values)
     return codes
+
+
+def _put(codes: Float[Tensor, "seq token d_sae"], rows: Tensor, support: Support, values: Tensor) -> None:
+    """Writes `values` into the sequences `rows` of `codes`, which are 0."""
+    if values.shape[1] > 1:
+        for row, indices, own in zip(rows.tolist(), support.indices, values, strict=True):
+            # Added, not set: padding repeats an index, with value 0.
+            codes[row].scatter_add_(1, indices.expand_as(own), own)
+    else:
+        sparse = values.new_zeros(len(rows), codes.shape[-1])
+        codes[rows, 0] = sparse.scatter_add_(1, support.indices, values.squeeze(1))
 
 
 def support_of(chosen: Bool[Tensor, "seq d_sae"], sizes: Int[Tensor, " seq"]) -> Support:
     """The chosen atoms as indices, padded to the largest support (at least one column)."""
     sequence, atom = chosen.nonzero(as_tuple=True)
-    place = (chosen.cumsum(-1) - 1)[sequence, atom]
-    indices = torch.zeros(len(chosen), max(1, int(sizes.max())), dtype=torch.long, device=chosen.device)
+    widest = max(1, int(sizes.max()))
+    if len(atom) == widest * len(chosen):
+        return Support(atom.reshape(-1, widest), sizes, full=True)
+    indices = torch.zeros(len(chosen), widest, dtype=torch.long, device=chosen.device)
+    place = torch.arange(len(atom), device=atom.device) - (sizes.cumsum(0) - sizes)[sequence]
     indices[sequence, place] = atom
-    return Support(indices, sizes)
+    return Support(indices, sizes, full=False)
 
 
-def _of_similar_size(sizes: Int[Tensor, " seq"]) -> Iterator[Int[Tensor, " rows"]]:
-    """The sequences in groups whose largest support is at most an eighth (and 8) above the smallest."""
+def _groups(sizes: Int[Tensor, " seq"], *, each: int, budget: int) -> Iterator[Int[Tensor, " rows"]]:
+    """The sequences in groups to treat together: supports within an eighth (and 8) of the smallest, and `each`
+    numbers per atom within the budget. Where one group holds all, it is in the given order."""
     order = sizes.argsort(stable=True)
     start, ordered = 0, sizes[order].tolist()
     for end in range(1, len(ordered) + 1):
-        if end == len(ordered) or ordered[end] > 1.125 * ordered[start] + 8:
-            yield order[start:end]
+        alike = end < len(ordered) and ordered[end] <= 1.125 * ordered[start] + 8
+        if not alike or (end + 1 - start) * ordered[end] * each > budget:
+            yield order[start:end] if end - start < len(ordered) else order.sort().values
             start = end
-
-
-def _spread(
-    values: Float[Tensor, "seq token m"], indices: Int[Tensor, "seq m"], width: int
-) -> Float[Tensor, "seq token width"]:
-    spread = values.new_zeros(*values.shape[:2], width)
-    # Added, not set: padding repeats an index, with value 0.
-    return spread.scatter_add_(-1, indices.unsqueeze(1).expand_as(values), values)
