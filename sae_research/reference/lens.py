@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,21 +14,71 @@ def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> A
     """`HookedTransformer.from_pretrained_no_processing` of a local folder.
 
     TransformerLens reads the config of a local folder, then looks its name up in the table of official names; that
-    look-up alone is answered here.
+    look-up alone is answered here. Of Gemma 2 it knows the sizes by name only: these come from the folder's config.
     """
-    with warnings.catch_warnings():
-        # Of TransformerLens itself, which calls this loader deprecated.
-        warnings.simplefilter("ignore")
+    with _quiet():
         import torch
-        import transformer_lens.loading_from_pretrained as loading
         from transformer_lens import HookedTransformer
 
-        official = loading.get_official_model_name
-
-        def name_of(name: str) -> str:
-            return name if Path(name).is_dir() else official(name)
-
-        with patch.object(loading, "get_official_model_name", name_of):
+        with _local_folders(folder):
             return HookedTransformer.from_pretrained_no_processing(
                 str(folder), device=device, dtype=getattr(torch, dtype), default_prepend_bos=True
             )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of TransformerLens itself, which calls this loader deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _local_folders(folder: Path) -> Iterator[None]:
+    import transformer_lens.loading_from_pretrained as loading
+    from transformers import AutoConfig
+
+    official = loading.get_official_model_name
+
+    def name_of(name: str) -> str:
+        return name if Path(name).is_dir() else official(name)
+
+    config = AutoConfig.from_pretrained(folder)
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(loading, "get_official_model_name", name_of))
+        if config.model_type == "gemma2":
+            found = _gemma2(config, str(folder))
+            stack.enter_context(patch.object(loading, "convert_hf_model_config", lambda _name, **_: found))
+        yield
+
+
+def _gemma2(config: Any, folder: str) -> dict[str, Any]:
+    kinds = {"sliding_attention": "local", "full_attention": "global"}
+    return {
+        "d_model": config.hidden_size,
+        "d_head": config.head_dim,
+        "n_heads": config.num_attention_heads,
+        "n_key_value_heads": config.num_key_value_heads,
+        "d_mlp": config.intermediate_size,
+        "n_layers": config.num_hidden_layers,
+        "n_ctx": config.max_position_embeddings,
+        "eps": config.rms_norm_eps,
+        "d_vocab": config.vocab_size,
+        "act_fn": "gelu_pytorch_tanh",
+        "normalization_type": "RMS",
+        "rotary_base": 10000.0,
+        "positional_embedding_type": "rotary",
+        "use_attn_scale": True,
+        "attn_scale": float(config.query_pre_attn_scalar) ** 0.5,
+        "window_size": config.sliding_window,
+        "use_local_attn": True,
+        "attn_types": [kinds[kind] for kind in config.layer_types],
+        "attn_scores_soft_cap": config.attn_logit_softcapping or -1.0,
+        "output_logits_soft_cap": config.final_logit_softcapping or -1.0,
+        "gated_mlp": True,
+        "final_rms": True,
+        "use_normalization_before_and_after": True,
+        "original_architecture": "Gemma2ForCausalLM",
+        "tokenizer_name": folder,
+    }

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.reference.peer_sae import PeerSae
 from sae_research.saes.base import Sae
+
+if TYPE_CHECKING:
+    from sae_research.data.labelled import LabelledSet
 
 
 class PeerPools(NamedTuple):
@@ -20,8 +29,38 @@ class PeerPools(NamedTuple):
     codes: Float[Tensor, "texts d_sae"]
 
 
+@dataclass(frozen=True)
+class PeerProbingPlan:
+    """What SAEBench's config of the eval holds."""
+
+    k_values: tuple[int, ...]
+    seed: int
+    context_size: int = 128
+    llm_batch_size: int = 32
+    lower_vram_usage: bool = False
+    """Whether the full-width probe of the latents is left out; the draws then depend on the seed alone."""
+
+
+class PeerProbing(NamedTuple):
+    """What SAEBench's sparse probing found."""
+
+    means: Mapping[str, float]
+    """Over classes, then data sets, by SAEBench's key (`sae_top_5_test_accuracy`)."""
+    per_class: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Test accuracy by data set, SAEBench's key, class."""
+
+
 def _modules() -> tuple[Any, Any, Any]:
     """SAEBench's modules, imported without their run-time shape checks: two of these contradict each other."""
+    _main()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sae_bench.evals.sparse_probing import probe_training
+        from sae_bench.sae_bench_utils import activation_collection, dataset_utils
+    return probe_training, activation_collection, dataset_utils
+
+
+def _main() -> Any:
     import jaxtyping
 
     before = jaxtyping.config.jaxtyping_disable
@@ -29,11 +68,78 @@ def _modules() -> tuple[Any, Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from sae_bench.evals.sparse_probing import probe_training
-            from sae_bench.sae_bench_utils import activation_collection, dataset_utils
+            from sae_bench.evals.sparse_probing import main
     finally:
         jaxtyping.config.update("jaxtyping_disable", before)
-    return probe_training, activation_collection, dataset_utils
+    return main
+
+
+def run_sparse_probing(
+    lens: Any, sae: Sae, sets: Sequence[LabelledSet], plan: PeerProbingPlan, *, artifacts: Path
+) -> PeerProbing:
+    """`sae_bench.evals.sparse_probing.main.run_eval_single_sae`, its texts replaced by ours.
+
+    `artifacts` is its folder of activations and of the model's own probes: what it finds there it does not compute.
+    """
+    import torch
+
+    main = _main()
+    config = main.SparseProbingEvalConfig(
+        random_seed=plan.seed,
+        dataset_names=[labelled.name for labelled in sets],
+        probe_train_set_size=2 * _size(sets[0].train),
+        probe_test_set_size=2 * _size(sets[0].test),
+        context_length=plan.context_size,
+        llm_batch_size=plan.llm_batch_size,
+        llm_dtype=str(lens.cfg.dtype).removeprefix("torch."),
+        model_name=lens.cfg.model_name,
+        k_values=list(plan.k_values),
+        lower_vram_usage=plan.lower_vram_usage,
+    )
+    graded = torch.is_grad_enabled()
+    try:
+        with _our_texts(main, sets), _quiet():
+            means, per_class = main.run_eval_single_sae(
+                config, PeerSae(sae), lens, str(sae.W_dec.device), str(artifacts)
+            )
+    finally:
+        # SAEBench switches gradients on for good.
+        torch.set_grad_enabled(graded)
+    names = [labelled.name for labelled in sets]
+    scalars = {key: float(value) for key, value in means.items() if not isinstance(value, dict)}
+    return PeerProbing(scalars, {name: per_class[f"{name}_results"] for name in names})
+
+
+def _size(classes: Mapping[str, Sequence[str]]) -> int:
+    return len(next(iter(classes.values())))
+
+
+@contextmanager
+def _our_texts(main: Any, sets: Sequence[LabelledSet]) -> Iterator[None]:
+    """Within the block SAEBench's data sets are `sets`."""
+    by_name = {labelled.name: labelled for labelled in sets}
+
+    def texts(name: str, *_: Any) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        return dict(by_name[name].train), dict(by_name[name].test)
+
+    classes = {name: list(labelled.train) for name, labelled in by_name.items()}
+    with (
+        patch.object(main.dataset_utils, "get_multi_label_train_test_data", texts),
+        patch.dict(main.dataset_info.chosen_classes_per_dataset, classes),
+    ):
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without SAEBench's prints and progress bars, and scikit-learn's warnings about how SAEBench calls it."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def pool(lens: Any, sae: Sae, texts: Sequence[str], *, context_size: int) -> PeerPools:

@@ -1,0 +1,257 @@
+"""Both sides on one set of subjects, and the tables of what came out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.core_part import PARTS as CORE_PARTS
+from benchmarks.core_part import CoreCase, Pair, core_pairs
+from benchmarks.measuring import Inside, Stopwatch, table
+from benchmarks.probing_part import PARTS as PROBING_PARTS
+from benchmarks.probing_part import ProbingCase
+from benchmarks.subjects import SHAPES, random_rows, random_saes, random_sets, write_model
+from sae_research.data.labelled import LabelledSet, load_labelled
+from sae_research.data.text import load_texts, token_rows
+from sae_research.errors import UserError
+from sae_research.evals.base import EvalContext
+from sae_research.evals.parts.core_pass import CorePlan
+from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.formats.saelens import load_sae
+from sae_research.hub import Hub
+from sae_research.lm.cache import ActivationCache
+from sae_research.lm.load import load_language_model
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.site import Site
+from sae_research.manifest import read_manifest
+from sae_research.progress import Progress
+from sae_research.reference.lens import load_lens
+from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
+
+_CONTEXT = 128
+_CLASSES = 5
+_CACHE = 100 * 2**30
+_MIB = 2**20
+
+
+@dataclass
+class Times:
+    """Seconds of both sides, whole and by part, and the most memory either took."""
+
+    theirs: Stopwatch
+    ours: Stopwatch
+    memory: dict[str, int]
+
+
+class Comparison:
+    """The subjects that the command line names, loaded on both sides."""
+
+    def __init__(self, arguments: argparse.Namespace, scratch: Path) -> None:
+        self.arguments = arguments
+        self.scratch = scratch
+        self.hub = Hub(Path("world"))
+        self.embedded = arguments.model == "embedded"
+        folder = self._model_folder()
+        self.lm = self._load(folder, cache=None)
+        self.lens = load_lens(folder, device=str(self.lm.device), dtype=arguments.dtype)
+
+    def _model_folder(self) -> Path:
+        name = self.arguments.model
+        if self.embedded:
+            return self.hub.model("embedded/lm").path
+        if name not in SHAPES:
+            return self.hub.model(name).path
+        folder = self.scratch / name
+        write_model(SHAPES[name], folder, seed=self.arguments.seed)
+        return folder
+
+    def _load(self, folder: Path, *, cache: ActivationCache | None) -> LanguageModel:
+        return load_language_model(
+            self.hub, str(folder), dtype=self.arguments.dtype, device=self.arguments.device, cache=cache
+        )
+
+    @cached_property
+    def site(self) -> Site:
+        """Where the SAEs are."""
+        if self.embedded:
+            return self._stored_saes[0].card.site
+        shape = SHAPES.get(self.arguments.model)
+        return Site(shape.site_layer if shape else (self.lm.n_layers - 1) // 2, "resid_post")
+
+    @cached_property
+    def _stored_saes(self) -> list[Sae]:
+        folder = Path("downloaded_saes")
+        return [load_sae(folder / entry["name"]) for entry in read_manifest(folder).saes]
+
+    def saes(self, n: int) -> list[Sae]:
+        """`n` SAEs at the site, architectures by turns."""
+        if self.embedded:
+            if n > len(self._stored_saes):
+                raise UserError(f"downloaded_saes/ has {len(self._stored_saes)} SAEs, {n} were asked for")
+            return [sae.to(self.lm.device) for sae in self._stored_saes[:n]]
+        kinds = self.arguments.architectures
+        shape = SHAPES.get(self.arguments.model)
+        return random_saes(
+            self.lm, self.site, random_rows(self.lm, 32, context_size=_CONTEXT, seed=self.arguments.seed + 1),
+            architectures=[kinds[i % len(kinds)] for i in range(n)],
+            d_sae=shape.d_sae if shape else 8 * self.lm.d_model, seed=self.arguments.seed,
+        )  # fmt: skip
+
+    def run(self, part: str) -> Iterator[str]:
+        """The tables of one part."""
+        yield from (self._core() if part == "core" else self._probing())
+
+    def _core(self) -> Iterator[str]:
+        case = self._core_case()
+        saes = self.saes(self.arguments.saes)
+        peers: list[Any] = []
+        mine: list[EvalOutput] = []
+        times = self._take_turns(case, saes, peers, mine)
+        yield from self._heading(saes)
+        pairs = [core_pairs(peer.value, output) for peer, output in zip(peers, mine, strict=True)]
+        yield metrics_table(pairs, [sae.card.name for sae in saes])
+        yield times_table(times, CORE_PARTS)
+        yield from self._growth(case.theirs, case.ours)
+
+    def _core_case(self) -> CoreCase:
+        size = self.arguments.batch_size
+        reconstruction, sparsity = (size * n for n in self.arguments.batches)
+        rows = self._rows(reconstruction + sparsity)
+        return CoreCase(self._context(self.lm), self.lens, rows, CorePlan(size, reconstruction, keep_special=True))
+
+    def _rows(self, n: int) -> Any:
+        if not self.embedded:
+            return random_rows(self.lm, n, context_size=_CONTEXT, seed=self.arguments.seed)
+        texts = load_texts(self.hub, "embedded/text", "test")
+        return token_rows(texts, self.lm.tokenizer, context_size=_CONTEXT, n_rows=n)
+
+    def _context(self, lm: LanguageModel) -> EvalContext:
+        return EvalContext(
+            lm=lm, hub=self.hub, seed=self.arguments.seed, batch_size=self.arguments.batch_size,
+            progress=Progress("benchmark", shown=False),
+        )  # fmt: skip
+
+    def _probing(self) -> Iterator[str]:
+        case = self._probing_case()
+        saes = self.saes(self.arguments.saes)
+        # Both fill their caches of activations: what follows is warm.
+        case.theirs(saes[0], Inside())
+        case.ours(saes[:1], Inside())
+        peers: list[Any] = []
+        mine: list[EvalOutput] = []
+        times = self._take_turns(case, saes, peers, mine)
+        yield from self._heading(saes)
+        yield accuracy_table(peers, mine)
+        yield times_table(times, PROBING_PARTS)
+        yield from self._growth(case.theirs, case.ours)
+
+    def _probing_case(self) -> ProbingCase:
+        sets = self._sets()
+        train, test = self.arguments.texts
+        settings = SparseProbingSettings(
+            dataset_names=tuple(labelled.name for labelled in sets), train_size=2 * train, test_size=2 * test,
+            context_size=_CONTEXT, k_values=tuple(self.arguments.k),
+        )  # fmt: skip
+        cache = ActivationCache(self.scratch / "activations", max_bytes=_CACHE)
+        cached = self._load(self._model_folder(), cache=cache)
+        return ProbingCase(self._context(cached), self.lens, sets, settings, self.scratch / "artifacts")
+
+    def _sets(self) -> list[LabelledSet]:
+        train, test = self.arguments.texts
+        seed = self.arguments.seed
+        if not self.embedded:
+            return random_sets(self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed)
+        names = SparseProbingSettings().dataset_names[: self.arguments.sets]
+        return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
+
+    def _take_turns(self, case: Any, saes: Sequence[Sae], peers: list[Any], mine: list[EvalOutput]) -> Times:
+        """Runs both sides `repeats` times; the last run's results go into `peers` and `mine`."""
+        times = Times(Stopwatch(), Stopwatch(), {"theirs": 0, "ours": 0})
+        for _ in range(self.arguments.repeats):
+            theirs, ours = Inside(), Inside()
+            peers[:] = [case.theirs(sae, theirs) for sae in saes]
+            found = case.ours(saes, ours)
+            mine[:] = found.value
+            times.theirs.add("all", sum(peer.seconds for peer in peers))
+            times.ours.add("all", found.seconds)
+            for watch, inside in ((times.theirs, theirs), (times.ours, ours)):
+                for part, seconds in inside.seconds.items():
+                    watch.add(part, seconds)
+            times.memory["theirs"] = max(times.memory["theirs"], *(peer.peak_bytes for peer in peers))
+            times.memory["ours"] = max(times.memory["ours"], found.peak_bytes)
+        return times
+
+    def _heading(self, saes: Sequence[Sae]) -> Iterator[str]:
+        import os
+
+        a = self.arguments
+        names = ", ".join(sae.card.name for sae in saes)
+        yield (
+            f"{a.model}, {a.dtype} on {self.lm.device}, {a.threads} threads, {self.site.hook_name}, "
+            f"d {self.lm.width(self.site)}, d_sae {saes[0].card.d_sae}; {len(saes)} SAEs: {names}; "
+            f"load average {os.getloadavg()[0]:.1f}"
+        )
+
+    def _growth(self, theirs: Callable[..., Any], ours: Callable[..., Any]) -> Iterator[str]:
+        """Times by number of SAEs; theirs is the sum over SAEs, which it runs one after the other."""
+        counts = self.arguments.growth
+        if not counts:
+            return
+        saes = self.saes(max(counts))
+        alone = [theirs(sae, Inside()).seconds for sae in saes]
+        rows = []
+        for n in counts:
+            mine = ours(saes[:n], Inside()).seconds
+            rows.append((n, sum(alone[:n]), mine, sum(alone[:n]) / mine))
+        first = rows[0]
+        shown = [(n, a, b, ratio, a / first[1], b / first[2]) for n, a, b, ratio in rows]
+        yield table(
+            ["SAEs", "theirs s", "ours s", "ratio", f"theirs / theirs({first[0]})", f"ours / ours({first[0]})"], shown
+        )
+
+
+def metrics_table(pairs: Sequence[Sequence[Pair]], names: Sequence[str]) -> str:
+    """Each metric of the first SAE on both sides, and over all SAEs the largest relative difference."""
+    rows = []
+    for i, first in enumerate(pairs[0]):
+        gaps = [own[i].difference for own in pairs]
+        worst = max(range(len(gaps)), key=lambda at: gaps[at])
+        rows.append((first.metric, first.theirs, first.ours, f"{gaps[worst]:.1e}", names[worst]))
+    header = ["metric", f"theirs ({names[0]})", "ours", "largest relative difference of all SAEs", "at"]
+    return table(header, rows)
+
+
+def accuracy_table(peers: Sequence[Any], mine: Sequence[EvalOutput]) -> str:
+    """Mean accuracies over SAEs: the draws differ, and so does what the full-width probe is, so only roughly equal."""
+    rows = []
+    for key in peers[0].value.means:
+        theirs = [peer.value.means[key] for peer in peers]
+        ours = [_mean_accuracy(output, key) for output in mine]
+        gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
+        rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), max(gaps, key=abs)))
+    return table(["metric", "theirs (mean over SAEs)", "ours", "largest difference"], rows)
+
+
+def _mean_accuracy(output: EvalOutput, key: str) -> float:
+    values = [record[key] for record in output.details]
+    return sum(values) / len(values)
+
+
+def times_table(times: Times, parts: Sequence[str]) -> str:
+    """Seconds of each part, the rest, and all; peak memory below."""
+    rows: list[tuple[Any, ...]] = []
+    for part in parts:
+        a, b = times.theirs.median(part), times.ours.median(part)
+        rows.append((part, a, b, a / b))
+    total = times.theirs.median("all"), times.ours.median("all")
+    rest = tuple(whole - sum(row[side] for row in rows) for side, whole in ((1, total[0]), (2, total[1])))
+    rows.append(("the rest", *rest, ""))
+    rows.append(("**all**", *total, f"**{total[0] / total[1]:.2f}**"))
+    memory = [times.memory[side] / _MIB for side in ("theirs", "ours")]
+    rows.append(("peak memory, MiB", *(f"{value:.0f}" for value in memory), memory[0] / max(memory[1], 1)))
+    return table(["part", "theirs s", "ours s", "ratio"], rows)

@@ -1,0 +1,107 @@
+"""The core eval on both sides: numbers and times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.measuring import Inside, Measured, measure
+from sae_research.evals.base import EvalContext
+from sae_research.evals.parts import core_pass
+from sae_research.evals.parts.core_pass import CorePlan, measure_core
+from sae_research.reference.core import PeerCore, run_core
+from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
+
+PARTS = ("reconstruction", "sparsity", "weights and report")
+
+
+@dataclass(frozen=True)
+class CoreCase:
+    """What both sides read."""
+
+    context: EvalContext
+    lens: Any
+    rows: Tensor
+    plan: CorePlan
+
+    def theirs(self, sae: Sae, inside: Inside) -> Measured:
+        """SAEBench's result for one SAE."""
+        import sae_bench.evals.core.main as main
+
+        watched = zip(_PEER_FUNCTIONS, PARTS, strict=True)
+        with inside.watching(*((main, function, part) for function, part in watched)):
+            return measure(self._run_peer(sae))
+
+    def _run_peer(self, sae: Sae) -> Any:
+        batch = self.plan.batch_size
+        return lambda: run_core(
+            self.lens,
+            sae,
+            self.rows,
+            batch_size=batch,
+            n_reconstruction=self.plan.n_reconstruction // batch,
+            keep_special=self.plan.keep_special,
+        )
+
+    def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
+        """Our results for all SAEs."""
+        watched = zip(_OUR_FUNCTIONS, PARTS, strict=True)
+        with inside.watching(*((core_pass._CorePass, function, part) for function, part in watched)):
+            found = measure(lambda: list(measure_core(self.context, saes, self.rows, self.plan)))
+        for outcome in found.value:
+            if outcome.error is not None:
+                raise outcome.error
+        return found._replace(value=[outcome.output for outcome in found.value])
+
+
+_PEER_FUNCTIONS = (
+    "get_downstream_reconstruction_metrics",
+    "get_sparsity_and_variance_metrics",
+    "get_featurewise_weight_based_metrics",
+)
+_OUR_FUNCTIONS = ("reconstruct", "describe", "finish")
+
+
+class Pair(NamedTuple):
+    """One metric on both sides."""
+
+    metric: str
+    theirs: float
+    ours: float | None
+
+    @property
+    def difference(self) -> float:
+        """Relative to theirs; of a column of latents the largest, relative to the column's largest."""
+        if self.ours is None:
+            return 0.0 if math.isnan(self.theirs) else math.nan
+        return abs(self.ours - self.theirs) / max(abs(self.theirs), 1e-6)
+
+
+def core_pairs(peer: PeerCore, ours: EvalOutput) -> list[Pair]:
+    """Every scalar under SAEBench's name, then per latent column the entry that differs most."""
+    values = {m.metric: m.value for m in ours.measurements}
+    pairs = [
+        Pair(name, float(value), values.get(f"{name}_sae_bench", values[name])) for name, value in peer.scalars.items()
+    ]
+    return pairs + [_worst(name, column, ours.details) for name, column in peer.latents.items()]
+
+
+def _worst(name: str, column: Sequence[float], details: Sequence[Mapping[str, Any]]) -> Pair:
+    key = f"{name}_sae_bench" if f"{name}_sae_bench" in details[0] else name
+    theirs = np.asarray(column, dtype=np.float64)
+    ours = np.array([math.nan if record[key] is None else record[key] for record in details])
+    # A latent that never fires has no value here and NaN (0/0) there.
+    known = np.isfinite(theirs) & np.isfinite(ours)
+    if not np.array_equal(np.isfinite(theirs), np.isfinite(ours)):
+        raise AssertionError(f"{name}: other latents are undefined than in SAEBench")
+    # Entries near 0 (cosines, biases) are held to the column's scale.
+    scale = np.maximum(np.abs(theirs[known]), 1e-3 * np.abs(theirs[known]).max(initial=0))
+    gaps = np.abs(ours[known] - theirs[known]) / np.maximum(scale, 1e-6)
+    at = np.flatnonzero(known)[int(gaps.argmax())] if known.any() else 0
+    return Pair(f"{name}[{at}]" if known.any() else name, float(theirs[at]), float(ours[at]))

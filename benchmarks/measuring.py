@@ -1,0 +1,130 @@
+"""Wall time of parts, peak memory, and tables of both."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from unittest.mock import patch
+
+import torch
+
+Value = TypeVar("Value")
+
+
+class Stopwatch:
+    """Seconds by part, one entry per run."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, part: str, seconds: float) -> None:
+        self._runs[part].append(seconds)
+
+    def median(self, part: str) -> float:
+        return statistics.median(self._runs[part])
+
+    @property
+    def parts(self) -> list[str]:
+        return list(self._runs)
+
+
+class Inside:
+    """Seconds spent inside functions while a block runs, by label."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def watching(self, *functions: tuple[Any, str, str]) -> Iterator[None]:
+        """Within the block the functions (owner, attribute, label) are timed."""
+        if not functions:
+            yield
+            return
+        (owner, name, label), *others = functions
+        with patch.object(owner, name, self.timed(getattr(owner, name), label)), self.watching(*others):
+            yield
+
+    def timed(self, function: Callable[..., Value], label: str) -> Callable[..., Value]:
+        """`function`, its time counted under `label`."""
+
+        def timed(*args: Any, **kwargs: Any) -> Value:
+            started = now()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[label] += now() - started
+
+        return timed
+
+
+def now() -> float:
+    """Seconds, all work on a GPU done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Measured(NamedTuple):
+    """What a call gave and took."""
+
+    value: Any
+    seconds: float
+    peak_bytes: int
+    """Memory in use at the worst moment, less what was in use before; of the GPU where there is one."""
+
+
+def measure(work: Callable[[], Any]) -> Measured:
+    """Runs `work` once."""
+    gc.collect()
+    before = _reset_peak()
+    started = now()
+    value = work()
+    seconds = now() - started
+    return Measured(value, seconds, max(0, _peak() - before))
+
+
+def _reset_peak() -> int:
+    """Bytes in use now; the peak counts from here."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return _status("VmHWM") if sys.platform == "linux" else 0
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A markdown table; floats with four significant digits."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

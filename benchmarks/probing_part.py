@@ -1,0 +1,63 @@
+"""Sparse probing on both sides: accuracies and times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.measuring import Inside, Measured, measure
+from sae_research.data.labelled import LabelledSet
+from sae_research.evals.base import EvalContext
+from sae_research.evals.parts import probing_pass
+from sae_research.evals.parts.probing_pass import measure_probing
+from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.reference.sparse_probing import PeerProbingPlan, run_sparse_probing
+from sae_research.saes.base import Sae
+
+PARTS = ("encode and pool", "full-width probes", "k-probes")
+
+
+@dataclass(frozen=True)
+class ProbingCase:
+    """What both sides read."""
+
+    context: EvalContext
+    lens: Any
+    sets: Sequence[LabelledSet]
+    settings: SparseProbingSettings
+    artifacts: Path
+    """SAEBench's cache of activations; full after its first run."""
+
+    def theirs(self, sae: Sae, inside: Inside) -> Measured:
+        """SAEBench's result for one SAE."""
+        import sae_bench.evals.sparse_probing.main as main
+
+        def train(*args: Any, **kwargs: Any) -> Any:
+            part = PARTS[1] if kwargs.get("select_top_k") is None else PARTS[2]
+            return inside.timed(probe, part)(*args, **kwargs)
+
+        probe = main.probe_training.train_probe_on_activations
+        plan = PeerProbingPlan(
+            k_values=self.settings.k_values,
+            seed=self.context.seed,
+            context_size=self.settings.context_size,
+            llm_batch_size=self.context.batch_size,
+        )
+        with (
+            inside.watching((main.activation_collection, "get_sae_meaned_activations", PARTS[0])),
+            patch.object(main.probe_training, "train_probe_on_activations", train),
+        ):
+            return measure(lambda: run_sparse_probing(self.lens, sae, self.sets, plan, artifacts=self.artifacts))
+
+    def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
+        """Our results for all SAEs."""
+        functions = zip(("pool_texts", "score_wide", "score_top_k"), PARTS, strict=True)
+        with inside.watching(*((probing_pass, function, part) for function, part in functions)):
+            found = measure(lambda: list(measure_probing(self.context, saes, self.sets, self.settings)))
+        for outcome in found.value:
+            if outcome.error is not None:
+                raise outcome.error
+        return found._replace(value=[outcome.output for outcome in found.value])

@@ -1,0 +1,200 @@
+"""What is measured: a language model in a folder, SAEs at one site of it, token rows and labelled texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from sae_research.data.labelled import LabelledSet
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.site import Site
+from sae_research.saes.base import Sae, SaeCard
+from sae_research.saes.parts.build import build_sae
+
+SPECIAL = ("<pad>", "<eos>", "<bos>")
+STANDARD = ("relu", "topk", "batchtopk", "jumprelu", "gated")
+PURSUIT = ("ihtp", "mpsae")
+# The latents that fire on a token, on average, of the first, second, ... SAE of an architecture.
+_L0 = (32, 64, 16, 128)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a random model, and of the SAEs that go with it."""
+
+    family: str
+    vocab: int
+    width: int
+    layers: int
+    heads: int
+    mlp: int
+    site_layer: int
+    d_sae: int
+
+
+SHAPES: Mapping[str, Shape] = {
+    "pythia-70m-shaped": Shape("neox", 50_304, 512, 6, 8, 2048, 4, 4096),
+    # Gemma 2 2B's widths with 4 of its 26 layers, so that a processor holds it.
+    "gemma-shaped": Shape("gemma2", 256_000, 2304, 4, 8, 9216, 1, 16_384),
+    "gemma-2-2b-shaped": Shape("gemma2", 256_000, 2304, 26, 8, 9216, 12, 16_384),
+    # Small ones, for parity.
+    "tiny-neox": Shape("neox", 512, 64, 3, 4, 128, 1, 256),
+    "tiny-gpt2": Shape("gpt2", 512, 64, 3, 4, 128, 1, 256),
+    "tiny-llama": Shape("llama", 512, 64, 3, 4, 128, 1, 256),
+    "tiny-gemma2": Shape("gemma2", 512, 64, 3, 4, 128, 1, 256),
+}
+
+
+def write_model(shape: Shape, folder: Path, *, seed: int) -> None:
+    """Saves a random model of `shape` with a tokenizer of one word per id."""
+    torch.manual_seed(seed)
+    model = _model(shape)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:  # Norms and biases, which start out as ones and zeros.
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    _tokenizer(shape.vocab).save_pretrained(folder)
+
+
+def _model(shape: Shape) -> Any:
+    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    scale = {"vocab_size": shape.vocab, "initializer_range": 1.5 / shape.width**0.5}
+    common = {
+        "hidden_size": shape.width, "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads,
+        "intermediate_size": shape.mlp, "max_position_embeddings": 256,
+    }  # fmt: skip
+    match shape.family:
+        case "neox":
+            return GPTNeoXForCausalLM(GPTNeoXConfig(**common, **scale, **ids, tie_word_embeddings=False))
+        case "llama":
+            return LlamaForCausalLM(LlamaConfig(**common, **scale, **ids, num_key_value_heads=shape.heads // 2))
+        case "gemma2":
+            head = 256 if shape.width > 1000 else shape.width // shape.heads
+            config = Gemma2Config(
+                **common, **scale, **ids, num_key_value_heads=shape.heads // 2, head_dim=head,
+                query_pre_attn_scalar=head, sliding_window=64,
+            )  # fmt: skip
+            return Gemma2ForCausalLM(config)
+        case _:
+            config = GPT2Config(
+                n_embd=shape.width, n_layer=shape.layers, n_head=shape.heads, n_inner=shape.mlp, n_positions=256,
+                **scale, **ids,
+            )  # fmt: skip
+            return GPT2LMHeadModel(config)
+
+
+def _tokenizer(vocab: int) -> PreTrainedTokenizerFast:
+    words = [*SPECIAL, *(f"w{i}" for i in range(vocab - len(SPECIAL)))]
+    plain = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="w0"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", padding_side="right"
+    )
+
+
+def random_rows(lm: LanguageModel, n: int, *, context_size: int, seed: int) -> Int[Tensor, "n context"]:
+    """Rows that begin with BOS and hold another about every 60 tokens, as running text of short documents does."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = _words(lm)
+    # Frequencies fall as in text (Zipf), so that probabilities and latents are uneven.
+    weights = 1 / torch.arange(10, len(ids) + 10, dtype=torch.float64)
+    rows = ids[torch.multinomial(weights, n * context_size, replacement=True, generator=generator)]
+    rows = rows.view(n, context_size)
+    bos = lm.tokenizer.bos_token_id
+    rows[torch.rand(rows.shape, generator=generator) < 1 / 60] = bos
+    rows[:, 0] = bos
+    return rows
+
+
+def random_sets(
+    lm: LanguageModel, n_sets: int, n_classes: int, *, train: int, test: int, seed: int
+) -> list[LabelledSet]:
+    """Labelled texts of 16 to 160 words, cut to 128 tokens by whoever reads them; a class prefers words of its own.
+
+    So about 40 % of the positions of a padded batch are padding: between biographies (about a third) and news (over
+    half).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ids = _words(lm)
+
+    def texts(first: int, n: int) -> list[str]:
+        made = []
+        for length in torch.randint(16, 161, (n,), generator=generator).tolist():
+            words = torch.randint(0, len(ids), (length,), generator=generator)
+            own = torch.randint(first, first + 10, (length,), generator=generator) % len(ids)
+            chosen = torch.where(torch.rand(length, generator=generator) < 0.06, own, words)
+            made.append(str(lm.tokenizer.decode(ids[chosen].tolist())))
+        return made
+
+    sets = []
+    for index in range(n_sets):
+        firsts = {str(c): 15 * (n_classes * index + c) for c in range(n_classes)}
+        halves = [{name: texts(first, n) for name, first in firsts.items()} for n in (train, test)]
+        sets.append(LabelledSet(f"set{index}", "none", halves[0], halves[1], codes={name: name for name in firsts}))
+    return sets
+
+
+def _words(lm: LanguageModel) -> Tensor:
+    """The ids of all ordinary tokens."""
+    return torch.tensor([i for i in range(min(lm.vocab_size, len(lm.tokenizer))) if i not in lm.special_ids])
+
+
+def random_saes(
+    lm: LanguageModel, site: Site, rows: Tensor, *, architectures: Sequence[str], d_sae: int, seed: int
+) -> list[Sae]:
+    """Random SAEs whose biases and thresholds let a fixed number of latents fire on the activations of `rows`."""
+    with torch.no_grad():
+        x = lm.capture(rows.to(lm.device), site).float().flatten(0, 1)[1:].cpu()
+    saes: list[Sae] = []
+    for index, architecture in enumerate(architectures):
+        l0 = _L0[architectures[:index].count(architecture) % len(_L0)]
+        card = SaeCard(
+            name=f"{index:02d}_{architecture}", architecture=architecture, site=site, d_in=x.shape[1], d_sae=d_sae,
+            model_name=lm.name, hyperparameters=_hyperparameters(architecture, l0),
+        )  # fmt: skip
+        saes.append(build_sae(card, _tensors(architecture, x, d_sae, min(l0, d_sae // 8), seed + index)).to(lm.device))
+    return saes
+
+
+def _hyperparameters(architecture: str, l0: int) -> dict[str, Any]:
+    return {"topk": {"k": l0}, "ihtp": {"k": 1}, "mpsae": {"s": l0}}.get(architecture, {})
+
+
+def _tensors(architecture: str, x: Float[Tensor, "n d"], d_sae: int, l0: int, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    mean = x.mean(dim=0)
+    decoder = torch.nn.functional.normalize(torch.randn(d_sae, x.shape[1], generator=generator), dim=1)
+    if architecture in PURSUIT:
+        return {"W_dec": decoder, "b_dec": mean}
+    encoder = decoder.T + 0.05 * torch.randn(decoder.T.shape, generator=generator) / x.shape[1] ** 0.5
+    # What each latent exceeds on a share l0 / d_sae of the tokens.
+    acts = (x[:4096] if architecture == "jumprelu" else x[:4096] - mean) @ encoder
+    level = acts.sort(dim=0).values[int((1 - l0 / d_sae) * len(acts)) - 1]
+    zero = torch.zeros(d_sae)
+    tensors = {"W_enc": encoder, "W_dec": decoder, "b_dec": mean}
+    match architecture:
+        case "relu" | "topk":
+            return {**tensors, "b_enc": -level if architecture == "relu" else zero}
+        case "gated":
+            return {**tensors, "b_gate": -level, "b_mag": zero, "r_mag": zero}
+        case _:
+            return {**tensors, "b_enc": zero, "threshold": level.clamp(min=1e-3)}

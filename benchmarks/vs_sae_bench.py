@@ -1,0 +1,68 @@
+"""The real sae_bench beside our engine: `python -m benchmarks.vs_sae_bench --help`.
+
+Both read the same model, tokens, texts and SAEs in one process; the numbers of both and their difference go into one
+table, the wall time of each part into another (medians over repeats, sides taking turns).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from sae_research.runtime import prepare_process
+
+CORE, PROBING = "core", "sparse_probing"
+
+
+def main() -> None:
+    """Runs what the command line asks for and prints the tables."""
+    arguments = _arguments()
+    prepare_process()
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    torch.set_grad_enabled(False)
+    from benchmarks.comparison import Comparison
+    from sae_research.errors import UserError
+
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        try:
+            comparison = Comparison(arguments, Path(scratch))
+            for part in arguments.parts:
+                print(f"\n## {part}\n")
+                print("\n\n".join(comparison.run(part)), flush=True)
+        except UserError as error:
+            raise SystemExit(str(error)) from None
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument(
+        "--model", default="pythia-70m-shaped",
+        help="embedded (with the SAEs and texts of this folder's pipeline), pythia-70m-shaped, gemma-shaped, "
+        "gemma-2-2b-shaped, tiny-neox, tiny-gpt2, tiny-llama, tiny-gemma2 (random weights), or a model folder",
+    )  # fmt: skip
+    parser.add_argument("--parts", nargs="+", choices=(CORE, PROBING), default=[CORE, PROBING])
+    parser.add_argument("--saes", type=int, default=8, help="how many SAEs")
+    parser.add_argument(
+        "--architectures", nargs="+", default=["relu", "topk", "batchtopk", "jumprelu", "gated"],
+        help="of random SAEs, by turns; also ihtp, mpsae",
+    )  # fmt: skip
+    parser.add_argument("--batches", nargs=2, type=int, default=[2, 20], metavar=("RECONSTRUCTION", "SPARSITY"))
+    parser.add_argument("--batch-size", type=int, default=16, help="sequences of a batch, and of ours at a time")
+    parser.add_argument("--texts", nargs=2, type=int, default=[200, 50], metavar=("TRAIN", "TEST"), help="of a class")
+    parser.add_argument("--sets", type=int, default=3, help="data sets, of 5 classes each")
+    parser.add_argument("--k", nargs="+", type=int, default=[1, 2, 5, 10, 20, 50])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--growth", nargs="*", type=int, default=[1, 2, 4, 8, 16], help="numbers of SAEs; may be empty")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--scratch", type=Path, default=None, help="where temporary files go")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
