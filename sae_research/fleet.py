@@ -61,9 +61,8 @@ def fetch_baseline(
     return sae
 
 
-def derive_variants(baseline: Sae, ihtp_k: Iterable[int], mpsae_s: Iterable[int]) -> list[Sae]:
-    """Pursuit encoders on the baseline's dictionary, whose atoms are brought to norm 1: IHTP per k, MPSAE per s."""
-    wanted = [("ihtp", {"k": k}) for k in ihtp_k] + [("mpsae", {"s": s}) for s in mpsae_s]
+def derive_variants(baseline: Sae, wanted: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Sae]:
+    """Pursuit encoders on the baseline's dictionary, whose atoms are brought to norm 1: architecture and options."""
     return [_variant(baseline, architecture, options) for architecture, options in wanted]
 
 
@@ -126,9 +125,9 @@ def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None) -> Sae:
     return sae if name.startswith(architecture) else rename(sae, f"{architecture}_{name}")
 
 
-def _variant(baseline: Sae, architecture: str, options: Mapping[str, int]) -> Sae:
+def _variant(baseline: Sae, architecture: str, options: Mapping[str, Any]) -> Sae:
     card = baseline.card
-    suffix = "".join(f"{key}{value}" for key, value in options.items())
+    suffix = "_".join(key if value is True else f"{key}{value}" for key, value in options.items())
     variant = replace(
         card,
         name=f"{card.name}_{architecture}_{suffix}",

@@ -63,28 +63,93 @@ def _require_positive(name: str, values: tuple[int, ...]) -> None:
         raise ValueError(f"{name} holds a value twice: {list(values)}")
 
 
+Wanted = tuple[str, dict[str, Any]]
+"""A variant: its architecture and hyper-parameters."""
+
+
 @dataclass(frozen=True)
 class IhtpParams:
-    """Instance-level hard thresholding pursuit on the baseline's dictionary."""
+    """Instance-level hard thresholding pursuit on the baseline's dictionary; one variant for each combination."""
 
     enabled: bool = True
     k_values: tuple[int, ...] = ()
-    """Atoms that each token adds to the support of its sequence; one variant each."""
+    """Atoms that each token adds to its support."""
+    supports: tuple[Literal["sequence", "causal", "token"], ...] = ("sequence",)
+    """Whose atoms a token gets: those of its whole sequence (the seed's), of the tokens up to it, its own."""
+    nonneg: tuple[bool, ...] = (False,)
+    """Whether codes must not be negative."""
 
     def __post_init__(self) -> None:
         _require_positive("k_values", self.k_values)
 
+    def wanted(self) -> list[Wanted]:
+        architectures = {"sequence": "ihtp", "causal": "ihtp_causal", "token": "ihtp_token"}
+        return [
+            (architectures[support], {"k": k, **_flag(nonneg)})
+            for support in self.supports
+            for nonneg in self.nonneg
+            for k in self.k_values
+        ]
+
 
 @dataclass(frozen=True)
 class MpsaeParams:
-    """Matching pursuit on the baseline's dictionary."""
+    """Matching pursuit on the baseline's dictionary; one variant for each combination."""
 
     enabled: bool = True
     s_values: tuple[int, ...] = ()
-    """Greedy steps per token; one variant each."""
+    """Greedy steps per token."""
+    nonneg: tuple[bool, ...] = (False,)
+    """Whether codes must not be negative."""
 
     def __post_init__(self) -> None:
         _require_positive("s_values", self.s_values)
+
+    def wanted(self) -> list[Wanted]:
+        return [("mpsae", {"s": s, **_flag(nonneg)}) for nonneg in self.nonneg for s in self.s_values]
+
+
+@dataclass(frozen=True)
+class ShtpParams:
+    """Simultaneous hard thresholding pursuit, iterated; one variant for each combination."""
+
+    enabled: bool = True
+    s_values: tuple[int, ...] = ()
+    """Atoms of a sequence."""
+    iters: int = 10
+    """Rounds of choice and fit, at most."""
+    mu: float = 1.0
+    """Length of the gradient step."""
+    nonneg: tuple[bool, ...] = (False,)
+    """Whether codes must not be negative."""
+
+    def __post_init__(self) -> None:
+        _require_positive("s_values", self.s_values)
+        if self.iters < 1 or self.mu <= 0:
+            raise ValueError(f"iters is {self.iters} and mu {self.mu}, expected at least 1 and more than 0")
+
+    def wanted(self) -> list[Wanted]:
+        fixed = {"iters": self.iters, "mu": self.mu}
+        return [("shtp", {"s": s, **fixed, **_flag(nonneg)}) for nonneg in self.nonneg for s in self.s_values]
+
+
+@dataclass(frozen=True)
+class OmpParams:
+    """Orthogonal matching pursuit on the baseline's dictionary."""
+
+    enabled: bool = True
+    s_values: tuple[int, ...] = ()
+    """Atoms per token, at most; one variant each."""
+
+    def __post_init__(self) -> None:
+        _require_positive("s_values", self.s_values)
+
+    def wanted(self) -> list[Wanted]:
+        return [("omp", {"s": s}) for s in self.s_values]
+
+
+def _flag(nonneg: bool) -> dict[str, Any]:
+    return {"nonneg": True} if nonneg else {}
 
 
 @dataclass(frozen=True)
@@ -93,6 +158,13 @@ class SaeVariants:
 
     ihtp: IhtpParams = field(default_factory=IhtpParams)
     mpsae: MpsaeParams = field(default_factory=MpsaeParams)
+    shtp: ShtpParams = field(default_factory=ShtpParams)
+    omp: OmpParams = field(default_factory=OmpParams)
+
+    def wanted(self) -> list[Wanted]:
+        """All variants that are switched on."""
+        kinds = (self.ihtp, self.mpsae, self.shtp, self.omp)
+        return [variant for kind in kinds if kind.enabled for variant in kind.wanted()]
 
 
 @dataclass(frozen=True)

@@ -113,11 +113,13 @@ def test_short_names_tell_neighbours_apart(filename: str, short: str) -> None:
 
 def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
     baseline = _baseline(hub)
-    variants = derive_variants(baseline, [1, 2], [3])
+    variants = derive_variants(baseline, [("ihtp", {"k": 1}), ("ihtp", {"k": 2}), ("mpsae", {"s": 3})])
     assert [v.card.name for v in variants] == [
         "relu_trainer_0_ihtp_k1", "relu_trainer_0_ihtp_k2", "relu_trainer_0_mpsae_s3"
     ]  # fmt: skip
-    assert [dict(v.card.hyperparameters) for v in variants] == [{"k": 1}, {"k": 2}, {"s": 3}]
+    assert [dict(v.card.hyperparameters) for v in variants] == [
+        {"k": 1, "nonneg": False}, {"k": 2, "nonneg": False}, {"s": 3, "nonneg": False}
+    ]  # fmt: skip
     assert variants[0].card.source["baseline"] == "relu_trainer_0"
     assert len({v.card.digest for v in variants}) == 3
 
@@ -125,7 +127,7 @@ def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
 @pytest.mark.parametrize("architecture", ["relu", "topk"])
 def test_variants_of_any_baseline_pursue_its_directions(architecture: str) -> None:
     baseline = _sae("base", architecture, **({"k": 4} if architecture == "topk" else {}))
-    [variant] = derive_variants(baseline, [], [16])
+    [variant] = derive_variants(baseline, [("mpsae", {"s": 16})])
     directions = baseline.W_dec / baseline.W_dec.norm(dim=1, keepdim=True)
     torch.testing.assert_close(variant.W_dec, directions)
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
@@ -135,7 +137,7 @@ def test_variants_of_any_baseline_pursue_its_directions(architecture: str) -> No
 
 def test_a_k_beyond_the_dictionary_is_refused() -> None:
     with pytest.raises(UserError, match=r"'base_ihtp_k17': k is 17, but d_sae is 16"):
-        derive_variants(_sae("base"), [17], [])
+        derive_variants(_sae("base"), [("ihtp", {"k": 17})])
 
 
 def test_comparisons_from_folders(hub: Hub) -> None:
@@ -168,7 +170,7 @@ def test_an_sae_must_fit_the_model() -> None:
 
 def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
     folder = tmp_path / "downloaded_saes"
-    saes = [_sae("a"), *derive_variants(_sae("a"), [1], [2])]
+    saes = [_sae("a"), *derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])]
     written = write_fleet(saes, folder, model=MODEL)
     assert written == json.loads((folder / "manifest.json").read_text())
     manifest = read_manifest(folder)
@@ -176,7 +178,7 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
     assert [entry["name"] for entry in manifest.saes] == ["a", "a_ihtp_k1", "a_mpsae_s2"]
     assert manifest.saes[1] == {
         "name": "a_ihtp_k1", "architecture": "ihtp", "hook_name": "blocks.3.hook_resid_post", "layer": 3,
-        "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1}, "digest": saes[1].card.digest,
+        "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False}, "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,
         "model_name": "gpt2",
     }  # fmt: skip
@@ -266,7 +268,7 @@ def test_what_a_killed_run_left_behind_does_no_harm(tmp_path: Path) -> None:
 
 def test_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
     for place in ("one", "two"):
-        write_fleet([_sae("a"), *derive_variants(_sae("a"), [1], [2])], tmp_path / place, model=MODEL)
+        write_fleet([_sae("a"), *derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])], tmp_path / place, model=MODEL)
     one, two = _state(tmp_path / "one"), _state(tmp_path / "two")
     assert {name: state[0] for name, state in one.items()} == {name: state[0] for name, state in two.items()}
 

@@ -95,6 +95,6 @@ def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
             f"sae_variants.ihtp.k_values holds {too_many}, but baseline {baseline.card.name!r} has only "
             f"{baseline.card.d_sae} latents; use smaller values"
         )
-    yield from derive_variants(baseline, ihtp_k, variants.mpsae.s_values if variants.mpsae.enabled else ())
+    yield from derive_variants(baseline, variants.wanted())
     for entry in params.comparison_saes:
         yield from fetch_comparison(hub, entry)
