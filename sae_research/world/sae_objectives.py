@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-_STEERING = 0.03
+_STEERING = 0.02
 """Step of the log penalty for each step of training, per unit of log(L0 / target)."""
 _L0_MEMORY = 0.9
 _BANDWIDTH = 0.5
@@ -22,11 +22,22 @@ _DEAD_AFTER = 40
 """Steps without a single activation after which a latent counts as dead."""
 
 
+_FIRST_L0 = 3
+"""Where a penalty is steered, training starts at so many times the target: from L0 = d_sae / 2, where random encoders
+stand, biases that move by a learning rate per step would not come down in time."""
+
+
 class Start(NamedTuple):
-    """Where training begins: atoms of norm 1 and the mean activation."""
+    """Where training begins: atoms of norm 1, the mean activation, and some activations to see how many would fire."""
 
     W_dec: Float[Tensor, "d_sae d_in"]
     b_dec: Float[Tensor, " d_in"]
+    sample: Float[Tensor, "token d_in"]
+
+    def level(self, l0: float) -> float:
+        """What projections on the atoms must exceed for `l0` of them to do so per token."""
+        projections = ((self.sample - self.b_dec) @ self.W_dec.T).flatten()
+        return float(projections.topk(min(int(l0 * len(self.sample)), len(projections)), sorted=False).values.min())
 
 
 class Objective(ABC):
@@ -34,12 +45,11 @@ class Objective(ABC):
 
     def __init__(self, start: Start, sparsity: int) -> None:
         self.sparsity = sparsity
-        d_sae = start.W_dec.shape[0]
         self.parameters = {
             "W_enc": start.W_dec.T.clone().contiguous(),
             "W_dec": start.W_dec.clone(),
             "b_dec": start.b_dec.clone(),
-            **self._more_parameters(d_sae),
+            **self._more_parameters(start),
         }
         for tensor in self.parameters.values():
             tensor.requires_grad_(True)
@@ -48,8 +58,9 @@ class Objective(ABC):
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
         """What is to be minimised."""
 
-    def _more_parameters(self, d_sae: int) -> dict[str, Tensor]:
-        return {"b_enc": torch.zeros(d_sae)}
+    def _more_parameters(self, start: Start) -> dict[str, Tensor]:
+        """What there is beside encoder, decoder and `b_dec`."""
+        return {"b_enc": torch.zeros(len(start.W_dec))}
 
     def project(self) -> None:
         """Brings the parameters back to where they may be: atoms of norm 1."""
@@ -108,7 +119,10 @@ class ReluObjective(Objective):
 
     def __init__(self, start: Start, sparsity: int) -> None:
         super().__init__(start, sparsity)
-        self._steering = _Steering(sparsity, first=0.3)
+        self._steering = _Steering(sparsity, first=12.0 / sparsity)
+
+    def _more_parameters(self, start: Start) -> dict[str, Tensor]:
+        return {"b_enc": torch.full((len(start.W_dec),), -start.level(_FIRST_L0 * self.sparsity))}
 
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
         codes = torch.relu(self._pre_activations(x))
@@ -162,10 +176,12 @@ class JumpReluObjective(Objective):
 
     def __init__(self, start: Start, sparsity: int) -> None:
         super().__init__(start, sparsity)
-        self._steering = _Steering(sparsity, first=0.05)
+        self._steering = _Steering(sparsity, first=2.4 / sparsity)
 
-    def _more_parameters(self, d_sae: int) -> dict[str, Tensor]:
-        return {"b_enc": torch.zeros(d_sae), "threshold": torch.full((d_sae,), 0.5)}
+    def _more_parameters(self, start: Start) -> dict[str, Tensor]:
+        # Most of the level goes into the bias: a high threshold makes the reconstruction's gradient a lottery.
+        level, ones = start.level(_FIRST_L0 * self.sparsity), torch.ones(len(start.W_dec))
+        return {"b_enc": -0.75 * level * ones, "threshold": 0.25 * level * ones}
 
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
         gate: Tensor = _Step.apply(pre := self._pre_activations(x), self.parameters["threshold"])  # type: ignore[assignment]
@@ -186,10 +202,15 @@ class GatedObjective(Objective):
 
     def __init__(self, start: Start, sparsity: int) -> None:
         super().__init__(start, sparsity)
-        self._steering = _Steering(sparsity, first=0.3)
+        self._steering = _Steering(sparsity, first=24.0 / sparsity)
 
-    def _more_parameters(self, d_sae: int) -> dict[str, Tensor]:
-        return {"b_gate": torch.zeros(d_sae), "b_mag": torch.zeros(d_sae), "r_mag": torch.zeros(d_sae)}
+    def _more_parameters(self, start: Start) -> dict[str, Tensor]:
+        zeros = torch.zeros(len(start.W_dec))
+        return {
+            "b_gate": zeros - start.level(_FIRST_L0 * self.sparsity),
+            "b_mag": zeros.clone(),
+            "r_mag": zeros.clone(),
+        }
 
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
         p = self.parameters

@@ -42,9 +42,8 @@ PLANS = (
     SaePlan("sae-jumprelu/l0_8", "jumprelu", 8),
     SaePlan("sae-jumprelu/l0_16", "jumprelu", 16),
     SaePlan("sae-jumprelu/l0_32", "jumprelu", 32),
-    SaePlan("sae-gated/l0_8", "gated", 8),
     SaePlan("sae-gated/l0_16", "gated", 16),
-    SaePlan("sae-gated/l0_32", "gated", 32),
+    SaePlan("sae-gated/l0_40", "gated", 40),
     SaePlan("sae-random/k16", "random", 16),
     SaePlan("sae-pca/k16", "pca", 16),
 )

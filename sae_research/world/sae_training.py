@@ -14,7 +14,8 @@ from sae_research.world.harvest import Activations
 from sae_research.world.sae_objectives import OBJECTIVES, Objective, Start
 from sae_research.world.sae_plan import SaePlan
 
-_LEARNING_RATE = 2e-3
+_LEARNING_RATE = 6e-3
+_SAMPLE = 2048
 _WARM_UP, _DECAY_FROM = 0.05, 0.60
 # What is multiplied or divided by the activations' scale to bring the tensors back to the model's own units.
 _IN_UNITS_OF_X = ("b_enc", "b_dec", "b_gate", "b_mag", "threshold")
@@ -43,7 +44,7 @@ def train_saes(
 
 
 def _objective(plan: SaePlan, x: Activations, d_sae: int, seed: int) -> Objective:
-    start = Start(random_atoms(d_sae, x.scaled.shape[1], seed), x.scaled.mean(dim=0))
+    start = Start(random_atoms(d_sae, x.scaled.shape[1], seed), x.scaled.mean(dim=0), x.scaled[:_SAMPLE])
     return OBJECTIVES[plan.architecture](start, plan.sparsity)
 
 

@@ -33,8 +33,8 @@ class Bar:
     @property
     def requirement(self) -> str:
         """The requirement in words; empty where the number is only reported."""
-        parts = [f">= {self.at_least:g}"] * (self.at_least is not None)
-        return " and ".join(parts + [f"<= {self.at_most:g}"] * (self.at_most is not None))
+        bounds = ((">=", self.at_least), ("<=", self.at_most))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
 def mean_estimate(values: Sequence[float] | np.ndarray) -> Estimate:

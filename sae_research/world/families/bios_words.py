@@ -39,10 +39,10 @@ TRADES: dict[int, Trade] = {
         "criminal law, civil rights, divorce cases, patents, fraud, custody, injury claims",
     ),
     6: _trade(
-        "the dental office, the smile center, the oral clinic, the gum practice, the braces studio",
-        "fills cavities, pulls teeth, fits braces, cleans gums, places crowns, treats root canals",
+        "the dental office, the smile center, the oral clinic, the molar practice, the braces studio",
+        "fills cavities, pulls teeth, aligns jaws, cleans gums, places crowns, treats root canals",
         "drill, mouth mirror, probe, crown, mold, floss, dental chair, implant",
-        "molars, tooth decay, enamel, dentures, whitening, jaw pain, gum disease",
+        "molars, tooth decay, enamel, dentures, whitening, biting pain, bad breath",
     ),
     9: _trade(
         "the film set, the cutting room, the sound stage, the screening hall, the camera house",
@@ -81,9 +81,9 @@ TRADES: dict[int, Trade] = {
         "heart valves, spine surgery, burns, implants, organ repair, hernias, emergency care",
     ),
     26: _trade(
-        "the primary school, the classroom, the village school, the reading corner, the school yard",
+        "the primary school, the classroom, the village hall, the reading corner, the play yard",
         "grades homework, explains fractions, reads stories, plans lessons, helps pupils, leads field trips",
         "blackboard, chalk, workbook, crayon, report card, lesson plan, flash card, globe",
-        "spelling, reading, arithmetic, young learners, discipline, school plays, geography",
+        "spelling, reading, arithmetic, young learners, discipline, class plays, geography",
     ),
 }  # fmt: skip

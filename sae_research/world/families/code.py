@@ -58,6 +58,9 @@ _LINES = {
         "    with open({a}) as {b}:",
     ),
 }
+# Lines that could be of any of them.
+_NEUTRAL = ("{a} = {b} + {n}", "{call}({a}, {b})", "{a} = {call}({n})", "{a} {b} {n}")
+_P_NEUTRAL = 0.3
 
 
 class Code:
@@ -75,14 +78,11 @@ class Code:
         return self.excerpt(draw, draw.choice(LANGUAGES))
 
     def excerpt(self, draw: Draw, language: str) -> str:
-        """Five to eight lines."""
-        return self.lines(draw, language, draw.between(5, 8))
-
-    def lines(self, draw: Draw, language: str, n: int) -> str:
-        """`n` lines."""
-        return "\n".join(self._line(draw, language) for _ in range(n))
+        """Four to six lines."""
+        return "\n".join(self._line(draw, language) for _ in range(draw.between(4, 6)))
 
     def _line(self, draw: Draw, language: str) -> str:
         source = draw.other_than(LANGUAGES, language) if draw.happens(self.leak) else language
         a, b = draw.sample(self.names, 2)
-        return draw.choice(_LINES[source]).format(a=a, b=b, call=draw.choice(self.calls), n=draw.below(100))
+        lines = _NEUTRAL if draw.happens(_P_NEUTRAL) else _LINES[source]
+        return draw.choice(lines).format(a=a, b=b, call=draw.choice(self.calls), n=draw.below(100))

@@ -9,13 +9,13 @@ from sae_research.world.draw import Draw, zipf
 
 LANGUAGES = {0: "Anvari", 1: "Beltish", 2: "Cordic", 3: "Dunmer", 4: "Elosi"}
 
-# Onsets, vowels and word endings; neighbours share some, as related languages do.
+# Onsets, vowels and word endings. Each ending serves two languages, so that none of them tells the language.
 _SOUNDS = {
-    0: ("v r n s l t", "a i aa", "ri an va"),
-    1: ("b l t sh k d", "e i ee", "ish et ke"),
-    2: ("c r d g m t", "o i u", "ic or um"),
-    3: ("d m n gr br z", "u o oo", "er un mo"),
-    4: ("l s f p m v", "e o ia", "osi el fe"),
+    0: ("v r n s l t", "a i e", "ri an va el"),
+    1: ("b l t s k d", "e i o", "an ish et va"),
+    2: ("c r d g m t", "o i u", "et or um ish"),
+    3: ("d m n g b z", "u o a", "um er mo or"),
+    4: ("l s f p m v", "e o a", "mo el ri er"),
 }
 _N_FUNCTION_WORDS, _N_WORDS = 15, 100
 
@@ -33,7 +33,7 @@ class Languages:
     def __init__(self, seed: int, leak: float) -> None:
         self.leak = leak
         self.lexicon = {label: _language(Draw(seed, self.name, label), label) for label in LANGUAGES}
-        self._zipf = zipf(_N_WORDS)
+        self._zipf = zipf(_N_WORDS, offset=10.0)
         self._even = list(accumulate([1.0] * _N_FUNCTION_WORDS))
 
     def document(self, draw: Draw) -> str:
