@@ -4,29 +4,54 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sae_research.errors import UserError
 
+_TEMPORARY = ".tmp-"
+_ABANDONED_AFTER = 3600.0
+"""Seconds after which what a dead process left is nobody's."""
+
 
 @contextmanager
 def explained_disk_errors(path: Path) -> Iterator[None]:
-    """Turns a full disk or a missing permission into a UserError that names the place and the remedy."""
+    """Turns a full disk, a missing permission or a foreign file system into a UserError that names place and remedy."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"disk full while writing {path}: free some space on that file system and run again; "
-                "what was finished before is kept"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(f"no permission to write {path}: check the owner and mode of {path.parent}") from error
-        raise
+    except Exception as error:
+        message = disk_message(error, path)
+        if message is None:
+            raise
+        raise UserError(message) from error
+
+
+def disk_message(error: Exception, path: Path) -> str | None:
+    """What to tell the user of an error that the disk under `path` made; None of any other error."""
+    if isinstance(error, UserError):
+        return None
+    number = error.errno if isinstance(error, OSError) else None
+    # Libraries in Rust (safetensors, tokenizers) and shutil.copytree raise errors that only say so in words.
+    if number is None and any(words in str(error) for words in ("(os error 28)", "[Errno 28]")):
+        number = errno.ENOSPC
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"disk full while writing {path}: free some space on that file system and run again; "
+            "what was finished before is kept"
+        )
+    if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"no permission to write {path}: check the owner and mode of {path.parent}"
+    if number == errno.EXDEV:
+        return (
+            f"{path} and the store .sae_cache lie on different file systems, so that files cannot be put in place in "
+            "one step; move the whole project, not one folder of it"
+        )
+    return None
 
 
 def write_atomically(path: Path, content: bytes | str, *, scratch: Path | None = None) -> None:
@@ -39,7 +64,7 @@ def write_atomically(path: Path, content: bytes | str, *, scratch: Path | None =
     with explained_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+        handle, name = tempfile.mkstemp(dir=folder, prefix=_temporary_prefix())
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -55,20 +80,54 @@ def write_atomically(path: Path, content: bytes | str, *, scratch: Path | None =
 @contextmanager
 def folder_in_the_making(folder: Path, *, scratch: Path) -> Iterator[Path]:
     """A temporary folder below `scratch` that becomes `folder` when the block ends well, and vanishes otherwise."""
-    with explained_disk_errors(folder):
-        scratch.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=scratch, prefix=".tmp-"))
-        try:
-            yield draft
-            draft.chmod(0o755)
-            replace_folder(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    with explained_disk_errors(folder), temporary_folder(scratch) as draft:
+        yield draft
+        draft.chmod(0o755)
+        replace_folder(draft, folder)
+
+
+@contextmanager
+def temporary_folder(scratch: Path) -> Iterator[Path]:
+    """A folder below `scratch` until the block ends."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=scratch, prefix=_temporary_prefix()))
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_leftovers(store: Path) -> None:
+    """Removes what killed processes of this machine left half-written anywhere below `store`."""
+    own = _temporary_prefix()
+    of_this_machine = own.rpartition(f"{os.getpid()}-")[0]
+    for left in list(store.rglob(f"{_TEMPORARY}*")):
+        process = left.name.removeprefix(of_this_machine).partition("-")[0]
+        if left.name.startswith(of_this_machine) and process.isdigit() and _is_abandoned(left, int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _temporary_prefix() -> str:
+    return f"{_TEMPORARY}{platform.node()}-{os.getpid()}-"
+
+
+def _is_abandoned(left: Path, process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        # Its process may live in another container with this machine's name.
+        return left.lstat().st_mtime < time.time() - _ABANDONED_AFTER
+    except PermissionError:
+        return False
+    return False
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Moves the folder `source` to `target`, removing what stood there."""
+    """Moves the folder `source` to `target`; what stood there is removed, and is never seen in part."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(target)
-    source.replace(target)
+    if not target.exists():
+        source.replace(target)
+        return
+    with temporary_folder(source.parent) as grave:
+        target.replace(grave / "old")
+        source.replace(target)

@@ -7,14 +7,13 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from sae_research.errors import UserError
-from sae_research.files import explained_disk_errors, replace_folder, write_atomically
+from sae_research.files import explained_disk_errors, replace_folder, temporary_folder, write_atomically
 from sae_research.formats.parts.pretrained import read_pretrained
 from sae_research.formats.registry import companions_of, read_sae
 from sae_research.formats.saelens import write_folder
@@ -100,17 +99,14 @@ def write_fleet(
     `saes` may be an iterator: each is let go once it is written.
     """
     workshop = scratch or folder.parent / f".{folder.name}.part"
-    with explained_disk_errors(folder):
-        workshop.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=workshop, prefix=".tmp-"))
-        try:
+    try:
+        with explained_disk_errors(folder), temporary_folder(workshop) as draft:
             entries = _write_all(saes, draft)
             text = manifest_text(model, entries)
             _publish(draft, folder, [entry["name"] for entry in entries], text)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-            if scratch is None:
-                shutil.rmtree(workshop, ignore_errors=True)
+    finally:
+        if scratch is None:
+            shutil.rmtree(workshop, ignore_errors=True)
     return json.loads(text)
 
 

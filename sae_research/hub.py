@@ -205,7 +205,10 @@ def _no_such_file(repo_id: str, filename: str, present: tuple[str, ...]) -> str:
 
 def _check_local_revision(repo_id: str, wanted: str | None, found: str) -> None:
     if wanted is not None and wanted != found:
-        raise UserError(f"folder {repo_id!r}: its content is {found}, but revision {wanted!r} was asked for; remove it")
+        raise UserError(
+            f"folder {repo_id!r}: its content is {found}, expected {wanted}; if it was changed or damaged since setup, "
+            "run the setup stage again; if this 'revision' stands in params.yaml, remove it there"
+        )
 
 
 def _names(root: Path) -> tuple[str, ...]:

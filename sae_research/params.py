@@ -10,6 +10,7 @@ from sae_research.data.labelled import require_name
 from sae_research.errors import UserError
 from sae_research.evals.core import CoreSettings
 from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.hub import WORLD_PREFIX
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.world.settings import WorldSettings
@@ -231,6 +232,24 @@ class Params:
     def __post_init__(self) -> None:
         for name in self.sparse_probing.dataset_names:
             require_name(name)
+        if not self.model.name.startswith(WORLD_PREFIX):
+            self._refuse_parts_of_the_world()
+
+    def _refuse_parts_of_the_world(self) -> None:
+        """The world is there for its own model only."""
+        named = {
+            "baseline_sae.repo_id": [self.baseline_sae.repo_id],
+            "comparison_saes": [entry.repo_id for entry in self.comparison_saes],
+            "core_eval.dataset": [self.core_eval.dataset] if self.eval_types.core else [],
+            "sparse_probing.dataset_names": self.sparse_probing.dataset_names if self.eval_types.sparse_probing else [],
+        }
+        for place, ids in named.items():
+            inside = [name for name in ids if name is not None and name.startswith(WORLD_PREFIX)]
+            if inside:
+                raise ValueError(
+                    f"{place} names {', '.join(inside)}, which goes with model.name {WORLD_PREFIX}lm alone, but model.name "
+                    f"is {self.model.name}; give what goes with that model, or use a profile (`profile NAME`)"
+                )
 
 
 def read_yaml(path: Path) -> Any:

@@ -6,33 +6,57 @@ import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from sae_research.errors import UserError
+from sae_research.files import disk_message
 
-_INTERRUPTED = 130
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
 _PR_SET_PDEATHSIG = 1
+_CODE = ("sae_research", "scripts")
+_GIT_TIMEOUT = 5.0
+_NAMES_SHOWN = 5
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_TOP_PAD = -4, -1, -2
 
 
 def run_as_stage(work: Callable[[], None]) -> int:
     """The exit code of `work`: 0, 1 after a UserError (one message, no traceback), 130 after an interruption."""
-    prepare_process()
     try:
+        prepare_process()
         work()
+        sys.stdout.flush()
     except UserError as error:
-        logging.getLogger("sae_research").error("%s", error)
+        log.error("%s", error)
         return 1
     except KeyboardInterrupt:
-        logging.getLogger("sae_research").error("interrupted; finished cells are kept, run again to go on")
-        return _INTERRUPTED
-    except Exception:
-        traceback.print_exc()
+        log.error("interrupted; finished cells are kept, run again to go on")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout (`| head`) has gone; what is left must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        return _report(error)
     return 0
+
+
+def _report(error: Exception) -> int:
+    """One message for what the disk did to a file that nobody watched over, a traceback for a fault of ours."""
+    place = error.filename if isinstance(error, OSError) and error.filename else Path.cwd()
+    message = disk_message(error, Path(place))
+    if message is None:
+        traceback.print_exc()
+    else:
+        log.error("%s", message)
+    return 1
 
 
 def prepare_process() -> None:
@@ -43,10 +67,13 @@ def prepare_process() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "huggingface_hub", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, _terminate)
     if sys.platform == "linux":
         _keep_freed_memory()
-        _die_with_parent()
-    signal.signal(signal.SIGTERM, _terminate)
+    if os.environ.get("DVC_STAGE"):
+        if sys.platform == "linux":
+            _die_with_parent()
+        warn_of_untracked_code(Path(os.environ.get("DVC_ROOT", ".")))
 
 
 def _keep_freed_memory() -> None:
@@ -59,9 +86,28 @@ def _keep_freed_memory() -> None:
 
 
 def _die_with_parent() -> None:
-    """A killed DVC must not leave a stage running that holds the GPU."""
+    """A killed DVC must not leave a stage running that holds the GPU. By hand a script may outlive its shell."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent, session = os.getppid(), os.getsid(0)
+    # DVC may have gone before that call: then another process, of another session, has adopted this one.
+    if parent and session != os.getpid() and os.getsid(parent) != session:
+        raise KeyboardInterrupt
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def warn_of_untracked_code(repository: Path) -> None:
+    """Says which modules of `repository` git does not know: queued and temporary experiments run without them."""
+    command = ["git", "ls-files", "--others", "--exclude-standard", "--", *_CODE]
+    try:
+        listed = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=_GIT_TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    names = listed.stdout.split("\n")[:-1] if listed.returncode == 0 else []
+    if names:
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        log.warning(
+            "not in git, so `dvc exp run --temp` and `--queue` run without it: %s; `git add` what belongs there", shown
+        )

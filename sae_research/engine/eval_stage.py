@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from sae_research.engine.store import ResultStore
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval
 from sae_research.evals.registry import find_eval
-from sae_research.files import write_atomically
+from sae_research.files import remove_leftovers, write_atomically
 from sae_research.hub import Hub
 from sae_research.manifest import Manifest, read_manifest
 from sae_research.params import Params, load_params
@@ -62,6 +63,7 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     """
     started = time.monotonic()
     folder = paths.results / eval_name
+    remove_leftovers(paths.store)
     if not getattr(params.eval_types, eval_name):
         _publish(folder, eval_name, enabled=False, results={}, failures={}, cells=[], paths=paths)
         log.info("%s: disabled in params.yaml (eval_types.%s)", eval_name, eval_name)
@@ -153,4 +155,4 @@ def _under_current_name(result: Result, cell: Cell) -> Result:
 def _prune(folder: Path, wanted: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in wanted:
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

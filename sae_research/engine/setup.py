@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 
 from sae_research.errors import UserError
-from sae_research.files import folder_in_the_making, write_atomically
+from sae_research.files import folder_in_the_making, remove_leftovers
 from sae_research.fleet import check_fits, derive_variants, fetch_baseline, fetch_comparison, write_fleet
-from sae_research.hub import Hub, Snapshot
+from sae_research.hub import WORLD_PREFIX, Hub, Snapshot
 from sae_research.lm.load import model_shape
 from sae_research.params import Params, load_params
 from sae_research.paths import Paths, find_paths
@@ -21,7 +21,6 @@ from sae_research.world.build import build_world, world_is_valid
 
 log = logging.getLogger(__name__)
 
-WORLD_PREFIX = "embedded/"
 NO_WORLD = {"enabled": False, "reason": "model.name does not start with 'embedded/'"}
 
 
@@ -37,8 +36,10 @@ def run_setup(params: Params, paths: Paths) -> None:
     log.info(
         "setup: model %s, baseline %s/%s", params.model.name, params.baseline_sae.repo_id, params.baseline_sae.filename
     )
-    with Progress("setup") as progress:
-        ensure_world(params, paths, progress)
+    remove_leftovers(paths.store)
+    if needs_world(params):
+        with Progress("setup") as progress:
+            ensure_world(params, paths, progress)
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
     manifest = write_fleet(
@@ -47,6 +48,9 @@ def run_setup(params: Params, paths: Paths) -> None:
         model={"name": params.model.name, "revision": model.revision},
         scratch=paths.store / "scratch",
     )
+    if not needs_world(params):
+        # Last: a misspelt model or a hub out of reach must not cost the world.
+        remove_world(paths)
     log.info("setup: %s: %d SAEs, %.1f s", paths.saes, len(manifest["saes"]), time.monotonic() - started)
 
 
@@ -57,12 +61,6 @@ def needs_world(params: Params) -> bool:
 
 def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
     """Makes `world/` hold the world of `params.world`: as it is, from the store, or built anew into the store."""
-    if not needs_world(params):
-        if (paths.world / "manifest.json").exists():
-            shutil.rmtree(paths.world)
-        text = json.dumps(NO_WORLD, indent=2, sort_keys=True) + "\n"
-        write_atomically(paths.world / "_status.json", text, scratch=paths.store / "scratch")
-        return
     if world_is_valid(paths.world, params.world):
         log.info("setup: the embedded world is there")
         return
@@ -72,6 +70,13 @@ def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
         build_world(kept, params.world, progress)
     with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
         shutil.copytree(kept, draft, dirs_exist_ok=True)
+
+
+def remove_world(paths: Paths) -> None:
+    """Makes `world/` say that there is none."""
+    text = json.dumps(NO_WORLD, indent=2, sort_keys=True) + "\n"
+    with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
+        (draft / "_status.json").write_text(text, encoding="utf-8")
 
 
 def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
@@ -97,4 +102,6 @@ def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
         )
     yield from derive_variants(baseline, variants.wanted())
     for entry in params.comparison_saes:
-        yield from fetch_comparison(hub, entry)
+        for sae in fetch_comparison(hub, entry):
+            check_fits(sae.card, width=width, n_layers=n_layers)
+            yield sae

@@ -68,7 +68,10 @@ class ResultStore:
     def past_cells(self) -> Iterator[PastCell]:
         """What every stored cell was the answer to; cheap, the numbers are not read."""
         for path in sorted(self._folder.glob("*/*.parts")):
-            yield PastCell(**json.loads(path.read_text(encoding="utf-8")))
+            try:
+                yield PastCell(**json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError):
+                log.warning("%s is damaged or of another version and is passed over", path)
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"

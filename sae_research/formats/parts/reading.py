@@ -16,6 +16,9 @@ from torch import Tensor
 
 from sae_research.errors import UserError
 
+# What PyTorch's reader raises of a damaged file; OSError where it was cut so that it looks for its end before its start.
+_DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError)
+
 
 @contextmanager
 def naming_file(path: Path) -> Iterator[None]:
@@ -68,7 +71,9 @@ def read_pickled(path: Path, *, sae: str) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError:
         raise UserError(f"SAE {sae!r}: {path} does not exist; is the checkpoint complete?") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except PermissionError:
+        raise
+    except _DAMAGE as error:
         raise UserError(f"SAE {sae!r}: {_why_unreadable(path, error)}") from None
     if not isinstance(content, dict):
         raise UserError(
@@ -92,5 +97,5 @@ def _code_in(path: Path) -> list[str]:
     """The names of all that a checkpoint would import beyond tensors; empty where it cannot even be scanned."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, IndexError):
+    except (*_DAMAGE, IndexError):
         return []
