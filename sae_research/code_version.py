@@ -26,7 +26,7 @@ def code_version(*modules: str) -> str:
     """
     closures = [import_closure(module, WITHOUT_INFLUENCE) for module in modules]
     reached = sorted(frozenset().union(*closures))
-    return digest_of({name: _meaning(_file(name)) for name in reached})
+    return digest_of({name: code_of(_file(name)) for name in reached})
 
 
 @cache
@@ -80,7 +80,8 @@ def _tree(path: Path) -> ast.Module:
 
 
 @cache
-def _meaning(path: Path) -> str:
+def code_of(path: Path) -> str:
+    """The syntax tree of a module as text, without docstrings: the same for the same code."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -25,7 +25,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _forget() -> None:
-    for cached in (module.import_closure, module._tree, module._meaning):
+    for cached in (module.import_closure, module._tree, module.code_of):
         cached.cache_clear()
 
 
