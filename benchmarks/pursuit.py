@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Case:
     """In each sequence."""
     peer: Callable[[Tensor, Sae], Tensor]
     architecture: str
-    options: dict[str, object]
+    options: Mapping[str, Any]
     bar: float
     runs: int = 5
     planted: int = 0
@@ -147,7 +147,7 @@ def floor(case: Case, codes: Tensor, machine: Machine) -> float:
     n, d, tokens = case.d_sae, case.d_in, case.sequences * case.tokens
     flops, out = 2.0 * tokens * n * d, 4.0 * tokens * n
     if case.architecture == "mpsae":
-        rows = 4.0 * n * int(str(case.options["s"])) * tokens
+        rows = 4.0 * n * case.options["s"] * tokens
         return flops / machine.flops + (rows + out) / machine.bandwidth
     for m in codes.any(dim=1).sum(-1).tolist():
         short = min(m, d)

@@ -20,7 +20,10 @@ from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.parts.build import build_sae, unit_atoms
 from sae_research.saes.registry import architectures, sae_class
 
-OPTIONS: dict[str, dict[str, Any]] = {"topk": {"k": 4}, "ihtp": {"k": 2}, "mpsae": {"s": 3}, "batchtopk": {"k": 4.5}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "topk": {"k": 4}, "ihtp": {"k": 2}, "ihtp_causal": {"k": 2}, "ihtp_token": {"k": 2}, "mpsae": {"s": 3},
+    "omp": {"s": 3}, "shtp": {"s": 3}, "batchtopk": {"k": 4.5},
+}  # fmt: skip
 
 
 def _make(architecture: str, *, unit: bool = True, **options: Any) -> Sae:

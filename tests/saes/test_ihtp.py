@@ -162,3 +162,26 @@ def test_least_squares_of_mixed_ranks_and_sizes(d_in: int) -> None:
         expected = np.linalg.lstsq(atoms[i].double().numpy().T, y[i].double().numpy().T, rcond=1e-6)[0].T
         np.testing.assert_allclose(found[i].numpy(), expected, rtol=1e-3, atol=1e-4)
     assert not found[3].any()
+
+
+def test_without_negative_codes_it_is_non_negative_least_squares(make_sae) -> None:
+    from scipy.optimize import nnls
+
+    sae, x = make_sae("ihtp", d_in=24, d_sae=64, k=3, nonneg=True), _normal(2, 5, 24)
+    D = sae.W_dec.double().numpy()
+    for sequence, found in zip(x, sae.encode(x), strict=True):
+        y = (sequence - sae.b_dec).double().numpy()
+        support = sorted({int(j) for row in y @ D.T for j in np.argsort(-row)[:3] if row[j] > 0})
+        assert set(found.any(0).nonzero().flatten().tolist()) <= set(support)
+        for own, values in zip(y, found.numpy(), strict=True):
+            best, _ = nnls(D[support].T, own)
+            np.testing.assert_allclose(values @ D, best @ D[support], atol=2e-3)
+
+
+def test_supports_of_very_different_sizes_keep_to_their_sequences(make_sae) -> None:
+    sae, x = make_sae("ihtp", d_in=48, d_sae=200, k=5), _normal(6, 12, 48)
+    mask = torch.arange(12).expand(6, 12) < torch.tensor([12, 1, 0, 6, 11, 1])[:, None]
+    together = sae.encode(x, mask)
+    for i in range(6):
+        torch.testing.assert_close(together[i : i + 1], sae.encode(x[i : i + 1], mask[i : i + 1]), rtol=1e-4, atol=1e-4)
+        assert (together[i] != 0).any() == mask[i].any()

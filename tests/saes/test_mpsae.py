@@ -148,3 +148,26 @@ def test_shapes_of_every_kind(b: int, tokens: int, d_in: int, d_sae: int, s: int
         expected, _, _ = _reference(token, atoms, sae.b_dec, s)
         D = atoms.double().numpy()
         np.testing.assert_allclose(found.double().numpy() @ D, expected @ D, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("nonneg", [False, True])
+def test_rounding_does_not_pile_up_over_many_steps(nonneg: bool, form: str, make_sae) -> None:
+    sae, x = make_sae("mpsae", d_in=24, d_sae=96, s=400, nonneg=nonneg, b_dec=torch.zeros(24)), _normal(8, 24)
+    exact = make_sae("mpsae", d_in=24, d_sae=96, s=400, nonneg=nonneg, b_dec=torch.zeros(24)).double()
+    rest = (x - sae.decode(sae.encode(x))).norm(dim=1)
+    true = (x.double() - exact.decode(exact.encode(x.double()))).norm(dim=1)
+    assert (rest <= true + 3e-6 * x.norm(dim=1)).all()
+
+
+def test_without_negative_codes_it_is_the_peers_pursuit(form: str, make_sae) -> None:
+    sae, x = make_sae("mpsae", d_in=24, d_sae=64, s=9, nonneg=True, b_dec=torch.zeros(24)), _normal(10, 24)
+    D = sae.W_dec.double().numpy()
+    for token, found in zip(x.double().numpy(), sae.encode(x).numpy(), strict=True):
+        codes, rest = np.zeros(64), token
+        for _ in range(9):
+            j = int(np.argmax(D @ rest))
+            value = max(0.0, float(D[j] @ rest))
+            codes[j] += value
+            rest = rest - value * D[j]
+        np.testing.assert_allclose(found, codes, rtol=1e-3, atol=1e-4)
+    assert not sae.encode(-sae.W_dec[:1] * 0).any()

@@ -27,7 +27,7 @@ def shared_gram(W_dec: Float[Tensor, "d_sae d_in"]) -> Float[Tensor, "d_sae d_sa
 
 @torch.no_grad()
 def gram_matrix(W_dec: Float[Tensor, "d_sae d_in"]) -> Float[Tensor, "d_sae d_sae"]:
-    """W_dec W_dec^T, exactly symmetric, for half the work of a plain product."""
+    """W_dec W_dec^T for half the work of a plain product."""
     n = len(W_dec)
     gram = W_dec.new_empty(n, n)
     for start in range(0, n, _ROWS):

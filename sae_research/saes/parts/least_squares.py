@@ -18,6 +18,8 @@ _SMALLEST_PIVOT = 1e-2
 # Below this condition number of the normal equations (estimated) float32 is within about 1e-5 without refinement.
 _GOOD_CONDITION = 64.0
 _POWER_STEPS = 3
+# The smallest singular value may lie below the smallest pivot: so near to noise the eigenvalues decide.
+_MARGIN = 32
 # Rows of a Gram matrix computed at a time.
 _PANEL = 128
 
@@ -145,7 +147,7 @@ def _solve(
     factor, failed = torch.linalg.cholesky_ex(gram + torch.diag_embed((~present).to(gram.dtype)))
     pivots = torch.where(present, factor.diagonal(dim1=-2, dim2=-1), torch.inf)
     noise = _RELATIVE_NOISE * longest * gram.norm(dim=(-2, -1)).sqrt()  # the norm bounds the largest eigenvalue
-    dependent = (failed != 0) | ~(pivots.min(dim=-1).values > noise)
+    dependent = (failed != 0) | ~(pivots.min(dim=-1).values > _MARGIN * noise)
     if not bool(dependent.any()):
         return torch.cholesky_solve(right, factor)
     solution = torch.empty_like(right)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 # A token is done when no coefficient can gain: the gradient of its free coefficients, and the negative gradient of
 # those at 0, are below this share of its largest correlation.
-_TOLERANCE = 1e-5
-_MOST_STEPS = 2000
+_TOLERANCE = 1e-6
+_MOST_STEPS = 4000
 _STEPS_BETWEEN_CHECKS = 25
 
 
@@ -31,7 +31,7 @@ def fit_nonnegative(
     """
     exact = atoms.double()
     gram, right = exact @ exact.mT, torch.where(allowed, y.double() @ exact.mT, 0)
-    step = 1 / _largest_eigenvalue_bound(gram).clamp_min(torch.finfo(gram.dtype).tiny)
+    step = 1 / _largest_eigenvalue_bound(gram, allowed).clamp_min(torch.finfo(gram.dtype).tiny)
     values, ahead = torch.zeros_like(right), torch.zeros_like(right)
     momentum = torch.ones_like(right[..., :1])
     limit = _TOLERANCE * right.abs().amax(-1, keepdim=True)
@@ -58,7 +58,14 @@ def _violation(
     return torch.where(allowed, wrong, 0).amax(-1, keepdim=True)
 
 
-def _largest_eigenvalue_bound(gram: Float[Tensor, "seq n n"]) -> Float[Tensor, "seq 1 1"]:
-    """The smaller of two norms, neither of which is below the largest eigenvalue."""
-    row_sums = gram.abs().sum(-1).amax(-1)
-    return torch.minimum(row_sums, gram.norm(dim=(-2, -1)))[:, None, None]
+def _largest_eigenvalue_bound(
+    gram: Float[Tensor, "seq m m"], allowed: Bool[Tensor, "seq token m"]
+) -> Float[Tensor, "seq token 1"]:
+    """For each token the smaller of two norms of the allowed part of `gram`, neither below its largest eigenvalue.
+
+    Of the allowed part: what a token may not use must not decide how its fit goes.
+    """
+    weights = allowed.to(gram.dtype)
+    row_sums = torch.where(allowed, weights @ gram.abs(), 0).amax(-1, keepdim=True)
+    squares = ((weights @ gram.square()) * weights).sum(-1, keepdim=True)
+    return torch.minimum(row_sums, squares.sqrt())
