@@ -247,8 +247,8 @@ class Params:
             inside = [name for name in ids if name is not None and name.startswith(WORLD_PREFIX)]
             if inside:
                 raise ValueError(
-                    f"{place} names {', '.join(inside)}, which goes with model.name {WORLD_PREFIX}lm alone, but model.name "
-                    f"is {self.model.name}; give what goes with that model, or use a profile (`profile NAME`)"
+                    f"{place} names {', '.join(inside)}, which goes with model.name {WORLD_PREFIX}lm alone, but "
+                    f"model.name is {self.model.name}; give what goes with that model, or use a profile (`profile NAME`)"
                 )
 
 

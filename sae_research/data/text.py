@@ -34,12 +34,13 @@ def token_rows(
     context_size: int,
     n_rows: int | None = None,
     prepend_bos: bool = True,
+    name: str | None = None,
 ) -> Int[Tensor, "row position"]:
     """The first `n_rows` rows of `context_size` tokens (None: all) that the texts give, none of them padded.
 
     Documents are tokenised one by one without special tokens and put end to end with a bos between them; where a
     row is full the document goes on in the next. With `prepend_bos` each row starts with bos. What is left over
-    at the end is dropped. This is SAELens' rule with its default separator 'bos'.
+    at the end is dropped. This is SAELens' rule with its default separator 'bos'. `name` is what errors call the texts.
     """
     if n_rows is not None and n_rows < 1:
         raise UserError(f"{n_rows} rows of tokens were asked for, expected at least 1")
@@ -49,7 +50,7 @@ def token_rows(
     rows = list(islice(_cut(documents, bos_id(tokenizer), context_size, prepend_bos=prepend_bos), n_rows))
     if len(rows) < (n_rows or 1):
         raise UserError(
-            f"the texts give {len(rows)} rows of {context_size} tokens, needed {n_rows or 1}; "
+            f"{name or 'the texts'}: {len(rows)} rows of {context_size} tokens, needed {n_rows or 1}; "
             "ask for fewer rows (fewer batches), or give a larger data set"
         )
     return torch.tensor(rows, dtype=torch.long)

@@ -80,6 +80,7 @@ class Core(Eval):
             context.lm.tokenizer,
             context_size=settings.context_size,
             n_rows=settings.n_reconstruction_sequences + settings.n_sparsity_sequences,
+            name=f"split {settings.split!r} of data set {settings.dataset!r}",
         )
         plan = CorePlan(
             settings.batch_size,

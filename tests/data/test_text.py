@@ -96,9 +96,9 @@ def test_no_more_texts_are_read_than_needed(tokenizer: PreTrainedTokenizerFast) 
 
 
 def test_too_few_texts_and_none_at_all(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(UserError, match="give 1 rows of 8 tokens, needed 5"):
+    with pytest.raises(UserError, match="1 rows of 8 tokens, needed 5"):
         token_rows(["!!!!!!!!"], tokenizer, context_size=8, n_rows=5)
-    with pytest.raises(UserError, match="give 0 rows of 8 tokens, needed 1"):
+    with pytest.raises(UserError, match="0 rows of 8 tokens, needed 1"):
         token_rows([], tokenizer, context_size=8)
     with pytest.raises(UserError, match="context_size is 1"):
         token_rows(["!"], tokenizer, context_size=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sae_research.errors import UserError
 
-# What PyTorch's reader raises of a damaged file; OSError where it was cut so that it looks for its end before its start.
+# What PyTorch's reader raises of a damaged file; OSError where the cut makes it seek to before the start.
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError)
 
 
