@@ -55,20 +55,26 @@ class MpSae(Sae):
     def encode(
         self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
     ) -> Float[Tensor, "*batch d_sae"]:
-        y = centred(self, x)
-        codes = y.new_zeros(*y.shape[:-1], self.card.d_sae)
-        real = slice(None) if mask is None else mask.reshape(-1)
-        tokens = y.reshape(-1, y.shape[-1])[real]
-        if len(tokens):
-            parts = [self._pursue(part) for part in tokens.split(max(1, _BUDGET // self.card.d_sae))]
-            codes.view(-1, self.card.d_sae)[real] = torch.cat(parts)
+        tokens = centred(self, x).reshape(-1, self.card.d_in)
+        real = None if mask is None else mask.reshape(-1)
+        codes = self._codes(tokens if real is None else tokens[real])
+        if real is not None:
+            codes = tokens.new_zeros(len(tokens), self.card.d_sae).index_put_((real,), codes)
+        return codes.reshape(*x.shape[:-1], self.card.d_sae)
+
+    def _codes(self, y: Float[Tensor, "token d_in"]) -> Float[Tensor, "token d_sae"]:
+        codes = y.new_zeros(len(y), self.card.d_sae)
+        at_once = max(1, _BUDGET // self.card.d_sae)
+        for y_part, codes_part in zip(y.split(at_once), codes.split(at_once), strict=True):
+            self._pursue(y_part, codes_part)
         return codes
 
-    def _pursue(self, y: Float[Tensor, "token d_in"]) -> Float[Tensor, "token d_sae"]:
+    def _pursue(self, y: Float[Tensor, "token d_in"], codes: Float[Tensor, "token d_sae"]) -> None:
         steps, nonneg = self.settings.s, self.settings.nonneg
         if self.card.d_sae**2 > _GRAM_BUDGET:
-            return pursue_residual(y, self.W_dec, steps=steps, nonneg=nonneg)
-        return pursue_correlations(y @ self.W_dec.T, self._held_gram(), steps=steps, nonneg=nonneg)
+            pursue_residual(y, self.W_dec, codes, steps=steps, nonneg=nonneg)
+        else:
+            pursue_correlations(y @ self.W_dec.T, self._held_gram(), codes, steps=steps, nonneg=nonneg)
 
     def _held_gram(self) -> Float[Tensor, "d_sae d_sae"]:
         """D D^T, looked up or computed at first use and again where the atoms went to another device or dtype."""

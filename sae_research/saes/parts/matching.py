@@ -9,30 +9,36 @@ from sae_research.saes.parts import native
 
 
 def pursue_correlations(
-    correlations: Float[Tensor, "token d_sae"], gram: Float[Tensor, "d_sae d_sae"], *, steps: int, nonneg: bool
-) -> Float[Tensor, "token d_sae"]:
-    """Codes after `steps` steps from `correlations`, which are used up."""
-    codes = correlations.new_zeros(correlations.shape)
+    correlations: Float[Tensor, "token d_sae"],
+    gram: Float[Tensor, "d_sae d_sae"],
+    codes: Float[Tensor, "token d_sae"],
+    *,
+    steps: int,
+    nonneg: bool,
+) -> None:
+    """Adds to `codes` what `steps` steps take from `correlations`, which are used up."""
     if native.serves(correlations):
         native.matching_pursuit(correlations, gram, codes, steps=steps, nonneg=nonneg)
-        return codes
+        return
     for _ in range(steps):
         atom, value = best_atom(correlations, nonneg=nonneg)
         codes.scatter_add_(1, atom, value)
         correlations.addcmul_(value, gram[atom.squeeze(1)], value=-1)
-    return codes
 
 
 def pursue_residual(
-    residual: Float[Tensor, "token d_in"], W_dec: Float[Tensor, "d_sae d_in"], *, steps: int, nonneg: bool
-) -> Float[Tensor, "token d_sae"]:
-    """Codes after `steps` steps, each with all correlations computed afresh."""
-    codes = residual.new_zeros(len(residual), len(W_dec))
+    residual: Float[Tensor, "token d_in"],
+    W_dec: Float[Tensor, "d_sae d_in"],
+    codes: Float[Tensor, "token d_sae"],
+    *,
+    steps: int,
+    nonneg: bool,
+) -> None:
+    """Adds to `codes` what `steps` steps take, each with all correlations computed afresh."""
     for _ in range(steps):
         atom, value = best_atom(residual @ W_dec.T, nonneg=nonneg)
         codes.scatter_add_(1, atom, value)
         residual = residual - value * W_dec[atom.squeeze(1)]
-    return codes
 
 
 def best_atom(

@@ -26,11 +26,17 @@ def _normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def _pursue(correlations: Tensor, gram: Tensor, *, steps: int, nonneg: bool) -> Tensor:
+    codes = torch.zeros_like(correlations)
+    matching.pursue_correlations(correlations, gram, codes, steps=steps, nonneg=nonneg)
+    return codes
+
+
 def _both(y: Tensor, atoms: Tensor, monkeypatch: pytest.MonkeyPatch, *, steps: int, nonneg: bool) -> list[Tensor]:
     gram, found = gram_matrix(atoms), []
     for serves in (native.serves, lambda _: False):
         monkeypatch.setattr(native, "serves", serves)
-        found.append(matching.pursue_correlations(y @ atoms.T, gram, steps=steps, nonneg=nonneg))
+        found.append(_pursue(y @ atoms.T, gram, steps=steps, nonneg=nonneg))
     monkeypatch.undo()
     return found
 
@@ -78,11 +84,11 @@ def test_the_strongest_are_those_of_the_plain_path(sequences: int, tokens: int, 
 def test_neither_threads_nor_company_change_a_bit(threads: int) -> None:
     atoms, y = unit_atoms(_normal(300, 20)), _normal(23, 20, seed=1)
     gram, correlations = gram_matrix(atoms), y @ atoms.T
-    alone = [matching.pursue_correlations(row.clone()[None], gram, steps=15, nonneg=False) for row in correlations]
+    alone = [_pursue(row.clone()[None], gram, steps=15, nonneg=False) for row in correlations]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        together = matching.pursue_correlations(correlations.clone(), gram, steps=15, nonneg=False)
+        together = _pursue(correlations.clone(), gram, steps=15, nonneg=False)
     finally:
         torch.set_num_threads(before)
     assert torch.equal(together, torch.cat(alone))
@@ -94,10 +100,10 @@ def test_not_a_number_stays_visible_and_harms_no_other_token() -> None:
     gram, correlations = gram_matrix(atoms), y @ atoms.T
     spoilt = correlations.clone()
     spoilt[2] = torch.nan
-    codes = matching.pursue_correlations(spoilt, gram, steps=4, nonneg=False)
+    codes = _pursue(spoilt, gram, steps=4, nonneg=False)
     assert codes[2].isnan().any()
     kept = [0, 1, 3, 4]
-    clean = matching.pursue_correlations(correlations, gram, steps=4, nonneg=False)
+    clean = _pursue(correlations, gram, steps=4, nonneg=False)
     assert torch.equal(codes[kept], clean[kept])
 
 
