@@ -26,6 +26,8 @@ def write_profile(name: str, paths: Paths) -> str:
     Sections are replaced as text, from the comment above them on. Every profile has the same sections, so going to
     one and back leaves the file as it was.
     """
+    if not paths.params.exists():
+        raise UserError(f"{paths.params} does not exist; run this in the project's folder")
     if name not in profile_names(paths):
         raise UserError(f"profile {name!r} does not exist; valid: {', '.join(profile_names(paths))}")
     present = split_sections(paths.params.read_text(encoding="utf-8"))

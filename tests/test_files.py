@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
+import platform
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sae_research.digests import digest_folder, digest_of
 from sae_research.errors import UserError
-from sae_research.files import folder_in_the_making, write_atomically
+from sae_research.files import disk_message, folder_in_the_making, remove_leftovers, replace_folder, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_leftovers(
@@ -50,6 +53,57 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         with folder_in_the_making(target, scratch=tmp_path / "scratch") as draft:
             (draft / content).write_text("x")
     assert [p.name for p in target.iterdir()] == ["second"]
+
+
+def test_a_folder_that_is_replaced_is_never_seen_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, source = tmp_path / "target", tmp_path / "scratch" / "source"
+    for folder, content in ((target, "old"), (source, "new")):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(content)
+    seen: list[str] = []
+    real = shutil.rmtree
+
+    def watch(path: Path, **options: bool) -> None:
+        seen.append((target / "file").read_text())
+        real(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watch)
+    replace_folder(source, target)
+    assert seen == ["new"]
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_what_killed_runs_left_goes_and_what_others_are_making_stays(tmp_path: Path) -> None:
+    dead, here = 2**22 + 1, f".tmp-{platform.node()}"
+    gone = [tmp_path / "worlds" / f"{here}-{dead}-a", tmp_path / "cells" / "ab" / f"{here}-{dead}-b"]
+    stay = [tmp_path / ".tmp-elsewhere-1-a", tmp_path / f"{here}-{os.getpid()}-a", tmp_path / "cells" / "key.json"]
+    young = tmp_path / f"{here}-{dead}-c"
+    for path in (*gone, *stay, young):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if path.name.endswith("a") else path.touch()
+        if path != young:
+            os.utime(path, (0, 0))
+    remove_leftovers(tmp_path)
+    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in (*stay, young))
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_what_the_disk_did_is_told_whatever_library_says_it() -> None:
+    place = Path("/data/world")
+    full = [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+        shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]),
+    ]
+    assert {disk_message(error, place) for error in full} == {
+        "disk full while writing /data/world: free some space on that file system and run again; "
+        "what was finished before is kept"
+    }
+    assert "check the owner and mode of /data" in str(disk_message(OSError(errno.EACCES, "x"), place))
+    assert "different file systems" in str(disk_message(OSError(errno.EXDEV, "x"), place))
+    assert disk_message(ValueError("x"), place) is None
+    assert disk_message(UserError("no such file [Errno 28]"), place) is None
 
 
 def test_digests_ignore_key_order_and_see_names_and_bytes(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -200,57 +198,3 @@ def test_a_token_in_the_environment_is_recorded_nowhere(project: Project) -> Non
     files = [p for place in places for p in (project.root / place).rglob("*") if p.is_file()]
     files += [p for p in project.root.iterdir() if p.is_file()]
     assert [p for p in files if b"hf_canary" in p.read_bytes()] == []
-
-
-def _start_repro(project: Project) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["dvc", "repro"], cwd=project.root, env=environment() | {"SAE_NO_REUSE": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-
-
-def _stage_process(project: Project) -> int | None:
-    """The process id of the stage script that runs in this project."""
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            is_stage = b"-m" in command and any(c.startswith(b"scripts.run_") for c in command)
-            if is_stage and (entry / "cwd").resolve() == project.root.resolve():
-                return int(entry.name)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    return None
-
-
-def _wait_for_stage(project: Project) -> int:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = _stage_process(project)
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("no stage started")
-
-
-@pytest.mark.parametrize("victim", ["dvc", "script"])
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
-def test_killed_at_any_moment_nothing_half_written_is_believed(
-    project: Project, victim: str, kind: signal.Signals
-) -> None:
-    project.edit({"core_eval": {"n_sparsity_batches": 3}})
-    undisturbed = project.copy_to(project.root.parent / "undisturbed")
-    process = _start_repro(project)
-    script = _wait_for_stage(project)
-    time.sleep(2)
-    if kind == signal.SIGINT:
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        os.kill(process.pid if victim == "dvc" else script, kind)
-    process.wait(timeout=60)
-    deadline = time.monotonic() + 5
-    while _stage_process(project) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert _stage_process(project) is None, "the stage outlived DVC"
-    project.repro()
-    undisturbed.repro()
-    assert project.outputs() == undisturbed.outputs()

@@ -1,0 +1,498 @@
+"""Every error a user can make or meet, through the real scripts: one message with the remedy, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from project import Finished, Project
+from safetensors.torch import load_file, save_file
+from stage_server import StageServer, running_stage_server
+
+from sae_research.hub import Hub
+
+pytestmark = pytest.mark.slow
+
+Config = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StageServer]:
+    with running_stage_server() as running:
+        yield running
+
+
+class Bench:
+    """One copy of the finished project for all tests of this file; each leaves it as it found it."""
+
+    def __init__(self, project: Project, server: StageServer) -> None:
+        self.project = project
+        self.root = project.root
+        self._server = server
+
+    def run(self, stage: str, changes: Mapping[str, Any], **env: str) -> Finished:
+        """`python -m scripts.<stage>` with these parameters."""
+        kept = (self.root / "params.yaml").read_bytes()
+        self.project.edit(changes)
+        try:
+            return self._server.run(self.root, f"scripts.{stage}", env=env)
+        finally:
+            (self.root / "params.yaml").write_bytes(kept)
+
+    def refused(self, stage: str, changes: Mapping[str, Any], message: str, **env: str) -> str:
+        """Asserts that the stage ends with one message like `message`, code 1, and all outputs as they were."""
+        before = self._held()
+        done = self.run(stage, changes, **env)
+        assert done.code == 1, done.out
+        assert "Traceback" not in done.out
+        assert re.search(message, done.out), done.out
+        assert self._held() == before
+        assert leftovers(self.root) == []
+        return done.out
+
+    def _held(self) -> dict[str, bytes]:
+        return self.project.outputs() | {str(p): p.read_bytes() for p in (self.root / "world").rglob("*.*")}
+
+
+def leftovers(root: Path) -> list[Path]:
+    """Temporary files anywhere in the project."""
+    places = [root / name for name in (".sae_cache", "downloaded_saes", "eval_results", "images", "world")]
+    return [path for place in places for path in place.rglob(".tmp-*")] + list(root.glob(".tmp-*"))
+
+
+@pytest.fixture(scope="module")
+def bench(finished_project: Project, server: StageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    copy = finished_project.copy_to(tmp_path_factory.mktemp("errors") / "project")
+    yield Bench(copy, server)
+    shutil.rmtree(copy.root)
+
+
+# Parameters
+
+
+@pytest.mark.parametrize("stage", ["setup_saes", "run_core_eval", "run_sparse_probing", "process_results"])
+def test_a_mistake_in_the_parameters_ends_every_stage_at_once(bench: Bench, stage: str) -> None:
+    bench.refused(
+        stage, {"core_eval": {"n_batches": 3}}, r"params.yaml.core_eval: unknown key 'n_batches'; valid: .*split"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sae_variant": {}}, r"unknown key 'sae_variant'; valid: random_seed, model, baseline_sae, sae_variants"),
+        ({"sae_variants": {"fista": {}}}, r"sae_variants: unknown key 'fista'; valid: ihtp, mpsae"),
+        ({"eval_types": {"autointerp": True}}, r"eval_types: unknown key 'autointerp'; valid: core, sparse_probing"),
+        ({"eval_types": {"core": "yes"}}, r"eval_types.core: got 'yes' \(str\), expected bool"),
+        ({"model": {"torch_dtype": "fp32"}}, r"model.torch_dtype: got 'fp32' \(str\); valid: float32, bfloat16"),
+        ({"model": {"device": "tpu"}}, r"device is 'tpu'; valid: auto, cpu, cuda, cuda:N"),
+        ({"sparse_probing": {"dataset_names": ["imdb"]}}, r"data set 'imdb' is not known; valid: embedded/bios"),
+        ({"sparse_probing": {"k_values": [0]}}, r"k_values holds 0, expected at least 1"),
+        ({"sae_variants": {"ihtp": {"k_values": 5}}}, r"ihtp.k_values: got 5 \(int\), expected a list"),
+        ({"sae_variants": {"ihtp": {"k_values": [10**6]}}}, r"ihtp.k_values holds \[1000000\], but .* has only \d+ l"),
+        ({"sae_variants": {"mpsae": {"s_values": [0]}}}, r"s_values holds \[0\], expected whole numbers of at least 1"),
+        ({"baseline_sae": {"hook_layer": 1}}, r"hook_layer is 1, but .* was trained on layer 0; correct hook_layer or"),
+        ({"baseline_sae": {"hook_layer": -1}}, r"hook_layer is -1, expected at least 0"),
+        ({"baseline_sae": {"filename": "none/ae.pt"}}, r"has no file or folder 'none/ae.pt'; correct 'filename'; it h"),
+        ({"baseline_sae": {"repo_id": "embedded/sae-x"}}, r"no folder .*; build it with .*; it has: .*embedded/sae-r"),
+        ({"model": {"name": "embedded/x"}}, r"'embedded/x': the embedded world has no folder .*it has: .*embedded/lm"),
+        ({"model": {"name": "lab/lm"}}, r"baseline_sae.repo_id names embedded/sae-relu, which goes with model.name e"),
+    ],
+)  # fmt: skip
+def test_wrong_parameters_are_named_with_what_is_valid(bench: Bench, changes: Config, message: str) -> None:
+    bench.refused("setup_saes", changes, message)
+
+
+ELSEWHERE: Config = {
+    "baseline_sae": {"repo_id": "lab/saes"},
+    "comparison_saes": [],
+    "core_eval": {"dataset": "lab/text"},
+    "eval_types": {"sparse_probing": False},
+}
+"""Nothing of the embedded world."""
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere"])
+def test_a_missing_model_folder_costs_nothing_not_even_the_world(bench: Bench, name: str) -> None:
+    message = rf"model '{name}': there is no such folder .*; correct the path, or give a hub id such as"
+    bench.refused("setup_saes", {"model": {"name": name}, **ELSEWHERE}, message)
+
+
+# Checkpoints
+
+
+class Checkpoint:
+    """A copy of the world's baseline in dictionary_learning's layout, to be damaged."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        shutil.copytree(root / "world/models/sae-relu/resid_post_layer_0/trainer_0", folder)
+        self.folder = folder
+        self.weights, self.config = folder / "ae.pt", folder / "config.json"
+
+    def edit(self, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+        state = torch.load(self.weights, weights_only=True)
+        change(state)
+        torch.save(state, self.weights)
+
+    def configure(self, **changes: Any) -> None:
+        config = json.loads(self.config.read_text())
+        config["trainer"].update(changes)
+        self.config.write_text(json.dumps(config))
+
+    def cut(self, n_bytes: int) -> None:
+        self.weights.write_bytes(self.weights.read_bytes()[:n_bytes])
+
+
+DAMAGES: Mapping[str, tuple[Callable[[Checkpoint], object], str]] = {
+    "truncated": (lambda c: c.cut(5000), r"ae.pt is truncated or no PyTorch checkpoint .*; delete it and fetch it"),
+    "empty": (lambda c: c.cut(0), r"ae.pt is truncated or no PyTorch checkpoint .*; delete it and fetch it again"),
+    "wrong shape": (
+        lambda c: c.edit(lambda s: s.update({"encoder.weight": s["encoder.weight"][:-1]})),
+        r"encoder.weight has shape \(\d+, \d+\), expected \(\d+, \d+\) or its transpose",
+    ),
+    "wrong size": (lambda c: c.configure(dict_size=7), r"the config says dict_size = 7, the weights have \d+"),
+    "unknown architecture": (
+        lambda c: c.configure(dict_class="IdentityDict"), r"dict_class 'IdentityDict'.* not supported; supported: Auto"
+    ),
+    "other architecture": (
+        lambda c: c.configure(dict_class="GatedAutoEncoder"), r"not the checkpoint of a GatedAutoEncoder: missing .*gat"
+    ),
+    "NaN": (
+        lambda c: c.edit(lambda s: s["encoder.weight"][0].fill_(torch.nan)),
+        r"W_enc holds NaN or infinite values; the training diverged or the file is damaged",
+    ),
+    "layer": (
+        lambda c: c.configure(layer=7, submodule_name="resid_post_layer_7"),
+        r"SAE 'relu_ae_pt' is of layer 7, but the model has layers 0 to \d",
+    ),
+    "no config": (lambda c: c.config.unlink(), r"no file or folder '.*config.json'; correct 'filename'; it has: ae.pt"),
+    "config cut": (lambda c: c.config.write_text('{"trai'), r"config.json is not valid JSON .*; fetch it again"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_or_foreign_checkpoint_is_refused(bench: Bench, damage: str, tmp_path: Path) -> None:
+    apply, message = DAMAGES[damage]
+    checkpoint = Checkpoint(bench.root, tmp_path / "sae")
+    apply(checkpoint)
+    layer = 7 if damage == "layer" else 0
+    changes = {"baseline_sae": {"repo_id": str(checkpoint.folder), "filename": "ae.pt", "hook_layer": layer}}
+    message = message.replace("relu_ae_pt", "relu_sae")
+    shown = bench.refused("setup_saes", changes, message)
+    assert str(checkpoint.folder) in shown or damage == "layer"
+
+
+class Payload:
+    """Unpickled by a reader that runs what a pickle says, it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_pickle_is_refused_and_never_run(bench: Bench, tmp_path: Path) -> None:
+    checkpoint, trace = Checkpoint(bench.root, tmp_path / "sae"), tmp_path / "was_run"
+    torch.save({"encoder.weight": Payload(trace)}, checkpoint.weights)
+    changes = {"baseline_sae": {"repo_id": str(checkpoint.folder), "filename": "ae.pt"}}
+    bench.refused(
+        "setup_saes", changes, r"ae.pt holds pickled code \(posix.mkdir\), which is refused and was not run; save"
+    )
+    assert not trace.exists()
+    torch.load(checkpoint.weights, weights_only=False)
+    assert trace.exists(), "the payload is a real one"
+
+
+def _configure(folder: Path, **changes: Any) -> None:
+    path = folder / "cfg.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    path = folder / "sae_weights.safetensors"
+    state = load_file(path)
+    change(state)
+    save_file(state, path)
+
+
+LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (
+        lambda f: (f / "sae_weights.safetensors").write_bytes((f / "sae_weights.safetensors").read_bytes()[:2000]),
+        r"sae_weights.safetensors is truncated or no safetensors file .*; delete it and fetch it again",
+    ),
+    "NaN": (lambda f: _edit(f, lambda s: s["b_enc"].fill_(torch.nan)), r"b_enc holds NaN or infinite values; the tr"),
+    "wrong shape": (
+        lambda f: _edit(f, lambda s: s.update(b_dec=s["b_dec"][1:].clone())), r"b_dec has shape .*, expected .*; fix"
+    ),
+    "tensor missing": (lambda f: _edit(f, lambda s: s.pop("b_enc")), r"missing b_enc, unexpected nothing; arch"),
+    "unknown architecture": (lambda f: _configure(f, architecture="crosscoder"), r"'crosscoder' is not supported; su"),
+    "k beyond d_sae": (lambda f: _configure(f, k=10**6), r"k is 1000000, but d_sae is \d+"),
+    "no k": (lambda f: _configure(f, k=None), r"cfg.json: k is None, expected int"),
+    "layer": (
+        lambda f: _configure(f, metadata={"hook_name": "blocks.9.hook_resid_post", "model_name": "x"}),
+        r"SAE 'topk_k8' is of layer 9, but the model has layers 0 to \d",
+    ),
+    "hook": (
+        lambda f: _configure(f, metadata={"hook_name": "blocks.0.hook_nothing", "model_name": "x"}),
+        r"blocks.0.hook_nothing.*(supported|valid|expected)",
+    ),
+    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"is in no known format; known: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", LENS_DAMAGES)
+def test_a_damaged_or_foreign_comparison_is_refused(bench: Bench, damage: str, tmp_path: Path) -> None:
+    apply, message = LENS_DAMAGES[damage]
+    shutil.copytree(bench.root / "world/models/sae-topk/k8", tmp_path / "repo" / "k8")
+    apply(tmp_path / "repo" / "k8")
+    bench.refused("setup_saes", {"comparison_saes": [{"repo_id": str(tmp_path / "repo"), "filename": "k8"}]}, message)
+
+
+# Models and data
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "config.json").unlink(), r"cannot read the config of the model in .*lm"),
+        (lambda f: (f / "config.json").write_text("{"), r"cannot read the config of the model in .*lm"),
+    ],
+)
+def test_a_model_folder_without_a_sound_config_is_refused(
+    bench: Bench, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    folder = Path(shutil.copytree(bench.root / "world/models/lm", tmp_path / "lm"))
+    damage(folder)
+    baseline = {"repo_id": str(bench.root / "world/models/sae-relu")}
+    bench.refused("setup_saes", {**ELSEWHERE, "model": {"name": str(folder)}, "baseline_sae": baseline}, message)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _nan_weights(path: Path) -> None:
+    state = load_file(path)
+    state["gpt_neox.layers.0.mlp.dense_h_to_4h.weight"].fill_(torch.nan)
+    save_file(state, path, metadata={"format": "pt"})
+
+
+MODEL_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (lambda f: _cut(f / "model.safetensors"), r"model 'embedded/lm': cannot load .*lm: "),
+    "NaN": (lambda f: _nan_weights(f / "model.safetensors"), r"its logits are not finite in torch.float32; .*mend the"),
+    "only pickled": (
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+        r"no .safetensors file \(pickled .bin weights are never loaded\); choose",
+    ),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"has no tokenizer \(none of tokenizer.json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", MODEL_DAMAGES)
+def test_a_damaged_model_ends_the_evals_and_setup_mends_it(bench: Bench, damage: str) -> None:
+    apply, message = MODEL_DAMAGES[damage]
+    model, manifest = bench.root / "world/models/lm", bench.root / "downloaded_saes/manifest.json"
+    again = {"core_eval": {"n_sparsity_batches": 3}}
+    kept = manifest.read_bytes()
+    apply(model)
+    changed = r"folder 'embedded/lm': its content is sha256:\w+, expected sha256:\w+; .*run the setup stage again"
+    bench.refused("run_core_eval", again, changed)
+    # As if it had been so from the start.
+    content = json.loads(kept)
+    content["model"]["revision"] = Hub(bench.root / "world").model("embedded/lm").revision
+    manifest.write_text(json.dumps(content))
+    bench.refused("run_core_eval", again, message)
+    assert bench.run("setup_saes", {}).code == 0
+    assert manifest.read_bytes() == kept
+
+
+def _data_set(folder: Path, **columns: list[Any]) -> str:
+    for split in ("train", "test"):
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), folder / "data" / f"{split}-00000-of-00001.parquet")
+    return str(folder)
+
+
+def test_text_that_is_empty_too_short_or_in_another_column_is_named(bench: Bench, tmp_path: Path) -> None:
+    def refused(dataset: str, message: str, **settings: Any) -> None:
+        bench.refused("run_core_eval", {"core_eval": {"dataset": dataset, **settings}}, message)
+
+    empty = _data_set(tmp_path / "empty", text=pa.array([], pa.string()))
+    refused(
+        empty,
+        r"split 'test' of data set '.*/empty': 0 rows of 128 tokens, needed 12; ask for fewer rows .* or give a larger",
+    )
+    refused(_data_set(tmp_path / "nulls", text=pa.array([None, ""], pa.string())), r"0 rows of 128 tokens, needed 12")
+    refused("embedded/text", r"rows of 128 tokens, needed 4000004; ask for fewer rows", n_sparsity_batches=10**6)
+    refused(_data_set(tmp_path / "other", body=["x"]), r"other.*no column.*text.*body")
+    refused("embedded/text", r"data set 'embedded/text' has no 'dev' split; its parquet files: data/test", split="dev")
+    refused("embedded/tex", r"data set 'embedded/tex': .*it has: .*embedded/text")
+    refused("./nowhere", r"data set './nowhere': there is no such folder")
+    table = Path(_data_set(tmp_path / "cut", text=["some text"] * 1000)) / "data" / "test-00000-of-00001.parquet"
+    table.write_bytes(table.read_bytes()[:100])
+    refused(str(tmp_path / "cut"), r"test-00000-of-00001.parquet.*(damaged|truncated|no parquet|not.*parquet)")
+
+
+def test_a_class_that_is_too_small_is_named_with_what_is_needed(bench: Bench) -> None:
+    bench.refused(
+        "run_sparse_probing", {"sparse_probing": {"train_size": 100000}},
+        r"'embedded/news', train split: class '\w+' has \d+ texts, needed 50000; lower the number of texts per class",
+    )  # fmt: skip
+
+
+def test_a_probe_of_more_latents_than_there_are_is_missing_with_its_reason(bench: Bench) -> None:
+    before = bench.project.outputs()
+    assert bench.run("run_sparse_probing", {"sparse_probing": {"k_values": [1, 10**6]}}).code == 0
+    assert bench.run("process_results", {}).code == 0
+    table = (bench.root / "eval_results/merged/results.csv").read_text().splitlines()
+    rows = [line for line in table if "relu_trainer_1," in line and "sae_top_1000000_test_accuracy" in line]
+    assert rows
+    assert all("fewer latents than k = 1000000" in row for row in rows), rows
+    for stage in ("run_sparse_probing", "process_results"):
+        assert bench.run(stage, {}).code == 0
+    assert bench.project.outputs() == before
+
+
+def test_a_data_set_of_the_world_that_was_damaged_is_told_and_mended_by_setup(bench: Bench) -> None:
+    [table] = (bench.root / "world/datasets/news/data").glob("test*.parquet")
+    table.unlink()
+    bench.refused("run_sparse_probing", {}, r"'embedded/news'.*test")
+    assert bench.run("setup_saes", {}).code == 0
+    again = bench.run("run_sparse_probing", {})
+    assert again.counts["sparse_probing"][0] == 0 < again.counts["sparse_probing"][1]
+
+
+# What a stage reads of the stages before it
+
+
+@pytest.mark.parametrize("stage", ["run_core_eval", "run_sparse_probing", "process_results"])
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_without_a_sound_manifest_the_setup_stage_is_asked_for(bench: Bench, stage: str, content: str | None) -> None:
+    manifest = bench.root / "downloaded_saes" / "manifest.json"
+    kept = manifest.read_bytes()
+    manifest.unlink() if content is None else manifest.write_text(content)
+    try:
+        bench.refused(stage, {}, r"manifest.json .*run the setup stage")
+    finally:
+        manifest.write_bytes(kept)
+
+
+def test_results_that_were_damaged_are_told_or_made_again(bench: Bench) -> None:
+    result = next((bench.root / "eval_results/core").glob("*_eval_results.json"))
+    sound = result.read_bytes()
+    result.write_bytes(sound[:500])
+    bench.refused("process_results", {}, rf"{result.name}.*")
+    assert bench.run("run_core_eval", {}).counts["core"][0] == 0
+    assert result.read_bytes() == sound
+    table = bench.root / "eval_results/merged/results.parquet"
+    kept = table.read_bytes()
+    table.write_bytes(kept[:500])
+    try:
+        bench.refused("visualize_results", {}, r"results.parquet.*process_results")
+        table.unlink()
+        bench.refused("visualize_results", {}, r"results.parquet.*process_results")
+    finally:
+        table.write_bytes(kept)
+
+
+def test_a_cell_that_was_damaged_in_the_store_is_computed_again_alone(bench: Bench) -> None:
+    before = bench.project.outputs()
+    cell = json.loads(next((bench.root / "eval_results/core").glob("*_eval_results.json")).read_text())
+    key = cell["sae_research"]["key"]
+    stored = bench.root / ".sae_cache/cells" / key[:2] / f"{key}.json"
+    stored.write_bytes(stored.read_bytes()[:-100])
+    stored.with_suffix(".parts").write_text("{")
+    shutil.rmtree(bench.root / "eval_results/core")
+    done = bench.run("run_core_eval", {})
+    assert done.counts["core"][0] == 1
+    assert "damaged" in done.out
+    assert bench.project.outputs() == before
+
+
+def test_strange_files_in_a_result_folder_are_removed(bench: Bench) -> None:
+    before = bench.project.outputs()
+    (bench.root / "eval_results/core/.ipynb_checkpoints").mkdir()
+    (bench.root / "eval_results/core/notes.txt").write_text("x")
+    assert bench.run("run_core_eval", {}).code == 0
+    assert bench.project.outputs() == before
+    assert not (bench.root / "eval_results/core/.ipynb_checkpoints").exists()
+
+
+# Hub and disk
+
+
+def test_an_unreachable_hub_says_what_was_wanted_and_what_to_do(bench: Bench) -> None:
+    changes = {"model": {"name": "lab/lm"}, **ELSEWHERE}
+    shown = bench.refused(
+        "setup_saes", changes, r"model 'lab/lm': the list of its files at revision 'main': not in the"
+    )
+    assert "unset HF_HUB_OFFLINE, or give a local folder" in shown
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"a small file system takes root: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def _fill(disk: Path, *, leaving: int) -> Path:
+    """A file that leaves so many bytes free."""
+    stat = os.statvfs(disk)
+    filler = disk / "filler"
+    filler.write_bytes(bytes(max(stat.f_bavail * stat.f_frsize - leaving, 0)))
+    return filler
+
+
+FULL = (
+    r"disk full while writing /\S+: free some space on that file system and run again; what was finished before is kept"
+)
+
+
+def test_a_full_disk_loses_nothing_and_leaves_nothing(
+    finished_project: Project, server: StageServer, small_disk: Path
+) -> None:
+    bench = Bench(finished_project.copy_to(small_disk / "project"), server)
+    more = {"sae_variants": {"ihtp": {"k_values": [1, 2]}}}
+    for stage, changes, env, leaving in [
+        ("setup_saes", more, {}, 100_000),
+        ("run_core_eval", {"core_eval": {"n_sparsity_batches": 3}}, {}, 800_000),
+        ("run_sparse_probing", {"sparse_probing": {"k_values": [1]}}, {}, 100_000),
+        ("process_results", {}, {}, 100_000),
+        ("visualize_results", {}, {}, 100_000),
+    ]:
+        filler = _fill(small_disk, leaving=leaving)
+        bench.refused(stage, changes, FULL, **env)
+        filler.unlink()
+    computed = bench.run("run_core_eval", {"core_eval": {"n_sparsity_batches": 3}})
+    kept = computed.counts["core"][1]
+    assert 0 < kept < len(bench.project.status("core")), "cells that were finished before the disk was full are reused"
+
+
+def test_a_full_disk_while_the_world_is_built(finished_project: Project, server: StageServer, small_disk: Path) -> None:
+    bench = Bench(finished_project.copy_to(small_disk / "project"), server)
+    for leaving in (20_000, 1_000_000, 3_000_000):
+        shutil.rmtree(bench.root / "world", ignore_errors=True)
+        shutil.rmtree(bench.root / ".sae_cache" / "worlds", ignore_errors=True)
+        filler = _fill(small_disk, leaving=leaving)
+        bench.refused("setup_saes", {}, FULL)
+        assert not (bench.root / "world").exists()
+        filler.unlink()
+    assert bench.run("setup_saes", {}).code == 0
+    assert bench.project.outputs() == finished_project.outputs()

@@ -1,0 +1,57 @@
+"""Killed in mid-stage: nothing outlives DVC, nothing half-written is believed, nothing finished is lost."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+
+import pytest
+from kills import Victim, in_stage, kill_repro
+from project import Project
+
+pytestmark = pytest.mark.slow
+
+CHANGES = {"core_eval": {"n_sparsity_batches": 3}, "sparse_probing": {"k_values": [1, 2, 5]}}
+"""What both eval stages and all after them run again for."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The results after `CHANGES`."""
+    copy = finished_project.copy_to(tmp_path_factory.mktemp("undisturbed") / "project")
+    copy.edit(CHANGES)
+    copy.repro()
+    outputs = copy.outputs()
+    shutil.rmtree(copy.root)
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("stage", "victim", "kind", "within"),
+    [
+        ("setup", "dvc", signal.SIGKILL, (3.0, 9.0)),  # while the world is built
+        ("core_eval", "script", signal.SIGKILL, (0.0, 6.0)),
+        ("sparse_probing_eval", "both", signal.SIGINT, (0.0, 6.0)),
+        ("process_results", "dvc", signal.SIGTERM, (0.0, 1.5)),
+    ],
+)
+def test_after_a_kill_the_next_run_ends_as_an_undisturbed_one(
+    project: Project,
+    undisturbed: dict[str, bytes],
+    stage: str,
+    victim: Victim,
+    kind: signal.Signals,
+    within: tuple[float, float],
+) -> None:
+    project.edit(CHANGES)
+    if stage == "setup":
+        for name in ("world", ".sae_cache/worlds"):
+            shutil.rmtree(project.root / name)
+    moment = random.Random(f"{stage} {victim}").uniform(*within)
+    kill = kill_repro(project, victim, kind, in_stage(stage, moment))
+    assert kill.stage == stage
+    assert not kill.orphan, "the stage outlived DVC"
+    again = project.repro()
+    assert stage in again.ran
+    assert project.outputs() == undisturbed
