@@ -25,6 +25,8 @@ from sae_research.formats.saelens import load_sae, save_sae
 from sae_research.hub import Hub
 from sae_research.lm.site import Site
 from sae_research.manifest import read_manifest
+from sae_research.params import SaeVariants
+from sae_research.records import read_record
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.parts.build import build_sae
 
@@ -367,3 +369,32 @@ def test_a_renamed_sae_keeps_its_digest(tmp_path: Path) -> None:
     manifest = write_fleet([sae], tmp_path / "s", model=MODEL)
     assert manifest["saes"][0]["digest"] == _sae("a").card.digest
     shutil.rmtree(tmp_path / "s")
+
+
+def test_the_parameters_name_every_form_of_pursuit() -> None:
+    variants = read_record(
+        SaeVariants,
+        {
+            "ihtp": {"k_values": [2, 3], "supports": ["sequence", "causal", "token"], "nonneg": [False, True]},
+            "mpsae": {"s_values": [4], "nonneg": [True]},
+            "shtp": {"s_values": [5], "iters": 3},
+            "omp": {"enabled": False, "s_values": [6]},
+        },
+        where="sae_variants",
+    )
+    names = [sae.card.name for sae in derive_variants(_sae("a"), variants.wanted())]
+    assert names == [
+        f"a_{form}_k{k}{sign}" for form in ("ihtp", "ihtp_causal", "ihtp_token") for sign in ("", "_nonneg")
+        for k in (2, 3)
+    ] + ["a_mpsae_s4_nonneg", "a_shtp_s5_iters3_mu1.0"]  # fmt: skip
+    assert SaeVariants().wanted() == []
+
+
+def test_unusable_options_of_variants_are_told() -> None:
+    for values, message in [
+        ({"ihtp": {"supports": ["future"]}}, r"ihtp\.supports\[0\]: got 'future'.*sequence, causal, token"),
+        ({"shtp": {"iters": 0}}, "iters is 0 and mu 1.0"),
+        ({"omp": {"s_values": [0]}}, r"s_values holds \[0\]"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            read_record(SaeVariants, values, where="sae_variants")
