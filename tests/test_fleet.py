@@ -180,7 +180,8 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
     assert [entry["name"] for entry in manifest.saes] == ["a", "a_ihtp_k1", "a_mpsae_s2"]
     assert manifest.saes[1] == {
         "name": "a_ihtp_k1", "architecture": "ihtp", "hook_name": "blocks.3.hook_resid_post", "layer": 3,
-        "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False}, "digest": saes[1].card.digest,
+        "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
+        "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,
         "model_name": "gpt2",
     }  # fmt: skip
@@ -270,7 +271,8 @@ def test_what_a_killed_run_left_behind_does_no_harm(tmp_path: Path) -> None:
 
 def test_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
     for place in ("one", "two"):
-        write_fleet([_sae("a"), *derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])], tmp_path / place, model=MODEL)
+        variants = derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])
+        write_fleet([_sae("a"), *variants], tmp_path / place, model=MODEL)
     one, two = _state(tmp_path / "one"), _state(tmp_path / "two")
     assert {name: state[0] for name, state in one.items()} == {name: state[0] for name, state in two.items()}
 
