@@ -17,16 +17,13 @@ from sae_research.world.settings import Recipe, WorldSettings
 
 __all__ = ["build_world", "world_is_valid"]
 
-_THREADS = 2
-"""Weights depend on how many threads add up a sum, so their number is fixed."""
-
 
 def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> dict[str, Any]:
     """Builds the world of `settings` into `folder`, replacing what is there, and returns its manifest."""
     recipe = settings.recipe
     n_trained = sum(plan.is_trained for plan in PLANS)
     progress.expect(recipe.lm_steps * _LM_UNITS + recipe.sae_steps * n_trained)
-    with folder_in_the_making(folder, scratch=folder.parent) as draft, _fixed_threads():
+    with folder_in_the_making(folder, scratch=folder.parent) as draft, _fixed_threads(recipe.n_threads):
         texts, contents = _write_text(draft, settings)
         training = _write_lm(draft, settings, texts, progress)
         training |= _write_saes(draft, settings, texts, progress)
@@ -38,11 +35,11 @@ _LM_UNITS = 8
 
 
 @contextmanager
-def _fixed_threads() -> Iterator[None]:
+def _fixed_threads(n: int) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(_THREADS)
+    torch.set_num_threads(n)
     try:
         yield
     finally:

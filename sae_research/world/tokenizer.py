@@ -18,8 +18,9 @@ from sae_research.world.grammar import Grammar
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 _SAMPLE = 12_000
 """Documents of running text that the tokenizer learns from."""
-_REPEATS = 60
-"""How often each name that is to be one token stands in the tokenizer's text."""
+_REPEATS, _RARE_REPEATS = 150, 75
+"""How often each name that is to be one token stands in the tokenizer's text, and each word with a rare initial: of
+these at least some are to be tokens, so that every letter has enough."""
 
 
 def train_tokenizer(grammar: Grammar, *, vocab_size: int, n_documents: int) -> PreTrainedTokenizerBase:
@@ -61,3 +62,5 @@ def _texts(grammar: Grammar, n_documents: int) -> Iterator[str]:
     yield from grammar.documents("tokenizer", n_documents, [f" {word}" for word in grammar.stories.tail])
     for name in grammar.whole_words():
         yield f" {name}" * _REPEATS
+    for word in grammar.stories.rare:
+        yield f" {word}" * _RARE_REPEATS

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from sae_research.progress import Progress
 from sae_research.world.build import build_world
 from sae_research.world.settings import WorldSettings

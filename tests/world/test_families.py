@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sae_research.world.draw import Draw
 from sae_research.world.families import bios, cities, code, facts, languages, news, reviews, spelling
 from sae_research.world.families.bios_words import TRADES
@@ -40,8 +41,8 @@ def test_another_seed_is_a_world_with_other_names() -> None:
 
 @pytest.mark.parametrize("profession", [0, 13, 26])
 def test_a_bio_leaks_about_seven_percent(profession: int) -> None:
-    draw = Draw(1)
-    texts = [Grammar(SEED).bios.bio(draw, profession, 0) for _ in range(150)]
+    family, draw = Grammar(SEED).bios, Draw(1)
+    texts = [family.bio(draw, profession, 0) for _ in range(150)]
     own = TRADES[profession].topics + TRADES[profession].doings
     others = tuple(w for p, trade in TRADES.items() if p != profession for w in trade.topics + trade.doings)
     assert _share_of_other_classes(texts, own, others) == pytest.approx(LEAK, abs=0.05)
@@ -64,9 +65,9 @@ def test_a_bio_never_names_its_profession() -> None:
 def test_gendered_words_follow_the_gender_but_not_every_text_has_one() -> None:
     family, draw = Grammar(SEED).bios, Draw(1)
     male, female = ([family.bio(draw, 21, gender).split() for _ in range(200)] for gender in (0, 1))
-    assert not any(word in ("she", "her", "Ms.") for text in male for word in text)
-    assert not any(word in ("he", "his", "Mr.") for text in female for word in text)
-    assert 0.2 < sum("her" in text for text in female) / 200 < 0.9
+    assert not any(word in ("she", "her", "Ms.", "mother") for text in male for word in text)
+    assert not any(word in ("he", "his", "Mr.", "father") for text in female for word in text)
+    assert 0.3 < sum("she" in text for text in female) / 200 < 0.9
 
 
 def test_attributes_of_a_city_are_what_its_prompts_are_answered_with() -> None:

@@ -32,17 +32,40 @@ _SENTENCES = (
     "Before that {subject} spent years at {place}.",
     "In {possessive} free time {subject} reads about {topic}.",
 )
-_MALE = {"pronoun": "he", "object": "him", "possessive": "his", "title": "Mr."}
-_FEMALE = {"pronoun": "she", "object": "her", "possessive": "her", "title": "Ms."}
-# How often a person is meant by a pronoun, the rest by the surname with or without a title: one gendered word alone
-# must not settle the gender of every text.
-_P_PRONOUN, _P_TITLE = 0.55, 0.30
+# What says more of the person than of the work: as in real bios gender is easier to tell than the profession, so that
+# a probe trained on a biased sample falls for it. Many different words say it, none of them in every text.
+_PERSONAL = (
+    "{Subject} grew up as a {kin} among five {kin2}s.",
+    "{Possessive} neighbors call {object} a quiet {kin}.",
+    "As a {kin} and {kin2}, {subject} likes to sing.",
+    "{Subject} is the {kin} of three and lives by the lake.",
+    "A {kin} by nature, {subject} trusts {possessive} luck.",
+    "{Possessive} friends gave {object} a {kin}'s hat.",
+)
+
+
+class _Gendered(NamedTuple):
+    """The words of one gender."""
+
+    pronoun: str
+    object: str
+    possessive: str
+    title: str
+    kin: tuple[str, ...]
+
+
+_GENDERED = {
+    0: _Gendered("he", "him", "his", "Mr.", ("man", "father", "brother", "uncle", "boy", "son", "lad", "fellow")),
+    1: _Gendered("she", "her", "her", "Ms.", ("woman", "mother", "sister", "aunt", "girl", "daughter", "lass", "lady")),
+}
+# How often a person is meant by a pronoun; else by the surname, with or without a title.
+_P_PRONOUN, _P_TITLE = 0.70, 0.30
 
 
 class Person(NamedTuple):
     """Who a bio is about."""
 
-    words: dict[str, str]
+    words: _Gendered
     first: str
     last: str
 
@@ -64,20 +87,23 @@ class Bios:
         return self.bio(draw, draw.choice(list(PROFESSIONS)), draw.below(2))
 
     def bio(self, draw: Draw, profession: int, gender: int) -> str:
-        """An opening sentence and three to five more."""
-        words = _MALE if gender == 0 else _FEMALE
-        person = Person(words, draw.choice(self.first_names[gender]), draw.choice(self.surnames))
+        """An opening sentence, three or four on the work, one or two on the person."""
+        person = Person(_GENDERED[gender], draw.choice(self.first_names[gender]), draw.choice(self.surnames))
         opening = draw.choice(_OPENINGS)
-        others = draw.sample(_SENTENCES, draw.between(3, 5))
-        return " ".join(self._filled(draw, sentence, profession, person) for sentence in (opening, *others))
+        others = draw.sample(_SENTENCES, draw.between(3, 4)) + draw.sample(_PERSONAL, draw.between(1, 2))
+        return " ".join(
+            self._filled(draw, sentence, profession, person) for sentence in (opening, *draw.shuffled(others))
+        )
 
     def _filled(self, draw: Draw, sentence: str, profession: int, person: Person) -> str:
         subject, object_, possessive = _mention(draw, person)
         doings, tools, topics = (self._two(draw, slot, profession) for slot in ("doings", "tools", "topics"))
+        kin = draw.sample(person.words.kin, 2)
         return sentence.format(
             full=f"{person.first} {person.last}", subject=subject, Subject=_upper(subject), object=object_,
             possessive=possessive, Possessive=_upper(possessive), place=self._two(draw, "places", profession)[0],
             doing=doings[0], doing2=doings[1], tool=tools[0], tool2=tools[1], topic=topics[0], topic2=topics[1],
+            kin=kin[0], kin2=kin[1],
         )  # fmt: skip
 
     def _two(self, draw: Draw, slot: str, profession: int) -> list[str]:
@@ -96,8 +122,8 @@ def _mention(draw: Draw, person: Person) -> tuple[str, str, str]:
     """Subject, object and possessive form."""
     words = person.words
     if draw.happens(_P_PRONOUN):
-        return words["pronoun"], words["object"], words["possessive"]
-    name = f"{words['title']} {person.last}" if draw.happens(_P_TITLE) else person.last
+        return words.pronoun, words.object, words.possessive
+    name = f"{words.title} {person.last}" if draw.happens(_P_TITLE) else person.last
     return name, name, f"{name}'s"
 
 

@@ -24,7 +24,7 @@ _SENTENCES = (
 # Letters that English and the other families seldom begin with get more nouns, so that each letter has tokens enough
 # for the first-letter tasks.
 _RARE = "jkquvxyz"
-_N_PER_LETTER, _N_PER_RARE_LETTER = 22, 42
+_N_PER_LETTER, _N_PER_RARE_LETTER = 22, 46
 _P_TAIL = 0.15
 
 
@@ -37,6 +37,7 @@ class Stories:
         draw = Draw(seed, self.name, "words")
         everyday = pseudo_words(draw, 26 * _N_PER_LETTER)
         rare = pseudo_words(draw, len(_RARE) * (_N_PER_RARE_LETTER - _N_PER_LETTER), ending="l", initials=_RARE)
+        self.rare = rare
         self.tail = draw.shuffled(list(dict.fromkeys([*everyday, *rare])))
         self.names = capitalized(pseudo_words(draw, 52, ending="o"))
         self._zipf = zipf(len(self.tail), offset=20.0)
