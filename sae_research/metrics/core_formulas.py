@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from sae_research.metrics.intervals import Estimate, Sums, jackknife
+from sae_research.metrics.intervals import Bounds, Estimate, Sums, jackknife
 
 Rows = Mapping[str, np.ndarray]
 """One value per sequence, by column."""
 
+_SHARE, _FROM_ZERO, _UP_TO_ONE = (0.0, 1.0), (0.0, math.inf), (-math.inf, 1.0)
+BOUNDS: Mapping[str, Bounds] = {
+    **dict.fromkeys(("ce_loss_with_sae", "ce_loss_without_sae", "ce_loss_with_ablation"), _FROM_ZERO),
+    **dict.fromkeys(("ce_loss_with_mean_ablation", "kl_div_with_mean_ablation"), _FROM_ZERO),
+    **dict.fromkeys(("kl_div_with_sae", "kl_div_with_ablation"), _FROM_ZERO),
+    **dict.fromkeys(("kl_div_score", "kl_div_score_mean_ablation"), _UP_TO_ONE),
+    **dict.fromkeys(("explained_variance", "explained_variance_legacy"), _UP_TO_ONE),
+    **dict.fromkeys(("mse", "mse_sae_bench", "l2_norm_in", "l2_norm_out", "l2_ratio", "l0", "l1"), _FROM_ZERO),
+    **dict.fromkeys(("support_per_sequence", "support_per_token", "support_share_of_d_in"), _FROM_ZERO),
+    **dict.fromkeys(("negative_share", "interpolates", "frac_alive", "frac_dead"), _SHARE),
+    **dict.fromkeys(("freq_over_1_percent", "freq_over_10_percent"), _SHARE),
+    **dict.fromkeys(("normalized_freq_over_1_percent", "normalized_freq_over_10_percent"), _SHARE),
+    "cossim": (-1.0, 1.0),
+}
+"""The least and the greatest that a metric can be, whatever the SAE; those that are not here can be any number."""
+
 
 def estimate_behaviour(rows: Rows) -> dict[str, Estimate]:
     """Cross-entropy and KL metrics from the sums of the reconstruction pass."""
-    return jackknife(rows, _behaviour)
+    return jackknife(rows, _behaviour, bounds=BOUNDS)
 
 
 def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str, Estimate]:
@@ -28,7 +45,7 @@ def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str
     def statistic(s: Sums) -> Sums:
         return _quality(s, offset_square) | _sparsity(s, d_in)
 
-    return jackknife(rows, statistic)
+    return jackknife(rows, statistic, bounds=BOUNDS)
 
 
 def estimate_as_peer(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Estimate]:
@@ -44,12 +61,13 @@ def estimate_as_peer(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Est
             "bias": batches["out_square"] / batches["dot"],
             "signed": batches["signed"],
         }
-    return jackknife(parts, lambda s: _as_peer(s, d_in))
+    return jackknife(parts, lambda s: _as_peer(s, d_in), bounds=BOUNDS)
 
 
 def estimate_densities(fired: np.ndarray, tokens: np.ndarray) -> dict[str, Estimate]:
     """Aliveness and frequency metrics from counts `fired` (groups, d_sae) over `tokens` (groups,)."""
-    return jackknife({"fired": fired.astype(np.float64), "tokens": tokens.astype(np.float64)}, _densities)
+    rows = {"fired": fired.astype(np.float64), "tokens": tokens.astype(np.float64)}
+    return jackknife(rows, _densities, bounds=BOUNDS)
 
 
 def _behaviour(s: Sums) -> Sums:

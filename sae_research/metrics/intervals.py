@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from scipy.special import stdtrit
 
 Sums = Mapping[str, Any]
 """Additive quantities by name: totals (scalars or vectors), or one such total per replicate along the first axis."""
+
+Bounds = tuple[float, float]
+"""The least and the greatest number that a quantity can be."""
 
 _LEVEL = 0.95
 _Z = 1.959963984540054  # The 97.5 % quantile of the normal distribution.
@@ -24,12 +28,18 @@ class Estimate(NamedTuple):
     high: float | None = None
 
 
-def jackknife(rows: Mapping[str, np.ndarray], statistic: Callable[[Sums], Sums]) -> dict[str, Estimate]:
+def jackknife(
+    rows: Mapping[str, np.ndarray],
+    statistic: Callable[[Sums], Sums],
+    *,
+    bounds: Mapping[str, Bounds] = MappingProxyType({}),
+) -> dict[str, Estimate]:
     """Every number that `statistic` makes of the sums of `rows`, with a delete-one Student interval.
 
     `rows` holds, under each name, one additive contribution per independent unit (sequence, group of sequences) along
     the first axis. `statistic` must accept totals as well as a stack of totals (one per left-out unit) and reduce
-    trailing axes only. SE² = (n-1)/n Σ (θ_(-i) - mean θ_(-.))²; θ ± t_{n-1} SE. Deterministic.
+    trailing axes only. SE² = (n-1)/n Σ (θ_(-i) - mean θ_(-.))²; θ ± t_{n-1} SE, cut off at the quantity's `bounds`.
+    Deterministic.
     """
     totals = {name: row.sum(axis=0) for name, row in rows.items()}
     n = len(next(iter(rows.values())))
@@ -39,7 +49,16 @@ def jackknife(rows: Mapping[str, np.ndarray], statistic: Callable[[Sums], Sums])
             return {name: Estimate(value) for name, value in values.items()}
         replicates = statistic({name: totals[name] - row for name, row in rows.items()})
         t = float(stdtrit(n - 1, 0.5 + _LEVEL / 2))
-        return {name: _around(value, np.asarray(replicates[name]), t) for name, value in values.items()}
+        found = {name: _around(value, np.asarray(replicates[name]), t) for name, value in values.items()}
+    return {name: _within(estimate, bounds[name]) if name in bounds else estimate for name, estimate in found.items()}
+
+
+def _within(estimate: Estimate, bounds: Bounds) -> Estimate:
+    """The interval without what lies outside `bounds`; it always holds the value."""
+    value, low, high = estimate
+    if low is None or high is None:
+        return estimate
+    return Estimate(value, min(value, max(low, bounds[0])), max(value, min(high, bounds[1])))
 
 
 def _around(value: float, replicates: np.ndarray, t: float) -> Estimate:

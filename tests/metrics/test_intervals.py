@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from sae_research.metrics.core_formulas import BOUNDS, estimate_densities
+from sae_research.metrics.core_specs import CORE_SPECS
 from sae_research.metrics.intervals import Estimate, Sums, average, jackknife, wilson
 
 
@@ -19,6 +21,32 @@ def test_jackknife_of_a_mean_is_the_student_interval() -> None:
     found = jackknife({"a": values, "b": np.ones(4)}, _ratio)["ratio"]
     half = 3.182446305284263 * values.std(ddof=1) / 2  # t_3 at 97.5 %, over the root of 4
     assert found == pytest.approx((4.0, 4 - half, 4 + half))
+
+
+def test_an_interval_ends_where_the_quantity_does() -> None:
+    values = np.array([0.0, 1.0, 1.0, 1.0])
+    rows = {"a": values, "b": np.ones(4)}
+    free = jackknife(rows, _ratio)["ratio"]
+    assert free.low is not None
+    assert free.high is not None
+    assert free.low < 0 < 1 < free.high
+    assert jackknife(rows, _ratio, bounds={"ratio": (0.0, 1.0)})["ratio"] == (0.75, 0.0, 1.0)
+    assert jackknife(rows, _ratio, bounds={"ratio": (-math.inf, 1.0)})["ratio"] == (0.75, free.low, 1.0)
+    assert jackknife(rows, _ratio, bounds={"ratio": (0.0, 0.7)})["ratio"].high == 0.75, "never below its value"
+
+
+def test_shares_of_latents_have_intervals_within_0_and_1() -> None:
+    fired = np.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [5.0, 0.0, 1.0]])
+    found = estimate_densities(fired, np.full(3, 10.0))
+    assert found["frac_alive"].value == 1
+    for low, high in ((e.low, e.high) for e in found.values()):
+        assert low is not None
+        assert high is not None
+        assert 0 <= low <= high <= 1
+
+
+def test_every_bound_is_that_of_a_metric() -> None:
+    assert set(BOUNDS) <= {spec.name for spec in CORE_SPECS}
 
 
 def test_one_unit_has_no_interval() -> None:
