@@ -41,6 +41,8 @@ class ComparisonEntry(Protocol):
     def release(self) -> str | None: ...
     @property
     def sae_id(self) -> str | None: ...
+    @property
+    def label(self) -> str | None: ...
 
 
 def fetch_baseline(
@@ -68,9 +70,10 @@ def derive_variants(baseline: Sae, wanted: Iterable[tuple[str, Mapping[str, Any]
 def fetch_comparison(hub: Hub, entry: ComparisonEntry) -> Iterator[Sae]:
     """The SAEs that one entry of `comparison_saes` names, one after the other; each that fails is an error."""
     if entry.repo_id is not None and entry.filename is not None:
-        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision)
+        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, label=entry.label)
     elif entry.release is not None and entry.sae_id is not None:
-        yield from read_pretrained(entry.release, entry.sae_id)
+        for sae in read_pretrained(entry.release, entry.sae_id):
+            yield _called(sae, entry.label) if entry.label else sae
     else:
         raise UserError("comparison_saes: give either repo_id and filename, or release and sae_id")
 
@@ -110,15 +113,20 @@ def write_fleet(
     return json.loads(text)
 
 
-def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None) -> Sae:
+def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None, *, label: str | None = None) -> Sae:
     snapshot = hub.file(repo_id, filename, revision=revision)
     for other in companions_of(filename):
         hub.file(repo_id, other, revision=revision)
     name = _short_name(repo_id, filename)
     source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision}
-    sae = read_sae(snapshot.path, name=name, source=source)
-    architecture = sae.card.architecture
-    return sae if name.startswith(architecture) else rename(sae, f"{architecture}_{name}")
+    return _called(read_sae(snapshot.path, name=name, source=source), label)
+
+
+def _called(sae: Sae, label: str | None) -> Sae:
+    """`sae` itself under `label`, by default its architecture, with which its name then starts."""
+    sae.card = replace(sae.card, label=label or "")
+    start, name = label or sae.card.architecture, sae.card.name
+    return sae if name.startswith(start) else rename(sae, f"{start}_{name}")
 
 
 def _variant(baseline: Sae, architecture: str, options: Mapping[str, Any]) -> Sae:
@@ -129,6 +137,7 @@ def _variant(baseline: Sae, architecture: str, options: Mapping[str, Any]) -> Sa
         name=f"{card.name}_{architecture}_{suffix}",
         architecture=architecture,
         hyperparameters=dict(options),
+        label="",
         source={**card.source, "baseline": card.name, "baseline_digest": card.digest},
     )
     return build_sae(variant, {"W_dec": unit_atoms(baseline.W_dec), "b_dec": baseline.b_dec})
@@ -182,6 +191,7 @@ def _entry(sae: Sae) -> dict[str, Any]:
     return {
         "name": card.name,
         "architecture": card.architecture,
+        "label": card.label or card.architecture,
         "hook_name": card.site.hook_name,
         "layer": card.site.layer,
         "scope": sae.scope,

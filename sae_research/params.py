@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -178,8 +179,12 @@ class ComparisonSae:
     revision: str | None = None
     release: str | None = None
     sae_id: str | None = None
+    label: str | None = None
+    """What tables and plots call its architecture; default: its own. Its name starts with it. Re-runs no eval."""
 
     def __post_init__(self) -> None:
+        if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.label):
+            raise ValueError(f"label is {self.label!r}, expected letters, digits, dots, dashes and underscores")
         checkpoint = self.repo_id is not None and self.filename is not None
         registry = self.release is not None and self.sae_id is not None
         mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)

@@ -25,7 +25,7 @@ from sae_research.formats.saelens import load_sae, save_sae
 from sae_research.hub import Hub
 from sae_research.lm.site import Site
 from sae_research.manifest import read_manifest
-from sae_research.params import SaeVariants
+from sae_research.params import ComparisonSae, SaeVariants
 from sae_research.records import read_record
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.parts.build import build_sae
@@ -42,6 +42,7 @@ class Entry:
     revision: str | None = None
     release: str | None = None
     sae_id: str | None = None
+    label: str | None = None
 
 
 def _sae(name: str, architecture: str = "relu", *, seed: int = 0, d_sae: int = 16, **options: Any) -> Sae:
@@ -155,6 +156,24 @@ def test_comparisons_from_folders(hub: Hub) -> None:
         list(fetch_comparison(hub, Entry(repo_id="embedded/sae-topk")))
 
 
+def test_a_label_renames_and_changes_nothing_that_is_computed(hub: Hub, tmp_path: Path) -> None:
+    def entries(label: str | None) -> list[Any]:
+        return write_fleet(
+            fetch_comparison(hub, Entry("embedded/sae-topk", "k4", label=label)), tmp_path / "s", model=MODEL
+        )["saes"]
+
+    [plain], [random], [pca] = entries(None), entries("random"), entries("pca")
+    assert [(e["name"], e["architecture"], e["label"]) for e in (plain, random, pca)] == [
+        ("topk_k4", "topk", "topk"), ("random_k4", "topk", "random"), ("pca_k4", "topk", "pca")
+    ]  # fmt: skip
+    assert plain["digest"] == random["digest"] == pca["digest"]
+
+
+def test_a_label_that_is_no_word_is_refused() -> None:
+    with pytest.raises(UserError, match=r"label is 'a \| b', expected letters"):
+        read_record(ComparisonSae, {"repo_id": "r", "filename": "f", "label": "a | b"}, where="comparison_saes[0]")
+
+
 def test_a_checkpoint_without_its_config_is_told(hub: Hub) -> None:
     (hub.world / "models" / BASELINE[0].split("/")[1] / BASELINE[1]).with_name("config.json").unlink()
     with pytest.raises(UserError, match=r"'embedded/sae-relu' has no file or folder .*config\.json"):
@@ -179,8 +198,8 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
     assert manifest.model == MODEL
     assert [entry["name"] for entry in manifest.saes] == ["a", "a_ihtp_k1", "a_mpsae_s2"]
     assert manifest.saes[1] == {
-        "name": "a_ihtp_k1", "architecture": "ihtp", "hook_name": "blocks.3.hook_resid_post", "layer": 3,
-        "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
+        "name": "a_ihtp_k1", "architecture": "ihtp", "label": "ihtp", "hook_name": "blocks.3.hook_resid_post",
+        "layer": 3, "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
         "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,
         "model_name": "gpt2",

@@ -22,10 +22,10 @@ _ROOM_BETWEEN = 0.7
 
 
 def legend_entries(panels: Sequence[Panel], style: Style, scale: Scale, *, colored: bool) -> list[Line2D]:
-    """What there is to explain; `colored` says that an architecture's colour is its markers' colour."""
+    """What there is to explain; `colored` says that a label's colour is its markers' colour."""
     points = [point for panel in panels for point in panel.points]
     return [
-        *_architectures(points, style, colored=colored),
+        *_kinds(points, style, colored=colored),
         *_widths(panels, style),
         *_fillings(points),
         *_references(panels),
@@ -60,18 +60,18 @@ def _label(text: str) -> str:
     return textwrap.fill(text, _CHARACTERS)
 
 
-def _architectures(points: Sequence[Point], style: Style, *, colored: bool) -> Iterator[Line2D]:
+def _kinds(points: Sequence[Point], style: Style, *, colored: bool) -> Iterator[Line2D]:
     order = {name: index for index, name in enumerate(DEFAULT_COLORS)}
-    kinds = {(point.architecture, point.source) for point in points}
-    for architecture, source in sorted(kinds, key=lambda kind: (order.get(kind[0], len(order)), *kind)):
-        name = NAMES.get(architecture, architecture)
+    kinds = {(point.label, point.source) for point in points}
+    for label, source in sorted(kinds, key=lambda kind: (order.get(kind[0], len(order)), *kind)):
+        name = NAMES.get(label, label)
         published = source == "published"
-        color: Any = style.colors[architecture] if colored else "#999999"
+        color: Any = style.colors[label] if colored else "#999999"
         yield Line2D(
             [],
             [],
-            marker=style.markers[architecture],
-            markersize=style.marker_size(architecture),
+            marker=style.markers[label],
+            markersize=style.marker_size(label),
             linestyle="-" if colored and style.settings.connect else "none",
             label=_label(f"{name}, published" if published else name),
             **marker_look(color, "no", published=published),

@@ -17,7 +17,7 @@ class Point:
     """One SAE in a panel."""
 
     sae: str
-    architecture: str
+    label: str
     source: Source
     d_sae: int | None
     l0: float
@@ -89,7 +89,7 @@ def _point(height: Row | None, row: Row, **shade: Any) -> Point | None:
         return None
     return Point(
         sae=row.sae,
-        architecture=row.architecture,
+        label=row.label,
         source=row.source,
         d_sae=row.d_sae,
         l0=row.l0,

@@ -17,6 +17,8 @@ _FEW = 0.1
 """The share of values that may be called far off."""
 _GAIN = 2.0
 """How much finer the scale must become."""
+_LINE = 0.065
+"""The height of a line of text in shares of the axis."""
 _STRETCH = 1.5
 """How much an SAE that interpolates may widen the scale before it is set at the edge instead."""
 
@@ -32,14 +34,34 @@ class Scale:
     def shows(self, value: float) -> bool:
         return self.low <= value <= self.high
 
-    def clamp(self, value: float) -> float:
-        """`value`, or a place just inside the end beyond which it lies."""
-        inset = 0.03
+    def clamp(self, value: float, level: int = 0) -> float:
+        """`value`, or a place just inside the end beyond which it lies, `level` lines of text away from it."""
+        if self.shows(value):
+            return value
+        inset = 0.03 + _LINE * level
         if self.log:
             room = (self.high / self.low) ** inset
-            return min(max(value, self.low * room), self.high / room)
+            return self.low * room if value < self.low else self.high / room
         room = (self.high - self.low) * inset
-        return min(max(value, self.low + room), self.high - room) if not self.shows(value) else value
+        return self.low + room if value < self.low else self.high - room
+
+
+def edge_levels(points: Sequence[Point], scale: Scale, *, width: float) -> dict[Point, int]:
+    """How far from the edge each point that lies beyond `scale` is set, so that no two are written over one another.
+
+    The farthest stand nearest the edge. Points collide whose L0 differ by less than the factor `width`.
+    """
+    levels: dict[Point, int] = {}
+    beyond = [point for point in points if not scale.shows(point.value)]
+    for point in sorted(beyond, key=lambda p: -max(scale.low - p.value, p.value - scale.high)):
+        taken = {
+            level
+            for other, level in levels.items()
+            if (other.value < scale.low) == (point.value < scale.low)
+            and abs(math.log(other.l0 / point.l0)) < math.log(width)
+        }
+        levels[point] = next(level for level in range(len(taken) + 1) if level not in taken)
+    return levels
 
 
 def find_scale(panels: Sequence[Panel], direction: str | None) -> Scale:

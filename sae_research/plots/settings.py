@@ -25,14 +25,17 @@ DEFAULT_MARKERS: Mapping[str, str] = {
     "jumprelu": "X",
     "gated": "d",
     "matryoshka": "h",
-    "p_anneal": "v",
     "ihtp": "*",
+    "ihtp_causal": "p",
+    "ihtp_token": "H",
+    "shtp": "D",
     "mpsae": "P",
+    "omp": "v",
     "pca": "<",
     "random": ">",
     "identity": "8",
 }
-"""The marker of an architecture where `markers` names none."""
+"""The marker of a label where `markers` names none."""
 
 DEFAULT_COLORS: Mapping[str, str] = {
     "relu": "#4477aa",
@@ -43,15 +46,19 @@ DEFAULT_COLORS: Mapping[str, str] = {
     "matryoshka": "#8c564b",
     "p_anneal": "#999933",
     "ihtp": "#cc3311",
+    "ihtp_causal": "#ddaa33",
+    "ihtp_token": "#bb5566",
+    "shtp": "#009988",
     "mpsae": "#332288",
+    "omp": "#9977dd",
     "pca": "#777777",
     "random": "#aaaaaa",
     "identity": "#444444",
 }
-"""The colour of an architecture where `colors` names none; told apart by most colour-blind eyes."""
+"""The colour of a label where `colors` names none; told apart by most colour-blind eyes."""
 
 SPARE_COLORS = ("#44aa99", "#ddcc77", "#88ccee", "#cc6677", "#117733", "#aa4499")
-"""For architectures that neither the settings nor the defaults name, in the order of their names."""
+"""For labels that neither the settings nor the defaults name, in the order of their names."""
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -61,9 +68,9 @@ class VisualizationSettings:
     """Markers, colours and sizes; changing any of them redraws the pictures and computes nothing."""
 
     markers: Mapping[str, str] = field(default_factory=dict)
-    """Marker by architecture."""
+    """Marker by label, which is the architecture unless `comparison_saes` gives another."""
     colors: Mapping[str, str] = field(default_factory=dict)
-    """Colour by architecture."""
+    """Colour by label."""
     k_values: tuple[int, ...] = ()
     """Which k of top-k probing get a panel; empty: all that were measured."""
     n_values: tuple[int, ...] = ()
@@ -71,7 +78,7 @@ class VisualizationSettings:
     error_bars: bool = True
     """Whether 95 % intervals are drawn."""
     connect: bool = True
-    """Whether the SAEs of an architecture and width are joined by a line."""
+    """Whether the SAEs of a label and width are joined by a line."""
     marker_size: float = 9.0
     """In points."""
     font_size: float = 11.0
@@ -82,12 +89,12 @@ class VisualizationSettings:
     """Formats drawn beside PNG."""
 
     def __post_init__(self) -> None:
-        for architecture, marker in self.markers.items():
+        for label, marker in self.markers.items():
             if marker not in MARKERS:
-                raise ValueError(f"markers.{architecture} is {marker!r}; valid: {' '.join(MARKERS)}")
-        for architecture, color in self.colors.items():
+                raise ValueError(f"markers.{label} is {marker!r}; valid: {' '.join(MARKERS)}")
+        for label, color in self.colors.items():
             if color not in COLORS and not _HEX.fullmatch(color):
-                raise ValueError(f"colors.{architecture} is {color!r}; valid: #rrggbb, {', '.join(COLORS)}")
+                raise ValueError(f"colors.{label} is {color!r}; valid: #rrggbb, {', '.join(COLORS)}")
         for name, values in (("k_values", self.k_values), ("n_values", self.n_values)):
             if any(value < 1 for value in values) or len(set(values)) != len(values):
                 raise ValueError(f"{name} is {list(values)}, expected different whole numbers of at least 1")

@@ -23,11 +23,18 @@ NAMES: Mapping[str, str] = {
     "jumprelu": "JumpReLU",
     "gated": "Gated",
     "matryoshka": "Matryoshka",
+    "p_anneal": "P-anneal",
     "ihtp": "IHTP",
+    "ihtp_causal": "IHTP, causal",
+    "ihtp_token": "IHTP, per token",
+    "shtp": "SHTP",
     "mpsae": "MPSAE",
+    "omp": "OMP",
     "pca": "PCA",
+    "random": "Random",
+    "identity": "Identity",
 }
-"""How an architecture is written in a legend."""
+"""How a label is written in a legend."""
 
 Line = Literal["-", "--", ":", "-."]
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
@@ -37,32 +44,34 @@ TEXT = "#222222"
 
 @dataclass(frozen=True)
 class Style:
-    """The look of every architecture and width of a table, the same in all of its pictures."""
+    """The look of every label and width of a table, the same in all of its pictures."""
 
     markers: Mapping[str, str]
     colors: Mapping[str, str]
     lines: Mapping[int | None, Line]
     settings: VisualizationSettings
 
-    def marker_size(self, architecture: str) -> float:
+    def marker_size(self, label: str) -> float:
         """In points; a star looks as large as the others only when it is larger."""
-        return self.settings.marker_size * (1.5 if self.markers[architecture] == "*" else 1.0)
+        return self.settings.marker_size * (1.5 if self.markers[label] == "*" else 1.0)
 
 
 def find_style(rows: Sequence[Row], settings: VisualizationSettings) -> Style:
-    """Settings first, then defaults, then spare ones in the order of the architectures' names.
+    """Settings first, then defaults, then spare ones in the order of the labels.
 
     The width of most SAEs has the solid line.
     """
-    architectures = sorted({row.architecture for row in rows})
+    labels = sorted({row.label for row in rows})
     saes = {row.identity: row.d_sae for row in rows}
     counted = Counter(saes.values())
     widths = sorted(counted, key=lambda width: (-counted[width], width or 0))
     colors, markers = {**DEFAULT_COLORS, **settings.colors}, {**DEFAULT_MARKERS, **settings.markers}
-    unknown = [name for name in architectures if name not in colors]
+    unknown = [name for name in labels if name not in colors]
     colors |= {name: SPARE_COLORS[i % len(SPARE_COLORS)] for i, name in enumerate(unknown)}
-    unmarked = [name for name in architectures if name not in markers]
-    markers |= {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(unmarked)}
+    unmarked = [name for name in labels if name not in markers]
+    taken = {markers[name] for name in labels if name in markers}
+    spare = [marker for marker in MARKERS if marker not in taken] or MARKERS
+    markers |= {name: spare[i % len(spare)] for i, name in enumerate(unmarked)}
     return Style(markers, colors, {width: LINES[i % len(LINES)] for i, width in enumerate(widths)}, settings)
 
 

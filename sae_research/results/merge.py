@@ -11,7 +11,7 @@ from typing import Any
 from sae_research.errors import UserError
 from sae_research.results.published import read_published
 from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result
-from sae_research.results.rows import Row, Source, column_name, place_text
+from sae_research.results.rows import Row, Source, card_label, column_name, place_text
 from sae_research.results.saebench import explained_version, from_document, metric_specs, read_document
 
 STATUS_FILE = "_status.json"
@@ -111,6 +111,7 @@ def _card_columns(entry: Entry, card: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "sae": entry.sae_name,
         "architecture": card.get("architecture", "unknown"),
+        "label": card_label(card),
         "source": entry.source,
         "baseline": source.get("baseline"),
         "d_in": card.get("d_in"),

@@ -78,11 +78,13 @@ def _card(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
         raise UserError(f"{path} does not say which SAE it is about: sae_lens_release_id and sae_lens_id are empty")
     config = document.get("sae_cfg_dict") or {}
     metadata = config.get("metadata") or {}
-    architecture = config.get("architecture") or "unknown"
+    stated = config.get("architecture") or "unknown"
+    architecture = ARCHITECTURES.get(stated, stated)
     name = release if sae_id in (None, "", "custom_sae") else f"{release}/{sae_id}" if release else sae_id
     return {
         "name": name,
-        "architecture": ARCHITECTURES.get(architecture, architecture),
+        "architecture": architecture,
+        "label": architecture,
         "d_in": config.get("d_in"),
         "d_sae": config.get("d_sae"),
         "hook_name": config.get("hook_name") or metadata.get("hook_name"),

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 Direction = Literal["higher", "lower", "neither"]
 
+NOT_FOR_TOKENS = "not applicable to token-scope SAEs"
+"""The reason of a number that only an SAE whose tokens share a support can have; reports need not list who lacks it."""
+
 
 @dataclass(frozen=True)
 class MetricSpec:
@@ -59,7 +62,7 @@ class Result:
     key: str
     eval_name: str
     sae: Mapping[str, Any]
-    """The SAE's manifest entry: name, architecture, hook_name, d_in, d_sae, hyperparameters, source, digest, ..."""
+    """The SAE's manifest entry: name, architecture, label, hook_name, d_in, d_sae, hyperparameters, digest, ..."""
     settings: Mapping[str, Any]
     """The eval's settings, defaults filled in."""
     key_parts: Mapping[str, Any]

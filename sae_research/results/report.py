@@ -9,8 +9,9 @@ from typing import Any
 from sae_research.results.figures import planned_figures
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import shown
+from sae_research.results.record import NOT_FOR_TOKENS
 from sae_research.results.references import REFERENCES
-from sae_research.results.rows import Row, Source, interpolation
+from sae_research.results.rows import Row, Source, card_label, interpolation
 from sae_research.results.summary import best_value, by_sae, headline_columns
 
 ARROWS: Mapping[str | None, str] = {"higher": " ↑", "lower": " ↓"}
@@ -76,8 +77,8 @@ def _eval_section(name: str, rows: Sequence[Row]) -> str:
 
 
 def _ordered(groups: Iterable[Sequence[Row]]) -> list[Sequence[Row]]:
-    """By architecture, then L0; those without come last."""
-    return sorted(groups, key=lambda g: (g[0].architecture, g[0].l0 is None, g[0].l0 or 0.0, g[0].sae))
+    """By label, then L0; those without come last."""
+    return sorted(groups, key=lambda g: (g[0].label, g[0].l0 is None, g[0].l0 or 0.0, g[0].sae))
 
 
 def _column_title(row: Row) -> str:
@@ -91,7 +92,7 @@ def _sae_line(group: Sequence[Row], columns: Iterable[str], best: Mapping[str, f
     by_column = {row.column: row for row in group}
     failed = any(row.metric is None for row in group)
     name = f"`{first.sae}`{_MARKS.get(interpolation(first.interpolates), '')}{' (failed)' if failed else ''}"
-    line = [name, first.architecture, _number(first.d_sae), _number(first.l0)]
+    line = [name, first.label, _number(first.d_sae), _number(first.l0)]
     return line + [_value(by_column.get(column), best[column]) for column in columns]
 
 
@@ -151,10 +152,14 @@ def _missing(rows: Sequence[Row]) -> str:
     for row in rows:
         if row.metric is not None and row.value is None and row.column is not None:
             gaps.setdefault((row.eval, row.column, row.reason or ""), []).append(f"`{row.sae}`")
-    lines = [[eval_name, f"`{column}`", why, ", ".join(saes)] for (eval_name, column, why), saes in gaps.items()]
-    if lines:
-        text += "\n\n" + table(["eval", "missing", "reason", "SAEs"], lines, numbers_from=4)
-    return text
+    inapplicable = [f"`{column}` ({name}): {why}." for name, column, why in gaps if why == NOT_FOR_TOKENS]
+    lines = [
+        [name, f"`{column}`", why, ", ".join(saes)]
+        for (name, column, why), saes in gaps.items()
+        if why != NOT_FOR_TOKENS
+    ]
+    listed = [table(["eval", "missing", "reason", "SAEs"], lines, numbers_from=4)] if lines else []
+    return "\n\n".join([text, *listed, *inapplicable])
 
 
 def _pictures(rows: Sequence[Row]) -> str:
@@ -174,8 +179,10 @@ def _card_line(name: str, card: Mapping[str, Any]) -> list[str]:
     origin = [
         f"{key} {_plain(value)}" for key, value in sorted((card.get("source") or {}).items()) if value is not None
     ]
-    numbers = [str(card.get(key) or "–") for key in ("architecture", "hook_name", "d_in", "d_sae")]
-    return [f"`{name}`", *numbers, hyper or "–", ", ".join(origin) or "–", str(card.get("digest") or "–")[:12]]
+    kind, label = card.get("architecture") or "–", card_label(card)
+    numbers = [str(card.get(key) or "–") for key in ("hook_name", "d_in", "d_sae")]
+    called = f"{label} ({kind})" if "label" in card and label != kind else kind
+    return [f"`{name}`", called, *numbers, hyper or "–", ", ".join(origin) or "–", str(card.get("digest") or "–")[:12]]
 
 
 def _plain(value: Any) -> str:

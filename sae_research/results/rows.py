@@ -27,6 +27,8 @@ class Row:
     sae: str
     """The SAE's name, unique within its source."""
     architecture: str
+    label: str
+    """What tables and plots call the architecture, and group by."""
     source: Source
     """`computed` here, or read from a `published` result file."""
     baseline: str | None
@@ -76,6 +78,11 @@ def interpolation(share: float | None) -> Interpolation:
     if share == 0:
         return "no"
     return "most" if share > 0.5 else "some"
+
+
+def card_label(card: Mapping[str, Any]) -> str:
+    """What to call the architecture of the SAE that `card` describes."""
+    return card.get("label") or card.get("architecture") or "unknown"
 
 
 def place_text(at: Mapping[str, Any]) -> str:

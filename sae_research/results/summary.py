@@ -11,7 +11,8 @@ from sae_research.results.merge import Entry
 from sae_research.results.rows import Row, interpolation
 
 BY_ARCHITECTURE = ("l0", "ce_loss_score")
-"""The columns whose mean over an architecture stands in `metrics.json`: few, each is a column of `dvc exp show`."""
+"""The columns whose mean over an architecture (its label) stands in `metrics.json`: few, each is a column of
+`dvc exp show`."""
 
 
 def by_sae(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -37,7 +38,7 @@ def plot_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for group in by_sae(rows).values():
         first = group[0]
         values = {row.column: row.value for row in group if row.column is not None}
-        card = {name: getattr(first, name) for name in ("sae", "architecture", "source", "d_sae")}
+        card = {name: getattr(first, name) for name in ("sae", "architecture", "label", "source", "d_sae")}
         records.append({**values, **card, "l0": first.l0, "interpolates": first.interpolates})
     return records
 
@@ -50,17 +51,15 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
     own = [row for row in rows if row.source == "computed"]
     cells = {(row.identity, row.eval): row.metric is not None for row in own}
     columns = [c for c, row in headline_columns(own).items() if row.direction != "neither"]
-    architectures = sorted({row.architecture for row in own})
+    labels = sorted({row.label for row in own})
     return {
         "saes": len(by_sae(own)),
         "cells": {"done": sum(cells.values()), "failed": len(cells) - sum(cells.values())},
         "best": {column: best_value(_column(own, column)) for column in columns},
         "mean": {column: _mean(_column(own, column)) for column in columns},
         "by_architecture": {
-            name: {
-                column: _mean(_column((r for r in own if r.architecture == name), column)) for column in BY_ARCHITECTURE
-            }
-            for name in architectures
+            name: {column: _mean(_column((r for r in own if r.label == name), column)) for column in BY_ARCHITECTURE}
+            for name in labels
         },
     }
 

@@ -40,6 +40,9 @@ class SaeCard:
     digest: str = ""
     """SHA-256 over the tensors and all of the card that determines codes."""
     training_tokens: int | None = None
+    label: str = ""
+    """What tables and plots call its architecture, as params say; empty: its own. Changes nothing that is computed,
+    and is kept in the manifest alone."""
 
 
 class Sae(nn.Module, ABC):

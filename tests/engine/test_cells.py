@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sae_research.engine.cells import Cell, differences
+from sae_research.engine.cells import Cell, differences, plan_cells
 from sae_research.engine.explain import why_missing
 from sae_research.engine.store import PastCell
+from sae_research.evals.core import Core
+from sae_research.hub import Hub
+from sae_research.manifest import Manifest
+from sae_research.params import load_params
 
 PARTS: dict[str, Any] = {
     "sae": "d1", "code": "c1", "seed": 42, "settings": {"n_batches": 200, "k_values": [1]}, "model": {"name": "lm"},
@@ -26,6 +31,21 @@ PARTS: dict[str, Any] = {
 )
 def test_differences_in_words(change: dict[str, Any], said: list[str]) -> None:
     assert differences(PARTS, PARTS | change) == said
+
+
+def test_a_name_and_a_label_are_no_part_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "dataset_revision", lambda *_: "r")
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    site = "blocks.0.hook_resid_post"
+    entry = {"name": "topk_k16", "architecture": "topk", "label": "topk", "digest": "d", "hook_name": site}
+
+    def key(**change: str) -> str:
+        manifest = Manifest({"name": "embedded/lm", "revision": "r"}, ({**entry, **change},))
+        [cell] = plan_cells(params, manifest, Core, Hub(tmp_path))
+        return cell.key
+
+    assert key(name="random_k16", label="random") == key()
+    assert key(digest="e") != key()
 
 
 def _cell(**change: Any) -> Cell:

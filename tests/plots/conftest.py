@@ -16,8 +16,9 @@ _BASE: dict[str, Any] = {
 
 
 def make_row(sae: str, measured: str, value: float | None, **more: Any) -> Row:
-    return Row(**{**_BASE, "sae": sae, "architecture": "topk", "metric": measured, "value": value, "l0": 8.0,
-                  "title": measured.replace("_", " "), "column": measured, **more})  # fmt: skip
+    about = {"architecture": "topk", "label": more.get("architecture", "topk"), **more}
+    return Row(**{**_BASE, "sae": sae, "metric": measured, "value": value, "l0": 8.0,
+                  "title": measured.replace("_", " "), "column": measured, **about})  # fmt: skip
 
 
 def make_fleet() -> list[Row]:

@@ -8,7 +8,7 @@ import pytest
 
 from sae_research.paths import Paths
 from sae_research.plots.draw import axis_label, draw_all, draw_figure, plain_matplotlib, visualize
-from sae_research.plots.settings import VisualizationSettings
+from sae_research.plots.settings import DEFAULT_MARKERS, VisualizationSettings
 from sae_research.plots.style import find_style
 from sae_research.results.figures import planned_figures
 from sae_research.results.rows import Row, table_as_parquet
@@ -141,6 +141,27 @@ def test_colours_and_markers_come_from_the_settings(fleet: list[Row]) -> None:
     settings = VisualizationSettings(colors={"jumprelu": "#123456"}, markers={"jumprelu": "p"})
     marker = _markers(_figure(fleet, "core_ce_loss_score", settings).axes[0])[12.0]
     assert (marker.get_markerfacecolor(), marker.get_marker()) == ("#123456", "p")
+
+
+def test_numbers_beyond_the_axis_are_not_written_over_one_another(row: Any) -> None:
+    rows = [row(f"s{i}", "ce_loss_score", 0.95 + i / 1000, l0=8.0 + i) for i in range(10)]
+    rows += [row("a", "ce_loss_score", 0.7, l0=12.0), row("b", "ce_loss_score", 0.2, l0=12.0, label="random")]
+    texts = [text for text in _figure(rows, "core_ce_loss_score").axes[0].texts if "↓" in text.get_text()]
+    first, second = (text.get_window_extent() for text in texts)
+    assert not first.overlaps(second)
+
+
+def test_a_label_has_its_own_marker_colour_and_name(row: Any) -> None:
+    rows = [row("a", "ce_loss_score", 0.7), row("b", "ce_loss_score", 0.2, l0=12.0, label="random")]
+    drawing = _figure(rows, "core_ce_loss_score")
+    assert [text.get_text() for text in drawing.legends[0].get_texts()] == ["TopK", "Random"]
+    assert _markers(drawing.axes[0])[12.0].get_marker() == DEFAULT_MARKERS["random"]
+
+
+def test_an_architecture_without_a_marker_gets_one_that_none_has(row: Any) -> None:
+    rows = [row("a", "mse", 1.0, architecture="relu"), row("b", "mse", 1.0, architecture="alpha")]
+    style = find_style(rows, SMALL)
+    assert style.markers["alpha"] != style.markers["relu"]
 
 
 def test_an_architecture_without_a_colour_gets_the_same_spare_one_each_time(row: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sae_research.plots.axes import curves
 from sae_research.plots.points import Panel, Point, Reference, find_panels
-from sae_research.plots.scale import find_scale, without_outliers
+from sae_research.plots.scale import Scale, edge_levels, find_scale, without_outliers
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.figures import Figure, planned_figures
 from sae_research.results.rows import Row
@@ -99,6 +99,18 @@ def test_a_lone_outlier_stands_at_the_edge() -> None:
     assert not scale.shows(-2.0)
     assert scale.low < scale.clamp(-2.0) < 0.80
     assert scale.clamp(0.84) == 0.84
+
+
+def test_values_beyond_the_edge_are_stacked_where_they_would_meet() -> None:
+    near, far, apart = (
+        Point(name, "topk", "computed", 512, l0, value, None, None, "no")
+        for name, l0, value in (("near", 16.0, 0.7), ("far", 17.0, 0.2), ("apart", 60.0, 0.1))
+    )
+    scale = Scale(0.9, 1.0)
+    levels = edge_levels([near, far, apart, *_points([0.95])], scale, width=2.0)
+    assert levels == {far: 0, near: 1, apart: 0}
+    assert scale.low < scale.clamp(far.value, 0) < scale.clamp(near.value, 1) < scale.high
+    assert scale.clamp(2.0, 1) < scale.clamp(2.0) < scale.high, "from above they come down"
 
 
 def test_many_far_values_are_no_outliers() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 TEMPLATES = Path(__file__).parents[2] / ".dvc" / "plots"
 RECORDS = [
-    {"sae": "a", "architecture": "topk", "l0": 8.0, "ce_loss_score": 0.9, "rev": "HEAD"},
-    {"sae": "a", "architecture": "topk", "l0": 8.0, "ce_loss_score": 0.8, "rev": "workspace"},
-    {"sae": "b", "architecture": "relu", "l0": None, "ce_loss_score": None, "rev": "workspace"},
+    {"sae": "a", "label": "topk", "l0": 8.0, "ce_loss_score": 0.9, "rev": "HEAD"},
+    {"sae": "a", "label": "topk", "l0": 8.0, "ce_loss_score": 0.8, "rev": "workspace"},
+    {"sae": "b", "label": "relu", "l0": None, "ce_loss_score": None, "rev": "workspace"},
 ]
 
 
@@ -30,9 +30,9 @@ def test_dvc_fills_every_anchor(filled: dict[str, Any]) -> None:
     assert len(filled["data"]["values"]) == len(RECORDS)
 
 
-def test_colour_is_the_architecture_and_shape_the_revision_on_a_logarithmic_axis(filled: dict[str, Any]) -> None:
+def test_colour_is_the_label_and_shape_the_revision_on_a_logarithmic_axis(filled: dict[str, Any]) -> None:
     encoding = filled["encoding"]
-    assert encoding["color"]["field"] == "architecture"
+    assert encoding["color"]["field"] == "label"
     assert encoding["shape"]["field"] == "rev"
     assert (encoding["x"]["field"], encoding["x"]["scale"]["type"]) == ("l0", "log")
     assert encoding["y"]["field"] == "ce_loss_score"

@@ -29,12 +29,17 @@ def test_every_measurement_is_a_row_with_its_saes_card(filled: Any) -> None:
     rows = _rows(filled)
     (row,) = [r for r in rows if r.sae == "ihtp_k5" and r.metric == "sae_top_k_test_accuracy" and r.at == '{"k": 5}']
     assert row == Row(
-        sae="ihtp_k5", architecture="ihtp", source="computed", baseline="relu", d_in=128, d_sae=512,
+        sae="ihtp_k5", architecture="ihtp", label="ihtp", source="computed", baseline="relu", d_in=128, d_sae=512,
         hook_name="blocks.0.hook_resid_post", eval="sparse_probing", metric="sae_top_k_test_accuracy", at='{"k": 5}',
         value=0.85, reason=None, ci_low=0.84, ci_high=0.86, unit="", direction="higher",
         title="Probe accuracy, k best latents", headline=True, column="sae_top_5_test_accuracy",
         l0=88.0, interpolates=0.97,
     )  # fmt: skip
+
+
+def test_a_label_stands_beside_the_architecture(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
+    workspace.add(core_result(card("random_k8", label="random")))
+    assert {(r.architecture, r.label) for r in _rows(workspace, {"core": True})} == {("topk", "random")}
 
 
 def test_a_failed_cell_is_one_row_with_its_reason(filled: Any) -> None:
@@ -80,6 +85,7 @@ def test_a_part_of_a_metric_has_no_column(filled: Any) -> None:
 def test_a_published_sae_joins_under_its_own_source_even_with_a_name_of_ours(filled: Any) -> None:
     filled.publish("a.json", PUBLISHED)
     rows = [r for r in _rows(filled) if r.sae == "topk_k8" and r.metric == "l0"]
+    assert {r.label for r in rows} == {"topk"}
     assert [(r.source, r.value, r.l0) for r in rows] == [("computed", 8.0, 8.0), ("published", 33.0, 33.0)]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from sae_research.results.process import process_results
-from sae_research.results.record import Result
+from sae_research.results.record import NOT_FOR_TOKENS, EvalOutput, Measurement, Result
 from sae_research.results.report import table
 
 BOTH = {"core": True, "sparse_probing": True}
@@ -84,6 +86,30 @@ def test_gaps_are_told_once_per_reason(workspace: Any, core_result: Callable[...
     workspace.add(core_result(card("b"), ce_loss_score=None))
     process_results(workspace.paths, {"core": True})
     assert "| core | `ce_loss_score` | no batch had it | `a`, `b` |" in workspace.paths.report.read_text()
+
+
+def test_what_no_token_scope_sae_has_is_one_line(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
+    for name in "ab":
+        result = core_result(card(name))
+        found = [m for m in result.output.measurements if m.metric != "interpolates"]
+        gap = Measurement("interpolates", None, NOT_FOR_TOKENS)
+        workspace.add(dataclasses.replace(result, output=EvalOutput((*found, gap))))
+    process_results(workspace.paths, {"core": True})
+    section = workspace.paths.report.read_text().split("## Failed and missing")[1].split("##")[0]
+    assert section.strip() == "No cell failed.\n\n`interpolates` (core): not applicable to token-scope SAEs."
+
+
+def test_a_label_stands_in_place_of_the_architecture(
+    workspace: Any, core_result: Callable[..., Result], card: Any
+) -> None:
+    workspace.add(core_result(card("random_k8", label="random")))
+    workspace.add(core_result(card("topk_k8", label="topk")))
+    process_results(workspace.paths, {"core": True})
+    text = workspace.paths.report.read_text()
+    assert "| `random_k8` | random | 512 |" in text
+    assert "| `random_k8` | random (topk) | blocks.0" in text
+    assert "| `topk_k8` | topk | blocks.0" in text
+    assert set(json.loads(workspace.paths.metrics.read_text())["by_architecture"]) == {"random", "topk"}
 
 
 def test_published_results_have_a_section_of_their_own(filled: Any) -> None:

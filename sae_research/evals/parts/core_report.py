@@ -18,11 +18,10 @@ from sae_research.metrics.core_formulas import (
 from sae_research.metrics.core_specs import CORE_SPECS
 from sae_research.metrics.intervals import Estimate
 from sae_research.metrics.weights import describe_weights
-from sae_research.results.record import EvalOutput, Measurement
+from sae_research.results.record import NOT_FOR_TOKENS, EvalOutput, Measurement
 from sae_research.saes.base import Sae
 
 _DECIMALS = 10  # As SAEBench rounds its per-latent records.
-_NOT_SHARED = "only for SAEs whose tokens share one support per sequence (scope 'sequence')"
 _NOT_FINITE = {
     "negative_share": "no code is other than 0",
     "normalized_freq_over_1_percent": "no latent fired",
@@ -92,7 +91,7 @@ def _estimates(sae: Sae, found: Gathered) -> dict[str, Estimate]:
 
 def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
     if name == "interpolates" and sae.scope != "sequence":
-        return Measurement(name, None, reason=_NOT_SHARED)
+        return Measurement(name, None, reason=NOT_FOR_TOKENS)
     if not math.isfinite(estimate.value):
         reason = _NOT_FINITE.get(name, "undefined on this text: a divisor is 0")
         return Measurement(name, None, reason=reason)
