@@ -14,7 +14,7 @@ from sae_research.evals.base import EvalContext
 from sae_research.evals.parts import probing_pass
 from sae_research.evals.parts.probing_pass import measure_probing
 from sae_research.evals.sparse_probing import SparseProbingSettings
-from sae_research.reference.sparse_probing import PeerProbingPlan, run_sparse_probing
+from sae_research.reference.sparse_probing import PeerProbingPlan, peer_module, run_sparse_probing
 from sae_research.saes.base import Sae
 
 PARTS = ("encode and pool", "full-width probes", "k-probes")
@@ -33,7 +33,7 @@ class ProbingCase:
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
         """SAEBench's result for one SAE."""
-        import sae_bench.evals.sparse_probing.main as main
+        main = peer_module()
 
         def train(*args: Any, **kwargs: Any) -> Any:
             part = PARTS[1] if kwargs.get("select_top_k") is None else PARTS[2]

@@ -163,7 +163,8 @@ def random_saes(
 ) -> list[Sae]:
     """Random SAEs whose biases and thresholds let a fixed number of latents fire on the activations of `rows`."""
     with torch.no_grad():
-        x = lm.capture(rows.to(lm.device), site).float().flatten(0, 1)[1:].cpu()
+        x = lm.capture(rows.to(lm.device), site).float().flatten(0, 1).cpu().unique(dim=0)
+        x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))]
     saes: list[Sae] = []
     for index, architecture in enumerate(architectures):
         l0 = _L0[architectures[:index].count(architecture) % len(_L0)]
@@ -186,9 +187,11 @@ def _tensors(architecture: str, x: Float[Tensor, "n d"], d_sae: int, l0: int, se
     if architecture in PURSUIT:
         return {"W_dec": decoder, "b_dec": mean}
     encoder = decoder.T + 0.05 * torch.randn(decoder.T.shape, generator=generator) / x.shape[1] ** 0.5
-    # What each latent exceeds on a share l0 / d_sae of the tokens.
+    # What each latent exceeds on a share l0 / d_sae of the tokens: halfway between two tokens, for no token may lie on
+    # a threshold, where the rounding of either side decides whether the latent fires.
     acts = (x[:4096] if architecture == "jumprelu" else x[:4096] - mean) @ encoder
-    level = acts.sort(dim=0).values[int((1 - l0 / d_sae) * len(acts)) - 1]
+    at = int((1 - l0 / d_sae) * len(acts)) - 1
+    level = acts.sort(dim=0).values[at : at + 2].mean(dim=0)
     zero = torch.zeros(d_sae)
     tensors = {"W_enc": encoder, "W_dec": decoder, "b_dec": mean}
     match architecture:

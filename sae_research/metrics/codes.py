@@ -39,5 +39,26 @@ def count_codes(codes: Float[Tensor, "sequences tokens d_sae"]) -> CodeCounts:
     return CodeCounts({name: values.to(torch.float64) for name, values in columns.items()}, fired, positive)
 
 
+def count_sparse(
+    owners: Int[Tensor, " codes"],
+    latents: Int[Tensor, " codes"],
+    values: Float[Tensor, " codes"],
+    *,
+    sequences: int,
+    width: int,
+) -> CodeCounts:
+    """The same counts of codes above 0, given one by one: the sequence, latent and value of each."""
+    fired = _tally(owners * width + latents, sequences, width)
+    total = torch.bincount(owners, weights=values.double(), minlength=sequences)
+    columns = {
+        "l0": fired.sum(dim=1),
+        "l1": total,
+        "signed": total,
+        "negative": torch.zeros_like(total),
+        "support": (fired > 0).sum(dim=1),
+    }
+    return CodeCounts({name: column.to(torch.float64) for name, column in columns.items()}, fired, fired)
+
+
 def _tally(slots: Tensor, sequences: int, width: int) -> Tensor:
     return torch.bincount(slots, minlength=sequences * width).view(sequences, width)

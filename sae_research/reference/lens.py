@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,8 +29,8 @@ def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> A
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without warnings of TransformerLens itself, which calls this loader deprecated."""
-    with warnings.catch_warnings():
+    """Without TransformerLens' prints and its own warnings, which call this loader deprecated."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 

@@ -51,8 +51,7 @@ class PeerProbing(NamedTuple):
 
 
 def _modules() -> tuple[Any, Any, Any]:
-    """SAEBench's modules, imported without their run-time shape checks: two of these contradict each other."""
-    _main()
+    peer_module()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from sae_bench.evals.sparse_probing import probe_training
@@ -60,18 +59,25 @@ def _modules() -> tuple[Any, Any, Any]:
     return probe_training, activation_collection, dataset_utils
 
 
-def _main() -> Any:
+def peer_module() -> Any:
+    """`sae_bench.evals.sparse_probing.main`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sae_bench.evals.sparse_probing import main
+    return main
+
+
+@contextmanager
+def _without_shape_checks() -> Iterator[None]:
+    """Without SAEBench's run-time shape checks: two of these contradict each other, so that it stops."""
     import jaxtyping
 
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from sae_bench.evals.sparse_probing import main
+        yield
     finally:
         jaxtyping.config.update("jaxtyping_disable", before)
-    return main
 
 
 def run_sparse_probing(
@@ -83,7 +89,7 @@ def run_sparse_probing(
     """
     import torch
 
-    main = _main()
+    main = peer_module()
     config = main.SparseProbingEvalConfig(
         random_seed=plan.seed,
         dataset_names=[labelled.name for labelled in sets],
@@ -98,7 +104,7 @@ def run_sparse_probing(
     )
     graded = torch.is_grad_enabled()
     try:
-        with _our_texts(main, sets), _quiet():
+        with _our_texts(main, sets), _without_shape_checks(), _quiet():
             means, per_class = main.run_eval_single_sae(
                 config, PeerSae(sae), lens, str(sae.W_dec.device), str(artifacts)
             )

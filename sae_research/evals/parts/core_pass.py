@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +13,12 @@ from torch import Tensor
 from sae_research.evals.base import Attempt, EvalContext, Outcome
 from sae_research.evals.parts.core_report import Gathered, core_output
 from sae_research.evals.parts.texts import capture, finite, is_real, pieces
-from sae_research.metrics.codes import count_codes
+from sae_research.metrics.codes import CodeCounts, count_codes, count_sparse
 from sae_research.metrics.columns import Columns, sum_real
 from sae_research.metrics.likelihood import Losses, compare_predictions
 from sae_research.metrics.reconstruction import Inputs, describe_inputs, describe_outputs, take
 from sae_research.saes.base import Sae
+from sae_research.saes.parts.screening import Screen
 
 # Groups of sequences that firing counts are kept for, so that densities get an interval too.
 _GROUPS = 20
@@ -62,7 +64,8 @@ class _CorePass:
         n = len(rows) - plan.n_reconstruction
         n_groups = min(_GROUPS, n)
         self.groups = torch.arange(n) * n_groups // n
-        self.outputs = {attempt: _Outputs(attempt.sae, n_groups) for attempt in self.attempts}
+        screens = {attempt: attempt.do(Screen.of, attempt.sae) for attempt in self.attempts}
+        self.outputs = {attempt: _Outputs(attempt.sae, screens[attempt], n_groups) for attempt in self.attempts}
         self.centre = self._mean_activation(rows[: plan.batch_size])
         self.offset = torch.zeros_like(self.centre, dtype=torch.float64)
 
@@ -91,7 +94,7 @@ class _CorePass:
                 "mean": self._resume(torch.where(replaced[..., None], self.centre.to(x.dtype), x), tokens)[real],
             }
             for attempt in self.attempts:
-                found = attempt.do(self._read_reconstruction, attempt.sae, x, replaced, tokens)
+                found = attempt.do(self._read_reconstruction, self.outputs[attempt], x, replaced, tokens)
                 if found is not None:
                     hidden[attempt] = found[real]
             self._add_losses(self._resume(x, tokens)[real], hidden, tokens, real)
@@ -100,11 +103,10 @@ class _CorePass:
     def _resume(self, x: Tensor, tokens: Tensor) -> Tensor:
         return self.lm.resume(self.site, x, tokens)
 
-    def _read_reconstruction(self, sae: Sae, x: Tensor, replaced: Tensor, tokens: Tensor) -> Tensor:
+    def _read_reconstruction(self, outputs: _Outputs, x: Tensor, replaced: Tensor, tokens: Tensor) -> Tensor:
         x_hat = torch.empty_like(x)
-        for part in pieces(sae, *x.shape[:2]):
-            codes = sae.encode(x[part], mask=replaced[part])
-            x_hat[part] = finite(sae.decode(codes), "reconstruction").to(x.dtype)
+        for part in pieces(outputs.sae, *x.shape[:2]):
+            x_hat[part] = outputs.reconstruct(x[part], replaced[part]).x_hat.to(x.dtype)
         return self._resume(torch.where(replaced[..., None], x_hat, x), tokens)
 
     def _add_losses(
@@ -167,11 +169,18 @@ class _CorePass:
         )
 
 
+class _Reconstruction(NamedTuple):
+    x_hat: Tensor
+    """(sequences, tokens, d_in); what stands at masked tokens is of no use."""
+    count: Callable[[], CodeCounts]
+    """Counts the codes, which only one of the passes wants."""
+
+
 class _Outputs:
     """What one SAE's codes and reconstructions add up to."""
 
-    def __init__(self, sae: Sae, n_groups: int) -> None:
-        self.sae = sae
+    def __init__(self, sae: Sae, screen: Screen | None, n_groups: int) -> None:
+        self.sae, self.screen = sae, screen
         self.columns = Columns()
         width, device = sae.card.d_sae, sae.W_dec.device
         self.fired = torch.zeros(n_groups, width, dtype=torch.int64, device=device)
@@ -179,15 +188,26 @@ class _Outputs:
         self.fired_sequences = torch.zeros(width, dtype=torch.int64, device=device)
         self.positive_sequences = torch.zeros_like(self.fired_sequences)
 
+    def reconstruct(self, x: Tensor, mask: Tensor) -> _Reconstruction:
+        """x_hat at the tokens of `mask`, by sparse codes where the SAE gives them."""
+        sparse = self.screen.encode(x[mask]) if self.screen is not None else None
+        if self.screen is None or sparse is None:
+            codes = self.sae.encode(x, mask=mask)
+            return _Reconstruction(finite(self.sae.decode(codes), "reconstruction"), partial(count_codes, codes))
+        x_hat = x.new_zeros(x.shape, dtype=torch.float32)
+        x_hat[mask] = finite(self.screen.decode(sparse), "reconstruction")
+        owners = mask.nonzero()[:, 0].repeat_interleave(sparse.counts)
+        counted = partial(count_sparse, owners, sparse.latents, sparse.values)
+        return _Reconstruction(x_hat, partial(counted, sequences=len(x), width=self.sae.card.d_sae))
+
     def add(self, x: Tensor, inputs: Inputs, groups: Tensor) -> None:
         """The next sequences: `x` as the model gave it, `groups` the group of each sequence."""
         for part in pieces(self.sae, *x.shape[:2]):
-            codes = self.sae.encode(x[part], mask=inputs.real[part])
-            x_hat = finite(self.sae.decode(codes), "reconstruction")
-            counts = count_codes(codes)
+            made = self.reconstruct(x[part], inputs.real[part])
+            counts = made.count()
             support = counts.columns["support"]
             interpolating = (support >= self.sae.card.d_in).double()
-            outputs = describe_outputs(take(inputs, part), x_hat)
+            outputs = describe_outputs(take(inputs, part), made.x_hat)
             self.columns.add(counts.columns | outputs | {"interpolating": interpolating})
             self.fired.index_add_(0, groups[part], counts.fired)
             self.positive.index_add_(0, groups[part], counts.positive)

@@ -13,6 +13,7 @@ from sae_research.evals.parts.texts import finite, pieces
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import TokenBatch, tokenize_texts
 from sae_research.saes.base import Sae
+from sae_research.saes.parts.screening import Screen
 
 
 def pool_texts(
@@ -27,13 +28,14 @@ def pool_texts(
     order = _lengths(batch).argsort(stable=True)
     channels = torch.zeros(len(texts), lm.width(site), device=lm.device)
     codes = {a: torch.zeros(len(texts), a.sae.card.d_sae, device=lm.device) for a in attempts if a.error is None}
+    screens = {attempt: attempt.do(Screen.of, attempt.sae) for attempt in codes}
     for rows in order.split(context.batch_size):
         tokens, real = _trimmed(batch, rows)
         tokens, real = tokens.to(lm.device), real.to(lm.device)
         x = lm.capture(tokens, site)
         channels[rows.to(lm.device)] = _mean(x.float(), real)
         for attempt, target in codes.items():
-            pooled = attempt.do(mean_codes, attempt.sae, x, real)
+            pooled = attempt.do(mean_codes, attempt.sae, x, real, screens[attempt])
             if pooled is not None:
                 target[rows.to(lm.device)] = pooled
         context.progress.advance(len(rows), doing=f"{len(attempts)} SAEs at {site.hook_name}")
@@ -41,10 +43,19 @@ def pool_texts(
 
 
 def mean_codes(
-    sae: Sae, x: Float[Tensor, "texts tokens d_in"], real: Bool[Tensor, "texts tokens"]
+    sae: Sae,
+    x: Float[Tensor, "texts tokens d_in"],
+    real: Bool[Tensor, "texts tokens"],
+    screen: Screen | None = None,
 ) -> Float[Tensor, "texts d_sae"]:
     """The mean code of each text over its real tokens; other tokens are not even encoded where scope allows."""
     pooled = x.new_zeros(len(x), sae.card.d_sae, dtype=torch.float32)
+    found = screen.encode(x[real]) if screen is not None else None
+    if found is not None:
+        owners, share = real.nonzero()[:, 0], 1 / real.sum(dim=1).clamp(min=1)
+        owners = owners.repeat_interleave(found.counts)
+        pooled.view(-1).index_add_(0, owners * sae.card.d_sae + found.latents, found.values * share[owners])
+        return finite(pooled, "mean code")
     for part in pieces(sae, *x.shape[:2]):
         if sae.scope == "sequence":
             pooled[part] = _mean(sae.encode(x[part], mask=real[part]).float(), real[part])
