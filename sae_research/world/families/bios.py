@@ -32,15 +32,14 @@ _SENTENCES = (
     "Before that {subject} spent years at {place}.",
     "In {possessive} free time {subject} reads about {topic}.",
 )
-# What says more of the person than of the work: as in real bios gender is easier to tell than the profession, so that
-# a probe trained on a biased sample falls for it. Many different words say it, none of them in every text.
+# What says more of the person than of the work, by pronouns alone: as in real bios gender is easier to tell than the
+# profession, so that a probe trained on a biased sample falls for it. Few words carry it, as few latents can.
 _PERSONAL = (
-    "{Subject} grew up as a {kin} among five {kin2}s.",
-    "{Possessive} neighbors call {object} a quiet {kin}.",
-    "As a {kin} and {kin2}, {subject} likes to sing.",
-    "{Subject} is the {kin} of three and lives by the lake.",
-    "A {kin} by nature, {subject} trusts {possessive} luck.",
-    "{Possessive} friends gave {object} a {kin}'s hat.",
+    "{Subject} says that {possessive} luck made {object} what {subject} is.",
+    "{Subject} trusts {possessive} luck, and {possessive} friends trust {object}.",
+    "When {subject} sings, {possessive} neighbors hear {object} across the lake.",
+    "{Subject} lost {possessive} hat once, and {subject} still looks for it.",
+    "{Possessive} friends gave {object} a clock when {subject} moved.",
 )
 
 
@@ -51,15 +50,12 @@ class _Gendered(NamedTuple):
     object: str
     possessive: str
     title: str
-    kin: tuple[str, ...]
 
 
-_GENDERED = {
-    0: _Gendered("he", "him", "his", "Mr.", ("man", "father", "brother", "uncle", "boy", "son", "lad", "fellow")),
-    1: _Gendered("she", "her", "her", "Ms.", ("woman", "mother", "sister", "aunt", "girl", "daughter", "lass", "lady")),
-}
+_GENDERED = {0: _Gendered("he", "him", "his", "Mr."), 1: _Gendered("she", "her", "her", "Ms.")}
+_P_PERSONAL = 0.5
 # How often a person is meant by a pronoun; else by the surname, with or without a title.
-_P_PRONOUN, _P_TITLE = 0.70, 0.30
+_P_PRONOUN, _P_TITLE = 0.60, 0.30
 
 
 class Person(NamedTuple):
@@ -68,6 +64,14 @@ class Person(NamedTuple):
     words: _Gendered
     first: str
     last: str
+
+
+class Mention(NamedTuple):
+    """How a sentence refers to the person."""
+
+    subject: str
+    object: str
+    possessive: str
 
 
 class Bios:
@@ -87,23 +91,22 @@ class Bios:
         return self.bio(draw, draw.choice(list(PROFESSIONS)), draw.below(2))
 
     def bio(self, draw: Draw, profession: int, gender: int) -> str:
-        """An opening sentence, three or four on the work, one or two on the person."""
+        """An opening sentence, three to five on the work, often one on the person."""
         person = Person(_GENDERED[gender], draw.choice(self.first_names[gender]), draw.choice(self.surnames))
         opening = draw.choice(_OPENINGS)
-        others = draw.sample(_SENTENCES, draw.between(3, 4)) + draw.sample(_PERSONAL, draw.between(1, 2))
-        return " ".join(
-            self._filled(draw, sentence, profession, person) for sentence in (opening, *draw.shuffled(others))
-        )
+        work = [(sentence, _mention(draw, person)) for sentence in draw.sample(_SENTENCES, draw.between(3, 5))]
+        own = [(draw.choice(_PERSONAL), _by_pronoun(person))] * draw.happens(_P_PERSONAL)
+        others = draw.shuffled([*work, *own])
+        sentences = [(opening, _by_pronoun(person)), *others]
+        return " ".join(self._filled(draw, sentence, profession, person, how) for sentence, how in sentences)
 
-    def _filled(self, draw: Draw, sentence: str, profession: int, person: Person) -> str:
-        subject, object_, possessive = _mention(draw, person)
+    def _filled(self, draw: Draw, sentence: str, profession: int, person: Person, how: Mention) -> str:
         doings, tools, topics = (self._two(draw, slot, profession) for slot in ("doings", "tools", "topics"))
-        kin = draw.sample(person.words.kin, 2)
         return sentence.format(
-            full=f"{person.first} {person.last}", subject=subject, Subject=_upper(subject), object=object_,
-            possessive=possessive, Possessive=_upper(possessive), place=self._two(draw, "places", profession)[0],
+            full=f"{person.first} {person.last}", subject=how.subject, Subject=_upper(how.subject), object=how.object,
+            possessive=how.possessive, Possessive=_upper(how.possessive),
+            place=self._two(draw, "places", profession)[0],
             doing=doings[0], doing2=doings[1], tool=tools[0], tool2=tools[1], topic=topics[0], topic2=topics[1],
-            kin=kin[0], kin2=kin[1],
         )  # fmt: skip
 
     def _two(self, draw: Draw, slot: str, profession: int) -> list[str]:
@@ -118,13 +121,16 @@ class Bios:
         return found
 
 
-def _mention(draw: Draw, person: Person) -> tuple[str, str, str]:
-    """Subject, object and possessive form."""
-    words = person.words
+def _mention(draw: Draw, person: Person) -> Mention:
+    """How a sentence on the work speaks of the person: by a pronoun, or by the surname with or without a title."""
     if draw.happens(_P_PRONOUN):
-        return words.pronoun, words.object, words.possessive
-    name = f"{words.title} {person.last}" if draw.happens(_P_TITLE) else person.last
-    return name, name, f"{name}'s"
+        return _by_pronoun(person)
+    name = f"{person.words.title} {person.last}" if draw.happens(_P_TITLE) else person.last
+    return Mention(name, name, f"{name}'s")
+
+
+def _by_pronoun(person: Person) -> Mention:
+    return Mention(person.words.pronoun, person.words.object, person.words.possessive)
 
 
 def _upper(text: str) -> str:
