@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise, permutations
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,15 +132,15 @@ def multiple_choice(subject: Subject) -> list[Bar]:
     ]
 
 
-def _asked(row: dict[str, object]) -> str:
-    return prompt_of(str(row["question"]), tuple(row["choices"]))  # type: ignore[arg-type]
+def _asked(row: Mapping[str, Any]) -> str:
+    return prompt_of(str(row["question"]), tuple(row["choices"]))
 
 
-def _without_question(row: dict[str, object]) -> str:
+def _without_question(row: Mapping[str, Any]) -> str:
     return _asked(row).split("\n", 1)[1]
 
 
-def _share_right(subject: Subject, rows: Rows, prompt: Callable[[dict[str, object]], str]) -> Estimate:
+def _share_right(subject: Subject, rows: Rows, prompt: Callable[[Mapping[str, Any]], str]) -> Estimate:
     return wilson(int(_right(subject, rows, [prompt(row) for row in rows]).sum()), len(rows))
 
 
@@ -175,13 +176,13 @@ def _wrong_entity(subject: Subject, rows: Rows) -> Estimate:
     return wilson(int(_right(subject, kept, changed).sum()), len(kept))
 
 
-def _wording(row: dict[str, object]) -> tuple[str, ...]:
+def _wording(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The question without its entity, the one capitalized word after the first."""
     return tuple(word for word in str(row["question"]).split()[1:] if not word[0].isupper())
 
 
-def _answer(row: dict[str, object]) -> str:
-    return row["choices"][row["answer"]]  # type: ignore[index]
+def _answer(row: Mapping[str, Any]) -> str:
+    return row["choices"][row["answer"]]
 
 
 def first_letters(subject: Subject) -> Bar:
