@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_folder_that_is_replaced_is_never_seen_in_part(tmp_path: Path, monkeyp
     seen: list[str] = []
     real = shutil.rmtree
 
-    def watch(path: Path, **options: bool) -> None:
+    def watch(path: Path, **options: Any) -> None:
         seen.append((target / "file").read_text())
         real(path, **options)
 
