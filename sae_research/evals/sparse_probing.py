@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 from sae_research.data.labelled import family_module, labelled_revision, load_labelled
 from sae_research.evals.base import Eval, EvalContext, Outcome
@@ -33,6 +33,10 @@ class SparseProbingSettings:
     """Tokens read of each text, the leading BOS included."""
     k_values: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
     """How many latents (and channels of the model, to compare) a probe sees."""
+    sampling: Literal["keyed", "sae_bench"] = "keyed"
+    """How the texts of the other classes are drawn. `keyed`: by data set and class alone, the same for every probe.
+    `sae_bench`: as SAEBench does with a warm cache and `lower_vram_usage`, from one random stream over all k-probes in
+    the order of `dataset_names` and `k_values`; full-width probes, which it then leaves out, stay keyed."""
 
     def __post_init__(self) -> None:
         for name, least in {"train_size": 10, "test_size": 2, "context_size": 2}.items():

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_research.probes.draws import draw_held_out, draw_negatives
+from sae_research.probes.draws import draw_held_out, draw_negatives, draw_negatives_as_peer
 from sae_research.probes.logistic import fit_logistic, predict
 from sae_research.probes.wide import fit_wide, predict_wide
 
@@ -65,6 +65,22 @@ def make_tasks(train: Mapping[str, int], test: Mapping[str, int], *, key: tuple[
         train=_split(train, key=(*key, "train")),
         test=_split({name: test[name] for name in train}, key=(*key, "test")),
         held_out=torch.from_numpy(np.concatenate(held)),
+    )
+
+
+def draw_tasks_as_peer(
+    tasks: Tasks, train: Mapping[str, int], test: Mapping[str, int], generator: torch.Generator
+) -> Tasks:
+    """`tasks` with the negatives that SAEBench draws for one kind of probe: by class, of train, then of test."""
+    rows: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    for name in train:
+        for split, sizes in (("train", train), ("test", {other: test[other] for other in train})):
+            starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
+            drawn = [starts[other] + i for other, i in draw_negatives_as_peer(sizes, name, generator)]
+            rows[split].append(np.concatenate([starts[name] + np.arange(sizes[name]), drawn]))
+    return tasks._replace(
+        train=tasks.train._replace(rows=torch.from_numpy(np.stack(rows["train"]))),
+        test=tasks.test._replace(rows=torch.from_numpy(np.stack(rows["test"]))),
     )
 
 

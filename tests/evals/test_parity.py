@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 
+from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import Attempt, EvalContext
 from sae_research.evals.parts.core_pass import CorePlan, measure_core
 from sae_research.evals.parts.pooling import pool_texts
+from sae_research.evals.parts.probing_pass import measure_probing
+from sae_research.evals.sparse_probing import SparseProbingSettings
 from sae_research.lm.model import LanguageModel
 from sae_research.probes.tasks import make_tasks, rank_features, score_top_k
 from sae_research.reference import sparse_probing as peer_probing
 from sae_research.reference.core import run_core
 from sae_research.reference.lens import load_lens
+from sae_research.reference.sparse_probing import PeerProbingPlan
 from sae_research.saes.base import Sae
 
 MakeSae = Callable[..., Sae]
@@ -97,3 +102,32 @@ def test_probes(context: EvalContext, make_sae: MakeSae, texts: list[str]) -> No
             assert best.tolist() == sorted(rank_features(train, tasks.train, k)[i].tolist())
             accuracy = peer_probing.probe_accuracy((seen[0][:, best], seen[1]), (asked[0][:, best], asked[1]))
             assert found[name].correct / found[name].total == pytest.approx(accuracy, abs=0.051)  # One of 20 examples.
+
+
+def test_sampling_as_the_peer(
+    lens: Any, context: EvalContext, make_sae: MakeSae, texts: list[str], tmp_path: Path
+) -> None:
+    """Whole runs: SAEBench's own draws, its latents, and its accuracies to within one test example."""
+    sets = [
+        LabelledSet(
+            name, "none",
+            train={"a": cut[:15], "b": cut[20:35], "c": cut[5:20]},
+            test={"a": cut[40:48], "b": cut[50:58], "c": cut[42:50]}, codes={},
+        )
+        for name, cut in (("one", texts), ("two", texts[::-1][20:] + texts[::-1][:20]))
+    ]  # fmt: skip
+    plan = PeerProbingPlan(k_values=(1, 5, 20), seed=3, context_size=12, lower_vram_usage=True)
+    settings = SparseProbingSettings(
+        dataset_names=("one", "two"), train_size=30, test_size=16, context_size=12, k_values=(1, 5, 20),
+        sampling="sae_bench",
+    )  # fmt: skip
+    for sae in (make_sae("relu"), make_sae("topk", k=5)):
+        for _ in range(2):  # The first run fills the cache; the second is warm.
+            peer = peer_probing.run_sparse_probing(lens, sae, sets, plan, artifacts=tmp_path)
+        (outcome,) = measure_probing(dataclasses.replace(context, seed=3), [sae], sets, settings)
+        assert outcome.output is not None
+        for name in ("one", "two"):
+            for k in (1, 5, 20):
+                key = f"sae_top_{k}_test_accuracy"
+                ours, theirs = outcome.output.unstructured[f"{name}_results"][key], peer.per_class[name][key]
+                assert ours == pytest.approx(theirs, abs=1 / 16 + 1e-6), (sae.card.name, name, k)
