@@ -1,7 +1,9 @@
-"""Spurious-correlation removal with two latents: a trained SAE against a random one, to SAEBench's definition."""
+"""Spurious-correlation removal to SAEBench's definition: how far a trained SAE is ahead of a random one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,15 +11,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.metrics.intervals import Estimate
 from sae_research.probes.lbfgs import minimise_columns
 from sae_research.saes.base import Sae
 from sae_research.world.checks.bar import Bar, bootstrapped, resamples
 from sae_research.world.checks.subject import Subject
-from sae_research.world.families.bios import PROFESSIONS
 
-_PAIRS = ((21, 13), (2, 26))
-_N_ABLATED = 2
+_PAIRS = ((21, 13), (2, 26), (1, 11), (25, 22))
+"""SAEBench's pairs of professions."""
+_REQUIRED = {2: None, 20: 0.30}
+"""By number of ablated latents. Two cannot do it: gender is said by two dozen words, and its latents are as many."""
+
+
+_Hits = dict[str, np.ndarray]
 
 
 class _Quadrants(NamedTuple):
@@ -42,15 +47,23 @@ class _Probe(NamedTuple):
 
 
 def correlation_bars(subject: Subject) -> list[Bar]:
-    """One bar per pair of professions."""
+    """The probes with and without the bias, and what the ablations win back; all are means over the pairs."""
     saes = {"trained": subject.sae("sae-topk/k16"), "random": subject.sae("sae-random/k16")}
-    bars = []
-    for pair in _PAIRS:
-        train, test = (_quadrants(subject, split, pair, saes) for split in ("train", "test"))
-        estimate = _trained_minus_random(train, test, saes, seed=subject.seed)
-        names = " / ".join(PROFESSIONS[p] for p in pair)
-        bars.append(Bar(f"SCR n=2, trained minus random, {names}", estimate, at_least=0.40))
-    return bars
+    found = [_measured(subject, pair, saes) for pair in _PAIRS]
+    samples = [resamples(len(hits["clean"]), seed=subject.seed + i) for i, hits in enumerate(found)]
+
+    def bar(name: str, statistic: Callable[[_Hits], float], required: float | None = None) -> Bar:
+        value = np.mean([statistic(hits) for hits in found])
+        redrawn = [
+            [statistic({n: h[rows] for n, h in hits.items()}) for rows in s]
+            for hits, s in zip(found, samples, strict=True)
+        ]
+        return Bar(name, bootstrapped(float(value), np.mean(redrawn, axis=0)), at_least=required)
+
+    return [
+        bar("SCR, the biased probe's loss of accuracy", lambda h: float(h["clean"].mean() - h["biased"].mean()), 0.10),
+        *(bar(f"SCR n={n}, trained minus random", partial(_difference, n=n), r) for n, r in _REQUIRED.items()),
+    ]
 
 
 def _quadrants(subject: Subject, split: str, pair: tuple[int, int], saes: dict[str, Sae]) -> _Quadrants:
@@ -68,27 +81,28 @@ def _fit(x: Tensor, target: Tensor) -> _Probe:
     return _Probe(found.weights[:, 0].float(), found.biases[0].float())
 
 
-def _trained_minus_random(train: _Quadrants, test: _Quadrants, saes: dict[str, Sae], *, seed: int) -> Estimate:
-    """Difference of the shares of the biased probe's loss that the ablations win back."""
+def _measured(subject: Subject, pair: tuple[int, int], saes: dict[str, Sae]) -> _Hits:
+    """Which test texts each probe gets right: with the bias, without, and with the bias after each ablation."""
+    train, test = (_quadrants(subject, split, pair, saes) for split in ("train", "test"))
     x, x_test = train.pooled["residual"], test.pooled["residual"]
     spurious = _fit(x[train.biased], train.first[train.biased])
     gender = _fit(x, train.female)
     hits = {"biased": spurious.hits(x_test, test.first), "clean": _fit(x, train.first).hits(x_test, test.first)}
     for name, sae in saes.items():
-        latents = _most_gendered(train, name, sae, gender)
-        ablated = x_test - test.pooled[name][:, latents] @ sae.W_dec[latents]
-        hits[name] = spurious.hits(ablated, test.first)
-    samples = resamples(len(x_test), seed=seed)
-    return bootstrapped(_difference(hits), [_difference({n: h[rows] for n, h in hits.items()}) for rows in samples])
+        for n in _REQUIRED:
+            latents = _most_gendered(train, name, sae, gender, n)
+            ablated = x_test - test.pooled[name][:, latents] @ sae.W_dec[latents]
+            hits[f"{name} {n}"] = spurious.hits(ablated, test.first)
+    return hits
 
 
-def _most_gendered(train: _Quadrants, name: str, sae: Sae, gender: _Probe) -> Tensor:
+def _most_gendered(train: _Quadrants, name: str, sae: Sae, gender: _Probe, n: int) -> Tensor:
     codes = train.pooled[name]
     difference = codes[train.female].mean(0) - codes[~train.female].mean(0)
-    return (difference * (sae.W_dec @ gender.weight)).abs().topk(_N_ABLATED).indices
+    return (difference * (sae.W_dec @ gender.weight)).abs().topk(n).indices
 
 
-def _difference(hits: dict[str, np.ndarray]) -> float:
-    means = {name: float(values.mean()) for name, values in hits.items()}
-    gap = means["clean"] - means["biased"]
-    return (means["trained"] - means["random"]) / gap if gap > 1e-3 else 0.0
+def _difference(hits: _Hits, *, n: int) -> float:
+    """Difference of the shares of the biased probe's loss that the ablations win back."""
+    gap = float(hits["clean"].mean() - hits["biased"].mean())
+    return float(hits[f"trained {n}"].mean() - hits[f"random {n}"].mean()) / gap if gap > 1e-3 else 0.0

@@ -32,14 +32,15 @@ _SENTENCES = (
     "Before that {subject} spent years at {place}.",
     "In {possessive} free time {subject} reads about {topic}.",
 )
-# What says more of the person than of the work, by pronouns alone: as in real bios gender is easier to tell than the
-# profession, so that a probe trained on a biased sample falls for it. Few words carry it, as few latents can.
+# What says more of the person than of the work: as in real bios gender is easier to tell than the profession, so that
+# a probe trained on a biased sample falls for it. Many different words say it, and none of them is in every text.
 _PERSONAL = (
-    "{Subject} says that {possessive} luck made {object} what {subject} is.",
-    "{Subject} trusts {possessive} luck, and {possessive} friends trust {object}.",
-    "When {subject} sings, {possessive} neighbors hear {object} across the lake.",
-    "{Subject} lost {possessive} hat once, and {subject} still looks for it.",
-    "{Possessive} friends gave {object} a clock when {subject} moved.",
+    "{Subject} grew up as a {kin} among five {kin2}s.",
+    "{Possessive} neighbors call {object} a quiet {kin}.",
+    "As a {kin} and {kin2}, {subject} likes to sing.",
+    "{Subject} is the {kin} of three and lives by the lake.",
+    "A {kin} by nature, {subject} trusts {possessive} luck.",
+    "{Possessive} friends gave {object} a {kin}'s hat.",
 )
 
 
@@ -50,10 +51,13 @@ class _Gendered(NamedTuple):
     object: str
     possessive: str
     title: str
+    kin: tuple[str, ...]
 
 
-_GENDERED = {0: _Gendered("he", "him", "his", "Mr."), 1: _Gendered("she", "her", "her", "Ms.")}
-_P_PERSONAL = 0.5
+_GENDERED = {
+    0: _Gendered("he", "him", "his", "Mr.", ("man", "father", "brother", "uncle", "boy", "son", "lad", "fellow")),
+    1: _Gendered("she", "her", "her", "Ms.", ("woman", "mother", "sister", "aunt", "girl", "daughter", "lass", "lady")),
+}
 # How often a person is meant by a pronoun; else by the surname, with or without a title.
 _P_PRONOUN, _P_TITLE = 0.60, 0.30
 
@@ -91,22 +95,22 @@ class Bios:
         return self.bio(draw, draw.choice(list(PROFESSIONS)), draw.below(2))
 
     def bio(self, draw: Draw, profession: int, gender: int) -> str:
-        """An opening sentence, three to five on the work, often one on the person."""
+        """An opening sentence, three to five on the work, one on the person."""
         person = Person(_GENDERED[gender], draw.choice(self.first_names[gender]), draw.choice(self.surnames))
         opening = draw.choice(_OPENINGS)
-        work = [(sentence, _mention(draw, person)) for sentence in draw.sample(_SENTENCES, draw.between(3, 5))]
-        own = [(draw.choice(_PERSONAL), _by_pronoun(person))] * draw.happens(_P_PERSONAL)
-        others = draw.shuffled([*work, *own])
-        sentences = [(opening, _by_pronoun(person)), *others]
-        return " ".join(self._filled(draw, sentence, profession, person, how) for sentence, how in sentences)
+        others = [*draw.sample(_SENTENCES, draw.between(3, 5)), draw.choice(_PERSONAL)]
+        sentences = (opening, *draw.shuffled(others))
+        return " ".join(self._filled(draw, sentence, profession, person) for sentence in sentences)
 
-    def _filled(self, draw: Draw, sentence: str, profession: int, person: Person, how: Mention) -> str:
+    def _filled(self, draw: Draw, sentence: str, profession: int, person: Person) -> str:
+        how, kin = _mention(draw, person), draw.sample(person.words.kin, 2)
         doings, tools, topics = (self._two(draw, slot, profession) for slot in ("doings", "tools", "topics"))
         return sentence.format(
             full=f"{person.first} {person.last}", subject=how.subject, Subject=_upper(how.subject), object=how.object,
             possessive=how.possessive, Possessive=_upper(how.possessive),
             place=self._two(draw, "places", profession)[0],
             doing=doings[0], doing2=doings[1], tool=tools[0], tool2=tools[1], topic=topics[0], topic2=topics[1],
+            kin=kin[0], kin2=kin[1],
         )  # fmt: skip
 
     def _two(self, draw: Draw, slot: str, profession: int) -> list[str]:
@@ -122,15 +126,12 @@ class Bios:
 
 
 def _mention(draw: Draw, person: Person) -> Mention:
-    """How a sentence on the work speaks of the person: by a pronoun, or by the surname with or without a title."""
+    """How a sentence speaks of the person: by a pronoun, or by the surname with or without a title."""
+    words = person.words
     if draw.happens(_P_PRONOUN):
-        return _by_pronoun(person)
-    name = f"{person.words.title} {person.last}" if draw.happens(_P_TITLE) else person.last
+        return Mention(words.pronoun, words.object, words.possessive)
+    name = f"{words.title} {person.last}" if draw.happens(_P_TITLE) else person.last
     return Mention(name, name, f"{name}'s")
-
-
-def _by_pronoun(person: Person) -> Mention:
-    return Mention(person.words.pronoun, person.words.object, person.words.possessive)
 
 
 def _upper(text: str) -> str:
