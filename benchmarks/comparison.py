@@ -126,7 +126,9 @@ class Comparison:
 
     def _rows(self, n: int) -> Any:
         if not self.embedded:
-            return random_rows(self.lm, n, context_size=_CONTEXT, seed=self.arguments.seed)
+            return random_rows(
+                self.lm, n, context_size=_CONTEXT, seed=self.arguments.seed, special=not self.arguments.plain_rows
+            )
         texts = load_texts(self.hub, "embedded/text", "test")
         return token_rows(texts, self.lm.tokenizer, context_size=_CONTEXT, n_rows=n)
 

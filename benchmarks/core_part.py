@@ -79,7 +79,7 @@ class Pair(NamedTuple):
     def difference(self) -> float:
         """Relative to theirs; of a column of latents the largest, relative to the column's largest."""
         if self.ours is None:
-            return 0.0 if math.isnan(self.theirs) else math.nan
+            return 0.0 if math.isnan(self.theirs) else math.inf
         return abs(self.ours - self.theirs) / max(abs(self.theirs), 1e-6)
 
 
@@ -99,7 +99,7 @@ def _worst(name: str, column: Sequence[float], details: Sequence[Mapping[str, An
     # A latent that never fires has no value here and NaN (0/0) there.
     known = np.isfinite(theirs) & np.isfinite(ours)
     if not np.array_equal(np.isfinite(theirs), np.isfinite(ours)):
-        raise AssertionError(f"{name}: other latents are undefined than in SAEBench")
+        return Pair(f"{name} (undefined at other latents)", math.inf, None)
     # Entries near 0 (cosines, biases) are held to the column's scale.
     scale = np.maximum(np.abs(theirs[known]), 1e-3 * np.abs(theirs[known]).max(initial=0))
     gaps = np.abs(ours[known] - theirs[known]) / np.maximum(scale, 1e-6)

@@ -111,14 +111,21 @@ def _tokenizer(vocab: int) -> PreTrainedTokenizerFast:
     )
 
 
-def random_rows(lm: LanguageModel, n: int, *, context_size: int, seed: int) -> Int[Tensor, "n context"]:
-    """Rows that begin with BOS and hold another about every 60 tokens, as running text of short documents does."""
+def random_rows(
+    lm: LanguageModel, n: int, *, context_size: int, seed: int, special: bool = True
+) -> Int[Tensor, "n context"]:
+    """Rows that begin with BOS and hold another about every 60 tokens, as running text of short documents does.
+
+    Without `special` they hold ordinary tokens only.
+    """
     generator = torch.Generator().manual_seed(seed)
     ids = _words(lm)
     # Frequencies fall as in text (Zipf), so that probabilities and latents are uneven.
     weights = 1 / torch.arange(10, len(ids) + 10, dtype=torch.float64)
     rows = ids[torch.multinomial(weights, n * context_size, replacement=True, generator=generator)]
     rows = rows.view(n, context_size)
+    if not special:
+        return rows
     bos = lm.tokenizer.bos_token_id
     rows[torch.rand(rows.shape, generator=generator) < 1 / 60] = bos
     rows[:, 0] = bos

@@ -50,6 +50,10 @@ def _arguments() -> argparse.Namespace:
         help="of random SAEs, by turns; also ihtp, mpsae",
     )  # fmt: skip
     parser.add_argument("--batches", nargs=2, type=int, default=[2, 20], metavar=("RECONSTRUCTION", "SPARSITY"))
+    parser.add_argument(
+        "--plain-rows", action="store_true",
+        help="no special tokens in random rows: SAEBench lets them into the supports of IHTP, our engine does not",
+    )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, help="sequences of a batch, and of ours at a time")
     parser.add_argument("--texts", nargs=2, type=int, default=[200, 50], metavar=("TRAIN", "TEST"), help="of a class")
     parser.add_argument("--sets", type=int, default=3, help="data sets, of 5 classes each")
