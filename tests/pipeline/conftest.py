@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench import Bench
 from project import Project, make_project
+from stage_server import StageServer, running_stage_server
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,18 @@ def project(finished_project: Project, tmp_path: Path) -> Iterator[Project]:
     copy = finished_project.copy_to(tmp_path / "project")
     yield copy
     shutil.rmtree(copy.root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[StageServer]:
+    """Runs scripts without importing the large libraries each time."""
+    with running_stage_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bench(finished_project: Project, server: StageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A copy of the finished project that every test leaves as it found it."""
+    copy = finished_project.copy_to(tmp_path_factory.mktemp("errors") / "project")
+    yield Bench(copy, server)
+    shutil.rmtree(copy.root)

@@ -1,13 +1,10 @@
-"""Every error a user can make or meet, through the real scripts: one message with the remedy, and nothing lost."""
+"""Mistakes in the parameters, damage to models, data and results: one message with the remedy, nothing lost."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,69 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from project import Finished, Project
+from bench import ELSEWHERE, Bench, Config
 from safetensors.torch import load_file, save_file
-from stage_server import StageServer, running_stage_server
 
 from sae_research.hub import Hub
 
 pytestmark = pytest.mark.slow
-
-Config = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StageServer]:
-    with running_stage_server() as running:
-        yield running
-
-
-class Bench:
-    """One copy of the finished project for all tests of this file; each leaves it as it found it."""
-
-    def __init__(self, project: Project, server: StageServer) -> None:
-        self.project = project
-        self.root = project.root
-        self._server = server
-
-    def run(self, stage: str, changes: Mapping[str, Any], **env: str) -> Finished:
-        """`python -m scripts.<stage>` with these parameters."""
-        kept = (self.root / "params.yaml").read_bytes()
-        self.project.edit(changes)
-        try:
-            return self._server.run(self.root, f"scripts.{stage}", env=env)
-        finally:
-            (self.root / "params.yaml").write_bytes(kept)
-
-    def refused(self, stage: str, changes: Mapping[str, Any], message: str, **env: str) -> str:
-        """Asserts that the stage ends with one message like `message`, code 1, and all outputs as they were."""
-        before = self._held()
-        done = self.run(stage, changes, **env)
-        assert done.code == 1, done.out
-        assert "Traceback" not in done.out
-        assert re.search(message, done.out), done.out
-        assert self._held() == before
-        assert leftovers(self.root) == []
-        return done.out
-
-    def _held(self) -> dict[str, bytes]:
-        return self.project.outputs() | {str(p): p.read_bytes() for p in (self.root / "world").rglob("*.*")}
-
-
-def leftovers(root: Path) -> list[Path]:
-    """Temporary files anywhere in the project."""
-    places = [root / name for name in (".sae_cache", "downloaded_saes", "eval_results", "images", "world")]
-    return [path for place in places for path in place.rglob(".tmp-*")] + list(root.glob(".tmp-*"))
-
-
-@pytest.fixture(scope="module")
-def bench(finished_project: Project, server: StageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    copy = finished_project.copy_to(tmp_path_factory.mktemp("errors") / "project")
-    yield Bench(copy, server)
-    shutil.rmtree(copy.root)
-
-
-# Parameters
 
 
 @pytest.mark.parametrize("stage", ["setup_saes", "run_core_eval", "run_sparse_probing", "process_results"])
@@ -113,150 +53,18 @@ def test_wrong_parameters_are_named_with_what_is_valid(bench: Bench, changes: Co
     bench.refused("setup_saes", changes, message)
 
 
-ELSEWHERE: Config = {
-    "baseline_sae": {"repo_id": "lab/saes"},
-    "comparison_saes": [],
-    "core_eval": {"dataset": "lab/text"},
-    "eval_types": {"sparse_probing": False},
-}
-"""Nothing of the embedded world."""
-
-
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere"])
 def test_a_missing_model_folder_costs_nothing_not_even_the_world(bench: Bench, name: str) -> None:
     message = rf"model '{name}': there is no such folder .*; correct the path, or give a hub id such as"
     bench.refused("setup_saes", {"model": {"name": name}, **ELSEWHERE}, message)
 
 
-# Checkpoints
-
-
-class Checkpoint:
-    """A copy of the world's baseline in dictionary_learning's layout, to be damaged."""
-
-    def __init__(self, root: Path, folder: Path) -> None:
-        shutil.copytree(root / "world/models/sae-relu/resid_post_layer_0/trainer_0", folder)
-        self.folder = folder
-        self.weights, self.config = folder / "ae.pt", folder / "config.json"
-
-    def edit(self, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
-        state = torch.load(self.weights, weights_only=True)
-        change(state)
-        torch.save(state, self.weights)
-
-    def configure(self, **changes: Any) -> None:
-        config = json.loads(self.config.read_text())
-        config["trainer"].update(changes)
-        self.config.write_text(json.dumps(config))
-
-    def cut(self, n_bytes: int) -> None:
-        self.weights.write_bytes(self.weights.read_bytes()[:n_bytes])
-
-
-DAMAGES: Mapping[str, tuple[Callable[[Checkpoint], object], str]] = {
-    "truncated": (lambda c: c.cut(5000), r"ae.pt is truncated or no PyTorch checkpoint .*; delete it and fetch it"),
-    "empty": (lambda c: c.cut(0), r"ae.pt is truncated or no PyTorch checkpoint .*; delete it and fetch it again"),
-    "wrong shape": (
-        lambda c: c.edit(lambda s: s.update({"encoder.weight": s["encoder.weight"][:-1]})),
-        r"encoder.weight has shape \(\d+, \d+\), expected \(\d+, \d+\) or its transpose",
-    ),
-    "wrong size": (lambda c: c.configure(dict_size=7), r"the config says dict_size = 7, the weights have \d+"),
-    "unknown architecture": (
-        lambda c: c.configure(dict_class="IdentityDict"), r"dict_class 'IdentityDict'.* not supported; supported: Auto"
-    ),
-    "other architecture": (
-        lambda c: c.configure(dict_class="GatedAutoEncoder"), r"not the checkpoint of a GatedAutoEncoder: missing .*gat"
-    ),
-    "NaN": (
-        lambda c: c.edit(lambda s: s["encoder.weight"][0].fill_(torch.nan)),
-        r"W_enc holds NaN or infinite values; the training diverged or the file is damaged",
-    ),
-    "layer": (
-        lambda c: c.configure(layer=7, submodule_name="resid_post_layer_7"),
-        r"SAE 'relu_ae_pt' is of layer 7, but the model has layers 0 to \d",
-    ),
-    "no config": (lambda c: c.config.unlink(), r"no file or folder '.*config.json'; correct 'filename'; it has: ae.pt"),
-    "config cut": (lambda c: c.config.write_text('{"trai'), r"config.json is not valid JSON .*; fetch it again"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_or_foreign_checkpoint_is_refused(bench: Bench, damage: str, tmp_path: Path) -> None:
-    apply, message = DAMAGES[damage]
-    checkpoint = Checkpoint(bench.root, tmp_path / "sae")
-    apply(checkpoint)
-    layer = 7 if damage == "layer" else 0
-    changes = {"baseline_sae": {"repo_id": str(checkpoint.folder), "filename": "ae.pt", "hook_layer": layer}}
-    message = message.replace("relu_ae_pt", "relu_sae")
-    shown = bench.refused("setup_saes", changes, message)
-    assert str(checkpoint.folder) in shown or damage == "layer"
-
-
-class Payload:
-    """Unpickled by a reader that runs what a pickle says, it creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        return os.mkdir, (str(self.path),)
-
-
-def test_code_in_a_pickle_is_refused_and_never_run(bench: Bench, tmp_path: Path) -> None:
-    checkpoint, trace = Checkpoint(bench.root, tmp_path / "sae"), tmp_path / "was_run"
-    torch.save({"encoder.weight": Payload(trace)}, checkpoint.weights)
-    changes = {"baseline_sae": {"repo_id": str(checkpoint.folder), "filename": "ae.pt"}}
-    bench.refused(
-        "setup_saes", changes, r"ae.pt holds pickled code \(posix.mkdir\), which is refused and was not run; save"
+def test_an_unreachable_hub_says_what_was_wanted_and_what_to_do(bench: Bench) -> None:
+    changes = {"model": {"name": "lab/lm"}, **ELSEWHERE}
+    shown = bench.refused(
+        "setup_saes", changes, r"model 'lab/lm': the list of its files at revision 'main': not in the"
     )
-    assert not trace.exists()
-    torch.load(checkpoint.weights, weights_only=False)
-    assert trace.exists(), "the payload is a real one"
-
-
-def _configure(folder: Path, **changes: Any) -> None:
-    path = folder / "cfg.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    path = folder / "sae_weights.safetensors"
-    state = load_file(path)
-    change(state)
-    save_file(state, path)
-
-
-LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (
-        lambda f: (f / "sae_weights.safetensors").write_bytes((f / "sae_weights.safetensors").read_bytes()[:2000]),
-        r"sae_weights.safetensors is truncated or no safetensors file .*; delete it and fetch it again",
-    ),
-    "NaN": (lambda f: _edit(f, lambda s: s["b_enc"].fill_(torch.nan)), r"b_enc holds NaN or infinite values; the tr"),
-    "wrong shape": (
-        lambda f: _edit(f, lambda s: s.update(b_dec=s["b_dec"][1:].clone())), r"b_dec has shape .*, expected .*; fix"
-    ),
-    "tensor missing": (lambda f: _edit(f, lambda s: s.pop("b_enc")), r"missing b_enc, unexpected nothing; arch"),
-    "unknown architecture": (lambda f: _configure(f, architecture="crosscoder"), r"'crosscoder' is not supported; su"),
-    "k beyond d_sae": (lambda f: _configure(f, k=10**6), r"k is 1000000, but d_sae is \d+"),
-    "no k": (lambda f: _configure(f, k=None), r"cfg.json: k is None, expected int"),
-    "layer": (
-        lambda f: _configure(f, metadata={"hook_name": "blocks.9.hook_resid_post", "model_name": "x"}),
-        r"SAE 'topk_k8' is of layer 9, but the model has layers 0 to \d",
-    ),
-    "hook": (
-        lambda f: _configure(f, metadata={"hook_name": "blocks.0.hook_nothing", "model_name": "x"}),
-        r"blocks.0.hook_nothing.*(supported|valid|expected)",
-    ),
-    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"is in no known format; known: "),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", LENS_DAMAGES)
-def test_a_damaged_or_foreign_comparison_is_refused(bench: Bench, damage: str, tmp_path: Path) -> None:
-    apply, message = LENS_DAMAGES[damage]
-    shutil.copytree(bench.root / "world/models/sae-topk/k8", tmp_path / "repo" / "k8")
-    apply(tmp_path / "repo" / "k8")
-    bench.refused("setup_saes", {"comparison_saes": [{"repo_id": str(tmp_path / "repo"), "filename": "k8"}]}, message)
+    assert "unset HF_HUB_OFFLINE, or give a local folder" in shown
 
 
 # Models and data
@@ -427,72 +235,3 @@ def test_strange_files_in_a_result_folder_are_removed(bench: Bench) -> None:
     assert bench.run("run_core_eval", {}).code == 0
     assert bench.project.outputs() == before
     assert not (bench.root / "eval_results/core/.ipynb_checkpoints").exists()
-
-
-# Hub and disk
-
-
-def test_an_unreachable_hub_says_what_was_wanted_and_what_to_do(bench: Bench) -> None:
-    changes = {"model": {"name": "lab/lm"}, **ELSEWHERE}
-    shown = bench.refused(
-        "setup_saes", changes, r"model 'lab/lm': the list of its files at revision 'main': not in the"
-    )
-    assert "unset HF_HUB_OFFLINE, or give a local folder" in shown
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a small file system takes root: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def _fill(disk: Path, *, leaving: int) -> Path:
-    """A file that leaves so many bytes free."""
-    stat = os.statvfs(disk)
-    filler = disk / "filler"
-    filler.write_bytes(bytes(max(stat.f_bavail * stat.f_frsize - leaving, 0)))
-    return filler
-
-
-FULL = (
-    r"disk full while writing /\S+: free some space on that file system and run again; what was finished before is kept"
-)
-
-
-def test_a_full_disk_loses_nothing_and_leaves_nothing(
-    finished_project: Project, server: StageServer, small_disk: Path
-) -> None:
-    bench = Bench(finished_project.copy_to(small_disk / "project"), server)
-    more = {"sae_variants": {"ihtp": {"k_values": [1, 2]}}}
-    for stage, changes, env, leaving in [
-        ("setup_saes", more, {}, 100_000),
-        ("run_core_eval", {"core_eval": {"n_sparsity_batches": 3}}, {}, 800_000),
-        ("run_sparse_probing", {"sparse_probing": {"k_values": [1]}}, {}, 100_000),
-        ("process_results", {}, {}, 100_000),
-        ("visualize_results", {}, {}, 100_000),
-    ]:
-        filler = _fill(small_disk, leaving=leaving)
-        bench.refused(stage, changes, FULL, **env)
-        filler.unlink()
-    computed = bench.run("run_core_eval", {"core_eval": {"n_sparsity_batches": 3}})
-    kept = computed.counts["core"][1]
-    assert 0 < kept < len(bench.project.status("core")), "cells that were finished before the disk was full are reused"
-
-
-def test_a_full_disk_while_the_world_is_built(finished_project: Project, server: StageServer, small_disk: Path) -> None:
-    bench = Bench(finished_project.copy_to(small_disk / "project"), server)
-    for leaving in (20_000, 1_000_000, 3_000_000):
-        shutil.rmtree(bench.root / "world", ignore_errors=True)
-        shutil.rmtree(bench.root / ".sae_cache" / "worlds", ignore_errors=True)
-        filler = _fill(small_disk, leaving=leaving)
-        bench.refused("setup_saes", {}, FULL)
-        assert not (bench.root / "world").exists()
-        filler.unlink()
-    assert bench.run("setup_saes", {}).code == 0
-    assert bench.project.outputs() == finished_project.outputs()
