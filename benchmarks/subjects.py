@@ -26,6 +26,7 @@ from transformers import (
 from sae_research.data.labelled import LabelledSet
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
+from sae_research.lm.tokens import bos_id
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.parts.build import build_sae
 
@@ -126,7 +127,7 @@ def random_rows(
     rows = rows.view(n, context_size)
     if not special:
         return rows
-    bos = lm.tokenizer.bos_token_id
+    bos = bos_id(lm.tokenizer)
     rows[torch.rand(rows.shape, generator=generator) < 1 / 60] = bos
     rows[:, 0] = bos
     return rows

@@ -85,7 +85,7 @@ class Screen:
         self._sae = sae
         options: Any = sae
         self._subtract: bool = options.settings.subtract_b_dec
-        self._firing = Firing(*(t.contiguous() for t in firing[:4]), firing.k)
+        self._firing = Firing(*(t.contiguous() for t in firing[:4]), k=firing.k)
         self._encoder = sae.get_buffer("W_enc").T.contiguous()
         scale, whole, error = _quantised(self._encoder)
         self._whole = whole.T
@@ -131,7 +131,7 @@ class Screen:
         kernel = _kernel()
         assert kernel is not None
         scale, whole, error = _quantised(y)
-        product = torch._int_mm(whole, self._whole)
+        product = torch._int_mm(whole, self._whole)  # pyright: ignore[reportPrivateImportUsage]
         norm = y.norm(dim=1)
         tokens, atoms = product.shape
         room = max(int(_ROOM * atoms), 1)
@@ -179,6 +179,7 @@ def _products_are_exact() -> bool:
     extreme = torch.full((32, 64), 127, dtype=torch.int8)
     extreme[::2] *= -1
     try:
-        return torch.equal(torch._int_mm(extreme, extreme.T), extreme.int() @ extreme.T.int())
+        found = torch._int_mm(extreme, extreme.T)  # pyright: ignore[reportPrivateImportUsage]
+        return torch.equal(found, extreme.int() @ extreme.T.int())
     except RuntimeError:
         return False
