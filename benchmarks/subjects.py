@@ -97,8 +97,8 @@ def _model(shape: Shape) -> Any:
             return Gemma2ForCausalLM(config)
         case _:
             config = GPT2Config(
-                n_embd=shape.width, n_layer=shape.layers, n_head=shape.heads, n_inner=shape.mlp, n_positions=256, n_ctx=256,
-                **scale, **ids,
+                n_embd=shape.width, n_layer=shape.layers, n_head=shape.heads, n_inner=shape.mlp, n_positions=256,
+                n_ctx=256, **scale, **ids,
             )  # fmt: skip
             return GPT2LMHeadModel(config)
 
