@@ -66,7 +66,7 @@ class Comparison:
             return self.hub.model("embedded/lm").path
         if name not in SHAPES:
             return self.hub.model(name).path
-        folder = self.scratch / name
+        folder = self.scratch / "model"  # TransformerLens reads meaning into names such as llama.
         write_model(SHAPES[name], folder, seed=self.arguments.seed)
         return folder
 
