@@ -17,6 +17,9 @@ from sae_research.world.settings import Recipe, WorldSettings
 
 __all__ = ["build_world", "world_is_valid"]
 
+_LM_UNITS = 8
+"""A step of the language model takes as long as so many steps of an SAE: for the time left."""
+
 
 def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> dict[str, Any]:
     """Builds the world of `settings` into `folder`, replacing what is there, and returns its manifest."""
@@ -28,10 +31,6 @@ def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> di
         training = _write_lm(draft, settings, texts, progress)
         training |= _write_saes(draft, settings, texts, progress)
         return write_manifest(draft, settings, contents=contents, training=training)
-
-
-_LM_UNITS = 8
-"""A step of the language model takes as long as so many steps of an SAE: for the time left."""
 
 
 @contextmanager

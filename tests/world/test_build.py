@@ -149,6 +149,15 @@ def test_pca_keeps_the_largest_components_of_both_signs(tiny_world: Path) -> Non
     torch.testing.assert_close(sae.W_dec[:d], -sae.W_dec[d:])
 
 
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_weights_again_on_this_machine(tiny_world: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    with Progress("world", shown=False) as progress:
+        again = build_world(tmp_path / "world", TINY, progress)
+    assert again == read_manifest(tiny_world)
+    assert torch.get_num_threads() == before
+
+
 _DIGESTS = """
 import json, sys
 from pathlib import Path
