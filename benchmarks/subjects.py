@@ -77,9 +77,9 @@ def write_model(shape: Shape, folder: Path, *, seed: int) -> None:
 
 
 def _model(shape: Shape) -> Any:
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
-    scale = {"vocab_size": shape.vocab, "initializer_range": 1.5 / shape.width**0.5}
-    common = {
+    ids: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    scale: dict[str, Any] = {"vocab_size": shape.vocab, "initializer_range": 1.5 / shape.width**0.5}
+    common: dict[str, Any] = {
         "hidden_size": shape.width, "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads,
         "intermediate_size": shape.mlp, "max_position_embeddings": 256,
     }  # fmt: skip
@@ -98,7 +98,7 @@ def _model(shape: Shape) -> Any:
         case _:
             config = GPT2Config(
                 n_embd=shape.width, n_layer=shape.layers, n_head=shape.heads, n_inner=shape.mlp, n_positions=256,
-                n_ctx=256, **scale, **ids,
+                **scale, **ids,
             )  # fmt: skip
             return GPT2LMHeadModel(config)
 

@@ -253,7 +253,7 @@ class Params:
             if inside:
                 raise ValueError(
                     f"{place} names {', '.join(inside)}, which goes with model.name {WORLD_PREFIX}lm alone, but "
-                    f"model.name is {self.model.name}; give what goes with that model, or use a profile (`profile NAME`)"
+                    f"model.name is {self.model.name}; give what goes with it, or use a profile (`profile NAME`)"
                 )
 
 
