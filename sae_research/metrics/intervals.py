@@ -20,12 +20,19 @@ _LEVEL = 0.95
 _Z = 1.959963984540054  # The 97.5 % quantile of the normal distribution.
 
 
+GROUPS = 32
+"""Groups of sampling units that `Estimate.replicates` leave out, one at a time."""
+
+
 class Estimate(NamedTuple):
     """A number with its 95 % interval; the ends are None where there is none."""
 
     value: float
     low: float | None = None
     high: float | None = None
+    replicates: tuple[float, ...] = ()
+    """The number without one group of units, for each group: units are grouped by their order, alike for all SAEs, so
+    that two SAEs' replicates can be compared pairwise. Empty where that is not defined."""
 
 
 def jackknife(
@@ -48,25 +55,54 @@ def jackknife(
         if n < 2:
             return {name: Estimate(value) for name, value in values.items()}
         replicates = statistic({name: totals[name] - row for name, row in rows.items()})
-        t = float(stdtrit(n - 1, 0.5 + _LEVEL / 2))
-        found = {name: _around(value, np.asarray(replicates[name]), t) for name, value in values.items()}
+        grouped = statistic({name: totals[name] - sum_groups(row) for name, row in rows.items()})
+    found = {
+        name: _around(value, np.asarray(replicates[name]))._replace(replicates=as_replicates(grouped[name]))
+        for name, value in values.items()
+    }
     return {name: _within(estimate, bounds[name]) if name in bounds else estimate for name, estimate in found.items()}
+
+
+def sum_groups(rows: np.ndarray) -> np.ndarray:
+    """The sums over groups of consecutive units, at most `GROUPS` groups of (nearly) equal size."""
+    n = len(rows)
+    n_groups = min(GROUPS, n)
+    return np.add.reduceat(rows, np.arange(n_groups) * n // n_groups, axis=0)
+
+
+def as_replicates(values: np.ndarray | Sequence[float]) -> tuple[float, ...]:
+    """`values` as `Estimate.replicates`: none at all where one of them is not finite."""
+    found = np.asarray(values, dtype=np.float64)
+    return tuple(found.tolist()) if found.ndim == 1 and len(found) > 1 and np.isfinite(found).all() else ()
+
+
+def paired_difference(a: Estimate, b: Estimate) -> Estimate | None:
+    """a - b with the interval of a delete-a-group jackknife over units that both were measured on.
+
+    None where either has no replicates, or they were measured on units grouped in another way.
+    """
+    if not a.replicates or len(a.replicates) != len(b.replicates):
+        return None
+    differences = np.asarray(a.replicates) - np.asarray(b.replicates)
+    return _around(a.value - b.value, differences)._replace(replicates=tuple(differences.tolist()))
 
 
 def _within(estimate: Estimate, bounds: Bounds) -> Estimate:
     """The interval without what lies outside `bounds`; it always holds the value."""
-    value, low, high = estimate
+    value, low, high = estimate.value, estimate.low, estimate.high
     if low is None or high is None:
         return estimate
-    return Estimate(value, min(value, max(low, bounds[0])), max(value, min(high, bounds[1])))
+    return estimate._replace(low=min(value, max(low, bounds[0])), high=max(value, min(high, bounds[1])))
 
 
-def _around(value: float, replicates: np.ndarray, t: float) -> Estimate:
+def _around(value: float, replicates: np.ndarray) -> Estimate:
+    """`value` ± t SE, the standard error being that of a jackknife with these replicates."""
+    if not math.isfinite(value) or not np.isfinite(replicates).all():
+        return Estimate(value)
     n = len(replicates)
     spread = math.sqrt((n - 1) / n * float(np.sum((replicates - replicates.mean()) ** 2)))
-    if not math.isfinite(value) or not math.isfinite(spread):
-        return Estimate(value)
-    return Estimate(value, value - t * spread, value + t * spread)
+    half = float(stdtrit(n - 1, 0.5 + _LEVEL / 2)) * spread
+    return Estimate(value, value - half, value + half)
 
 
 def wilson(correct: int, total: int) -> Estimate:
@@ -80,17 +116,30 @@ def wilson(correct: int, total: int) -> Estimate:
     return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
+def accuracy(hits: np.ndarray) -> Estimate:
+    """The share of test examples judged right, `hits` being 1 where one was."""
+    hits = np.asarray(hits, dtype=np.float64)
+    correct, total = sum_groups(hits), sum_groups(np.ones_like(hits))
+    with np.errstate(all="ignore"):
+        replicates = (correct.sum() - correct) / (total.sum() - total)
+    return wilson(int(correct.sum()), len(hits))._replace(replicates=as_replicates(replicates))
+
+
 def average(estimates: Sequence[Estimate]) -> Estimate:
     """The unweighted mean of independent estimates; their distances to the ends add in quadrature (MOVER).
+
+    Its replicates leave out the same group of all of them.
 
     Zou & Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008).
     """
     n = len(estimates)
     value = math.fsum(e.value for e in estimates) / n
+    alike = len({len(e.replicates) for e in estimates}) == 1
+    replicates = as_replicates(np.mean([e.replicates for e in estimates], axis=0)) if alike else ()
     below, above = _quadrature(estimates, "low"), _quadrature(estimates, "high")
     if below is None or above is None:
-        return Estimate(value)
-    return Estimate(value, value - below / n, value + above / n)
+        return Estimate(value, replicates=replicates)
+    return Estimate(value, value - below / n, value + above / n, replicates)
 
 
 def _quadrature(estimates: Sequence[Estimate], end: str) -> float | None:

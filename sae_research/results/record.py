@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # Needs numpy and scipy, which records do without.
+    from sae_research.metrics.intervals import Estimate
 
 Direction = Literal["higher", "lower", "neither"]
 
@@ -42,6 +45,14 @@ class Measurement:
     ci_high: float | None = None
     at: Mapping[str, int | float | str] = field(default_factory=dict)
     """Where the metric was taken, e.g. {"k": 5} or {"dataset": "embedded/bios"}."""
+    replicates: tuple[float, ...] = ()
+    """The value without one group of test units, for each group; the groups are the same for all SAEs."""
+
+
+def measured(metric: str, estimate: Estimate, at: Mapping[str, int | float | str] | None = None) -> Measurement:
+    """The measurement of `metric` that an estimate with its interval and replicates makes."""
+    value, low, high, replicates = estimate
+    return Measurement(metric, value, ci_low=low, ci_high=high, at=dict(at or {}), replicates=replicates)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ def from_document(document: Mapping[str, Any]) -> Result:
     """The result that `to_document` wrote; floats have the ten digits that were written."""
     block = document[BLOCK]
     output = EvalOutput(
-        measurements=tuple(Measurement(**entry) for entry in block["measurements"]),
+        measurements=tuple(
+            Measurement(**{**entry, "replicates": tuple(entry["replicates"])}) for entry in block["measurements"]
+        ),
         details=_details_with_nulls(document["eval_result_details"], block["details_null"]),
         unstructured=document["eval_result_unstructured"],
     )
@@ -153,7 +155,7 @@ def explained_version(path: Path) -> Iterator[None]:
 def _entry(measurement: Measurement) -> dict[str, Any]:
     if (measurement.value is None) != (measurement.reason is not None):
         raise ValueError(f"{measurement.metric}: a missing value needs a reason, and a value has none: {measurement}")
-    return {**asdict(measurement), "at": dict(measurement.at)}
+    return {**asdict(measurement), "at": dict(measurement.at), "replicates": list(measurement.replicates)}
 
 
 def _spec_entry(spec: MetricSpec, peer: PeerEval | None) -> dict[str, Any]:

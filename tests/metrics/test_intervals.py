@@ -9,7 +9,7 @@ import pytest
 
 from sae_research.metrics.core_formulas import BOUNDS, estimate_densities
 from sae_research.metrics.core_specs import CORE_SPECS
-from sae_research.metrics.intervals import Estimate, Sums, average, jackknife, wilson
+from sae_research.metrics.intervals import Estimate, Sums, accuracy, average, jackknife, paired_difference, wilson
 
 
 def _ratio(s: Sums) -> Sums:
@@ -20,7 +20,8 @@ def test_jackknife_of_a_mean_is_the_student_interval() -> None:
     values = np.array([1.0, 2.0, 4.0, 9.0])
     found = jackknife({"a": values, "b": np.ones(4)}, _ratio)["ratio"]
     half = 3.182446305284263 * values.std(ddof=1) / 2  # t_3 at 97.5 %, over the root of 4
-    assert found == pytest.approx((4.0, 4 - half, 4 + half))
+    assert found[:3] == pytest.approx((4.0, 4 - half, 4 + half))
+    assert found.replicates == pytest.approx((5, 14 / 3, 4, 7 / 3))
 
 
 def test_an_interval_ends_where_the_quantity_does() -> None:
@@ -30,8 +31,8 @@ def test_an_interval_ends_where_the_quantity_does() -> None:
     assert free.low is not None
     assert free.high is not None
     assert free.low < 0 < 1 < free.high
-    assert jackknife(rows, _ratio, bounds={"ratio": (0.0, 1.0)})["ratio"] == (0.75, 0.0, 1.0)
-    assert jackknife(rows, _ratio, bounds={"ratio": (-math.inf, 1.0)})["ratio"] == (0.75, free.low, 1.0)
+    assert jackknife(rows, _ratio, bounds={"ratio": (0.0, 1.0)})["ratio"][:3] == (0.75, 0.0, 1.0)
+    assert jackknife(rows, _ratio, bounds={"ratio": (-math.inf, 1.0)})["ratio"][:3] == (0.75, free.low, 1.0)
     assert jackknife(rows, _ratio, bounds={"ratio": (0.0, 0.7)})["ratio"].high == 0.75, "never below its value"
 
 
@@ -84,7 +85,7 @@ def test_jackknife_covers() -> None:
     ("correct", "total", "low", "high"), [(0, 10, 0, 0.27753), (5, 10, 0.23659, 0.76341), (10, 10, 0.72247, 1)]
 )
 def test_wilson(correct: int, total: int, low: float, high: float) -> None:
-    assert wilson(correct, total) == pytest.approx((correct / total, low, high), abs=1e-5)
+    assert wilson(correct, total)[:3] == pytest.approx((correct / total, low, high), abs=1e-5)
 
 
 def test_wilson_needs_cases() -> None:
@@ -94,7 +95,7 @@ def test_wilson_needs_cases() -> None:
 
 def test_average_by_hand() -> None:
     found = average([Estimate(0.5, 0.4, 0.6), Estimate(0.9, 0.6, 0.94)])
-    assert found == pytest.approx((0.7, 0.7 - math.hypot(0.1, 0.3) / 2, 0.7 + math.hypot(0.1, 0.04) / 2))
+    assert found[:3] == pytest.approx((0.7, 0.7 - math.hypot(0.1, 0.3) / 2, 0.7 + math.hypot(0.1, 0.04) / 2))
     assert average([Estimate(0.5, 0.4, 0.6), Estimate(0.9)]) == Estimate(0.7)
 
 
@@ -109,3 +110,48 @@ def test_average_of_accuracies_covers() -> None:
         assert found.high is not None
         inside += found.low <= truth.mean() <= found.high
     assert 0.93 <= inside / 1000 <= 0.975
+
+
+def test_the_difference_of_two_means_over_the_same_units_is_the_paired_t_interval() -> None:
+    a, b = np.array([1.0, 2.0, 4.0, 9.0]), np.array([0.5, 2.5, 3.0, 6.0])
+    found = paired_difference(*(jackknife({"a": v, "b": np.ones(4)}, _ratio)["ratio"] for v in (a, b)))
+    assert found is not None
+    half = 3.182446305284263 * (a - b).std(ddof=1) / 2
+    assert found[:3] == pytest.approx((1.0, 1.0 - half, 1.0 + half))
+
+
+def test_numbers_on_other_units_have_no_paired_difference() -> None:
+    four, five = (jackknife({"a": np.arange(n) + 1.0, "b": np.ones(n)}, _ratio)["ratio"] for n in (4, 5))
+    assert paired_difference(four, five) is None
+    assert paired_difference(four, Estimate(1.0, 0.0, 2.0)) is None
+
+
+def test_pairing_is_sharper_where_both_fail_on_the_same_examples() -> None:
+    generator = np.random.default_rng(0)
+    hard = generator.random(640) < 0.3
+    a, b = ~hard & (generator.random(640) < 0.98), ~hard & (generator.random(640) < 0.90)
+    found = paired_difference(accuracy(a), accuracy(b))
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    apart = math.hypot(*(e.value - (e.low or 0.0) for e in (wilson(int(a.sum()), 640), wilson(int(b.sum()), 640))))
+    assert (found.high - found.low) / 2 < 0.8 * apart
+
+
+def test_paired_intervals_cover_the_true_difference() -> None:
+    generator = np.random.default_rng(1)
+    inside, trials = 0, 400
+    for _ in range(trials):
+        hard = generator.random(400)
+        a, b = (generator.random(400) > 0.6 * hard for _ in "ab")
+        found = paired_difference(accuracy(a), accuracy(b))
+        assert found is not None
+        inside += (found.low or 0.0) <= 0.0 <= (found.high or 0.0)
+    assert 0.92 <= inside / trials <= 0.98
+
+
+def test_an_accuracy_is_a_share_with_the_shares_of_all_groups_but_one() -> None:
+    found = accuracy(np.array([1, 0, 1, 1]))
+    assert found[:3] == wilson(3, 4)[:3]
+    assert found.replicates == pytest.approx((2 / 3, 1, 2 / 3, 2 / 3))
+    assert average([found, found]).replicates == found.replicates

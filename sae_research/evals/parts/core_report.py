@@ -18,7 +18,7 @@ from sae_research.metrics.core_formulas import (
 from sae_research.metrics.core_specs import CORE_SPECS
 from sae_research.metrics.intervals import Estimate
 from sae_research.metrics.weights import describe_weights
-from sae_research.results.record import NOT_FOR_TOKENS, EvalOutput, Measurement
+from sae_research.results.record import NOT_FOR_TOKENS, EvalOutput, Measurement, measured
 from sae_research.saes.base import Sae
 
 _DECIMALS = 10  # As SAEBench rounds its per-latent records.
@@ -95,7 +95,7 @@ def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
     if not math.isfinite(estimate.value):
         reason = _NOT_FINITE.get(name, "undefined on this text: a divisor is 0")
         return Measurement(name, None, reason=reason)
-    return Measurement(name, estimate.value, ci_low=estimate.low, ci_high=estimate.high)
+    return measured(name, estimate)
 
 
 def _records(found: Gathered, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sae_research.metrics.intervals import Estimate, average, wilson
 from sae_research.probes.tasks import Score, Scores
-from sae_research.results.record import EvalOutput, Measurement
+from sae_research.results.record import EvalOutput, Measurement, measured
 from sae_research.saes.base import Sae
 
 
@@ -54,13 +54,9 @@ def _measurements(kind: str, k: int | None, sets: Mapping[str, Mapping[str, Esti
         owner = "the SAE has fewer latents" if kind == "sae" else "the model has fewer channels"
         yield Measurement(metric, None, reason=f"{owner} than k = {k}", at=at)
         return
-    yield _measurement(metric, average(list(means.values())), at)
+    yield measured(metric, average(list(means.values())), at)
     for name, estimate in means.items():
-        yield _measurement(metric, estimate, {**at, "dataset": name})
-
-
-def _measurement(metric: str, estimate: Estimate, at: Mapping[str, int | float | str]) -> Measurement:
-    return Measurement(metric, estimate.value, ci_low=estimate.low, ci_high=estimate.high, at=at)
+        yield measured(metric, estimate, {**at, "dataset": name})
 
 
 def _key(kind: str, k: int | None) -> str:
