@@ -71,6 +71,6 @@ def markdown_table(bars_by_seed: Mapping[int, Sequence[Bar]]) -> str:
 
 
 def _cell(bar: Bar) -> str:
-    value, low, high = bar.estimate
+    value, low, high = bar.estimate[:3]
     text = f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
     return f"**{text}**" if bar.met is False else text
