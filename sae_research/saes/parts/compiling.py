@@ -1,4 +1,7 @@
-"""C++ sources of the package as shared libraries, compiled at first use and kept in the user's cache folder."""
+"""C++ sources of the package as shared libraries, compiled at first use and kept in the user's cache folder.
+
+Where there is no compiler, or it fails, one line in the log says so and the plain PyTorch paths do the work.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,24 @@ _SECONDS = 120
 
 
 @cache
-def load_source(source: Path) -> ctypes.CDLL | None:
+def load_source(source: Path, *more_flags: str) -> ctypes.CDLL | None:
     """The library that `source` compiles to on this machine; None, said in the log, where that cannot be had."""
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), None)
     if compiler is None:
-        log.info("no C++ compiler found: %s is done in plain PyTorch, which is slower", source.stem)
+        log.info("no C++ compiler found: %s runs in plain PyTorch, which is several times slower", source.stem)
         return None
     try:
-        return ctypes.CDLL(str(_compiled(source, compiler)))
+        return ctypes.CDLL(str(_compiled(source, compiler, (*_FLAGS, *more_flags))))
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error)
         log.warning("%s could not be compiled, plain PyTorch takes its place: %s", source.name, reason.strip()[:300])
         return None
 
 
-def _compiled(source: Path, compiler: str) -> Path:
+def _compiled(source: Path, compiler: str, flags: tuple[str, ...]) -> Path:
     """The library, under a name that tells source, flags, compiler and processor."""
-    target = _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
-    parts = (source.read_text(encoding="utf-8"), " ".join(_FLAGS), target)
+    target = _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])  # its version and its processor
+    parts = (source.read_text(encoding="utf-8"), " ".join(flags), target)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sae_research"
     path = folder / f"{source.stem}-{key}.so"
@@ -44,7 +47,7 @@ def _compiled(source: Path, compiler: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=folder) as workshop:
             draft = Path(workshop) / path.name
-            _run([compiler, *_FLAGS, str(source), "-o", str(draft)])
+            _run([compiler, *flags, str(source), "-o", str(draft)])
             draft.replace(path)
     return path
 

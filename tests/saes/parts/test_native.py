@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sae_research.saes.parts import matching, native
+from sae_research.saes.parts import compiling, matching, native
 from sae_research.saes.parts.build import unit_atoms
 from sae_research.saes.parts.gram import gram_matrix, shared_gram
 from sae_research.saes.parts.selection import top_k_mask
@@ -121,9 +121,14 @@ def test_the_digest_in_the_loader_is_that_of_the_source() -> None:
 def fresh_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The loader as in a new process, with an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.library.cache_clear()
+    _forget()
     yield tmp_path
+    _forget()
+
+
+def _forget() -> None:
     native.library.cache_clear()
+    compiling.load_source.cache_clear()
 
 
 @needs_kernel
@@ -131,7 +136,7 @@ def test_it_is_compiled_once(fresh_loader: Path, monkeypatch: pytest.MonkeyPatch
     assert native.library() is not None
     [built] = (fresh_loader / "sae_research").iterdir()
     stamp = built.stat().st_mtime_ns
-    native.library.cache_clear()
+    _forget()
     assert native.library() is not None
     assert [path.stat().st_mtime_ns for path in (fresh_loader / "sae_research").iterdir()] == [stamp]
 
@@ -139,8 +144,8 @@ def test_it_is_compiled_once(fresh_loader: Path, monkeypatch: pytest.MonkeyPatch
 def test_without_a_compiler_there_is_one_line_and_the_plain_path(
     fresh_loader: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(native.shutil, "which", lambda _: None)
-    with caplog.at_level(logging.INFO, logger=native.__name__):
+    monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
+    with caplog.at_level(logging.INFO, logger=compiling.__name__):
         assert not native.serves(torch.zeros(1, 1))
         assert not native.serves(torch.zeros(1, 1))
     assert [record.message for record in caplog.records] == [
@@ -154,8 +159,8 @@ def test_a_compiler_that_fails_is_told_of_once(
     def fail(_command: list[str]) -> str:
         raise subprocess.CalledProcessError(1, "c++", stderr="unknown option -march=native\n")
 
-    monkeypatch.setattr(native.shutil, "which", lambda _: "/usr/bin/c++")
-    monkeypatch.setattr(native, "_run", fail)
+    monkeypatch.setattr(compiling.shutil, "which", lambda _: "/usr/bin/c++")
+    monkeypatch.setattr(compiling, "_run", fail)
     assert native.library() is None
     assert native.library() is None
     [record] = caplog.records
