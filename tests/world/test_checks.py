@@ -54,7 +54,7 @@ def test_mean_and_bootstrap_intervals() -> None:
     estimate = mean_estimate([1.0, 2.0, 3.0])
     assert estimate.value == 2.0
     assert estimate.high == pytest.approx(2.0 + 1.96 / 3**0.5)
-    assert bootstrapped(0.5, [i / 1000 for i in range(1001)]) == pytest.approx((0.5, 0.025, 0.975))
+    assert bootstrapped(0.5, [i / 1000 for i in range(1001)])[:3] == pytest.approx((0.5, 0.025, 0.975))
     assert resamples(5, seed=1).shape == (1000, 5)
 
 
