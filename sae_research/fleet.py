@@ -81,15 +81,27 @@ def fetch_comparison(hub: Hub, entry: ComparisonEntry) -> Iterator[Sae]:
 def check_fits(card: SaeCard, *, width: int, n_layers: int) -> None:
     """Refuse an SAE whose site the language model does not have, or has with another width."""
     if card.site.layer >= n_layers:
-        raise UserError(
-            f"SAE {card.name!r} is of layer {card.site.layer}, but the model has layers 0 to {n_layers - 1}; "
-            "is it of another model?"
-        )
+        raise UserError(f"{_beyond(card, n_layers)}; is it of another model?")
+    check_width(card, width)
+
+
+def check_width(card: SaeCard, width: int) -> None:
+    """Refuse an SAE of activations that are wider or narrower than the language model's."""
     if card.d_in != width:
         raise UserError(
             f"SAE {card.name!r} has d_in = {card.d_in}, but the model's activations at {card.site.hook_name} have "
             f"{width} dimensions; it is of another model (it says {card.model_name!r})"
         )
+
+
+def warn_beyond(card: SaeCard, n_layers: int) -> None:
+    """Says which SAE will fail in every eval because the language model has no such layer: the others go on."""
+    if card.site.layer >= n_layers:
+        log.warning("%s: its evals will fail, those of the other SAEs go on", _beyond(card, n_layers))
+
+
+def _beyond(card: SaeCard, n_layers: int) -> str:
+    return f"SAE {card.name!r} is of layer {card.site.layer}, but the model has layers 0 to {n_layers - 1}"
 
 
 def write_fleet(

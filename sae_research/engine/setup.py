@@ -10,7 +10,15 @@ from collections.abc import Iterator
 
 from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, remove_leftovers
-from sae_research.fleet import check_fits, derive_variants, fetch_baseline, fetch_comparison, write_fleet
+from sae_research.fleet import (
+    check_fits,
+    check_width,
+    derive_variants,
+    fetch_baseline,
+    fetch_comparison,
+    warn_beyond,
+    write_fleet,
+)
 from sae_research.hub import WORLD_PREFIX, Hub, Snapshot
 from sae_research.lm.load import model_shape
 from sae_research.params import Params, load_params
@@ -103,5 +111,6 @@ def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
     yield from derive_variants(baseline, variants.wanted())
     for entry in params.comparison_saes:
         for sae in fetch_comparison(hub, entry):
-            check_fits(sae.card, width=width, n_layers=n_layers)
+            check_width(sae.card, width)
+            warn_beyond(sae.card, n_layers)
             yield sae

@@ -125,10 +125,6 @@ LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "unknown architecture": (lambda f: _configure(f, architecture="crosscoder"), r"'crosscoder' is not supported; su"),
     "k beyond d_sae": (lambda f: _configure(f, k=10**6), r"k is 1000000, but d_sae is \d+"),
     "no k": (lambda f: _configure(f, k=None), r"cfg.json: k is None, expected int"),
-    "layer": (
-        lambda f: _configure(f, metadata={"hook_name": "blocks.9.hook_resid_post", "model_name": "x"}),
-        r"SAE 'topk_k8' is of layer 9, but the model has layers 0 to \d",
-    ),
     "hook": (
         lambda f: _configure(f, metadata={"hook_name": "blocks.0.hook_nothing", "model_name": "x"}),
         r"blocks.0.hook_nothing.*(supported|valid|expected)",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from project import Project, environment
+
+from sae_research.params import read_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +131,31 @@ def test_one_damaged_sae_fails_alone_and_is_the_only_one_done_next_time(project:
     (project.root / ".sae_cache" / "cells").rename(project.root / "cells")
     # Even without the store, the others are taken from the output folder.
     assert project.run(*command).counts == {"core": (1, n - 1, 0)}
+
+
+def test_an_sae_of_a_layer_that_the_model_lacks_fails_in_its_own_cells(project: Project, tmp_path: Path) -> None:
+    n = _counts_per_eval(project)
+    shutil.copytree(project.root / "world/models/sae-topk/k8", tmp_path / "deep")
+    config = tmp_path / "deep" / "cfg.json"
+    elsewhere = {"hook_name": "blocks.9.hook_resid_post", "model_name": "another"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"metadata": elsewhere}))
+    entries = read_yaml(project.root / "params.yaml")["comparison_saes"]
+    project.edit({"comparison_saes": [*entries, {"repo_id": str(tmp_path), "filename": "deep"}]})
+    first = project.repro(check=False)
+    assert first.code != 0
+    assert re.search(r"'topk_deep' is of layer 9, but the model has layers 0 to \d+: its evals will fail", first.out)
+    again = project.run("python", "-m", "scripts.run_core_eval", check=False)
+    assert again.code == 1
+    assert again.counts == {"core": (0, n, 1)}
+    [cell] = [c for c in project.status("core") if c["state"] == "failed"]
+    assert cell["sae"] == "topk_deep"
+    assert "blocks.9.hook_resid_post: model 'embedded/lm' has" in cell["reason"]
+    assert len(project.status("core")) == n + 1
+    probing = project.run("python", "-m", "scripts.run_sparse_probing", check=False)
+    assert (probing.code, probing.counts) == (1, {"sparse_probing": (0, n, 1)})
+    project.run("python", "-m", "scripts.process_results")
+    table = (project.root / "eval_results" / "merged" / "results.csv").read_text()
+    assert len([line for line in table.splitlines() if line.startswith("topk_deep") and "valid layers" in line]) == 2
 
 
 def test_an_experiment_runs_the_code_of_its_own_workspace_and_shares_the_store(project: Project) -> None:
