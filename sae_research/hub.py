@@ -33,7 +33,7 @@ CONVERTED = "refs/convert/parquet"
 """Branch where the hub keeps the parquet form of data sets that are published as a script or as other files."""
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.tiktoken", "*.jinja", "merges.txt", "vocab.txt")
-_DATASET_FILES = ("*.parquet", "*.json")
+_DATASET_FILES = ("*.parquet", "*.json", "*.jsonl")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,13 @@ class Hub:
                 )
             files = self._converted(repo_id)
         return RemoteFiles(tuple(name for name in files.names if keep(name)), files.revision, files.fetch)
+
+    def dataset_file(self, repo_id: str, filename: str, *, revision: str | None = None) -> RemoteFiles:
+        """The one file of a data set that is read as it is, not fetched yet."""
+        files = self._files(repo_id, "dataset", _any_file, revision)
+        if filename not in files.names:
+            raise UserError(_no_such_file(repo_id, filename, files.names))
+        return RemoteFiles((filename,), files.revision, files.fetch)
 
     def _converted(self, repo_id: str) -> RemoteFiles:
         try:
