@@ -118,6 +118,18 @@ class Comparison:
         yield times_table(times, CORE_PARTS)
         yield from self._growth(case.theirs, case.ours)
 
+    def core_pairs(self) -> list[list[Pair]]:
+        """Every number of the core eval on both sides, for each SAE."""
+        case, saes = self._core_case(), self.saes(self.arguments.saes)
+        peers = [case.theirs(sae, Inside()).value for sae in saes]
+        return [core_pairs(peer, output) for peer, output in zip(peers, case.ours(saes, Inside()).value, strict=True)]
+
+    def logit_difference(self) -> float:
+        """The largest difference between the logits of both sides' models, relative to the largest logit."""
+        tokens = self._rows(4).to(self.lm.device)
+        theirs, ours = self.lens(tokens, return_type="logits").float(), self.lm.logits(tokens).float()
+        return float((ours - theirs).abs().max() / theirs.abs().max())
+
     def _core_case(self) -> CoreCase:
         size = self.arguments.batch_size
         reconstruction, sparsity = (size * n for n in self.arguments.batches)

@@ -58,7 +58,7 @@ SHAPES: Mapping[str, Shape] = {
     "gemma-2-2b-shaped": Shape("gemma2", 256_000, 2304, 26, 8, 9216, 12, 16_384),
     # Small ones, for parity.
     "tiny-neox": Shape("neox", 512, 64, 3, 4, 128, 1, 256),
-    "tiny-gpt2": Shape("gpt2", 512, 64, 3, 4, 128, 1, 256),
+    "tiny-gpt2": Shape("gpt2", 512, 64, 3, 4, 256, 1, 256),
     "tiny-llama": Shape("llama", 512, 64, 3, 4, 128, 1, 256),
     "tiny-gemma2": Shape("gemma2", 512, 64, 3, 4, 128, 1, 256),
 }

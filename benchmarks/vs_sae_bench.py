@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from sae_research.runtime import prepare_process
@@ -17,7 +18,7 @@ CORE, PROBING = "core", "sparse_probing"
 
 def main() -> None:
     """Runs what the command line asks for and prints the tables."""
-    arguments = _arguments()
+    arguments = parse_arguments()
     prepare_process()
     import torch
 
@@ -36,7 +37,8 @@ def main() -> None:
             raise SystemExit(str(error)) from None
 
 
-def _arguments() -> argparse.Namespace:
+def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options in `line`, by default those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
         "--model", default="pythia-70m-shaped",
@@ -65,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--scratch", type=Path, default=None, help="where temporary files go")
-    return parser.parse_args()
+    return parser.parse_args(line)
 
 
 if __name__ == "__main__":

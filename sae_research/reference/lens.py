@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+from sae_research.evals.base import EvalContext
+from sae_research.reference.silence import silenced
 
 
 def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Any:
@@ -17,7 +19,7 @@ def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> A
     TransformerLens reads the config of a local folder, then looks its name up in the table of official names; that
     look-up alone is answered here. Of Gemma 2 it knows the sizes by name only: these come from the folder's config.
     """
-    with _quiet():
+    with silenced():
         import torch
         from transformer_lens import HookedTransformer
 
@@ -27,18 +29,22 @@ def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> A
             )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without TransformerLens' prints and its own warnings, which call this loader deprecated."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+def lens_of(context: EvalContext) -> Any:
+    """The context's language model in TransformerLens, on the same device, in the same dtype; the last one is kept."""
+    lm = context.lm
+    folder = context.hub.model(lm.name, revision=lm.revision).path
+    return _kept_lens(folder, str(lm.device), str(lm.dtype).removeprefix("torch."))
+
+
+@lru_cache(maxsize=1)
+def _kept_lens(folder: Path, device: str, dtype: str) -> Any:
+    return load_lens(folder, device=device, dtype=dtype)
 
 
 @contextmanager
 def _local_folders(folder: Path) -> Iterator[None]:
     import transformer_lens.loading_from_pretrained as loading
-    from transformers import AutoConfig
+    from transformers import AutoConfig, GPT2Config
 
     official = loading.get_official_model_name
 
@@ -48,6 +54,8 @@ def _local_folders(folder: Path) -> Iterator[None]:
     config = AutoConfig.from_pretrained(folder)
     with ExitStack() as stack:
         stack.enter_context(patch.object(loading, "get_official_model_name", name_of))
+        # It asks for `n_ctx`, which configs that the present transformers wrote no longer hold.
+        stack.enter_context(patch.dict(GPT2Config.attribute_map, {"n_ctx": "n_positions"}))
         if config.model_type == "gemma2":
             found = _gemma2(config, str(folder))
             stack.enter_context(patch.object(loading, "convert_hf_model_config", lambda _name, **_: found))
