@@ -127,6 +127,30 @@ class LanguageModel:
             logits = self._decoder.model(input_ids=unused, use_cache=False).logits
         return logits.reshape(*hidden.shape[:-1], -1)
 
+    @torch.no_grad()
+    def generate(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        n: int,
+        *,
+        site: Site,
+        x: Float[Tensor, "batch position d"],
+    ) -> Int[Tensor, "batch n"]:
+        """The `n` likeliest tokens, one after the other, after rows without padding whose activation at `site` is `x`.
+
+        What is written is read as it is: the activation is replaced in the given tokens alone.
+        """
+        if n == 1:
+            return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
+        run: Any = self._decoder.backbone
+        with self._at(site, lambda _: x):
+            output = run(input_ids=tokens, use_cache=True)
+        written = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
+        while len(written) < n:
+            output = run(input_ids=written[-1], past_key_values=output.past_key_values, use_cache=True)
+            written.append(self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True))
+        return torch.cat(written, dim=1)
+
     def logits(
         self, tokens: Int[Tensor, "batch position"], attention_mask: Bool[Tensor, "batch position"] | None = None
     ) -> Float[Tensor, "batch position vocab"]:

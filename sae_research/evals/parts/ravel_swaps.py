@@ -1,0 +1,190 @@
+"""Ways to bring a part of the source's representation into the base's: masked latents, masked axes, rotations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sae_research.probes.draws import keyed_generator
+
+Rows = Int[Tensor, " pair"]
+"""Rows of the prompts' representations."""
+
+
+class How(NamedTuple):
+    """How a learnt mask is applied."""
+
+    temperature: float | None = None
+    """Share of the source: sigmoid(mask / temperature); None: all of it where the mask is above 0."""
+    with_error: bool = False
+    """Whether what the SAE does not reconstruct of the base is kept."""
+
+
+HARD = How()
+
+
+class Swap(ABC):
+    """What the model is given at the base's entity."""
+
+    cause_only = False
+    """Whether it is trained on cause pairs alone."""
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What is trained; nothing where there is nothing to learn."""
+        return []
+
+    @abstractmethod
+    def mixed(self, base: Rows, source: Rows, how: How) -> Float[Tensor, "pair d"]:
+        """The activation that takes the place of each base's."""
+
+
+class Features(ABC):
+    """Every prompt's features and the direction each of them stands for."""
+
+    directions: Float[Tensor, "feature d"]
+
+    @abstractmethod
+    def difference(self, base: Rows, source: Rows) -> Float[Tensor, "pair feature"]:
+        """The source's features less the base's."""
+
+    @abstractmethod
+    def start(self, base: Rows, *, with_error: bool) -> Float[Tensor, "pair d"]:
+        """The base's activation as its features give it, or with what they leave out."""
+
+
+@final
+class Latents(Features):
+    """Codes of an SAE, kept sparse: (prompt, place) -> latent and value, filled up with values of 0."""
+
+    def __init__(
+        self,
+        codes: Float[Tensor, "prompt latent"],
+        x_hat: Float[Tensor, "prompt d"],
+        x: Float[Tensor, "prompt d"],
+        directions: Float[Tensor, "latent d"],
+    ) -> None:
+        self.latents, self.values = sparse_rows(codes)
+        self.x_hat, self.x, self.directions = x_hat, x, directions
+
+    def difference(self, base: Rows, source: Rows) -> Tensor:
+        dense = self.values.new_zeros(len(base), len(self.directions))
+        dense.scatter_add_(1, self.latents[source], self.values[source])
+        return dense.scatter_add_(1, self.latents[base], -self.values[base])
+
+    def start(self, base: Rows, *, with_error: bool) -> Tensor:
+        return self.x[base] if with_error else self.x_hat[base]
+
+
+def sparse_rows(codes: Float[Tensor, "row latent"]) -> tuple[Int[Tensor, "row place"], Float[Tensor, "row place"]]:
+    """The latents and values of each row's codes other than 0, as wide as the fullest row."""
+    fires = codes != 0
+    width = max(1, int(fires.sum(dim=1).max())) if len(codes) else 1
+    latents = fires.to(torch.uint8).topk(width, dim=1).indices
+    return latents, codes.gather(1, latents)
+
+
+@final
+class Axes(Features):
+    """Coordinates on orthonormal axes: nothing is left out."""
+
+    def __init__(self, x: Float[Tensor, "prompt d"], directions: Float[Tensor, "d d"]) -> None:
+        self.x, self.directions = x, directions
+
+    def difference(self, base: Rows, source: Rows) -> Tensor:
+        return (self.x[source] - self.x[base]) @ self.directions.T
+
+    def start(self, base: Rows, *, with_error: bool) -> Tensor:
+        return self.x[base]
+
+
+@final
+class MaskSwap(Swap):
+    """base + Σ_i share_i (source_i - base_i) direction_i: SAEBench's MDBM, for a decoder is affine in the codes."""
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self.mask = torch.zeros(len(features.directions), device=features.directions.device).requires_grad_()
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [self.mask]
+
+    @property
+    def n_swapped(self) -> int:
+        """Features that the hard mask takes from the source."""
+        return int((self.mask > 0).sum())
+
+    def mixed(self, base: Rows, source: Rows, how: How) -> Tensor:
+        difference = share(self.mask, how) * self._features.difference(base, source)
+        return self._features.start(base, with_error=how.with_error) + difference @ self._features.directions
+
+
+def share(mask: Float[Tensor, " feature"], how: How) -> Float[Tensor, " feature"]:
+    """How much of the source each feature gets."""
+    if how.temperature is None:
+        return (mask > 0).to(mask.dtype)
+    return torch.sigmoid(mask / how.temperature)
+
+
+@final
+class RotationSwap(Swap):
+    """base + R diag(share) Rᵀ (source - base), R learnt and orthogonal by construction.
+
+    R = Q (I - A)(I + A)⁻¹ with Q random and A antisymmetric, the Cayley transform, from A = 0 on. Either a learnt mask
+    says which axes are swapped (MDAS, as SAEBench has it), or the first `dimension` are (DAS; Geiger et al. 2023, with
+    the loss on cause pairs alone, as in RAVEL: Huang et al. 2024).
+    """
+
+    def __init__(self, x: Float[Tensor, "prompt d"], start: Float[Tensor, "d d"], dimension: int | None) -> None:
+        self._x, self._start, self._dimension = x, start, dimension
+        self.cause_only = dimension is not None
+        self.skew = torch.zeros_like(start).requires_grad_()
+        self.mask = torch.zeros(len(start), device=x.device).requires_grad_()
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [self.skew] if self._dimension is not None else [self.skew, self.mask]
+
+    @property
+    def axes(self) -> Float[Tensor, "d axis"]:
+        """R."""
+        skew = self.skew.triu(1) - self.skew.triu(1).T
+        one = torch.eye(len(skew), device=skew.device)
+        return self._start @ torch.linalg.solve(one + skew, one - skew)
+
+    def mixed(self, base: Rows, source: Rows, how: How) -> Tensor:
+        difference = self._x[source] - self._x[base]
+        if self._dimension is not None:
+            axes = self.axes[:, : self._dimension]
+            return self._x[base] + difference @ axes @ axes.T
+        axes = self.axes
+        return self._x[base] + (share(self.mask, how) * (difference @ axes)) @ axes.T
+
+
+@final
+class WholeSwap(Swap):
+    """The source's whole activation, or the base's own: what any swap lies between."""
+
+    def __init__(self, x: Float[Tensor, "prompt d"], *, of_source: bool) -> None:
+        self._x, self._of_source = x, of_source
+
+    def mixed(self, base: Rows, source: Rows, how: How) -> Tensor:
+        return self._x[source if self._of_source else base]
+
+
+def random_rotation(width: int, key: tuple[str | int, ...]) -> Float[Tensor, "width width"]:
+    """An orthogonal matrix, uniformly drawn (QR of a normal matrix, signs set by R's diagonal)."""
+    normal = torch.from_numpy(keyed_generator(*key).standard_normal((width, width)))
+    q, r = torch.linalg.qr(normal)
+    return (q * r.diagonal().sign()).float()
+
+
+def principal_axes(x: Float[Tensor, "prompt d"]) -> Float[Tensor, "d d"]:
+    """The principal components of `x` as rows, the strongest first."""
+    centred = x.double() - x.double().mean(dim=0)
+    return torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1).T.float().contiguous()

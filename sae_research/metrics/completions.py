@@ -1,0 +1,86 @@
+"""Whether a generated text states the value that was asked for, by the rules of RAVEL's benchmark in SAEBench 0.6.0."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+# Offsets of time zones change over the year: those of this day count, wherever and whenever the eval runs.
+_DAY = datetime(2025, 1, 15)
+_DEGREES = 2
+
+
+def states_value(prompt: str, value: str, completion: str) -> bool:
+    """Whether `completion`, what a model wrote after `prompt`, begins with `value` (or with as much of it as fits).
+
+    Quotes, case and outer spaces do not count. Some values have more than one name; coordinates may be two degrees off.
+    """
+    said, wanted = _said(completion), value.lower()
+    if not value or not said:
+        return False
+    if any(word in prompt for word in ("coord", "latitude", "longitude")):
+        return _is_near(wanted, said)
+    if "United States" in value or "United Kingdom" in value:
+        named = completion.strip().replace("the ", "")
+        return named.startswith((value.strip().replace("the ", ""), "England"))
+    if "South Korea" in value:
+        return said.startswith(("korea", "south korea"))
+    if "North America" in value:
+        return wanted in said or said == "na" or said.startswith("america")
+    if "Mandarin" in value:
+        return said in wanted or said == "chinese"
+    if "language" in prompt and "," in wanted:
+        return any(name in said for name in wanted.split(","))
+    if "UTC" in prompt and "/" in wanted:
+        return _is_offset(value, said)
+    return said.startswith(wanted) if len(wanted) < len(said) else wanted.startswith(said)
+
+
+def _said(completion: str) -> str:
+    return completion.split('"')[0].strip(' "').replace("\\/", "/").lower()
+
+
+def _is_near(wanted: str, said: str) -> bool:
+    digits = re.search(r"\d+", said)
+    try:
+        return digits is not None and abs(float(wanted.strip("-−")) - float(digits[0])) <= _DEGREES
+    except ValueError:
+        return False
+
+
+def _is_offset(zone: str, said: str) -> bool:
+    """Whether `said` begins with the zone's offset, written `+1`, `+01` or `-5:30`; an hour of summer time is free."""
+    offset = _offset(zone)
+    if offset is None:
+        return False
+    hours = offset.split(":")[0]
+    if said.startswith(hours) or (re.search(r"[+\-]0\d", said) and said.replace("0", "", 1).startswith(hours)):
+        return True
+    if _has_summer_time(offset, zone) and _is_an_hour_off(offset, said):
+        return True
+    signed = re.search(r"[+\-](\d+)", said)
+    return signed is not None and int(signed[1]) > 11 and str(24 - int(signed[1])) in offset
+
+
+def _offset(zone: str) -> str | None:
+    try:
+        offset = ZoneInfo(zone).utcoffset(_DAY)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+    seconds = (offset or timedelta()).seconds
+    east = seconds < 12 * 3600
+    size = seconds if east else 24 * 3600 - seconds
+    written = str(timedelta(seconds=size)).rsplit(":", 1)[0]
+    shown = written[1:] if written.startswith("0") and size >= 1800 else written
+    return f"{'+' if east else '-'}{shown}"
+
+
+def _has_summer_time(offset: str, zone: str) -> bool:
+    american = re.search(r"\-[5-8]", offset) and zone.startswith("America")
+    return bool(american or (re.search(r"\+[0-3]", offset) and zone.startswith(("Europe", "Africa"))))
+
+
+def _is_an_hour_off(offset: str, said: str) -> bool:
+    ours, theirs = (re.search(r"[+\-]?(\d\d?):\d+", text) for text in (said, offset))
+    return ours is not None and theirs is not None and abs(int(ours[1]) - int(theirs[1])) <= 1
