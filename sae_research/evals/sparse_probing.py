@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from sae_research.data.labelled import family_module, labelled_revision, load_labelled
+from sae_research.data.labelled import LabelledSet, family_module, labelled_revision, load_labelled
 from sae_research.evals.base import Eval, EvalContext, Outcome
 from sae_research.hub import Hub
 from sae_research.results.record import MetricSpec
@@ -37,6 +37,9 @@ class SparseProbingSettings:
     """How the texts of the other classes are drawn. `keyed`: by data set and class alone, the same for every probe.
     `sae_bench`: as SAEBench does with a warm cache and `lower_vram_usage`, from one random stream over all k-probes in
     the order of `dataset_names` and `k_values`; full-width probes, which it then leaves out, stay keyed."""
+    seeds: tuple[int, ...] = ()
+    """Seeds beside `random_seed` with which all draws are repeated; numbers are then means over seeds, their intervals
+    cover the spread over seeds too, and `..._seed_std` tells it."""
 
     def __post_init__(self) -> None:
         for name, least in {"train_size": 10, "test_size": 2, "context_size": 2}.items():
@@ -45,14 +48,27 @@ class SparseProbingSettings:
         for name in ("train_size", "test_size"):
             if getattr(self, name) % 2:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected an even number: half of it is the class")
-        for name in ("dataset_names", "k_values"):
+        for name in ("dataset_names", "k_values", "seeds"):
             values = getattr(self, name)
-            if not values:
+            if not values and name != "seeds":
                 raise ValueError(f"{name} is empty, expected at least one")
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} holds a value twice: {list(values)}")
         if min(self.k_values) < 1:
             raise ValueError(f"k_values holds {min(self.k_values)}, expected at least 1")
+
+
+def _specs() -> Iterator[MetricSpec]:
+    """Each accuracy, and its spread over seeds."""
+    for name, category, title, key in (
+        ("llm_test_accuracy", "llm", "Probe accuracy, all of the model's channels", "llm_test_accuracy"),
+        ("llm_top_k_test_accuracy", "llm", "Probe accuracy, the model's k best channels", "llm_top_{k}_test_accuracy"),
+        ("sae_test_accuracy", "sae", "Probe accuracy, all latents", "sae_test_accuracy"),
+        ("sae_top_k_test_accuracy", "sae", "Probe accuracy, k best latents", "sae_top_{k}_test_accuracy"),
+    ):
+        headline = name == "sae_top_k_test_accuracy"
+        yield MetricSpec(name, category, "", "higher", title, key, headline)
+        yield MetricSpec(f"{name}_seed_std", category, "", "neither", f"{title}, deviation over seeds")
 
 
 @final
@@ -61,15 +77,7 @@ class SparseProbing(Eval):
 
     name = "sparse_probing"
     section = "sparse_probing"
-    specs = (
-        MetricSpec("llm_test_accuracy", "llm", "", "higher", "Probe accuracy, all of the model's channels",
-                   "llm_test_accuracy"),
-        MetricSpec("llm_top_k_test_accuracy", "llm", "", "higher", "Probe accuracy, the model's k best channels",
-                   "llm_top_{k}_test_accuracy"),
-        MetricSpec("sae_test_accuracy", "sae", "", "higher", "Probe accuracy, all latents", "sae_test_accuracy"),
-        MetricSpec("sae_top_k_test_accuracy", "sae", "", "higher", "Probe accuracy, k best latents",
-                   "sae_top_{k}_test_accuracy", headline=True),
-    )  # fmt: skip
+    specs = tuple(_specs())
 
     @classmethod
     def data_revisions(cls, settings: SparseProbingSettings, hub: Hub) -> Mapping[str, str]:

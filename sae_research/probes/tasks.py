@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_research.metrics.accuracies import Judged
 from sae_research.probes.draws import draw_held_out, draw_negatives, draw_negatives_as_peer
 from sae_research.probes.logistic import fit_logistic, predict
 from sae_research.probes.wide import fit_wide, predict_wide
@@ -46,14 +47,7 @@ class Tasks(NamedTuple):
         return Tasks(self.classes, self.train.to(device), self.test.to(device), self.held_out.to(device))
 
 
-class Score(NamedTuple):
-    """Test examples judged right, of how many."""
-
-    correct: int
-    total: int
-
-
-Scores = Mapping[str, Score]
+Scores = Mapping[str, Judged]
 """By class."""
 
 
@@ -149,6 +143,5 @@ def score_wide(
 
 
 def _scores(predicted: Bool[Tensor, "tasks examples"], tasks: Tasks) -> Scores:
-    right = (predicted == tasks.test.positive).sum(dim=1).tolist()
-    total = tasks.test.rows.shape[1]
-    return {name: Score(int(n), total) for name, n in zip(tasks.classes, right, strict=True)}
+    right, rows = (predicted == tasks.test.positive).cpu().numpy(), tasks.test.rows.cpu().numpy()
+    return {name: Judged(right[i], rows[i]) for i, name in enumerate(tasks.classes)}

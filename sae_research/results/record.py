@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:  # Needs numpy and scipy, which records do without.
-    from sae_research.metrics.intervals import Estimate
+from typing import Any, Literal
 
 Direction = Literal["higher", "lower", "neither"]
 
@@ -49,8 +46,12 @@ class Measurement:
     """The value without one group of test units, for each group; the groups are the same for all SAEs."""
 
 
-def measured(metric: str, estimate: Estimate, at: Mapping[str, int | float | str] | None = None) -> Measurement:
-    """The measurement of `metric` that an estimate with its interval and replicates makes."""
+def measured(
+    metric: str,
+    estimate: tuple[float, float | None, float | None, tuple[float, ...]],
+    at: Mapping[str, int | float | str] | None = None,
+) -> Measurement:
+    """The measurement of `metric` that an `Estimate` makes: value, ends of its interval, replicates."""
     value, low, high, replicates = estimate
     return Measurement(metric, value, ci_low=low, ci_high=high, at=dict(at or {}), replicates=replicates)
 

@@ -19,6 +19,9 @@ from sae_research.results.record import MetricSpec
 Source = Literal["computed", "published"]
 Interpolation = Literal["no", "some", "most", "unknown"]
 
+_PARTS = {"seed"}
+"""Places that hold a part of a metric, though a number tells them."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -94,6 +97,8 @@ def column_name(spec: MetricSpec, at: Mapping[str, Any]) -> str | None:
     """The metric's column: its name, or SAEBench's key filled in where the key has places for all of `at`."""
     if not at:
         return spec.name
+    if _PARTS & set(at):
+        return None
     wanted = placeholders(spec.key or "")
     if wanted and set(wanted) == set(at):
         return str(spec.key).format(**at)

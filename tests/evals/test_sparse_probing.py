@@ -15,6 +15,7 @@ from sae_research.evals.base import Attempt, EvalContext, Outcome
 from sae_research.evals.parts.pooling import group_by_memory, mean_codes, pool_texts
 from sae_research.evals.parts.probing_pass import measure_probing
 from sae_research.evals.sparse_probing import SparseProbing, SparseProbingSettings
+from sae_research.metrics.intervals import GROUPS
 from sae_research.records import read_record
 from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
@@ -75,7 +76,7 @@ def _value(outcome: Outcome, metric: str, **at: object) -> float | None:
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     outcome = _measure(context, [make_sae("relu")], sets)[0]
     output = _output(outcome)
-    assert {m.metric for m in output.measurements} == {spec.name for spec in SparseProbing.specs}
+    assert {m.metric for m in output.measurements} == {s.name for s in SparseProbing.specs if "seed" not in s.name}
     assert [record["dataset_name"] for record in output.details] == ["one_results", "two_results"]
     for metric in ("llm_test_accuracy", "sae_test_accuracy"):
         per_set = [output.unstructured[f"{name}_results"][metric] for name in ("one", "two")]
@@ -89,6 +90,7 @@ def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[An
             assert m.ci_low is not None
             assert m.ci_high is not None
             assert m.ci_low < m.value <= m.ci_high
+            assert len(m.replicates) == GROUPS
 
 
 def test_planted_classes_are_found(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
@@ -160,6 +162,73 @@ def test_data_sets_do_not_influence_each_other(context: EvalContext, make_sae: M
     assert _output(both[0]).unstructured["two_results"] == _output(alone[0]).unstructured["two_results"]
 
 
+def _reseeded(sets: Sequence[Any], shift: int) -> list[Any]:
+    """The same texts as another seed may draw them: some change places between training and test."""
+
+    def turned(texts: Sequence[str]) -> list[str]:
+        return [*texts[shift:], *texts[:shift]]
+
+    made = []
+    for own in sets:
+        both = {c: turned([*own.train[c], *own.test[c]]) for c in own.train}
+        train = {c: texts[:30] for c, texts in both.items()}
+        made.append(_Set(own.name, train, {c: texts[30:] for c, texts in both.items()}))
+    return made
+
+
+def _measure_seeds(context: EvalContext, sae: Sae, sets: Sequence[Any], seeds: Sequence[int]) -> EvalOutput:
+    further = {seed: _reseeded(sets, seed) for seed in seeds}
+    return _output(next(measure_probing(context, [sae], sets, SETTINGS, further)))
+
+
+def test_seeds_are_repeats_and_numbers_their_means(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
+    found = _measure_seeds(context, make_sae("relu"), sets, [7, 8])
+    alone = {
+        seed: _output(next(measure_probing(dataclasses.replace(context, seed=seed), [make_sae("relu")], own, SETTINGS)))
+        for seed, own in ((0, sets), (7, _reseeded(sets, 7)), (8, _reseeded(sets, 8)))
+    }
+
+    def of(output: EvalOutput, metric: str, **at: object) -> Any:
+        return next(m for m in output.measurements if (m.metric, m.at) == (metric, at))
+
+    for metric, at in (("sae_test_accuracy", {}), ("llm_top_k_test_accuracy", {"k": 1})):
+        values = [of(output, metric, **at).value for output in alone.values()]
+        assert of(found, metric, **at).value == pytest.approx(np.mean(values), abs=0.01)
+        each = [of(found, metric, **at, seed=seed).value for seed in alone]
+        assert each == pytest.approx(values, abs=0.02), "pooled in other batches: an example may fall otherwise"
+        assert of(found, metric, **at).value == pytest.approx(np.mean(each))
+        assert of(found, f"{metric}_seed_std", **at).value == pytest.approx(np.std(each, ddof=1))
+    for name in ("one_results", "two_results"):
+        own = [output.unstructured[name]["llm_test_accuracy"]["a"] for output in alone.values()]
+        assert found.unstructured[name]["llm_test_accuracy"]["a"] == pytest.approx(np.mean(own), abs=0.03)
+
+
+def test_a_text_of_several_seeds_is_read_once(
+    context: EvalContext, make_sae: MakeSae, sets: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        read.append(len(arguments[2]))
+        return pool_texts(*arguments, **named)
+
+    monkeypatch.setattr("sae_research.evals.parts.probing_pass.pool_texts", counted)
+    _measure_seeds(context, make_sae("topk", k=4), sets, [7, 8])
+    different = [{text for part in (s.train, s.test) for texts in part.values() for text in texts} for s in sets]
+    assert read == [len(texts) for texts in different]
+
+
+def test_seeds_widen_the_interval_by_their_spread(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
+    output = _measure_seeds(context, make_sae("topk", k=4), sets, [7, 8, 9])
+    by_place = {(m.metric, *sorted(m.at.items())): m for m in output.measurements}
+    whole = by_place["sae_test_accuracy",]
+    spread = by_place["sae_test_accuracy_seed_std",].value
+    assert whole.value is not None
+    assert whole.ci_low is not None
+    assert spread is not None
+    assert whole.value - whole.ci_low > 3.182446305284263 * spread / 2  # t_3 at 97.5 %, over the root of 4 seeds
+
+
 def test_one_failing_sae_leaves_the_others_alone(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     bad = make_sae("relu", name="bad", tensors={"W_enc": torch.full((16, 48), 3e38)})
     outcomes = _measure(context, [bad, make_sae("topk", k=4)], sets)
@@ -182,6 +251,7 @@ def test_groups_fit_the_memory(make_sae: MakeSae) -> None:
         ({"k_values": [1, 1]}, "k_values holds a value twice"),
         ({"k_values": [0]}, "k_values holds 0"),
         ({"dataset_names": []}, "dataset_names is empty"),
+        ({"seeds": [1, 1]}, "seeds holds a value twice"),
     ],
 )
 def test_settings_are_checked(values: Mapping[str, Any], message: str) -> None:
