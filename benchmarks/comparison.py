@@ -119,8 +119,10 @@ class Comparison:
         yield from self._growth(case.theirs, case.ours)
 
     def core_pairs(self) -> list[list[Pair]]:
-        """Every number of the core eval on both sides, for each SAE."""
+        """Every number of the core eval on both sides, for each SAE that both sides ask the same of."""
         case, saes = self._core_case(), self.saes(self.arguments.saes)
+        if self.embedded:
+            saes = [sae for sae in saes if sae.scope == "token"]
         peers = [case.theirs(sae, Inside()).value for sae in saes]
         return [core_pairs(peer, output) for peer, output in zip(peers, case.ours(saes, Inside()).value, strict=True)]
 
