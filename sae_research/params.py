@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from sae_research.evals.sparse_probing import SparseProbingSettings
 from sae_research.hub import WORLD_PREFIX
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
+from sae_research.reference.registry import Engine, require_offered
 from sae_research.world.settings import WorldSettings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -225,6 +226,8 @@ class Params:
     random_seed: int
     model: ModelParams
     baseline_sae: BaselineSae
+    engine: Engine = "native"
+    """Who computes the evals: this package, or the official implementation on the same model, data and SAEs."""
     sae_variants: SaeVariants = field(default_factory=SaeVariants)
     comparison_saes: tuple[ComparisonSae, ...] = ()
     eval_types: EvalTypes = field(default_factory=EvalTypes)
@@ -237,6 +240,10 @@ class Params:
     def __post_init__(self) -> None:
         for name in self.sparse_probing.dataset_names:
             require_name(name)
+        if self.engine == "sae_bench":
+            for eval_type in fields(self.eval_types):
+                if getattr(self.eval_types, eval_type.name):
+                    require_offered(eval_type.name)
         if not self.model.name.startswith(WORLD_PREFIX):
             self._refuse_parts_of_the_world()
 

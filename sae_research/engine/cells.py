@@ -14,6 +14,7 @@ from sae_research.evals.base import Eval
 from sae_research.hub import Hub
 from sae_research.manifest import Manifest
 from sae_research.params import Params
+from sae_research.reference.registry import reference_module
 
 # What every cell goes through, whatever the eval.
 _ALWAYS = ("sae_research.formats.saelens", "sae_research.lm.load")
@@ -49,12 +50,14 @@ def plan_cells(params: Params, manifest: Manifest, eval_type: type[Eval], hub: H
     settings = eval_settings(params, eval_type)
     shared = {
         "eval": eval_type.name,
+        "engine": params.engine,
         "settings": plain(settings),
         "model": {**manifest.model, "dtype": params.model.torch_dtype},
         "data": dict(eval_type.data_revisions(settings, hub)),
         "seed": params.random_seed,
     }
-    modules = (eval_type.__module__, *eval_type.modules_by_name(settings), *_ALWAYS)
+    computed_by = eval_type.__module__ if params.engine == "native" else reference_module(eval_type.name)
+    modules = (computed_by, *eval_type.modules_by_name(settings), *_ALWAYS)
     return [_cell(entry, shared, modules) for entry in manifest.saes]
 
 
@@ -65,11 +68,11 @@ def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
-    """What differs between two cells' parts, in words: `settings.k_values [1] -> [1, 2]`."""
+    """What differs between two cells' parts, in words: `settings.k_values [1] -> [1, 2]`. Other engines, other code."""
     found: list[str] = []
     for name in sorted(set(old) | set(new)):
         a, b = old.get(name), new.get(name)
-        if a == b:
+        if a == b or (name == "code" and old.get("engine") != new.get("engine")):
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differences(a, b, f"{prefix}{name}.")

@@ -103,11 +103,15 @@ def _compute(
     # Imports torch: only a stage with something to compute pays for it.
     from sae_research.engine.execute import Job, execute_cells
     from sae_research.lm.cache import ActivationCache
+    from sae_research.reference.registry import require_installed
 
+    if params.engine == "sae_bench":
+        require_installed()
     caching = params.activation_caching
     cache = ActivationCache(paths.store / "activations", max_bytes=int(caching.max_gigabytes * 2**30))
     job = Job(
         eval_type=eval_type,
+        engine=params.engine,
         settings=eval_settings(params, eval_type),
         model=params.model,
         revision=manifest.model["revision"],

@@ -24,6 +24,7 @@ from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.params import ModelParams
 from sae_research.progress import Progress
+from sae_research.reference.registry import Engine, find_reference
 from sae_research.results.record import Result
 from sae_research.saes.base import Sae
 
@@ -37,6 +38,7 @@ class Job:
     """What executing cells takes, beside the cells."""
 
     eval_type: type[Eval]
+    engine: Engine
     settings: Any
     model: ModelParams
     revision: str
@@ -76,7 +78,8 @@ def _run_pass(
     saes: Sequence[Sae], group: Sequence[Cell], context: EvalContext, job: Job, failures: dict[str, str]
 ) -> None:
     by_name = {cell.sae_name: cell for cell in group}
-    for sae, output, error in job.eval_type.run(context, saes, job.settings):
+    run = job.eval_type.run if job.engine == "native" else find_reference(job.eval_type.name)
+    for sae, output, error in run(context, saes, job.settings):
         cell = by_name[sae.card.name]
         if output is None:
             failures[cell.sae_name] = _reason(error)

@@ -72,16 +72,10 @@ class Core(Eval):
     def run(cls, context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> Iterator[Outcome]:
         if not saes:
             return
-        from sae_research.data.text import load_texts, token_rows
         from sae_research.evals.parts.core_pass import CorePlan, measure_core
+        from sae_research.evals.parts.core_rows import core_rows
 
-        rows = token_rows(
-            load_texts(context.hub, settings.dataset, settings.split),
-            context.lm.tokenizer,
-            context_size=settings.context_size,
-            n_rows=settings.n_reconstruction_sequences + settings.n_sparsity_sequences,
-            name=f"split {settings.split!r} of data set {settings.dataset!r}",
-        )
+        rows = core_rows(context, settings)
         plan = CorePlan(
             settings.batch_size,
             settings.n_reconstruction_sequences,

@@ -20,6 +20,8 @@ class PeerCore(NamedTuple):
     scalars: dict[str, float]
     latents: Mapping[str, Sequence[float]]
     """One number per latent under each name."""
+    signed: bool | None
+    """Whether a code was below 0; None where nobody watched."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ def run_core(
     batch_size: int,
     n_reconstruction: int,
     keep_special: bool,
+    watch_signs: bool = False,
 ) -> PeerCore:
     """`sae_bench.evals.core.main.run_evals` with everything switched on, and its `calculate_misc_metrics`.
 
@@ -62,8 +65,9 @@ def run_core(
         from sae_bench.evals.core.main import calculate_misc_metrics, run_evals
 
     tokenizer = lens.tokenizer
+    peer = PeerSae(sae, watch_signs=watch_signs)
     categories, latents = run_evals(
-        PeerSae(sae),  # type: ignore[arg-type]
+        peer,  # type: ignore[arg-type]
         _Store(rows, batch_size),  # type: ignore[arg-type]
         lens,
         CoreEvalConfig(
@@ -82,4 +86,5 @@ def run_core(
         ignore_tokens={tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id},
     )
     scalars = {name: value for category in categories.values() for name, value in category.items()}
-    return PeerCore({**scalars, **calculate_misc_metrics(latents)}, latents)
+    signed = peer.gave_negative_codes if watch_signs else None
+    return PeerCore({**scalars, **calculate_misc_metrics(latents)}, latents, signed)

@@ -14,8 +14,10 @@ from sae_research.saes.base import Sae
 class PeerSae:
     """`sae` with the attributes that SAEBench's evals read; it encodes all tokens, for SAEBench knows no mask."""
 
-    def __init__(self, sae: Sae) -> None:
+    def __init__(self, sae: Sae, *, watch_signs: bool = False) -> None:
         self._sae = sae
+        self._watch_signs = watch_signs
+        self._below_zero = torch.zeros((), dtype=torch.bool, device=sae.W_dec.device)
         self.W_dec = sae.W_dec
         self.W_enc = sae.encoder_directions
         # Gated SAEs are asked for `b_mag` instead.
@@ -27,7 +29,15 @@ class PeerSae:
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes of all tokens."""
-        return self._sae.encode(x)
+        codes = self._sae.encode(x)
+        if self._watch_signs:
+            self._below_zero |= (codes < 0).any()
+        return codes
+
+    @property
+    def gave_negative_codes(self) -> bool:
+        """Whether a code below 0 was given since `watch_signs` asked to watch."""
+        return bool(self._below_zero)
 
     def decode(self, codes: Tensor) -> Tensor:
         """x_hat."""

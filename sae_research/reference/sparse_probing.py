@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.reference.peer_sae import PeerSae
+from sae_research.reference.silence import silenced
 from sae_research.saes.base import Sae
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def run_sparse_probing(
     )
     graded = torch.is_grad_enabled()
     try:
-        with _our_texts(main, sets), _without_shape_checks(), _quiet():
+        with _our_texts(main, sets), _without_shape_checks(), silenced():
             means, per_class = main.run_eval_single_sae(
                 config, PeerSae(sae), lens, str(sae.W_dec.device), str(artifacts)
             )
@@ -133,18 +132,6 @@ def _our_texts(main: Any, sets: Sequence[LabelledSet]) -> Iterator[None]:
         patch.object(main.dataset_utils, "get_multi_label_train_test_data", texts),
         patch.dict(main.dataset_info.chosen_classes_per_dataset, classes),
     ):
-        yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without SAEBench's prints and progress bars, and scikit-learn's warnings about how SAEBench calls it."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
         yield
 
 

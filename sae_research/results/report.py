@@ -198,7 +198,7 @@ def _settings(entries: Sequence[Entry]) -> str:
         parts = entry.result.key_parts
         chosen = {f"model.{k}": v for k, v in (parts.get("model") or {}).items()}
         chosen |= {f"data {k}": v for k, v in (parts.get("data") or {}).items()}
-        chosen |= {"seed": parts.get("seed"), **entry.result.settings}
+        chosen |= {"engine": parts.get("engine"), "seed": parts.get("seed"), **entry.result.settings}
         for name, value in chosen.items():
             values = lines.setdefault((entry.eval_name, name), [])
             if _plain(value) not in values:

@@ -42,15 +42,18 @@ def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> di
         raise ValueError(f"{result.eval_name} measured {', '.join(unknown)} without a MetricSpec")
     peer = PEER_EVALS.get(result.eval_name)
     details, nulls = _details(result.output.details, peer)
+    official = result.key_parts.get("engine") == "sae_bench"
     document = {
         "eval_type_id": peer.type_id if peer else result.eval_name,
         "eval_config": peer_config(result),
         "eval_id": str(uuid.uuid5(_IDS, result.key)),
         "datetime_epoch_millis": 0,
-        "eval_result_metrics": _metrics(result.output.measurements, by_name, peer),
+        "eval_result_metrics": _metrics(
+            result.output.measurements, by_name | (_as_peer(peer) if official and peer else {}), peer
+        ),
         "eval_result_details": details,
         "eval_result_unstructured": dict(result.output.unstructured),
-        "sae_bench_commit_hash": f"not run by SAEBench: sae_research {result.versions.get('sae_research', '')}".strip(),
+        "sae_bench_commit_hash": _made_by(result, official=official),
         **_identity(result),
         BLOCK: {
             "eval": result.eval_name,
@@ -181,6 +184,17 @@ def _metrics(
         key = spec.key.format(**measurement.at)
         found.setdefault(spec.category, {})[key] = _peer_value(measurement.value, key, peer)
     return found
+
+
+def _as_peer(peer: PeerEval) -> dict[str, MetricSpec]:
+    """SAEBench's own keys for the numbers that are its own, whatever stands under our plain name."""
+    return {f"{spec.key}_sae_bench": spec for spec in peer.specs}
+
+
+def _made_by(result: Result, *, official: bool) -> str:
+    if official:
+        return f"SAEBench {result.versions.get('sae-bench', '')}, run by sae_research".strip()
+    return f"not run by SAEBench: sae_research {result.versions.get('sae_research', '')}".strip()
 
 
 def _peer_value(value: float | None, key: str, peer: PeerEval | None) -> float | None:
