@@ -1,0 +1,25 @@
+"""What the core eval reads, from its settings: the same for every engine that computes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Int
+from torch import Tensor
+
+from sae_research.data.text import load_texts, token_rows
+from sae_research.evals.base import EvalContext
+
+if TYPE_CHECKING:  # Whoever reads the data does not depend on how it is measured.
+    from sae_research.evals.core import CoreSettings
+
+
+def core_rows(context: EvalContext, settings: CoreSettings) -> Int[Tensor, "row position"]:
+    """The token rows of the core eval: those for cross-entropy and KL first."""
+    return token_rows(
+        load_texts(context.hub, settings.dataset, settings.split),
+        context.lm.tokenizer,
+        context_size=settings.context_size,
+        n_rows=settings.n_reconstruction_sequences + settings.n_sparsity_sequences,
+        name=f"split {settings.split!r} of data set {settings.dataset!r}",
+    )
