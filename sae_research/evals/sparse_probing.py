@@ -36,7 +36,9 @@ class SparseProbingSettings:
     sampling: Literal["keyed", "sae_bench"] = "keyed"
     """How the texts of the other classes are drawn. `keyed`: by data set and class alone, the same for every probe.
     `sae_bench`: as SAEBench does with a warm cache and `lower_vram_usage`, from one random stream over all k-probes in
-    the order of `dataset_names` and `k_values`; full-width probes, which it then leaves out, stay keyed."""
+    the order of `dataset_names` and `k_values`; full-width probes, which it then leaves out, stay keyed. With `engine:
+    sae_bench` the draws are SAEBench's in either case, and `sae_bench` leaves out the full-width probe of the latents
+    alone."""
     seeds: tuple[int, ...] = ()
     """Seeds beside `random_seed` with which all draws are repeated; numbers are then means over seeds, their intervals
     cover the spread over seeds too, and `..._seed_std` tells it."""
@@ -69,6 +71,9 @@ def _specs() -> Iterator[MetricSpec]:
         headline = name == "sae_top_k_test_accuracy"
         yield MetricSpec(name, category, "", "higher", title, key, headline)
         yield MetricSpec(f"{name}_seed_std", category, "", "neither", f"{title}, deviation over seeds")
+    for name, category, title in (("llm", "llm", "all of the model's channels"), ("sae", "sae", "all latents")):
+        title = f"Probe accuracy, {title}, its best epoch chosen on the test texts (SAEBench)"
+        yield MetricSpec(f"{name}_test_accuracy_sae_bench", category, "", "higher", title)
 
 
 @final
