@@ -1,10 +1,10 @@
 """The largest differences between the real sae_bench and our engine, model by model: `python -m benchmarks.parity`.
 
 Core: every scalar and every column of latents, of seven SAEs, relative to SAEBench's number; in bfloat16, where the two
-models' own activations differ in their third digit, the scalars of the five that encode by a product. Logits: `lm/` against
-TransformerLens' `from_pretrained_no_processing`, relative to the largest logit. The models have random weights, but for
-`embedded`: the model, texts and SAEs of the pipeline in this folder. There IHTP is left out, into whose supports SAEBench
-lets special tokens.
+models' own activations differ in their third digit, the scalars of the five that encode by a product. Logits: `lm/`
+against TransformerLens' `from_pretrained_no_processing`, relative to the largest logit. The models have random weights,
+but for `embedded`: the model, texts and SAEs of the pipeline in this folder. There IHTP is left out, into whose
+supports SAEBench lets special tokens.
 """
 
 from __future__ import annotations
