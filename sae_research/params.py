@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from sae_research.data.labelled import require_name
 from sae_research.errors import UserError
+from sae_research.evals.absorption import AbsorptionSettings
 from sae_research.evals.core import CoreSettings
 from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.evals.unlearning import UnlearningSettings
 from sae_research.hub import WORLD_PREFIX
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
@@ -233,6 +235,8 @@ class Params:
     eval_types: EvalTypes = field(default_factory=EvalTypes)
     core_eval: CoreSettings = field(default_factory=CoreSettings)
     sparse_probing: SparseProbingSettings = field(default_factory=SparseProbingSettings)
+    absorption: AbsorptionSettings = field(default_factory=AbsorptionSettings)
+    unlearning: UnlearningSettings = field(default_factory=UnlearningSettings)
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
     world: WorldSettings = field(default_factory=WorldSettings)
@@ -254,6 +258,7 @@ class Params:
             "comparison_saes": [entry.repo_id for entry in self.comparison_saes],
             "core_eval.dataset": [self.core_eval.dataset] if self.eval_types.core else [],
             "sparse_probing.dataset_names": self.sparse_probing.dataset_names if self.eval_types.sparse_probing else [],
+            "unlearning": self.unlearning.data_sets if self.eval_types.unlearning else [],
         }
         for place, ids in named.items():
             inside = [name for name in ids if name is not None and name.startswith(WORLD_PREFIX)]

@@ -88,6 +88,14 @@ class UnlearningSettings:
             if not values or min(values) <= 0 or len(set(values)) != len(values):
                 raise ValueError(f"{name} is {list(values)}, expected values above 0, none of them twice")
 
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """The ids of all that is read."""
+        return tuple(
+            source.dataset
+            for source in (self.forget_corpus, self.retain_corpus, self.forget_questions, self.harmless_questions)
+        )
+
 
 @final
 class Unlearning(Eval):
