@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
-from sae_research.metrics.intervals import GROUPS, Bounds, Estimate, as_replicates, wilson
+from sae_research.metrics.intervals import GROUPS, Bounds, Estimate, as_replicates, mean_half_widths, wilson
 
 
 class Judged(NamedTuple):
@@ -86,12 +85,6 @@ def seed_spread(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1))
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Half of Student's 95 % interval of the mean over seeds: t_{S-1} s / √S."""
-    n = len(values)
-    return float(stdtrit(n - 1, 0.975)) * seed_spread(values) / math.sqrt(n)
-
-
 def with_seeds(estimate: Estimate, values: Sequence[float], *, bounds: Bounds = (0.0, 1.0)) -> Estimate:
     """`estimate`, the mean over seeds, with an interval that covers the seeds' spread too; `values` by seed.
 
@@ -99,7 +92,7 @@ def with_seeds(estimate: Estimate, values: Sequence[float], *, bounds: Bounds = 
     """
     if len(values) < 2 or estimate.low is None or estimate.high is None:
         return estimate
-    extra = half_width(values)
+    extra = float(mean_half_widths(np.asarray(values)))
     low = estimate.value - math.hypot(estimate.value - estimate.low, extra)
     high = estimate.value + math.hypot(estimate.high - estimate.value, extra)
     return estimate._replace(low=max(low, bounds[0]), high=min(high, bounds[1]))

@@ -99,10 +99,21 @@ def _around(value: float, replicates: np.ndarray) -> Estimate:
     """`value` ± t SE, the standard error being that of a jackknife with these replicates."""
     if not math.isfinite(value) or not np.isfinite(replicates).all():
         return Estimate(value)
-    n = len(replicates)
-    spread = math.sqrt((n - 1) / n * float(np.sum((replicates - replicates.mean()) ** 2)))
-    half = float(stdtrit(n - 1, 0.5 + _LEVEL / 2)) * spread
+    half = float(half_widths(replicates))
     return Estimate(value, value - half, value + half)
+
+
+def half_widths(replicates: np.ndarray) -> np.ndarray:
+    """Half of the 95 % interval t_{n-1} SE of a jackknife with these n replicates along the last axis."""
+    n = replicates.shape[-1]
+    squares = np.sum((replicates - replicates.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+    return stdtrit(n - 1, 0.5 + _LEVEL / 2) * np.sqrt((n - 1) / n * squares)
+
+
+def mean_half_widths(values: np.ndarray) -> np.ndarray:
+    """Half of Student's 95 % interval of the mean along the last axis: t_{n-1} s / √n."""
+    n = values.shape[-1]
+    return stdtrit(n - 1, 0.5 + _LEVEL / 2) * values.std(axis=-1, ddof=1) / math.sqrt(n)
 
 
 def wilson(correct: int, total: int) -> Estimate:

@@ -16,8 +16,7 @@ from sae_research.plots.points import Panel, find_panels
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.plots.style import Style, find_style, rc_settings
 from sae_research.results.figures import Figure, planned_figures
-from sae_research.results.process import TABLE_FILE
-from sae_research.results.rows import Row, read_table
+from sae_research.results.rows import TABLE_FILE, Row, read_table
 
 log = logging.getLogger(__name__)
 

@@ -150,9 +150,13 @@ def _scr_and_tpp() -> tuple[PeerEval, PeerEval]:
         removal("scr_dir2_threshold_{n}", "SCR, direction 2", "higher", name="scr_dir2"),
     )
     tpp = (
-        perturbation("tpp_threshold_{n}_total_metric", "TPP", "higher", name="tpp_metric", headline=True),
-        perturbation("tpp_threshold_{n}_intended_diff_only", "TPP, intended class", "higher", name="tpp_intended"),
-        perturbation("tpp_threshold_{n}_unintended_diff_only", "TPP, other classes", "lower", name="tpp_unintended"),
+        perturbation("tpp_threshold_{n}_total_metric", "TPP", "higher", name="tpp_total_metric", headline=True),
+        perturbation(
+            "tpp_threshold_{n}_intended_diff_only", "TPP, intended class", "higher", name="tpp_intended_diff_only"
+        ),
+        perturbation(
+            "tpp_threshold_{n}_unintended_diff_only", "TPP, other classes", "lower", name="tpp_unintended_diff_only"
+        ),
     )
     return PeerEval("scr", "scr", scr, frozenset()), PeerEval("tpp", "tpp", tpp, frozenset())
 

@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sae_research.results.comparison_report import comparison_section
+from sae_research.results.comparisons import Comparison
 from sae_research.results.figures import planned_figures
+from sae_research.results.markdown import ARROWS, column_title, table
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import shown
 from sae_research.results.record import NOT_FOR_TOKENS
@@ -14,17 +17,17 @@ from sae_research.results.references import REFERENCES
 from sae_research.results.rows import Row, Source, card_label, interpolation
 from sae_research.results.summary import best_value, by_sae, headline_columns
 
-ARROWS: Mapping[str | None, str] = {"higher": " ↑", "lower": " ↓"}
 _MARKS = {"most": " †", "some": " ‡"}
 
 
-def report_text(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
+def report_text(entries: Sequence[Entry], rows: Sequence[Row], comparisons: Sequence[Comparison] = ()) -> str:
     """The report in Markdown; the same results give the same bytes."""
     sections = [
         _head(rows),
         *_results(rows, "computed", "Results"),
         *_results(rows, "published", "Published results"),
         _notes(rows),
+        comparison_section(rows, comparisons),
         _missing(rows),
         _pictures(rows),
         _saes(entries),
@@ -32,16 +35,6 @@ def report_text(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
         _versions(entries),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:
-    """A Markdown table; columns from `numbers_from` on are set flush right."""
-    rule = [":--" if index < numbers_from else "--:" for index in range(len(header))]
-    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in [header, rule, *lines])
-
-
-def _cell(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
 
 
 def _head(rows: Sequence[Row]) -> str:
@@ -68,7 +61,7 @@ def _results(rows: Sequence[Row], source: Source, title: str) -> Iterator[str]:
 def _eval_section(name: str, rows: Sequence[Row]) -> str:
     columns = headline_columns(rows)
     header = ["SAE", "architecture", "d_sae", "L0"]
-    header += [f"{_column_title(row)}{ARROWS.get(row.direction, '')}" for row in columns.values()]
+    header += [f"{column_title(row)}{ARROWS.get(row.direction, '')}" for row in columns.values()]
     best = {column: best_value([row for row in rows if row.column == column]) for column in columns}
     lines = [_sae_line(group, columns, best) for group in _ordered(by_sae(rows).values())]
     reference = _reference_line(rows, columns)
@@ -79,12 +72,6 @@ def _eval_section(name: str, rows: Sequence[Row]) -> str:
 def _ordered(groups: Iterable[Sequence[Row]]) -> list[Sequence[Row]]:
     """By label, then L0; those without come last."""
     return sorted(groups, key=lambda g: (g[0].label, g[0].l0 is None, g[0].l0 or 0.0, g[0].sae))
-
-
-def _column_title(row: Row) -> str:
-    place = ", ".join(f"{key} = {value}" for key, value in row.place.items())
-    parts = [row.title or str(row.metric), f"({place})" if place else "", f"[{row.unit}]" if row.unit else ""]
-    return " ".join(part for part in parts if part)
 
 
 def _sae_line(group: Sequence[Row], columns: Iterable[str], best: Mapping[str, float | None]) -> list[str]:

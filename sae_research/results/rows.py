@@ -7,7 +7,7 @@ import io
 import json
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from sae_research.results.record import MetricSpec
 Source = Literal["computed", "published"]
 Interpolation = Literal["no", "some", "most", "unknown"]
 
+TABLE_FILE = "results.parquet"
+"""The table's name in `eval_results/merged/`."""
 _PARTS = {"seed"}
 """Places that hold a part of a metric, though a number tells them."""
 
@@ -107,13 +109,14 @@ def column_name(spec: MetricSpec, at: Mapping[str, Any]) -> str | None:
     return None
 
 
-def table_as_csv(rows: Sequence[Row]) -> str:
-    """The table as CSV: a line per row, missing fields empty, floats in full."""
+def table_as_csv(records: Sequence[Any], kind: type = Row) -> str:
+    """Records of one `kind` as CSV: a line each, missing fields empty, floats in full."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Row)])
-    for row in rows:
-        writer.writerow([_cell(value) for value in asdict(row).values()])
+    names = [field.name for field in fields(kind)]
+    writer.writerow(names)
+    for record in records:
+        writer.writerow([_cell(getattr(record, name)) for name in names])
     return text.getvalue()
 
 
@@ -125,32 +128,32 @@ def _cell(value: Any) -> str:
     return repr(rounded(value)) if isinstance(value, float) else str(value)
 
 
-def table_as_parquet(rows: Sequence[Row]) -> bytes:
-    """The table as Parquet, typed, missing fields null."""
+def table_as_parquet(records: Sequence[Any], kind: type = Row) -> bytes:
+    """Records of one `kind` as Parquet, typed, missing fields null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema()
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+    schema = _schema(kind)
+    table = pa.Table.from_pydict({name: [getattr(r, name) for r in records] for name in schema.names}, schema=schema)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="none")
     return buffer.getvalue()
 
 
-def _schema() -> Any:
+def _schema(kind: type) -> Any:
     import pyarrow as pa
 
     types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
-    hints = typing.get_type_hints(Row)
-    return pa.schema([(field.name, types[_plain_type(hints[field.name])]) for field in fields(Row)])
+    hints = typing.get_type_hints(kind)
+    return pa.schema([(field.name, types[_plain_type(hints[field.name])]) for field in fields(kind)])
 
 
 def _plain_type(hint: Any) -> type:
     """`str` for `str | None` and for a Literal of strings."""
-    if hint == Source:
+    if typing.get_origin(hint) is Literal:
         return str
     arguments = [a for a in typing.get_args(hint) if a is not type(None)]
-    return arguments[0] if arguments else hint
+    return _plain_type(arguments[0]) if arguments else hint
 
 
 def read_table(path: Path) -> list[Row]:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from sae_research.results.merge import Entry
+from sae_research.results.record import Measurement
 from sae_research.results.rows import Row, interpolation
 
 BY_ARCHITECTURE = ("l0", "ce_loss_score")
@@ -115,8 +116,15 @@ def _cell_document(entry: Entry) -> Mapping[str, Any]:
         "state": "done",
         "key": entry.result.key or None,
         "settings": entry.result.settings,
-        "measurements": [{**asdict(m), "at": dict(m.at)} for m in entry.result.output.measurements],
+        "measurements": [_measurement_document(m) for m in entry.result.output.measurements],
     }
+
+
+def _measurement_document(measurement: Measurement) -> dict[str, Any]:
+    """Without the replicates: what they are for stands in the comparisons."""
+    document = {**asdict(measurement), "at": dict(measurement.at)}
+    del document["replicates"]
+    return document
 
 
 def _metric_documents(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:

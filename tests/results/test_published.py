@@ -91,7 +91,7 @@ def _measured(path: Path) -> dict[tuple[str, str], Measurement]:
 
 def test_places_are_read_from_the_keys(tmp_path: Path) -> None:
     measured = _measured(_write(tmp_path, _peer_document("tpp")))
-    assert measured["tpp_metric", '{"n": 20}'].value == 0.5
+    assert measured["tpp_total_metric", '{"n": 20}'].value == 0.5
 
 
 def test_the_parts_of_a_metric_are_read_from_the_details(tmp_path: Path) -> None:

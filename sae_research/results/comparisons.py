@@ -1,0 +1,192 @@
+"""Every SAE against every other on every metric: the difference with its interval, and whether it is one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from sae_research.metrics.intervals import half_widths, mean_half_widths
+from sae_research.results.merge import Entry
+from sae_research.results.numbers import rounded
+from sae_research.results.record import Measurement, MetricSpec
+from sae_research.results.references import REFERENCES
+from sae_research.results.rows import column_name, place_text
+
+Method = Literal["paired", "unpaired", "none"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two SAEs on one metric."""
+
+    eval: str
+    metric: str
+    at: str
+    """Where the metric was taken, as in the table of results."""
+    column: str
+    direction: str
+    """Which way is better: higher or lower."""
+    sae_a: str
+    sae_b: str
+    difference: float
+    """The number of `sae_a` minus that of `sae_b`."""
+    ci_low: float | None
+    ci_high: float | None
+    distinguishable: bool | None
+    """Whether the 95 % interval leaves out 0; None without an interval. Not corrected for the number of comparisons."""
+    better: str | None
+    """The SAE with the better number where the two are distinguishable."""
+    method: Method
+    """`paired`: both on the same sequences or examples. `unpaired`: from the two intervals, as if independent, which is
+    wider than it need be. `none`: one of the numbers has no interval."""
+
+
+@dataclass
+class _Column:
+    """One metric at one place, over SAEs."""
+
+    eval: str
+    spec: MetricSpec
+    at: str
+    measured: dict[str, Measurement] = field(default_factory=dict)
+    """By SAE."""
+    seeds: dict[str, dict[int | float | str, float]] = field(default_factory=dict)
+    """Each seed's number, by SAE."""
+
+
+def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
+    """All pairs of SAEs that were computed here, on every column of the table with a direction.
+
+    The language model's own numbers are left out. Paired intervals are those of a delete-a-group jackknife over
+    the units that both SAEs were measured on; where draws were repeated with several seeds, Student's half width of the
+    mean difference over seeds adds in quadrature.
+    """
+    return [pair for (_, name), column in _columns(entries).items() for pair in _compare(column, name)]
+
+
+def _columns(entries: Sequence[Entry]) -> dict[tuple[str, str], _Column]:
+    """By eval and column."""
+    own_levels = set(chain(*REFERENCES.values()))
+    columns: dict[tuple[str, str], _Column] = {}
+    for entry in entries:
+        if entry.source != "computed" or entry.result is None:
+            continue
+        specs = {s.name: s for s in entry.specs if s.direction != "neither" and s.name not in own_levels}
+        for m in entry.result.output.measurements:
+            place = {key: value for key, value in m.at.items() if key != "seed"}
+            spec = specs.get(m.metric)
+            name = column_name(spec, place) if spec else None
+            if spec is None or name is None or m.value is None:
+                continue
+            column = columns.setdefault((entry.eval_name, name), _Column(entry.eval_name, spec, place_text(place)))
+            if "seed" in m.at:
+                column.seeds.setdefault(entry.sae_name, {})[m.at["seed"]] = m.value
+            else:
+                column.measured[entry.sae_name] = m
+    return columns
+
+
+class _Interval(NamedTuple):
+    below: np.ndarray
+    """Distances from the differences to the lower ends, NaN where there is none."""
+    above: np.ndarray
+    paired: np.ndarray
+
+
+def _compare(column: _Column, name: str) -> Iterator[Comparison]:
+    saes = list(column.measured)
+    if len(saes) < 2:
+        return
+    values = np.array([float(m.value or 0.0) for m in column.measured.values()])
+    a, b = np.triu_indices(len(saes), k=1)
+    difference = values[a] - values[b]
+    found = _with_seeds(_intervals(column, values, a, b), column, a, b)
+    for i, (first, second) in enumerate(zip(a, b, strict=True)):
+        yield _comparison(
+            column,
+            name,
+            (saes[first], saes[second]),
+            float(difference[i]),
+            (float(found.below[i]), float(found.above[i])),
+            paired=bool(found.paired[i]),
+        )
+
+
+def _intervals(column: _Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> _Interval:
+    """Paired where both have replicates over the same groups, from the two intervals otherwise."""
+    measured = list(column.measured.values())
+    low, high = (
+        np.array([np.nan if e is None else e for e in ends])
+        for ends in zip(*((m.ci_low, m.ci_high) for m in measured), strict=True)
+    )
+    # The ends of a difference of independent estimates (MOVER): its lower one is a's lower and b's upper.
+    down, up = values - low, high - values
+    below, above = np.hypot(down[a], up[b]), np.hypot(up[a], down[b])
+    counts = Counter(len(m.replicates) for m in measured if m.replicates)
+    groups = counts.most_common(1)[0][0] if counts else 0
+    whole = np.array([len(m.replicates) == groups > 0 for m in measured])
+    paired = whole[a] & whole[b]
+    if paired.any():
+        replicates = np.array(
+            [m.replicates if usable else (0.0,) * groups for m, usable in zip(measured, whole, strict=True)]
+        )
+        half = half_widths(replicates[a] - replicates[b])
+        below, above = np.where(paired, half, below), np.where(paired, half, above)
+    return _Interval(below, above, paired)
+
+
+def _with_seeds(found: _Interval, column: _Column, a: np.ndarray, b: np.ndarray) -> _Interval:
+    """`found` widened by the spread of the paired differences over seeds that all SAEs share."""
+    own = [column.seeds.get(sae, {}) for sae in column.measured]
+    shared = sorted(set(own[0]).intersection(*own), key=str)
+    if len(shared) < 2:
+        return found
+    values = np.array([[by_seed[seed] for seed in shared] for by_seed in own])
+    extra = mean_half_widths(values[a] - values[b])
+    # An unpaired interval is made of intervals that cover the seeds already.
+    below, above = (np.where(found.paired, np.hypot(ends, extra), ends) for ends in (found.below, found.above))
+    return _Interval(below, above, found.paired)
+
+
+def _comparison(
+    column: _Column,
+    name: str,
+    saes: tuple[str, str],
+    difference: float,
+    distances: tuple[float, float],
+    *,
+    paired: bool,
+) -> Comparison:
+    low, high = difference - distances[0], difference + distances[1]
+    known = bool(np.isfinite(distances).all())
+    apart = known and (low > 0 or high < 0)
+    higher_is_better = column.spec.direction == "higher"
+    return Comparison(
+        eval=column.eval,
+        metric=column.spec.name,
+        at=column.at,
+        column=name,
+        direction=column.spec.direction,
+        sae_a=saes[0],
+        sae_b=saes[1],
+        difference=rounded(difference),
+        ci_low=rounded(low) if known else None,
+        ci_high=rounded(high) if known else None,
+        distinguishable=apart if known else None,
+        better=saes[0 if (difference > 0) == higher_is_better else 1] if apart else None,
+        method="paired" if paired else "unpaired" if known else "none",
+    )
+
+
+def rivals(comparisons: Sequence[Comparison]) -> Mapping[tuple[str, str, str], dict[str, bool | None]]:
+    """By eval, column and SAE: whether each other SAE is distinguishable from it."""
+    found: dict[tuple[str, str, str], dict[str, bool | None]] = {}
+    for pair in comparisons:
+        for sae, other in ((pair.sae_a, pair.sae_b), (pair.sae_b, pair.sae_a)):
+            found.setdefault((pair.eval, pair.column, sae), {})[other] = pair.distinguishable
+    return found

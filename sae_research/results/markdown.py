@@ -1,0 +1,26 @@
+"""What the sections of the report share: tables, and how a column is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sae_research.results.rows import Row
+
+ARROWS: Mapping[str | None, str] = {"higher": " ↑", "lower": " ↓"}
+
+
+def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:
+    """A Markdown table; columns from `numbers_from` on are set flush right."""
+    rule = [":--" if index < numbers_from else "--:" for index in range(len(header))]
+    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in [header, rule, *lines])
+
+
+def _cell(text: str) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def column_title(row: Row) -> str:
+    """The metric of `row` in words, where it was taken, its unit."""
+    place = ", ".join(f"{key} = {value}" for key, value in row.place.items())
+    parts = [row.title or str(row.metric), f"({place})" if place else "", f"[{row.unit}]" if row.unit else ""]
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,247 @@
+"""Differences between SAEs: by hand, when they are missing, what the report says of them, and whether they cover."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae_research.metrics.accuracies import Judged, mean_accuracy, seed_spread
+from sae_research.metrics.intervals import Estimate, accuracy, jackknife, paired_difference
+from sae_research.results.comparison_report import comparison_section
+from sae_research.results.comparisons import Comparison, compare_saes
+from sae_research.results.merge import Entry, tidy_rows
+from sae_research.results.process import process_results
+from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result, measured
+from sae_research.results.rows import table_as_csv
+
+SPECS = (
+    MetricSpec("good", "c", "", "higher", "Good", headline=True),
+    MetricSpec("bad", "c", "", "lower", "Bad", headline=True),
+    MetricSpec("fact", "c", "", "neither", "Fact"),
+    MetricSpec("llm_test_accuracy", "c", "", "higher", "The model's"),
+    MetricSpec("at_k", "c", "", "higher", "At k", "at_{k}", headline=True),
+)
+
+
+def _entry(card: Any, name: str, measurements: Sequence[Measurement], *, interpolates: float = 0.0) -> Entry:
+    core = [Measurement("l0", 8.0), Measurement("interpolates", interpolates)]
+    specs = (*SPECS, MetricSpec("l0", "c", "", "neither", ""), MetricSpec("interpolates", "c", "", "neither", ""))
+    result = Result(name, "core", card(name), {}, {}, EvalOutput((*measurements, *core)))
+    return Entry("computed", name, "core", result, specs)
+
+
+def _noisy(shift: float, common: np.ndarray, seed: int) -> Estimate:
+    own = np.random.default_rng(seed).normal(scale=0.1, size=len(common))
+    rows = {"a": common + shift + own, "b": np.ones(len(common))}
+    return jackknife(rows, lambda s: {"mean": s["a"] / s["b"]})["mean"]
+
+
+COMMON = np.random.default_rng(9).normal(size=320)
+"""What makes a sequence hard, for every SAE."""
+
+
+def _pair(found: Sequence[Comparison], a: str, b: str, metric: str) -> Comparison:
+    return next(c for c in found if (c.sae_a, c.sae_b, c.metric) == (a, b, metric))
+
+
+def test_a_pair_is_the_paired_difference_of_its_estimates(card: Any) -> None:
+    one, two = _noisy(0.3, COMMON, 1), _noisy(0.0, COMMON, 2)
+    found = compare_saes([_entry(card, n, [measured("bad", e)]) for n, e in (("one", one), ("two", two))])
+    (pair,) = found
+    expected = paired_difference(one, two)
+    assert expected is not None
+    assert (pair.difference, pair.ci_low, pair.ci_high) == pytest.approx(expected[:3])
+    assert (pair.distinguishable, pair.better, pair.method) == (True, "two", "paired"), "lower is better"
+
+
+def test_equals_are_told_to_be_equal(card: Any) -> None:
+    entries = [_entry(card, f"s{i}", [measured("good", _noisy(0.0, COMMON, i))]) for i in range(2)]
+    (pair,) = compare_saes(entries)
+    assert (pair.distinguishable, pair.better) == (False, None)
+
+
+def test_every_pair_of_every_column_with_a_direction_once(card: Any) -> None:
+    measurements = [measured(m, _noisy(0.0, COMMON, 1)) for m in ("good", "bad", "fact", "llm_test_accuracy")]
+    measurements += [measured("at_k", _noisy(0.0, COMMON, 1), {"k": k}) for k in (1, 5)]
+    measurements += [measured("at_k", _noisy(0.0, COMMON, 1), {"k": 1, "dataset": "x"})]
+    found = compare_saes([_entry(card, f"s{i}", measurements) for i in range(4)])
+    assert {c.column for c in found} == {"good", "bad", "at_1", "at_5"}
+    assert len(found) == len({(c.column, c.sae_a, c.sae_b) for c in found}) == 4 * 6
+    assert not any(c.distinguishable for c in found)
+
+
+def test_without_replicates_the_intervals_count_as_independent(card: Any) -> None:
+    bare = [Measurement("good", 0.5, ci_low=0.4, ci_high=0.7), Measurement("good", 0.9, ci_low=0.86, ci_high=0.93)]
+    (pair,) = compare_saes([_entry(card, f"s{i}", [m]) for i, m in enumerate(bare)])
+    expected = (-0.4 - math.hypot(0.1, 0.03), -0.4 + math.hypot(0.2, 0.04))
+    assert (pair.ci_low, pair.ci_high) == pytest.approx(expected)
+    assert (pair.distinguishable, pair.better, pair.method) == (True, "s1", "unpaired")
+
+
+def test_other_groups_of_units_are_never_paired(card: Any) -> None:
+    few, many = _noisy(0.0, COMMON[:20], 1), _noisy(0.0, COMMON, 2)
+    names = [("few", few), ("many", many), ("more", many)]
+    found = compare_saes([_entry(card, n, [measured("good", e)]) for n, e in names])
+    assert [c.method for c in found] == ["unpaired", "unpaired", "paired"]
+
+
+def test_a_number_without_interval_gives_a_difference_without(card: Any) -> None:
+    entries = [_entry(card, "a", [Measurement("good", 1.0)]), _entry(card, "b", [measured("good", Estimate(0, -1, 1))])]
+    (pair,) = compare_saes(entries)
+    assert (pair.difference, pair.ci_low, pair.distinguishable, pair.method) == (1.0, None, None, "none")
+
+
+def test_a_missing_number_has_no_pair(card: Any) -> None:
+    entries = [_entry(card, "a", [Measurement("good", None, "why")]), _entry(card, "b", [Measurement("good", 1.0)])]
+    assert compare_saes(entries) == []
+
+
+def test_seeds_widen_a_pair_by_the_spread_of_its_own_difference(card: Any) -> None:
+    rng = np.random.default_rng(0)
+    by_seed = {"a": [0.80, 0.84, 0.88], "b": [0.70, 0.75, 0.77]}
+    estimates = {n: accuracy(rng.random(640) < 0.8)._replace(value=float(np.mean(v))) for n, v in by_seed.items()}
+
+    def entry(name: str) -> Entry:
+        seeds = [Measurement("at_k", v, at={"k": 1, "seed": s}) for s, v in enumerate(by_seed[name])]
+        return _entry(card, name, [measured("at_k", estimates[name], {"k": 1}), *seeds])
+
+    (pair,) = compare_saes([entry("a"), entry("b")])
+    plain = paired_difference(estimates["a"], estimates["b"])
+    assert plain is not None
+    assert plain.low is not None
+    assert pair.ci_low is not None
+    extra = 4.302652729696142 * seed_spread([0.10, 0.09, 0.11]) / math.sqrt(3)  # t_2 at 97.5 %
+    assert pair.difference - pair.ci_low == pytest.approx(math.hypot(plain.value - plain.low, extra), rel=1e-6)
+
+
+def test_published_results_take_no_part(card: Any) -> None:
+    entries = [_entry(card, f"s{i}", [measured("good", _noisy(0, COMMON, i))]) for i in range(2)]
+    published = Entry("published", "p", "core", entries[0].result, SPECS)
+    assert len(compare_saes([*entries, published])) == 1
+
+
+def _section(entries: Sequence[Entry]) -> str:
+    return comparison_section(tidy_rows(entries), compare_saes(entries))
+
+
+def test_the_report_names_the_best_and_who_is_as_good(card: Any) -> None:
+    values = {"best": 0.0, "equal": -0.001, "worse": -0.5, "worst": -0.9}
+    entries = [_entry(card, n, [measured("good", _noisy(v, COMMON, 3 + i))]) for i, (n, v) in enumerate(values.items())]
+    exact = _entry(card, "exact", [measured("good", _noisy(4.0, COMMON, 1))], interpolates=0.9)
+    text = _section([*entries, exact])
+    line = text.splitlines()[-1]
+    assert line.startswith(("| core | Good ↑ | `best` | `equal` |", "| core | Good ↑ | `equal` | `best` |"))
+    assert "5 SAEs make up to 10 pairs a column" in text
+    assert "of the 10 pairs of all columns" in text
+    assert "`exact`" not in text
+
+
+def test_the_report_is_short_where_most_are_equal(card: Any) -> None:
+    equal = [_entry(card, f"s{i}", [measured("good", _noisy(0.0, COMMON, 20 + i))]) for i in range(5)]
+    worse = _entry(card, "worse", [measured("good", _noisy(-1.0, COMMON, 7))])
+    assert "| all but `worse` |" in _section([*equal, worse])
+    assert "| all 4 others |" in _section(equal)
+    assert "| none |" in _section([equal[0], worse])
+    bare = [_entry(card, n, [Measurement("good", v)]) for n, v in (("a", 0.1), ("b", 0.2))]
+    assert "| not known: no intervals |" in _section(bare)
+
+
+def test_one_sae_alone_has_no_section(card: Any) -> None:
+    assert _section([_entry(card, "a", [measured("good", _noisy(0, COMMON, 1))])]) == ""
+
+
+def test_the_table_is_written_in_both_forms(workspace: Any, core_result: Any, card: Any) -> None:
+    for name, score in (("a", 0.9), ("b", 0.8)):
+        workspace.add(core_result(card(name), ce_loss_score=score))
+    process_results(workspace.paths, {"core": True})
+    frame = pd.read_parquet(workspace.paths.merged / "comparisons.parquet")
+    text = (workspace.paths.merged / "comparisons.csv").read_text()
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert list(frame.columns) == list(lines[0])
+    row = next(line for line in lines if line["column"] == "ce_loss_score")
+    assert (row["sae_a"], row["sae_b"], row["difference"], row["method"]) == ("a", "b", "0.1", "none")
+    assert row["distinguishable"] == row["ci_low"] == ""
+
+
+def test_21_saes_take_no_time(card: Any) -> None:
+    estimates = [_noisy(0.001 * i, COMMON, i) for i in range(21)]
+    entries = [
+        _entry(card, f"s{i}", [measured("at_k", estimates[i], {"k": k}) for k in range(1, 101)]) for i in range(21)
+    ]
+    start = time.perf_counter()
+    found = compare_saes(entries)
+    text = table_as_csv(found, Comparison)
+    assert len(found) == 100 * 210
+    assert time.perf_counter() - start < 5
+    assert len(text) < 4e6
+
+
+PAIRS, PLACES = 50, (1, 2, 5, 10, 20, 50)
+
+
+def _core_numbers(rng: np.random.Generator) -> tuple[Estimate, Estimate]:
+    """Two SAEs' ratio of sums over 60 sequences that are hard for both; the truths are 2 and 2.1."""
+    length, hard = rng.gamma(8.0, size=60), rng.normal(scale=0.5, size=60)
+    rows = [length * (truth + hard + rng.normal(scale=0.2, size=60)) for truth in (2.0, 2.1)]
+    first, second = (jackknife({"a": a, "b": length}, lambda s: {"r": s["a"] / s["b"]})["r"] for a in rows)
+    return first, second
+
+
+def _probe_numbers(rng: np.random.Generator) -> tuple[Estimate, Estimate]:
+    """Two SAEs' accuracy on two mirrored tasks over 400 texts, some hard for both; the truths are 0.85 and 0.8."""
+    hard = rng.random(400)
+    found = []
+    for truth in (0.85, 0.8):
+        chance = np.clip(truth + 0.2 * (0.5 - hard), 0, 1)
+        hits = rng.random(400) < chance
+        found.append(mean_accuracy([Judged(hits, np.arange(400)), Judged(hits, np.arange(400))]))
+    return found[0], found[1]
+
+
+def _fill(workspace: Any, card: Any) -> None:
+    rng = np.random.default_rng(0)
+    for pair in range(PAIRS):
+        core = {metric: _core_numbers(rng) for metric in ("mse", "ce_loss_with_sae", "ce_loss_score")}
+        probes = {k: _probe_numbers(rng) for k in PLACES}
+        for side, name in enumerate(("a", "b")):
+            about = card(f"{name}{pair:02}")
+            for eval_name, output in (
+                ("core", [measured(metric, both[side]) for metric, both in core.items()]),
+                ("sparse_probing", [measured("sae_top_k_test_accuracy", e[side], {"k": k}) for k, e in probes.items()]),
+            ):
+                key = f"{eval_name}-{about['name']}"
+                settings: Mapping[str, Any] = {"dataset_names": ["x"], "k_values": list(PLACES)}
+                if eval_name == "core":
+                    settings = {"dataset": "x", "batch_size": 16, "n_reconstruction_batches": 1}
+                    settings |= {"n_sparsity_batches": 1, "context_size": 8}
+                    settings |= {"exclude_special_tokens_from_reconstruction": True}
+                parts = {"model": {"name": "embedded/lm", "revision": "r", "dtype": "float32"}, "seed": 42}
+                workspace.add(Result(key, eval_name, about, settings, parts, EvalOutput(tuple(output))))
+
+
+def test_intervals_cover_from_the_sums_to_the_tables(workspace: Any, card: Any) -> None:
+    """Of numbers with known truths, written, merged and compared: intervals of both kinds hold them about 95 times."""
+    _fill(workspace, card)
+    process_results(workspace.paths, {"core": True, "sparse_probing": True})
+    rows: Any = pd.read_parquet(workspace.paths.merged / "results.parquet")
+    pairs: Any = pd.read_parquet(workspace.paths.merged / "comparisons.parquet")
+    pairs = pairs[pairs.sae_a.str[1:] == pairs.sae_b.str[1:]]
+    for eval_name, truths in (("core", (2.0, 2.1)), ("sparse_probing", (0.85, 0.8))):
+        own = rows[rows["eval"] == eval_name]
+        truth = own.sae.str[0].map(dict(zip("ab", truths, strict=True)))
+        covered = ((own.ci_low <= truth) & (truth <= own.ci_high)).mean()
+        assert 0.92 <= covered <= 0.98, (eval_name, covered)
+        apart = pairs[pairs["eval"] == eval_name]
+        difference = truths[0] - truths[1]
+        covered = ((apart.ci_low <= difference) & (difference <= apart.ci_high)).mean()
+        assert 0.91 <= covered <= 0.985, (eval_name, "pairs", covered)
+        assert set(apart.method) == {"paired"}
+        assert len(apart) == PAIRS * (3 if eval_name == "core" else len(PLACES))
