@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from sae_research.data.parquet import read_files, split_files
@@ -34,11 +35,36 @@ class Pool:
     """The label that the data set and SAEBench give each class, by our name of it; its order is the classes' order."""
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Where a table has what a task needs."""
+
+    text: str
+    label: str
+    balanced_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A data set whose texts have a class and, across the classes, one of two groups."""
+
+    repository: str
+    columns: Columns
+    codes: Mapping[str, str] | None
+    """The label of each class, by name; None: those of the data set's own `dataset_info.json`."""
+    groups: tuple[str, str]
+    """The labels of the two groups, the one that SAEBench counts as positive first."""
+    pairs: tuple[tuple[str, str], ...]
+    """The classes that are told apart, two by two, the positive one first."""
+
+
 class Family(ABC):
     """A family of labelled data sets; one final subclass per file of `sae_research/data/families/`."""
 
     names: ClassVar[tuple[str, ...]]
     """Names of its data sets in `params.yaml`."""
+    crossed: ClassVar[Mapping[str, Crossed]] = MappingProxyType({})
+    """Those of its data sets that serve spurious-correlation removal, by name in `params.yaml`."""
 
     @classmethod
     @abstractmethod
@@ -49,15 +75,6 @@ class Family(ABC):
     @abstractmethod
     def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
         """The pool of `name`; where there is no end of texts, `n_texts` of each class suffice."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where a table has what a task needs."""
-
-    text: str
-    label: str
-    balanced_by: str | None = None
 
 
 def read_splits(hub: Hub, repository: str, columns: Columns, codes: Mapping[str, str]) -> Pool:

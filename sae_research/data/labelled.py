@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from sae_research.data.draw import draw, shares
-from sae_research.data.family import ByClass, Family
+from sae_research.data.family import ONE_GROUP, ByClass, Family, Pool
 from sae_research.errors import UserError
+from sae_research.given import GivenLabels
 from sae_research.hub import Hub
 from sae_research.plugins import only_class, plugin_names
 
@@ -27,7 +28,7 @@ class LabelledSet:
 
 
 @lru_cache(maxsize=1)
-def _families() -> Mapping[str, type[Family]]:
+def families() -> Mapping[str, type[Family]]:
     """The family of each data set name."""
     modules = plugin_names(Path(__file__).parent / "families", others=())
     families = [only_class(f"sae_research.data.families.{module}", Family) for module in modules]
@@ -36,25 +37,27 @@ def _families() -> Mapping[str, type[Family]]:
 
 def valid_names() -> tuple[str, ...]:
     """Names of all labelled data sets, the embedded world's first; needs no torch."""
-    return tuple(sorted(_families(), key=lambda name: (not name.startswith("embedded/"), name)))
+    return tuple(sorted(families(), key=lambda name: (not name.startswith("embedded/"), name)))
 
 
 def require_name(name: str) -> None:
     """Fail, listing what is valid, unless `name` is a labelled data set."""
-    if name not in _families():
+    if name not in families():
         raise UserError(f"labelled data set {name!r} is not known; valid: {', '.join(valid_names())}")
 
 
 def family_module(name: str) -> str:
     """The module that reads the data set `name`."""
     require_name(name)
-    return _families()[name].__module__
+    return families()[name].__module__
 
 
 def labelled_revision(hub: Hub, name: str) -> str:
     """The revision that determines the content of `name`; downloads nothing."""
+    if name in hub.given:
+        return hub.dataset_revision(name)
     require_name(name)
-    return hub.dataset_revision(_families()[name].repository(name))
+    return hub.dataset_revision(families()[name].repository(name))
 
 
 def load_labelled(hub: Hub, name: str, *, train_per_class: int, test_per_class: int, seed: int) -> LabelledSet:
@@ -62,8 +65,12 @@ def load_labelled(hub: Hub, name: str, *, train_per_class: int, test_per_class: 
 
     What is drawn of a class depends on the data set, class, group, split, seed and number alone.
     """
-    require_name(name)
-    pool = _families()[name].read(hub, name, n_texts=train_per_class + test_per_class)
+    given = hub.given.get(name)
+    if isinstance(given, GivenLabels):
+        pool = _given_pool(given)
+    else:
+        require_name(name)
+        pool = families()[name].read(hub, name, n_texts=train_per_class + test_per_class)
     if pool.test is None:
         both = _sample(pool.train, train_per_class + test_per_class, name, "train and test", seed)
         train = {label: texts[:train_per_class] for label, texts in both.items()}
@@ -72,6 +79,16 @@ def load_labelled(hub: Hub, name: str, *, train_per_class: int, test_per_class: 
         train = _sample(pool.train, train_per_class, name, "train", seed)
         test = _sample(pool.test, test_per_class, name, "test", seed)
     return LabelledSet(name=name, revision=pool.revision, train=train, test=test, codes=pool.codes)
+
+
+def _given_pool(given: GivenLabels) -> Pool:
+    splits = [
+        {name: {ONE_GROUP: list(texts)} for name, texts in split.items()}
+        for split in (given.train, given.test)
+        if split is not None
+    ]
+    codes = {name: name for name in given.train}
+    return Pool(revision=given.revision, train=splits[0], test=splits[1] if len(splits) > 1 else None, codes=codes)
 
 
 def _sample(classes: ByClass, n: int, name: str, split: str, seed: int) -> dict[str, list[str]]:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 
 def keyed_generator(*parts: str | int) -> np.random.Generator:
@@ -42,24 +41,3 @@ def draw_held_out(size: int, share: float, *, key: tuple[str | int, ...]) -> np.
     held = np.zeros(size, dtype=bool)
     held[keyed_generator(*key, "held out").permutation(size)[: max(1, round(share * size))]] = True
     return held
-
-
-def draw_negatives_as_peer(
-    sizes: Mapping[str, int], positive: str, generator: torch.Generator
-) -> list[tuple[str, int]]:
-    """The (class, example) pairs that SAEBench's `prepare_probe_data` draws beside `positive`, in its order.
-
-    It takes every permutation from torch's global generator; `generator`, seeded alike, stands in its place.
-    """
-
-    def permuted(n: int) -> list[int]:
-        return torch.randperm(n, generator=generator).tolist()
-
-    wanted = sizes[positive]
-    others = [name for name in sizes if name != positive]
-    each = math.ceil(wanted / len(others))
-    drawn = [(name, i) for name in others for i in permuted(sizes[name])[:each]]
-    kept = [drawn[i] for i in permuted(len(drawn))[:wanted]]
-    # SAEBench shuffles positives and negatives together: no probe depends on the order, but the stream moves on.
-    permuted(wanted + len(kept))
-    return kept

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.metrics.accuracies import Judged
-from sae_research.probes.draws import draw_held_out, draw_negatives, draw_negatives_as_peer
+from sae_research.probes.draws import draw_held_out, draw_negatives
 from sae_research.probes.logistic import fit_logistic, predict
+from sae_research.probes.peer import draw_one_against_rest
 from sae_research.probes.wide import fit_wide, predict_wide
 
 _HELD_OUT = 0.2
@@ -66,16 +67,21 @@ def draw_tasks_as_peer(
     tasks: Tasks, train: Mapping[str, int], test: Mapping[str, int], generator: torch.Generator
 ) -> Tasks:
     """`tasks` with the negatives that SAEBench draws for one kind of probe: by class, of train, then of test."""
-    rows: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    rows: dict[str, list[Tensor]] = {"train": [], "test": []}
+    blocks = {"train": class_rows(train), "test": class_rows({name: test[name] for name in train})}
     for name in train:
-        for split, sizes in (("train", train), ("test", {other: test[other] for other in train})):
-            starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
-            drawn = [starts[other] + i for other, i in draw_negatives_as_peer(sizes, name, generator)]
-            rows[split].append(np.concatenate([starts[name] + np.arange(sizes[name]), drawn]))
+        for split, classes in blocks.items():
+            drawn = draw_one_against_rest(classes, name, generator)
+            rows[split].append(torch.cat([drawn.rows[drawn.positive], drawn.rows[~drawn.positive]]))
     return tasks._replace(
-        train=tasks.train._replace(rows=torch.from_numpy(np.stack(rows["train"]))),
-        test=tasks.test._replace(rows=torch.from_numpy(np.stack(rows["test"]))),
+        train=tasks.train._replace(rows=torch.stack(rows["train"])),
+        test=tasks.test._replace(rows=torch.stack(rows["test"])),
     )
+
+
+def class_rows(sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The rows of each class in a split whose rows are its classes one after the other."""
+    return dict(zip(sizes, torch.arange(sum(sizes.values())).split(list(sizes.values())), strict=True))
 
 
 def _split(sizes: Mapping[str, int], *, key: tuple[str | int, ...]) -> Split:
@@ -89,6 +95,13 @@ def _split(sizes: Mapping[str, int], *, key: tuple[str | int, ...]) -> Split:
         rows.append(np.concatenate(parts))
         positive.append(np.arange(len(rows[-1])) < size)
     return Split(torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(positive)), sum(sizes.values()))
+
+
+def mark_rows(split: Split, *, positive_only: bool = False) -> Bool[Tensor, "rows tasks"]:
+    """Which rows of the split take part in each task, or are its positive ones."""
+    marked = torch.zeros(split.n, len(split.rows), dtype=torch.bool, device=split.rows.device)
+    marked.T.scatter_(1, split.rows, split.positive if positive_only else torch.ones_like(split.positive))
+    return marked
 
 
 def rank_features(x: Float[Tensor, "rows features"], split: Split, k: int) -> Int[Tensor, "tasks k"]:
@@ -133,11 +146,7 @@ def score_wide(
 ) -> Scores:
     """Test scores of probes on all features; their strength is chosen on held-out training rows."""
     split = tasks.train
-    counts = torch.zeros(split.n, len(split.rows), dtype=torch.bool, device=train.device)
-    counts.T.scatter_(1, split.rows, torch.ones_like(split.positive))
-    positive = torch.zeros_like(counts)
-    positive.T.scatter_(1, split.rows, split.positive)
-    probes = fit_wide(train, positive, counts, tasks.held_out)
+    probes = fit_wide(train, mark_rows(split, positive_only=True), mark_rows(split), tasks.held_out)
     predicted = predict_wide(probes, test).T.gather(1, tasks.test.rows)
     return _scores(predicted, tasks)
 

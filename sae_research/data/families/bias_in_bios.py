@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sae_research.data.family import Columns, Family, Pool, class_codes, read_splits
+from types import MappingProxyType
+
+from sae_research.data.family import Columns, Crossed, Family, Pool, class_codes, read_splits
 from sae_research.hub import Hub
 
 _REPOSITORY = "LabHC/bias_in_bios"
@@ -13,12 +15,31 @@ _SETS = {
     "class_set3": {"poet": "20", "professor": "21", "psychologist": "22", "surgeon": "25", "teacher": "26"},
 }
 """SAEBench's three choices of five professions."""
+_PAIRS = (
+    ("professor", "nurse"),
+    ("architect", "journalist"),
+    ("surgeon", "psychologist"),
+    ("attorney", "teacher"),
+)
+"""SAEBench's choice of professions to tell apart."""
+_PAIRED_CODES = {
+    "architect": "1", "attorney": "2", "journalist": "11", "nurse": "13", "professor": "21", "psychologist": "22",
+    "surgeon": "25", "teacher": "26",
+}  # fmt: skip
+_COLUMNS = Columns("hard_text", "profession", balanced_by="gender")
+_MALE_FEMALE = ("0", "1")
 
 
 class BiasInBios(Family):
     """Profession, as many men as women in each; and in the world also gender, as many of each profession."""
 
     names = (*(f"{_REPOSITORY}_{name}" for name in _SETS), _WORLD, f"{_WORLD}_gender")
+    crossed = MappingProxyType(
+        {
+            f"{_REPOSITORY}_class_set1": Crossed(_REPOSITORY, _COLUMNS, _PAIRED_CODES, _MALE_FEMALE, _PAIRS),
+            _WORLD: Crossed(_WORLD, _COLUMNS, None, _MALE_FEMALE, _PAIRS),
+        }
+    )
 
     @classmethod
     def repository(cls, name: str) -> str:

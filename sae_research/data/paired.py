@@ -1,0 +1,115 @@
+"""Texts for spurious-correlation removal: pairs of classes in four quadrants, two of them making a biased sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from sae_research.data.draw import draw
+from sae_research.data.family import ByClass, Crossed, class_codes, read_splits
+from sae_research.data.labelled import families
+from sae_research.errors import UserError
+from sae_research.hub import Hub
+
+Sampling = Literal["keyed", "sae_bench"]
+
+
+class Quadrants(NamedTuple):
+    """The texts of one split. The two biased quadrants hold twice as many as the others, the balanced sample being the
+    first half of them; in a test split that no biased probe is trained on, as many."""
+
+    first_first: list[str]
+    """Of the first class and the first group: biased."""
+    first_second: list[str]
+    second_first: list[str]
+    second_second: list[str]
+    """Of the second class and the second group: biased."""
+
+    @property
+    def n(self) -> int:
+        """Texts of each quadrant in the balanced sample."""
+        return len(self.first_second)
+
+
+class PairedSet(NamedTuple):
+    """Two classes of a data set, crossed with its two groups."""
+
+    name: str
+    """The data set's name."""
+    pair: tuple[str, str]
+    train: Quadrants
+    test: Quadrants
+
+
+class PairPool(NamedTuple):
+    """All the texts of a crossed data set that may be drawn."""
+
+    name: str
+    groups: tuple[str, str]
+    pairs: tuple[tuple[str, str], ...]
+    train: ByClass
+    test: ByClass
+
+
+@lru_cache(maxsize=1)
+def _crossed() -> Mapping[str, Crossed]:
+    return {name: found for family in set(families().values()) for name, found in family.crossed.items()}
+
+
+def require_crossed(name: str) -> None:
+    """Fail, listing what is valid, unless `name` is a data set of classes crossed with groups."""
+    if name not in _crossed():
+        valid = sorted(_crossed(), key=lambda known: (not known.startswith("embedded/"), known))
+        raise UserError(f"data set {name!r} has no pairs of classes for SCR; valid: {', '.join(valid)}")
+
+
+def read_pairs(hub: Hub, name: str) -> PairPool:
+    """The pool of `name`."""
+    require_crossed(name)
+    found = _crossed()[name]
+    label = found.columns.label
+    known = class_codes(hub, found.repository, label) if found.codes is None else found.codes
+    wanted = {side for pair in found.pairs for side in pair}
+    pool = read_splits(hub, found.repository, found.columns, {side: known[side] for side in sorted(wanted)})
+    if pool.test is None:
+        raise UserError(f"data set {found.repository!r} has no test split, which SCR needs")
+    return PairPool(name, found.groups, found.pairs, pool.train, pool.test)
+
+
+def load_pairs(hub: Hub, name: str, *, train: int, test: int, seed: int, sampling: Sampling) -> list[PairedSet]:
+    """All pairs of `name` with `train` and `test` texts per quadrant; `sampling` as in `cut_pair`."""
+    pool = read_pairs(hub, name)
+    return [cut_pair(pool, pair, train=train, test=test, seed=seed, sampling=sampling) for pair in pool.pairs]
+
+
+def cut_pair(
+    pool: PairPool, pair: tuple[str, str], *, train: int, test: int, seed: int, sampling: Sampling
+) -> PairedSet:
+    """The quadrants of `pair`.
+
+    `keyed`: drawn, depending on data set, class, group, split, seed and number alone. `sae_bench`: the first texts of
+    each quadrant in the order of the data set, and in the test split too a biased sample, on which SAEBench chooses the
+    epoch of its biased probe.
+    """
+    as_peer = sampling == "sae_bench"
+
+    def quadrants(split: str, classes: ByClass, n: int, biased: int) -> Quadrants:
+        def texts(side: int, group: int, count: int) -> list[str]:
+            name, label = pair[side], pool.groups[group]
+            found = classes.get(name, {}).get(label, [])
+            if len(found) < count:
+                raise UserError(
+                    f"data set {pool.name!r}, {split} split: class {name!r} with {label!r} has {len(found)} texts, "
+                    f"needed {count}; lower the size of that split in scr"
+                )
+            return list(found[:count]) if as_peer else draw(found, count, pool.name, name, label, split, seed)
+
+        return Quadrants(texts(0, 0, biased), texts(0, 1, n), texts(1, 0, n), texts(1, 1, biased))
+
+    return PairedSet(
+        name=pool.name,
+        pair=pair,
+        train=quadrants("train", pool.train, train, 2 * train),
+        test=quadrants("test", pool.test, test, 2 * test if as_peer else test),
+    )

@@ -1,0 +1,32 @@
+"""Padding as SAEBench counts it in ablations: each position that is not real has the codes of a zero activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.tokens import tokenize_texts
+from sae_research.saes.base import Sae
+
+
+def padding_ratios(lm: LanguageModel, texts: Sequence[str], *, context_size: int) -> Float[Tensor, " texts"]:
+    """Positions of each text that are not real (BOS is one of them) for each that is."""
+    real = tokenize_texts(lm.tokenizer, texts, context_size=context_size).real.sum(dim=1)
+    return ((context_size - real) / real.clamp(min=1)).to(lm.device)
+
+
+def with_padding(
+    sae: Sae, codes: Float[Tensor, "texts d_sae"], ratios: Float[Tensor, " texts"]
+) -> Float[Tensor, "texts d_sae"]:
+    """Mean codes with those of the padding added, which SAEBench sums over but does not divide by.
+
+    SAEs of scope `sequence` give masked tokens no codes, so theirs stay as they are.
+    """
+    if sae.scope == "sequence":
+        return codes
+    empty = torch.zeros(1, sae.card.d_in, dtype=sae.W_dec.dtype, device=sae.W_dec.device)
+    return torch.addcmul(codes, ratios[:, None], sae.encode(empty).float())

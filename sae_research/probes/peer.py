@@ -1,0 +1,141 @@
+"""SAEBench's linear probes on mean activations: its draws from torch's generator, its optimiser, its choice of epoch.
+
+Many probes train abreast; each sees the rows in the order in which SAEBench would have shown them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Drawn(NamedTuple):
+    """The rows of a binary task in the order in which a probe sees them."""
+
+    rows: Int[Tensor, " rows"]
+    positive: Bool[Tensor, " rows"]
+
+
+@dataclass(frozen=True)
+class PeerRecipe:
+    """How SAEBench trains its probes for SCR and TPP."""
+
+    epochs: int = 20
+    batch_size: int = 16
+    rate: float = 1e-3
+    l1: float = 1e-3
+    decay: float = 0.01
+    """AdamW's default."""
+
+
+class PeerStart(NamedTuple):
+    """What the random stream settles about a probe before its training begins."""
+
+    train: Drawn
+    test: Drawn
+    weight: Float[Tensor, " d"]
+    bias: Float[Tensor, ""]
+    orders: Int[Tensor, "epochs rows"]
+    """The order of the training rows in each epoch."""
+
+
+class LinearProbes(NamedTuple):
+    """Linear classifiers: class 1 where x weights + bias > 0."""
+
+    weights: Float[Tensor, "probes d"]
+    biases: Float[Tensor, " probes"]
+
+    def logits(self, x: Float[Tensor, "rows d"]) -> Float[Tensor, "rows probes"]:
+        """The score of every row under every probe, in float64."""
+        return x.double() @ self.weights.double().T + self.biases.double()
+
+
+def draw_two_sides(positives: Tensor, negatives: Tensor, generator: torch.Generator) -> Drawn:
+    """As many of `negatives` as there are `positives`, all shuffled: the last steps of SAEBench's `prepare_probe_data`.
+
+    It takes every permutation from torch's global generator; `generator`, seeded alike, stands in its place.
+    """
+    kept = negatives[torch.randperm(len(negatives), generator=generator)[: len(positives)]]
+    rows = torch.cat([positives, kept])
+    order = torch.randperm(len(rows), generator=generator)
+    return Drawn(rows[order], order < len(positives))
+
+
+def draw_one_against_rest(classes: Mapping[str, Tensor], positive: str, generator: torch.Generator) -> Drawn:
+    """`prepare_probe_data` for one class: `classes` are the rows of each, in SAEBench's order."""
+    wanted = classes[positive]
+    others = [rows for name, rows in classes.items() if name != positive]
+    each = math.ceil(len(wanted) / len(others))
+    drawn = [rows[torch.randperm(len(rows), generator=generator)[:each]] for rows in others]
+    return draw_two_sides(wanted, torch.cat(drawn), generator)
+
+
+def draw_start(train: Drawn, test: Drawn, d: int, recipe: PeerRecipe, generator: torch.Generator) -> PeerStart:
+    """The initial values of a `torch.nn.Linear(d, 1)`, then a permutation of the training rows for each epoch."""
+    weight = torch.empty(1, d)
+    torch.nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+    bias = torch.empty(1).uniform_(-1 / math.sqrt(d), 1 / math.sqrt(d), generator=generator)
+    orders = [torch.randperm(len(train.rows), generator=generator) for _ in range(recipe.epochs)]
+    return PeerStart(train, test, weight[0], bias[0], torch.stack(orders))
+
+
+def fit_as_peer(
+    train: Float[Tensor, "train_rows d"],
+    test: Float[Tensor, "test_rows d"],
+    starts: Sequence[PeerStart],
+    recipe: PeerRecipe,
+) -> LinearProbes:
+    """The probe of each start after the first epoch of the best accuracy on its test rows; all see equally many rows.
+
+    AdamW on the mean logistic loss + l1 Σ|w|, as `torch.optim.AdamW` steps.
+    """
+    seen, asked = _stacked([start.train for start in starts], train), _stacked([start.test for start in starts], test)
+    state = _Adam(torch.stack([start.weight for start in starts]), torch.stack([start.bias for start in starts]), train)
+    best, highest = state.solution.clone(), torch.zeros(len(starts), device=train.device)
+    for epoch in range(recipe.epochs):
+        orders = torch.stack([start.orders[epoch] for start in starts]).to(train.device)
+        for batch in orders.split(recipe.batch_size, dim=1):
+            rows = seen.rows.gather(1, batch)
+            state.step(train[rows], seen.positive.gather(1, batch), recipe)
+        right = (state.logits(test[asked.rows]) > 0) == asked.positive
+        accuracy = right.float().mean(dim=1)
+        better = accuracy > highest
+        highest = torch.where(better, accuracy, highest)
+        best = torch.where(better[:, None], state.solution, best)
+    return LinearProbes(best[:, :-1], best[:, -1])
+
+
+def _stacked(drawn: Sequence[Drawn], x: Tensor) -> Drawn:
+    rows, positive = (torch.stack(parts).to(x.device) for parts in zip(*drawn, strict=True))
+    return Drawn(rows, positive)
+
+
+class _Adam:
+    """Probes on their way, the bias in the last place of `solution`."""
+
+    def __init__(self, weights: Tensor, biases: Tensor, like: Tensor) -> None:
+        self.solution = torch.cat([weights, biases[:, None]], dim=1).to(like)
+        self._mean, self._square = torch.zeros_like(self.solution), torch.zeros_like(self.solution)
+        self._steps = 0
+
+    def logits(self, x: Float[Tensor, "probes rows d"]) -> Float[Tensor, "probes rows"]:
+        return torch.bmm(x, self.solution[:, :-1, None]).squeeze(2) + self.solution[:, -1:]
+
+    def step(
+        self, x: Float[Tensor, "probes rows d"], positive: Bool[Tensor, "probes rows"], recipe: PeerRecipe
+    ) -> None:
+        pull = (torch.sigmoid(self.logits(x)) - positive.to(x.dtype)) / x.shape[1]
+        slope = torch.bmm(pull[:, None], x).squeeze(1) + recipe.l1 * self.solution[:, :-1].sign()
+        gradient = torch.cat([slope, pull.sum(dim=1, keepdim=True)], dim=1)
+        self._steps += 1
+        self.solution.mul_(1 - recipe.rate * recipe.decay)
+        self._mean.lerp_(gradient, 1 - 0.9)
+        self._square.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
+        scale = (self._square.sqrt() / math.sqrt(1 - 0.999**self._steps)).add_(1e-8)
+        self.solution.addcdiv_(self._mean, scale, value=-recipe.rate / (1 - 0.9**self._steps))

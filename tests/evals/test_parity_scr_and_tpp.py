@@ -1,0 +1,146 @@
+"""SCR and TPP beside the real sae_bench 0.6.0: whole runs with its draws, its probes and its rules."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sae_research.data.labelled import LabelledSet
+from sae_research.data.paired import PairPool, cut_pair
+from sae_research.evals.base import EvalContext
+from sae_research.evals.parts.scr_pass import measure_scr
+from sae_research.evals.parts.tpp_pass import measure_tpp
+from sae_research.evals.scr import ScrSettings
+from sae_research.evals.tpp import TppSettings
+from sae_research.lm.model import LanguageModel
+from sae_research.probes.peer import PeerRecipe
+from sae_research.reference.lens import load_lens
+from sae_research.reference.scr_and_tpp import PeerAblationPlan, PeerAblations, run_scr, run_tpp
+from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
+
+MakeSae = Callable[..., Sae]
+N_VALUES = (2, 5, 10, 40)
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def lens(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder: Path = tmp_path_factory.mktemp("model")
+    lm._decoder.model.save_pretrained(folder)  # type: ignore[operator]
+    lm.tokenizer.save_pretrained(folder)
+    return load_lens(folder)
+
+
+def _texts(rng: np.random.Generator, n: int, *words: int) -> list[str]:
+    """Texts of 3 to 14 words, more than a third of them out of `words`."""
+    return [
+        " ".join(f"w{rng.choice(words) if rng.random() < 0.35 else rng.integers(0, 58)}" for _ in range(length))
+        for length in rng.integers(3, 15, n)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pools() -> list[PairPool]:
+    """Two data sets; the groups are easier to tell than the classes."""
+    rng = np.random.default_rng(0)
+    made = []
+    for name, classes in (("one", ("a", "b", "c")), ("two", ("d", "e"))):
+        splits = [
+            {
+                label: {group: _texts(rng, n, 5 + i, *marks) for group, marks in (("m", (40, 41)), ("f", (50, 51)))}
+                for i, label in enumerate(classes)
+            }
+            for n in (61, 25)
+        ]
+        pairs = (("a", "b"), ("c", "a")) if name == "one" else (("d", "e"),)
+        made.append(PairPool(name, ("m", "f"), pairs, *splits))
+    return made
+
+
+@pytest.fixture(scope="module")
+def sets() -> list[LabelledSet]:
+    rng = np.random.default_rng(1)
+    return [
+        LabelledSet(
+            name, "none", codes={},
+            train={label: _texts(rng, 32, 5 + i, 20 + i) for i, label in enumerate(classes)},
+            test={label: _texts(rng, 20, 5 + i, 20 + i) for i, label in enumerate(classes)},
+        )
+        for name, classes in (("one", "abc"), ("two", "abcd"))
+    ]  # fmt: skip
+
+
+SAES = [("relu", {}), ("mpsae", {"s": 4}), ("jumprelu", {})]
+RECIPE = PeerRecipe(epochs=5)
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SAEBench's caches: they hold nothing of any SAE."""
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.mark.parametrize(("architecture", "hyper"), SAES)
+def test_scr(
+    lens: Any, context: EvalContext, make_sae: MakeSae, pools: list[PairPool], artifacts: Path,
+    architecture: str, hyper: dict[str, Any],
+) -> None:  # fmt: skip
+    sae = make_sae(architecture, **hyper)
+    plan = PeerAblationPlan(120, 48, N_VALUES, SEED, context_size=12, recipe=RECIPE)
+    peer = _warm(run_scr, lens, sae, pools, plan, artifacts / "scr")
+    settings = ScrSettings(
+        ("one", "two"), train_size=120, test_size=48, context_size=12, n_values=N_VALUES, sampling="sae_bench",
+        rules="sae_bench",
+    )  # fmt: skip
+    pairs = [
+        cut_pair(pool, pair, train=30, test=12, seed=SEED, sampling="sae_bench")
+        for pool in pools
+        for pair in pool.pairs
+    ]
+    (outcome,) = measure_scr(dataclasses.replace(context, seed=SEED), [sae], pairs, settings, RECIPE)
+    assert outcome.output is not None, outcome.error
+    _compare(outcome.output, peer, {m: f"{m}_threshold_{{n}}" for m in ("scr_metric", "scr_dir1", "scr_dir2")})
+
+
+@pytest.mark.parametrize(("architecture", "hyper"), SAES)
+def test_tpp(
+    lens: Any, context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet], artifacts: Path,
+    architecture: str, hyper: dict[str, Any],
+) -> None:  # fmt: skip
+    sae = make_sae(architecture, **hyper)
+    plan = PeerAblationPlan(64, 40, N_VALUES, SEED, context_size=12, recipe=RECIPE)
+    peer = _warm(run_tpp, lens, sae, sets, plan, artifacts / "tpp")
+    settings = TppSettings(
+        ("one", "two"), train_size=64, test_size=40, context_size=12, n_values=N_VALUES, sampling="sae_bench",
+        rules="sae_bench",
+    )  # fmt: skip
+    (outcome,) = measure_tpp(dataclasses.replace(context, seed=SEED), [sae], sets, settings, RECIPE)
+    assert outcome.output is not None, outcome.error
+    kinds = ("total_metric", "intended_diff_only", "unintended_diff_only")
+    _compare(outcome.output, peer, {f"tpp_{kind}": f"tpp_threshold_{{n}}_{kind}" for kind in kinds})
+
+
+def _warm(
+    run: Callable[..., PeerAblations], lens: Any, sae: Sae, data: Any, plan: PeerAblationPlan,
+    artifacts: Path,
+) -> PeerAblations:  # fmt: skip
+    """SAEBench's numbers with full caches."""
+    if not artifacts.exists():
+        run(lens, sae, data, plan, artifacts=artifacts)
+    return run(lens, sae, data, plan, artifacts=artifacts)
+
+
+def _compare(output: EvalOutput, peer: PeerAblations, keys: dict[str, str]) -> None:
+    for metric, key in keys.items():
+        ours = {m.at["n"]: m.value for m in output.measurements if m.metric == metric and set(m.at) == {"n"}}
+        theirs = {n: peer.means.get(key.format(n=n)) for n in N_VALUES}
+        assert ours == pytest.approx(theirs, abs=1e-3), metric
+    for ours, theirs in zip(output.details, peer.details.values(), strict=True):
+        assert {k: v for k, v in ours.items() if k != "dataset_name"} == pytest.approx(dict(theirs), abs=1e-3)
+    assert any(abs(value) > 0.02 for value in peer.means.values()), "nothing happened"
