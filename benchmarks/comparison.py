@@ -88,17 +88,17 @@ class Comparison:
         folder = Path("downloaded_saes")
         return [load_sae(folder / entry["name"]) for entry in read_manifest(folder).saes]
 
-    def saes(self, n: int) -> list[Sae]:
-        """`n` SAEs at the site, architectures by turns."""
+    def saes(self, n: int | None) -> list[Sae]:
+        """`n` SAEs at the site, architectures by turns; None: all that the pipeline has."""
         if self.embedded:
-            if n > len(self._stored_saes):
+            if n is not None and n > len(self._stored_saes):
                 raise UserError(f"downloaded_saes/ has {len(self._stored_saes)} SAEs, {n} were asked for")
             return [sae.to(self.lm.device) for sae in self._stored_saes[:n]]
         kinds = self.arguments.architectures
         shape = SHAPES.get(self.arguments.model)
         return random_saes(
             self.lm, self.site, random_rows(self.lm, 32, context_size=_CONTEXT, seed=self.arguments.seed + 1),
-            architectures=[kinds[i % len(kinds)] for i in range(n)],
+            architectures=[kinds[i % len(kinds)] for i in range(n or len(kinds))],
             d_sae=shape.d_sae if shape else 8 * self.lm.d_model, seed=self.arguments.seed,
         )  # fmt: skip
 
@@ -153,7 +153,7 @@ class Comparison:
         )  # fmt: skip
 
     def _probing(self) -> Iterator[str]:
-        case = self._probing_case()
+        case = self.probing_case()
         saes = self.saes(self.arguments.saes)
         # Both fill their caches of activations: what follows is warm.
         case.theirs(saes[0], Inside())
@@ -166,7 +166,8 @@ class Comparison:
         yield times_table(times, PROBING_PARTS)
         yield from self._growth(case.theirs, case.ours)
 
-    def _probing_case(self) -> ProbingCase:
+    def probing_case(self) -> ProbingCase:
+        """What both sides probe."""
         sets = self._sets()
         train, test = self.arguments.texts
         settings = SparseProbingSettings(

@@ -1,0 +1,63 @@
+"""Whether our draws of negatives agree with SAEBench's but for chance: `python -m benchmarks.probing_seeds`.
+
+Both sides probe the same texts of one data set with several seeds, in a folder where `make repro` has run: SAEBench with its
+stream of draws, ours with `sampling: keyed`. Printed are mean and standard deviation over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from benchmarks.vs_sae_bench import PROBING, parse_arguments
+from sae_research.runtime import prepare_process
+
+
+def main() -> None:
+    """Prints a row for each SAE and k."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--saes", nargs="+", default=["topk_k16", "random_k16"])
+    arguments = parser.parse_args()
+    prepare_process()
+    import torch
+
+    from benchmarks.comparison import Comparison
+    from benchmarks.measuring import table
+
+    torch.set_grad_enabled(False)
+    line = ["--model", "embedded", "--parts", PROBING, "--sets", "1", "--texts", "100", "50", "--growth"]
+    with tempfile.TemporaryDirectory() as scratch:
+        comparison = Comparison(parse_arguments(line), Path(scratch))
+        case = comparison.probing_case()
+        chosen = [sae for sae in comparison.saes(None) if sae.card.name in arguments.saes]
+        found = [_accuracies(case, chosen, seed) for seed in range(arguments.seeds)]
+    rows = [(sae, key, *(_spread([run[sae, key][side] for run in found]) for side in (0, 1))) for sae, key in found[0]]
+    print(table(["SAE", "accuracy", "SAEBench", "ours, keyed"], rows))
+
+
+def _accuracies(case: Any, saes: list[Any], seed: int) -> dict[tuple[str, str], tuple[float, float]]:
+    """By SAE and SAEBench's key: its accuracy and ours."""
+    from benchmarks.measuring import Inside
+
+    seeded = dataclasses.replace(case, context=dataclasses.replace(case.context, seed=seed))
+    ours = seeded.ours(saes, Inside()).value
+    theirs = [seeded.theirs(sae, Inside()).value for sae in saes]
+    return {
+        (sae.card.name, key): (peer.means[key], fmean(record[key] for record in output.details))
+        for sae, peer, output in zip(saes, theirs, ours, strict=True)
+        for key in peer.means
+        if "_top_" in key
+    }
+
+
+def _spread(values: list[float]) -> str:
+    return f"{fmean(values):.4f} ± {stdev(values):.4f}"
+
+
+if __name__ == "__main__":
+    main()
