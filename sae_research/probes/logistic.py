@@ -25,7 +25,7 @@ class Probes(NamedTuple):
 def fit_logistic(
     x: Float[Tensor, "problems rows features"],
     positive: Bool[Tensor, "problems rows"],
-    counts: Bool[Tensor, "problems rows"] | None = None,
+    counts: Bool[Tensor, "problems rows"] | Float[Tensor, "problems rows"] | None = None,
     *,
     c: float = 1.0,
     tolerance: float = 1e-10,
@@ -33,8 +33,8 @@ def fit_logistic(
     """The minimisers of C Σ_i log(1 + exp(-y_i (x_i w + b))) + ‖w‖²/2, y = ±1, each to gradient `tolerance` per row.
 
     scikit-learn's `LogisticRegression(C=c)` minimises the same. The problem is strictly convex in w, and in b as soon
-    as both classes occur; separable rows and constant features change nothing about that. Rows where `counts` is False
-    do not take part.
+    as both classes occur; separable rows and constant features change nothing about that. A row counts as often as
+    `counts` says; where that is False or 0 it does not take part.
     """
     x = x.to(torch.float64)
     part = x.new_ones(x.shape[:2]) if counts is None else counts.to(torch.float64)
