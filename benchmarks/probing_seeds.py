@@ -1,7 +1,7 @@
 """Whether our draws of negatives agree with SAEBench's but for chance: `python -m benchmarks.probing_seeds`.
 
-Both sides probe the same texts of one data set with several seeds, in a folder where `make repro` has run: SAEBench with its
-stream of draws, ours with `sampling: keyed`. Printed are mean and standard deviation over seeds.
+Both sides probe the same texts of one data set with several seeds, in a folder where `make repro` has run: SAEBench
+with its stream of draws, ours with `sampling: keyed`. Printed are mean and standard deviation over seeds.
 """
 
 from __future__ import annotations
