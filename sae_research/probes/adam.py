@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.probes.lbfgs import Columns
 
 _FIRST_RATE, _LAST_RATE = 1e-2, 1e-5
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,42 @@ def train_columns(
     targets = positive.float()
     found = targets.sum(dim=0)
     weights = torch.where(positive, (n - found) / found.clamp(min=1), 1.0)
-    parameters = [_uniform((width, columns), width, generator), _uniform((columns,), width, generator)]
-    probe, bias = (parameter.to(positive.device) for parameter in parameters)
-    optimizer = torch.optim.Adam([probe, bias], lr=_FIRST_RATE, weight_decay=schedule.weight_decay, fused=True)
-    decay = (_LAST_RATE / _FIRST_RATE) ** (1 / schedule.epochs)
+    state = _Adam.start(width, columns, generator, positive.device)
     for epoch in range(schedule.epochs):
-        optimizer.param_groups[0]["lr"] = _FIRST_RATE * decay**epoch
+        rate = _FIRST_RATE * (_LAST_RATE / _FIRST_RATE) ** (epoch / schedule.epochs)
         for batch in torch.randperm(n, generator=generator).to(positive.device).split(schedule.batch_size):
-            x = rows(batch)
-            scores = torch.addmm(bias, x, probe)
-            pull = (scores.sigmoid_() - targets[batch]) * weights[batch] / scores.numel()
-            probe.grad = torch.addmm(probe.sign(), x.T, pull, beta=schedule.l1 / columns)
-            bias.grad = pull.sum(dim=0)
-            optimizer.step()
-    return Columns(probe, bias)
+            x, probe = rows(batch), state.solution[:-1]
+            shares = torch.addmm(state.solution[-1], x, probe).sigmoid_()
+            pull = shares.sub_(targets[batch]).mul_(weights[batch]).div_(shares.numel())
+            torch.mm(x.T, pull, out=state.gradient[:-1])
+            torch.sum(pull, dim=0, out=state.gradient[-1])
+            if schedule.l1:
+                state.gradient[:-1].add_(probe.sign(), alpha=schedule.l1 / columns)
+            state.step(rate, schedule.weight_decay)
+    return Columns(state.solution[:-1], state.solution[-1])
 
 
-def _uniform(shape: tuple[int, ...], width: int, generator: torch.Generator) -> Tensor:
-    """Draws between ± 1 / √width: how `torch.nn.Linear` starts."""
-    return (2 * torch.rand(shape, generator=generator) - 1) / width**0.5
+class _Adam:
+    """Kingma & Ba (2015) with their constants; the biases are the solution's last row."""
+
+    def __init__(self, solution: Float[Tensor, "width_and_bias columns"]) -> None:
+        self.solution = solution
+        self.gradient = torch.zeros_like(solution)
+        self._mean, self._square = torch.zeros_like(solution), torch.zeros_like(solution)
+        self._steps = 0
+
+    @classmethod
+    def start(cls, width: int, columns: int, generator: torch.Generator, device: torch.device) -> _Adam:
+        """Uniform draws between ± 1 / √width: how `torch.nn.Linear` starts."""
+        draws = torch.rand(width + 1, columns, generator=generator)
+        return cls(((2 * draws - 1) / width**0.5).to(device))
+
+    def step(self, rate: float, weight_decay: float) -> None:
+        """Moves the solution against `gradient`, to which the decay is added."""
+        self._steps += 1
+        gradient = self.gradient.add_(self.solution, alpha=weight_decay)
+        self._mean.lerp_(gradient, 1 - _BETAS[0])
+        self._square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+        unbiased = 1 - _BETAS[0] ** self._steps, 1 - _BETAS[1] ** self._steps
+        scale = self._square.sqrt().div_(unbiased[1] ** 0.5).add_(_EPSILON)
+        self.solution.addcdiv_(self._mean, scale, value=-rate / unbiased[0])

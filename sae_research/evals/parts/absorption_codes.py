@@ -15,6 +15,9 @@ from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
 from sae_research.saes.parts.screening import Screen, SparseCodes
 
+# Up to so many codes are held densely too, for speed: 256 MiB in float32.
+_DENSE_ELEMENTS = 2**26
+
 
 class WordCodes:
     """The codes of one SAE, one row per word."""
@@ -23,12 +26,17 @@ class WordCodes:
         self._codes = codes
         self._owners = torch.arange(len(codes.counts), device=codes.counts.device).repeat_interleave(codes.counts)
         self.d_sae = d_sae
+        small = len(codes.counts) * d_sae <= _DENSE_ELEMENTS
+        self._dense = self._gather(torch.arange(len(codes.counts), device=codes.counts.device)) if small else None
 
     def __len__(self) -> int:
         return len(self._codes.counts)
 
     def rows(self, words: Int[Tensor, " some"]) -> Float[Tensor, "some d_sae"]:
         """The codes of some words."""
+        return self._gather(words) if self._dense is None else self._dense[words]
+
+    def _gather(self, words: Int[Tensor, " some"]) -> Float[Tensor, "some d_sae"]:
         counts, latents, values = self._codes
         places = _places(counts, words)
         owners = torch.arange(len(words), device=words.device).repeat_interleave(counts[words])
