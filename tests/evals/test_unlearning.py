@@ -77,7 +77,7 @@ def filled(context: EvalContext) -> EvalContext:
         _write(folder / name / "data" / "train-0.parquet", {"text": texts})
     for i, split in enumerate(("train", "test")):
         asked = [
-            q for j, s in enumerate(("poison", "birds", "gems")) for q in some_questions(40, seed=9 * i + j, subject=s)
+            q for j, s in enumerate(("poison", "birds", "gems")) for q in some_questions(28, seed=9 * i + j, subject=s)
         ]
         columns = {name: [getattr(q, name) for q in asked] for name in Question._fields}
         _write(
@@ -200,11 +200,11 @@ def test_clamped_answers_are_those_of_plain_interventions(
     lm: LanguageModel, make_sae: MakeSae, architecture: str
 ) -> None:
     sae = make_sae(architecture, **ARCHITECTURES[architecture])
-    asked = [q for q in some_questions(24, seed=5) if _likeliest(lm, q, "option_text") == q.answer]
+    asked = [q for q in some_questions(16, seed=5) if _likeliest(lm, q, "option_text") == q.answer]
     prompts = Prompter(lm.tokenizer, FORMAT, "option_text").prompts(asked)
     generator = torch.Generator().manual_seed(0)
     rates = torch.rand(48, generator=generator), torch.rand(48, generator=generator)
-    chosen = choose_latents(*rates, thresholds=(0.02, 0.5), numbers=(1, 12))
+    chosen = choose_latents(*rates, thresholds=(0.02, 0.5), numbers=(12,))
     clamping = Clamping(sae, Screen.of(sae), chosen, torch.tensor([[3.0], [40.0]]).expand(2, len(chosen.latents)))
     found = torch.zeros(len(asked), len(chosen.sets), 2, dtype=torch.bool)
     for batch in batches(prompts, pad=0, tokens_at_once=300):
@@ -274,10 +274,9 @@ def test_the_lowest_forget_accuracy_that_keeps_the_rest_is_chosen() -> None:
 def test_on_the_same_questions_the_score_is_the_peer_s_formula() -> None:
     rng = np.random.default_rng(0)
     known = _known(30, 200, same=True)
-    shares = {
-        Clamp(t, n, m): (rng.random(230) < rng.choice([0.3, 0.6, 0.985, 0.999])).astype(float)
-        for t in (0.001, 0.01) for n in (10, 20) for m in (25, 50, 100)
-    }  # fmt: skip
+    right = np.where(known.is_forget, 0.7, 0.99)
+    grid = [Clamp(t, n, m) for t in (0.001, 0.01) for n in (10, 20) for m in (25, 50, 100)]
+    shares = {clamp: (rng.random(230) < right).astype(float) for clamp in grid}
     settings = dataclasses.replace(SETTINGS, select_on="same_questions")
     output = unlearning_output(Answers(shares, {}), known, settings)
     effects = [s[:30].mean() if s[30:].mean() >= 0.99 else 1.0 for s in shares.values()]
@@ -314,7 +313,7 @@ def _values(outcomes: Any) -> list[list[tuple[str, Any]]]:
 
 
 def test_from_files_to_documents_whatever_the_batch(filled: EvalContext, make_sae: MakeSae) -> None:
-    saes = [make_sae(name, **hyper) for name, hyper in ARCHITECTURES.items()]
+    saes = [make_sae("relu"), make_sae("mpsae", s=4), make_sae("ihtp", k=1)]
     outcomes = list(Unlearning.run(filled, saes, SETTINGS))
     assert [o.sae for o in outcomes] == saes
     small = dataclasses.replace(filled, batch_size=1)
@@ -327,7 +326,7 @@ def test_from_files_to_documents_whatever_the_batch(filled: EvalContext, make_sa
         score = document["eval_result_metrics"]["unlearning"]["unlearning_score"]
         assert 0 <= score <= 1
     accuracies = {m.value for o in outcomes if o.output for m in o.output.measurements if m.metric == "forget_accuracy"}
-    assert len(accuracies) > 5
+    assert len(accuracies) > 2
 
 
 def test_asked_in_several_orders_a_question_counts_by_its_share(filled: EvalContext, make_sae: MakeSae) -> None:

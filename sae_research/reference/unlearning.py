@@ -1,0 +1,190 @@
+"""SAEBench's own unlearning on our model, corpora, questions and SAEs.
+
+Its code accepts two Gemma models by name and asks for letters. Here the name is lent to whatever model is given; where
+answers are read by their text, its prompt and its reading of the answer are replaced, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sae_research.data.prompt_formats import prompt_of, template_of
+from sae_research.data.questions import Question
+from sae_research.evals.unlearning import UnlearningSettings
+from sae_research.lm.tokens import bos_id, encode_plain
+from sae_research.reference.peer_sae import PeerSae
+from sae_research.reference.silence import silenced
+from sae_research.saes.base import Sae
+
+_LENT_NAME = "gemma-2-2b-it"
+FORGET = "wmdp-bio"
+"""What SAEBench calls the questions that shall be answered wrongly; all others are harmless."""
+
+
+class PeerAccuracies(NamedTuple):
+    """What SAEBench found under one intervention."""
+
+    forget: float
+    side_effects: float
+
+
+class PeerUnlearning(NamedTuple):
+    """What SAEBench's unlearning found."""
+
+    score: float
+    grid: Mapping[tuple[float, int, int], PeerAccuracies]
+    """By retain threshold, number of latents and multiplier; the number is that of the latents there were."""
+    forget_rates: Float[Tensor, " d_sae"]
+    retain_rates: Float[Tensor, " d_sae"]
+
+
+@dataclass(frozen=True)
+class PeerInputs:
+    """What SAEBench reads, in the place of its own data."""
+
+    forget_rows: Int[Tensor, "row position"]
+    retain_rows: Int[Tensor, "row position"]
+    questions: Mapping[str, Sequence[Question]]
+    """By subject; `FORGET` among them."""
+    known: Mapping[str, Sequence[int]] | None = None
+    """The questions of each subject that count; None: SAEBench finds them, asking in all orders."""
+
+
+def run_unlearning(
+    lens: Any,
+    sae: Sae,
+    inputs: PeerInputs,
+    settings: UnlearningSettings,
+    *,
+    artifacts: Path,
+    batch_size: int,
+    seed: int,
+) -> PeerUnlearning:
+    """`run_eval_single_sae`, `get_metrics_df` and `get_unlearning_scores` of `sae_bench.evals.unlearning`."""
+    main = peer_module()
+    config = main.UnlearningEvalConfig(
+        random_seed=seed,
+        dataset_names=list(inputs.questions),
+        retain_thresholds=list(settings.retain_thresholds),
+        n_features_list=list(settings.n_latents),
+        multipliers=list(settings.multipliers),
+        llm_batch_size=batch_size,
+        model_name=_LENT_NAME,
+    )
+    if inputs.known is not None:
+        _write_known(artifacts, inputs.known)
+    name = sae.card.name
+    with _our_inputs(lens, inputs, settings), silenced():
+        # Already there where a run of the same folder has found them, as with SAEBench itself.
+        main.run_eval_single_sae(lens, PeerSae(sae), config, str(artifacts), name, False)
+        frame = main.get_metrics_df(str(artifacts / name / "results/metrics"))
+        score = float(main.get_unlearning_scores(frame.copy()))
+    rates = [
+        np.loadtxt(artifacts / name / f"results/sparsities/feature_sparsity_{c}.txt") for c in ("forget", "retain")
+    ]
+    grid = {
+        (row.retain_thres, int(row.n_features), int(row.multiplier)): PeerAccuracies(
+            row.forget, row.all_side_effects_mcq
+        )
+        for row in frame.rename(columns={FORGET: "forget"}).itertuples()
+    }
+    return PeerUnlearning(score, grid, *(torch.from_numpy(found) for found in rates))
+
+
+def peer_module() -> Any:
+    """`sae_bench.evals.unlearning.main`."""
+    with silenced():
+        from sae_bench.evals.unlearning import main
+    return main
+
+
+def _write_known(artifacts: Path, known: Mapping[str, Sequence[int]]) -> None:
+    """The files in which SAEBench keeps the questions that it has found to count."""
+    for subject, places in known.items():
+        name = subject if subject == FORGET else f"mmlu-{subject.replace('_', '-')}"
+        for split in ("train", "test", "all"):
+            for kind in ("correct", "correct-iff-question", "correct-no-tricks"):
+                path = artifacts / "data/question_ids" / split / f"{name}_{kind}.csv"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.savetxt(path, np.asarray(places, dtype=int), fmt="%d")
+
+
+@contextmanager
+def _our_inputs(lens: Any, inputs: PeerInputs, settings: UnlearningSettings) -> Iterator[None]:
+    """Within the block SAEBench reads `inputs` and takes the model for one that it knows."""
+    with silenced():
+        from sae_bench.evals.unlearning.utils import feature_activation, metrics
+
+    def rows(*_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        return inputs.forget_rows, inputs.retain_rows
+
+    def questions(_path: str, subject: str, **_options: Any) -> list[dict[str, Any]]:
+        return [q._asdict() for q in inputs.questions[subject]]
+
+    graded, name = torch.is_grad_enabled(), lens.cfg.model_name
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(feature_activation, "get_shuffled_forget_retain_tokens", rows))
+        stack.enter_context(patch.object(metrics, "load_dataset_with_retries", questions))
+        stack.enter_context(patch.object(metrics, "load_dataset", questions))
+        if settings.protocol == "option_text":
+            stack.enter_context(patch.object(metrics, "convert_wmdp_data_to_prompt", _asker(settings)))
+            stack.enter_context(patch.object(metrics, "get_output_probs_abcd", _output_probs))
+        lens.cfg.model_name = _LENT_NAME
+        try:
+            yield
+        finally:
+            lens.cfg.model_name = name
+            # SAEBench switches gradients off for good.
+            torch.set_grad_enabled(graded)
+
+
+class _Asked(str):
+    """A prompt that knows its options."""
+
+    options: tuple[str, ...]
+
+
+def _asker(settings: UnlearningSettings) -> Any:
+    """In the place of `convert_wmdp_data_to_prompt`."""
+    template = template_of(settings.prompt_format)
+
+    def ask(
+        question: str, choices: list[str], *, permute_choices: Any = None, without_question: bool = False, **_: Any
+    ) -> str:
+        options = tuple(choices[i] for i in permute_choices) if permute_choices is not None else tuple(choices)
+        asked = _Asked(prompt_of(Question("", "" if without_question else question, options, 0), template))
+        asked.options = options
+        return asked
+
+    return ask
+
+
+def _output_probs(
+    model: Any, prompts: Sequence[_Asked], batch_size: int = 2, n_batches: int = 100, verbose: bool = True
+) -> Float[Tensor, "prompt option"]:
+    """In the place of `get_output_probs_abcd`, as it does it: each option's (one-token) text for a letter."""
+    tokenizer = model.tokenizer
+    found = []
+    for i in range(n_batches):
+        part = prompts[i * batch_size : (i + 1) * batch_size]
+        rows = [[bos_id(tokenizer), *ids] for ids in encode_plain(tokenizer, part)]
+        tokens = torch.full((len(rows), max(map(len, rows))), int(tokenizer.pad_token_id), device=model.cfg.device)
+        for row, ids in zip(tokens, rows, strict=True):
+            row[: len(ids)] = torch.tensor(ids)
+        options = torch.tensor(
+            [[ids[0] for ids in encode_plain(tokenizer, [f" {o}" for o in p.options])] for p in part]
+        )
+        last = torch.tensor([len(ids) - 1 for ids in rows])
+        logits = model(tokens, return_type="logits")[torch.arange(len(part)), last]
+        found.append(logits.softmax(-1).gather(1, options.to(logits.device)))
+    return torch.vstack(found)
