@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sae_research.data.labelled import require_name
+from sae_research.data.paired import require_crossed
 from sae_research.errors import UserError
 from sae_research.evals.absorption import AbsorptionSettings
 from sae_research.evals.core import CoreSettings
+from sae_research.evals.scr import ScrSettings
 from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.evals.tpp import TppSettings
 from sae_research.evals.unlearning import UnlearningSettings
 from sae_research.hub import WORLD_PREFIX
 from sae_research.plots.settings import VisualizationSettings
@@ -235,6 +238,8 @@ class Params:
     eval_types: EvalTypes = field(default_factory=EvalTypes)
     core_eval: CoreSettings = field(default_factory=CoreSettings)
     sparse_probing: SparseProbingSettings = field(default_factory=SparseProbingSettings)
+    scr: ScrSettings = field(default_factory=ScrSettings)
+    tpp: TppSettings = field(default_factory=TppSettings)
     absorption: AbsorptionSettings = field(default_factory=AbsorptionSettings)
     unlearning: UnlearningSettings = field(default_factory=UnlearningSettings)
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
@@ -242,8 +247,10 @@ class Params:
     world: WorldSettings = field(default_factory=WorldSettings)
 
     def __post_init__(self) -> None:
-        for name in self.sparse_probing.dataset_names:
+        for name in (*self.sparse_probing.dataset_names, *self.tpp.dataset_names):
             require_name(name)
+        for name in self.scr.dataset_names:
+            require_crossed(name)
         if self.engine == "sae_bench":
             for eval_type in fields(self.eval_types):
                 if getattr(self.eval_types, eval_type.name):
@@ -258,6 +265,8 @@ class Params:
             "comparison_saes": [entry.repo_id for entry in self.comparison_saes],
             "core_eval.dataset": [self.core_eval.dataset] if self.eval_types.core else [],
             "sparse_probing.dataset_names": self.sparse_probing.dataset_names if self.eval_types.sparse_probing else [],
+            "scr.dataset_names": self.scr.dataset_names if self.eval_types.scr else [],
+            "tpp.dataset_names": self.tpp.dataset_names if self.eval_types.tpp else [],
             "unlearning": self.unlearning.data_sets if self.eval_types.unlearning else [],
         }
         for place, ids in named.items():
