@@ -12,6 +12,7 @@ from sae_research.data.paired import require_crossed
 from sae_research.errors import UserError
 from sae_research.evals.absorption import AbsorptionSettings
 from sae_research.evals.core import CoreSettings
+from sae_research.evals.ravel import RavelSettings
 from sae_research.evals.scr import ScrSettings
 from sae_research.evals.sparse_probing import SparseProbingSettings
 from sae_research.evals.tpp import TppSettings
@@ -241,6 +242,7 @@ class Params:
     scr: ScrSettings = field(default_factory=ScrSettings)
     tpp: TppSettings = field(default_factory=TppSettings)
     absorption: AbsorptionSettings = field(default_factory=AbsorptionSettings)
+    ravel: RavelSettings = field(default_factory=RavelSettings)
     unlearning: UnlearningSettings = field(default_factory=UnlearningSettings)
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
@@ -267,6 +269,7 @@ class Params:
             "sparse_probing.dataset_names": self.sparse_probing.dataset_names if self.eval_types.sparse_probing else [],
             "scr.dataset_names": self.scr.dataset_names if self.eval_types.scr else [],
             "tpp.dataset_names": self.tpp.dataset_names if self.eval_types.tpp else [],
+            "ravel.dataset": [self.ravel.dataset] if self.eval_types.ravel else [],
             "unlearning": self.unlearning.data_sets if self.eval_types.unlearning else [],
         }
         for place, ids in named.items():

@@ -54,6 +54,16 @@ class LanguageModel:
         self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
 
+    @property
+    def plain_model(self) -> nn.Module:
+        """The whole Hugging Face model, for who runs it in another way (the peer)."""
+        return self._decoder.model
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """Its decoder layers."""
+        return self._decoder.layers
+
     def require_site(self, site: Site, d_in: int | None = None) -> None:
         """Fail, saying what is valid, unless this model has `site` (and activations of width `d_in` there)."""
         if not 0 <= site.layer < self.n_layers:

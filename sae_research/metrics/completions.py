@@ -14,7 +14,8 @@ _DEGREES = 2
 def states_value(prompt: str, value: str, completion: str) -> bool:
     """Whether `completion`, what a model wrote after `prompt`, begins with `value` (or with as much of it as fits).
 
-    Quotes, case and outer spaces do not count. Some values have more than one name; coordinates may be two degrees off.
+    Case, outer spaces and what follows a double quote do not count. Some values have more than one name; coordinates
+    may be two degrees off.
     """
     said, wanted = _said(completion), value.lower()
     if not value or not said:

@@ -196,3 +196,21 @@ def test_width_of_another_model_is_refused(lm: LanguageModel) -> None:
 
 def test_width_of_attention_heads(lm: LanguageModel, family: str) -> None:
     assert lm.width(Site(0, "attn_z")) == (48 if family == "softcapped" else 32)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_generate_is_greedy_and_replaces_the_given_tokens_alone(
+    lm: LanguageModel, tokens: Tensor, kind: Any, n: int
+) -> None:
+    """One full run for each token, the activations of what was written being the clean ones."""
+    site = Site(1, kind)
+    with torch.no_grad():
+        x = lm.capture(tokens, site)
+        x[:, 5] = x[:, 5].flip(0) * 1.5
+        whole = tokens
+        for _ in range(n):
+            given = torch.cat([x, lm.capture(whole, site)[:, tokens.shape[1] :]], dim=1)
+            best = lm.unembed(lm.resume(site, given, whole)[:, -1]).argmax(dim=-1, keepdim=True)
+            whole = torch.cat([whole, best], dim=1)
+        assert torch.equal(lm.generate(tokens, n, site=site, x=x), whole[:, tokens.shape[1] :])
