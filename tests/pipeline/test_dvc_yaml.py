@@ -18,18 +18,35 @@ STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 LEFT_OUT = WITHOUT_INFLUENCE | {"sae_research.params", "sae_research.runtime"}
 
 
+def _unrolled() -> dict[str, tuple[dict[str, Any], list[str]]]:
+    """The stages, those of a matrix one by one, each with the evals that it finds by name."""
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for name, stage in STAGES.items():
+        for value in stage.get("matrix", {}).get("eval", []):
+            found[f"{name}@{value}"] = stage, [f"sae_research.evals.{value}"]
+        files = [dep for dep in stage["deps"] if dep.startswith("sae_research/evals/") and dep.endswith(".py")]
+        if "matrix" not in stage:
+            found[name] = stage, [_module(file) for file in files]
+    return found
+
+
+def _module(file: str) -> str:
+    return file.removesuffix(".py").replace("/", ".")
+
+
+UNROLLED = _unrolled()
+
+
 def _code_dependencies(stage: dict[str, Any]) -> list[str]:
     return [dep for dep in stage["deps"] if dep.startswith(("scripts", "sae_research"))]
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", UNROLLED)
 def test_every_module_that_a_stage_reaches_is_among_its_dependencies(name: str) -> None:
-    stage = STAGES[name]
-    script = next(dep for dep in stage["deps"] if dep.startswith("scripts/"))
-    module = script.removesuffix(".py").replace("/", ".")
+    stage, evals = UNROLLED[name]
+    module = _module(next(dep for dep in stage["deps"] if dep.startswith("scripts/")))
     assert f"python -m {module}" in stage["cmd"]
-    found_by_name = [dep for dep in stage["deps"] if dep.startswith("sae_research/evals/") and dep.endswith(".py")]
-    roots = [module, *(dep.removesuffix(".py").replace("/", ".") for dep in found_by_name)]
+    roots = [module, *evals]
     reached = {name for root in roots for name in import_closure(root, LEFT_OUT)}
     files = {(m.replace(".", "/") + ".py") for m in reached if (ROOT / (m.replace(".", "/") + ".py")).is_file()}
     missing = sorted(f for f in files if not any(f == d or f.startswith(d + "/") for d in _code_dependencies(stage)))
