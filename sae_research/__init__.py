@@ -1,3 +1,28 @@
 """Measure sparse autoencoders on language models, reproducibly."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sae_research.given import GivenLabels as GivenLabels
+    from sae_research.library import Evaluation as Evaluation
+    from sae_research.library import evaluate as evaluate
+    from sae_research.saes.parts.wrapped import wrap_sae as wrap_sae
+
 __version__ = "0.1.0"
+
+_LIBRARY = {
+    "Evaluation": "sae_research.library",
+    "GivenLabels": "sae_research.given",
+    "evaluate": "sae_research.library",
+    "wrap_sae": "sae_research.saes.parts.wrapped",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The library's functions, imported when first asked for: a plan or a plot must not wait for torch."""
+    if name not in _LIBRARY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LIBRARY[name]), name)

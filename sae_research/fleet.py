@@ -182,7 +182,7 @@ def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
         named = rename(sae, _free_name(sae.card, taken))
         taken.add(named.card.name.casefold())
         write_folder(named, draft / named.card.name)
-        entries.append(_entry(named))
+        entries.append(manifest_entry(named))
     return entries
 
 
@@ -198,7 +198,8 @@ def _free_name(card: SaeCard, taken: set[str]) -> str:
     return next(candidate for candidate in candidates if candidate.casefold() not in taken)
 
 
-def _entry(sae: Sae) -> dict[str, Any]:
+def manifest_entry(sae: Sae) -> dict[str, Any]:
+    """What the manifest says of an SAE."""
     card = sae.card
     return {
         "name": card.name,

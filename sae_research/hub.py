@@ -6,13 +6,15 @@ Nothing falls through from one place to another: the id alone says where a thing
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from sae_research.errors import UserError
+from sae_research.given import Given
 from sae_research.remote import Kind, fetch, list_files, noun
 
 WORLD_PREFIX = "embedded/"
@@ -58,11 +60,13 @@ class Hub:
 
     `embedded/<x>` is `<world>/models/<x>` or `<world>/datasets/<x>`; an existing folder is itself; all else is a
     repository of the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are respected). A revision is the
-    commit hash on the hub, and `sha256:` + the digest of names and bytes for a folder.
+    commit hash on the hub, and `sha256:` + the digest of names and bytes for a folder. Data sets that are `given` in
+    memory come before all others of their name.
     """
 
-    def __init__(self, world: Path) -> None:
+    def __init__(self, world: Path, given: Mapping[str, Given] = MappingProxyType({})) -> None:
         self.world = world
+        self.given = given
 
     def model(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched."""
@@ -74,6 +78,8 @@ class Hub:
 
     def dataset_revision(self, repo_id: str, *, revision: str | None = None) -> str:
         """The revision that determines a data set's content; downloads nothing."""
+        if repo_id in self.given:
+            return self.given[repo_id].revision
         return self.dataset_files(repo_id, is_dataset_file, revision=revision).revision
 
     def dataset_files(self, repo_id: str, keep: Callable[[str], bool], *, revision: str | None = None) -> RemoteFiles:

@@ -14,15 +14,15 @@ PACKAGE = ROOT / "sae_research"
 
 # From the bottom up; a module imports only from its own layer and from layers below.
 LAYERS = [
-    {"errors", "digests", "files", "paths", "records", "progress", "plugins", "code_version", "__init__"},
-    {"hub", "remote", "manifest", "runtime", "results.record"},
+    {"errors", "digests", "files", "paths", "records", "progress", "plugins", "code_version"},
+    {"given", "hub", "remote", "manifest", "runtime", "results.record"},
     {"lm", "saes", "formats", "data", "probes", "metrics"},
     {"fleet", "evals", "world", "reference"},
     {"plots.settings"},
     {"params"},
     {"results", "plots", "profiles"},
     {"engine"},
-    {"cli", "__main__"},
+    {"cli", "library", "__init__", "__main__"},
 ]
 HEAVY = ("sae_lens", "sae_bench", "transformer_lens", "dvc")
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sae_research.data.parquet import read_files, split_files
 from sae_research.errors import UserError
+from sae_research.given import GivenRows, GivenTexts
 from sae_research.hub import Hub
 from sae_research.lm.tokens import bos_id, encode_plain
 
@@ -23,6 +24,9 @@ def load_texts(
     hub: Hub, dataset_id: str, split: str = "train", *, revision: str | None = None, column: str = "text"
 ) -> Iterator[str]:
     """The texts of a data set's split in the order of its files, each file fetched only when it is reached."""
+    given = hub.given.get(dataset_id)
+    if isinstance(given, GivenTexts):
+        return iter(given.texts)
     files = split_files(hub, dataset_id, split, revision=revision)
     return (text for (text,) in read_files(files, [column]) if text is not None)
 
@@ -54,6 +58,16 @@ def token_rows(
             "ask for fewer rows (fewer batches), or give a larger data set"
         )
     return torch.tensor(rows, dtype=torch.long)
+
+
+def given_rows(given: GivenRows, *, context_size: int, n_rows: int) -> Int[Tensor, "row position"]:
+    """The first `n_rows` of rows that the caller gave, `context_size` tokens each."""
+    rows: Tensor = given.rows
+    if len(rows) < n_rows:
+        raise UserError(f"{len(rows)} rows of tokens were given, needed {n_rows}; ask for fewer batches, or give more")
+    if rows.shape[1] != context_size:
+        raise UserError(f"context_size is {context_size}, but the rows given have {rows.shape[1]} tokens")
+    return rows[:n_rows].long()
 
 
 def _encode(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:

@@ -137,11 +137,12 @@ def _result(cell: Cell, output: Any, settings: Mapping[str, Any]) -> Result:
         settings=settings,
         key_parts=cell.parts,
         output=output,
-        versions=_versions(),
+        versions=library_versions(),
     )
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """The versions of what the numbers rest on, as far as it is installed."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

@@ -47,10 +47,26 @@ def load_language_model(
     snapshot = hub.model(name, revision=revision)
     model: Any = _load_weights(snapshot.path, name, DTYPES[dtype]).to(target)
     tokenizer = _load_tokenizer(snapshot.path, name)
-    decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
-    lm = LanguageModel(decoder, tokenizer, name=name, revision=snapshot.revision, cache=cache)
-    _check(lm)
+    lm = wrap_language_model(model, tokenizer, name=name, revision=snapshot.revision, cache=cache)
     logger.info("model %s, revision %s, %s on %s", name, snapshot.revision, dtype, target)
+    return lm
+
+
+def wrap_language_model(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    name: str,
+    revision: str,
+    cache: ActivationCache | None = None,
+) -> LanguageModel:
+    """A loaded model of the Hugging Face library, taken apart and checked; `model` itself stays as it is.
+
+    Its tokenizer must pad on the right and have bos and pad, see `completed_tokenizer`.
+    """
+    decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
+    lm = LanguageModel(decoder, tokenizer, name=name, revision=revision, cache=cache)
+    _check(lm)
     return lm
 
 
@@ -126,13 +142,18 @@ def _attention(config: Any) -> dict[str, str]:
 
 
 def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer; a missing pad or bos token becomes eos, as in TransformerLens."""
+    """The folder's tokenizer, completed."""
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         raise UserError(f"model {name!r}: {folder} has no tokenizer (none of {', '.join(_TOKENIZER_FILES)})")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **_FROM_FOLDER)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"model {name!r}: cannot load the tokenizer of {folder}: {_first_line(error)}") from error
+    return completed_tokenizer(tokenizer)
+
+
+def completed_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """`tokenizer` itself, padding on the right; a missing pad or bos token becomes eos, as in TransformerLens."""
     tokenizer.padding_side = "right"
     for token in ("pad_token", "bos_token"):
         if getattr(tokenizer, token) is None:

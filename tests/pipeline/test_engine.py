@@ -95,7 +95,8 @@ def test_core_agrees_with_native_in_every_number_that_it_gives(
 def test_sparse_probing_agrees_with_native_to_one_test_example(
     native: dict[str, list[Result]], official: dict[str, list[Result]]
 ) -> None:
-    for ours, theirs in zip(native["sparse_probing"], official["sparse_probing"], strict=True):
+    pairs = list(zip(native["sparse_probing"], official["sparse_probing"], strict=True))
+    for ours, theirs in (pair for pair in pairs if pair[0].sae["scope"] == "token"):
         for name, classes in theirs.output.unstructured.items():
             mine = ours.output.unstructured[name]
             for k in (1, 2):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from jaxtyping import Int
 from torch import Tensor
 
-from sae_research.data.text import load_texts, token_rows
+from sae_research.data.text import given_rows, load_texts, token_rows
 from sae_research.evals.base import EvalContext
+from sae_research.given import GivenRows
 
 if TYPE_CHECKING:  # Whoever reads the data does not depend on how it is measured.
     from sae_research.evals.core import CoreSettings
@@ -16,10 +17,14 @@ if TYPE_CHECKING:  # Whoever reads the data does not depend on how it is measure
 
 def core_rows(context: EvalContext, settings: CoreSettings) -> Int[Tensor, "row position"]:
     """The token rows of the core eval: those for cross-entropy and KL first."""
+    n_rows = settings.n_reconstruction_sequences + settings.n_sparsity_sequences
+    given = context.hub.given.get(settings.dataset)
+    if isinstance(given, GivenRows):
+        return given_rows(given, context_size=settings.context_size, n_rows=n_rows)
     return token_rows(
         load_texts(context.hub, settings.dataset, settings.split),
         context.lm.tokenizer,
         context_size=settings.context_size,
-        n_rows=settings.n_reconstruction_sequences + settings.n_sparsity_sequences,
+        n_rows=n_rows,
         name=f"split {settings.split!r} of data set {settings.dataset!r}",
     )
