@@ -7,6 +7,7 @@ from typing import Any
 
 from sae_research.results.record import Result
 
+_ABLATIONS = {"train_size": "train_set_size", "test_size": "test_set_size", "context_size": "context_length"}
 _ALIASES: Mapping[str, Mapping[str, str]] = {
     "core": {
         "n_reconstruction_batches": "n_eval_reconstruction_batches",
@@ -18,6 +19,8 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
         "test_size": "probe_test_set_size",
         "context_size": "context_length",
     },
+    "scr": _ABLATIONS,
+    "tpp": _ABLATIONS,
 }
 """SAEBench's name by ours."""
 
@@ -31,6 +34,8 @@ _ALWAYS: Mapping[str, Mapping[str, Any]] = {
         "compute_featurewise_density_statistics": True,
         "compute_featurewise_weight_based_metrics": True,
     },
+    "scr": {"perform_scr": True},
+    "tpp": {"perform_scr": False},
 }
 """What SAEBench lets one choose and we always do."""
 

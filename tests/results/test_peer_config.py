@@ -8,12 +8,19 @@ from collections.abc import Callable
 import pytest
 
 from sae_research.evals.core import CoreSettings
+from sae_research.evals.scr import ScrSettings
 from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.evals.tpp import TppSettings
 from sae_research.results.peer_config import _ALIASES, _ALWAYS, peer_config
 from sae_research.results.record import Result
 
-SETTINGS = {"core": CoreSettings, "sparse_probing": SparseProbingSettings}
-CLASSES = {"core": "CoreEvalConfig", "sparse_probing": "SparseProbingEvalConfig"}
+SETTINGS = {"core": CoreSettings, "sparse_probing": SparseProbingSettings, "scr": ScrSettings, "tpp": TppSettings}
+CLASSES = {
+    "core": ("core", "CoreEvalConfig"),
+    "sparse_probing": ("sparse_probing", "SparseProbingEvalConfig"),
+    "scr": ("scr_and_tpp", "ScrAndTppEvalConfig"),
+    "tpp": ("scr_and_tpp", "ScrAndTppEvalConfig"),
+}
 
 
 @pytest.mark.parametrize("eval_name", list(SETTINGS))
@@ -22,8 +29,9 @@ def test_every_alias_names_a_setting_of_ours_and_one_of_sae_benchs(eval_name: st
     with warnings.catch_warnings():
         # SAEBench 0.6.0 declares its validators in a way that pydantic 2.12 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        module = importlib.import_module(f"sae_bench.evals.{eval_name}.eval_config")
-    theirs = set(getattr(module, CLASSES[eval_name]).__pydantic_fields__)
+        folder, class_name = CLASSES[eval_name]
+        module = importlib.import_module(f"sae_bench.evals.{folder}.eval_config")
+    theirs = set(getattr(module, class_name).__pydantic_fields__)
     ours = {field.name for field in dataclasses.fields(SETTINGS[eval_name])}
     assert set(_ALIASES[eval_name]) <= ours
     assert set(_ALIASES[eval_name].values()) | set(_ALWAYS.get(eval_name, {})) <= theirs
