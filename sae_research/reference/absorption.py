@@ -1,0 +1,129 @@
+"""SAEBench's own absorption eval on our model and SAEs."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from sae_research.evals.absorption import AbsorptionSettings
+from sae_research.reference.peer_sae import PeerSae
+from sae_research.reference.silence import silenced
+from sae_research.saes.base import Sae
+
+
+@dataclass(frozen=True)
+class PeerAbsorptionPlan:
+    """What SAEBench's config of the eval holds, and the seed that it never sets itself."""
+
+    settings: AbsorptionSettings
+    seed: int
+    llm_batch_size: int = 32
+    precalculated: bool = False
+    """Whether it encodes the training words once rather than in every epoch; off by default there."""
+
+
+class PeerAbsorption(NamedTuple):
+    """What SAEBench's absorption found."""
+
+    means: Mapping[str, float]
+    """By SAEBench's key (`mean_absorption_fraction_score`)."""
+    letters: Mapping[str, Mapping[str, float]]
+    """Its `eval_result_details` by letter."""
+
+
+def peer_module() -> Any:
+    """`sae_bench.evals.absorption.main`."""
+    with silenced():
+        from sae_bench.evals.absorption import main
+    return main
+
+
+def run_absorption(lens: Any, sae: Sae, plan: PeerAbsorptionPlan, *, artifacts: Path) -> PeerAbsorption | None:
+    """`sae_bench.evals.absorption.main.run_eval` for one SAE; None where it finds too few letters.
+
+    `artifacts` is its folder: the model's probe and activations that it finds there it does not compute. The number of
+    examples in a prompt is fixed there, at 10.
+    """
+    import torch
+
+    if sae.card.site.kind != "resid_post" or plan.settings.n_examples != 10:
+        raise ValueError("SAEBench's absorption reads resid_post alone, with 10 examples")
+    random.seed(plan.seed)
+    torch.manual_seed(plan.seed)
+    graded = torch.is_grad_enabled()
+    try:
+        with _in_its_place(lens, sae, artifacts) as main, silenced():
+            found = main.run_eval(
+                _config(main, plan, lens),
+                [(sae.card.name, sae)],
+                str(sae.W_dec.device),
+                str(artifacts),
+                force_rerun=True,
+            )
+    finally:
+        # SAEBench switches gradients on for good.
+        torch.set_grad_enabled(graded)
+    if not found:
+        return None
+    (document,) = found.values()
+    letters = {row["first_letter"]: row for row in document["eval_result_details"]}
+    return PeerAbsorption(document["eval_result_metrics"]["mean"], letters)
+
+
+def _config(main: Any, plan: PeerAbsorptionPlan, lens: Any) -> Any:
+    settings = plan.settings
+    return main.AbsorptionEvalConfig(
+        model_name=lens.cfg.model_name,
+        random_seed=plan.seed,
+        f1_jump_threshold=settings.f1_jump_threshold,
+        max_k_value=settings.max_k_value,
+        prompt_template=settings.prompt_template,
+        prompt_token_pos=settings.prompt_token_pos,
+        llm_batch_size=plan.llm_batch_size,
+        llm_dtype=str(lens.cfg.dtype).removeprefix("torch."),
+        k_sparse_probe_l1_decay=settings.k_sparse_probe_l1_decay,
+        k_sparse_probe_batch_size=settings.k_sparse_probe_batch_size,
+        k_sparse_probe_num_epochs=settings.k_sparse_probe_num_epochs,
+        min_GT_probe_f1=settings.min_probe_f1,
+        min_feats_for_eval=settings.min_feats_for_eval,
+        precalc_k_sparse_probe_sae_acts=plan.precalculated,
+    )
+
+
+@contextmanager
+def _in_its_place(lens: Any, sae: Sae, artifacts: Path) -> Iterator[Any]:
+    """SAEBench's module with our model and SAE, and with all of its folders in `artifacts`."""
+    main = peer_module()
+    held = SimpleNamespace(to=lambda **_: PeerSae(sae))
+    folders = {
+        "run_k_sparse_probing_experiment": {
+            "experiment_dir": artifacts / "k_sparse",
+            "probes_dir": artifacts / "probes",
+        },
+        "run_feature_absortion_experiment": {
+            "experiment_dir": artifacts / "absorption",
+            "sparse_probing_experiment_dir": artifacts / "k_sparse",
+            "probes_dir": artifacts / "probes",
+        },
+    }
+    with ExitStack() as stack:
+        # A model of a local folder bears its path as a name, which SAEBench would write into.
+        stack.enter_context(patch.object(lens.cfg, "model_name", "model"))
+        loader = SimpleNamespace(from_pretrained_no_processing=lambda *_, **__: lens)
+        stack.enter_context(patch.object(main, "HookedTransformer", loader))
+        stack.enter_context(
+            patch.object(main.general_utils, "load_and_format_sae", lambda *_: ("custom_sae", held, None))
+        )
+        for name, arguments in folders.items():
+            stack.enter_context(patch.object(main, name, partial(getattr(main, name), **arguments)))
+        artifacts.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(contextlib.chdir(artifacts))
+        yield main
