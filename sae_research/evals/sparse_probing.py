@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from sae_research.data.labelled import LabelledSet, family_module, labelled_revision, load_labelled
+from sae_research.data.labelled import family_module, labelled_revision
 from sae_research.evals.base import Eval, EvalContext, Outcome
 from sae_research.hub import Hub
 from sae_research.results.record import MetricSpec
@@ -97,16 +97,6 @@ class SparseProbing(Eval):
         if not saes:
             return
         from sae_research.evals.parts.probing_pass import measure_probing
+        from sae_research.evals.parts.probing_sets import probing_sets
 
-        # All of them first: a class that is too small must not show after an hour.
-        sets = [
-            load_labelled(
-                context.hub,
-                name,
-                train_per_class=settings.train_size // 2,
-                test_per_class=settings.test_size // 2,
-                seed=context.seed,
-            )
-            for name in settings.dataset_names
-        ]
-        yield from measure_probing(context, saes, sets, settings)
+        yield from measure_probing(context, saes, probing_sets(context, settings), settings)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sae_research.data.labelled import LabelledSet, load_labelled
+from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.parts.probing_sets import probing_sets
 from sae_research.metrics.intervals import average, wilson
 from sae_research.reference.lens import lens_of
 from sae_research.reference.missing import not_computed
@@ -30,16 +31,7 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: SparseProbingSettin
     """The outcome of every SAE; SAEBench keeps the model's activations in a temporary folder meanwhile."""
     if not saes:
         return
-    sets = [
-        load_labelled(
-            context.hub,
-            name,
-            train_per_class=settings.train_size // 2,
-            test_per_class=settings.test_size // 2,
-            seed=context.seed,
-        )
-        for name in settings.dataset_names
-    ]
+    sets = probing_sets(context, settings)
     lens = lens_of(context)
     context.progress.expect(len(saes) + 1)
     with tempfile.TemporaryDirectory(prefix="sae_bench-") as folder:
