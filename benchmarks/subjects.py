@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from sae_research.data.labelled import LabelledSet
+from sae_research.data.questions import Question
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import bos_id
@@ -159,6 +160,19 @@ def random_sets(
         halves = [{name: texts(first, n) for name, first in firsts.items()} for n in (train, test)]
         sets.append(LabelledSet(f"set{index}", "none", halves[0], halves[1], codes={name: name for name in firsts}))
     return sets
+
+
+def random_questions(lm: LanguageModel, subject: str, n: int, *, seed: int) -> list[Question]:
+    """Questions of 30 words with four options of one word each."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = _words(lm)
+    made = []
+    for _ in range(n):
+        chosen = ids[torch.randperm(len(ids), generator=generator)[:34]].tolist()
+        words = [str(lm.tokenizer.decode([i])).strip() for i in chosen]
+        answer = int(torch.randint(4, (1,), generator=generator))
+        made.append(Question(subject, " ".join(words[:30]), tuple(words[30:]), answer))
+    return made
 
 
 def _words(lm: LanguageModel) -> Tensor:

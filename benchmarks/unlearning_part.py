@@ -1,0 +1,150 @@
+"""Unlearning on both sides: accuracies under every intervention, scores, and times.
+
+SAEBench gets our token rows, and the questions that count, which it would otherwise find by asking each in all orders,
+with and without its text; ours asks for them within its own time.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measuring import Inside, Measured, measure, table
+from benchmarks.subjects import random_questions, random_rows
+from sae_research.evals.base import EvalContext
+from sae_research.evals.parts import unlearning_pass
+from sae_research.evals.parts.unlearning_pass import UnlearningSubject, find_known, load_subject, measure_unlearning
+from sae_research.evals.parts.unlearning_report import QuestionSet
+from sae_research.evals.unlearning import UnlearningSettings
+from sae_research.lm.site import Site
+from sae_research.params import load_params
+from sae_research.reference.unlearning import FORGET, PeerInputs, run_unlearning
+from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
+
+PARTS = ("firing rates", "questions")
+_RUNS = count()
+
+
+@dataclass(frozen=True)
+class UnlearningCase:
+    """What both sides read."""
+
+    context: EvalContext
+    lens: Any
+    subject: UnlearningSubject
+    inputs: PeerInputs
+    settings: UnlearningSettings
+    scratch: Path
+
+    def theirs(self, sae: Sae, inside: Inside) -> Measured:
+        """SAEBench's result for one SAE; nothing is left of an earlier run."""
+        from sae_bench.evals.unlearning.utils import eval as peer_eval
+
+        artifacts = self.scratch / f"unlearning{next(_RUNS)}"
+
+        def run() -> Any:
+            return run_unlearning(
+                self.lens, sae, self.inputs, self.settings,
+                artifacts=artifacts, batch_size=self.context.batch_size, seed=self.context.seed,
+            )  # fmt: skip
+
+        with inside.watching(
+            (peer_eval, "save_feature_sparsity", PARTS[0]), (peer_eval, "run_metrics_calculation", PARTS[1])
+        ):
+            found = measure(run)
+        shutil.rmtree(artifacts)
+        return found
+
+    def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
+        """Our results for all SAEs."""
+        run = unlearning_pass._Run
+        with inside.watching(
+            (unlearning_pass, "count_firing", PARTS[0]), (unlearning_pass, "find_known", PARTS[1]),
+            (run, "_ask", PARTS[1]),
+        ):  # fmt: skip
+            found = measure(lambda: list(measure_unlearning(self.context, saes, self.subject, self.settings)))
+        for outcome in found.value:
+            if outcome.error is not None:
+                raise outcome.error
+        return found._replace(value=[outcome.output for outcome in found.value])
+
+
+def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, *, embedded: bool) -> UnlearningCase:
+    """The world's data with the settings of this folder's pipeline, or random rows and questions of words."""
+    settings = load_params(Path("params.yaml")).unlearning
+    settings = replace(settings, select_on="same_questions")
+    if not embedded:
+        settings = replace(settings, required_orders=1, prompt_format="plain")
+    subject = load_subject(context, settings) if embedded else _random_subject(context, settings)
+    # SAEBench's multipliers are whole numbers in the SAE's own units.
+    scale = _mean_norm(context, site, subject) / context.lm.width(site) ** 0.5
+    multipliers = tuple(sorted({max(1, round(m * scale)) for m in settings.multipliers}))
+    settings = replace(settings, multiplier_unit="code", multipliers=multipliers)
+    inputs = _peer_inputs(context, site, subject, settings)
+    return UnlearningCase(context, lens, subject, inputs, settings, scratch)
+
+
+def _mean_norm(context: EvalContext, site: Site, subject: UnlearningSubject) -> float:
+    x = context.lm.capture(subject.retain_rows[:16].to(context.lm.device), site)
+    return float(x[:, 1:].float().norm(dim=-1).mean())
+
+
+def _random_subject(context: EvalContext, settings: UnlearningSettings) -> UnlearningSubject:
+    lm, seed = context.lm, context.seed
+    forget, retain = (random_rows(lm, 100, context_size=settings.context_size, seed=seed + i) for i in range(2))
+    asked = random_questions(lm, "hazardous", 240, seed=seed) + random_questions(lm, "harmless", 400, seed=seed + 1)
+    yes = np.ones(len(asked), dtype=bool)
+    is_forget = np.array([q.subject == "hazardous" for q in asked])
+    return UnlearningSubject(forget, retain, QuestionSet(asked, is_forget, yes, yes))
+
+
+def _peer_inputs(
+    context: EvalContext, site: Site, subject: UnlearningSubject, settings: UnlearningSettings
+) -> PeerInputs:
+    """Questions under SAEBench's names of subjects, with the places of those that count."""
+    counted = {id(q) for q in find_known(context, site, subject.questions, settings).questions}
+    asked: dict[str, list[Any]] = {}
+    for question, is_forget in zip(subject.questions.questions, subject.questions.is_forget, strict=True):
+        asked.setdefault(FORGET if is_forget else question.subject, []).append(question)
+    known = {name: [i for i, q in enumerate(own) if id(q) in counted] for name, own in asked.items()}
+    device = context.lm.device
+    return PeerInputs(subject.forget_rows.to(device), subject.retain_rows.to(device), asked, known)
+
+
+def unlearning_table(peers: Sequence[Any], mine: Sequence[EvalOutput], saes: Sequence[Sae]) -> str:
+    """Each SAE's score on both sides, and the largest differences of its accuracies over all interventions."""
+    rows = []
+    for peer, output, sae in zip(peers, mine, saes, strict=True):
+        values = {(m.metric, *m.at.values()): m.value or 0.0 for m in output.measurements}
+        found = peer.value
+        gaps = [
+            (
+                abs(values["forget_accuracy", *at] - own.forget),
+                abs(values["side_effect_accuracy", *at] - own.side_effects),
+            )
+            for at, own in found.grid.items()
+            if ("forget_accuracy", *at) in values
+        ]
+        lowest = min(own.forget for own in found.grid.values())
+        rows.append(
+            (
+                sae.card.name,
+                found.score,
+                values["unlearning_score",],
+                lowest,
+                len(gaps),
+                *map(max, zip(*gaps, strict=True)),
+            )
+        )
+    return table(
+        ["SAE", "score, theirs", "ours", "lowest forget accuracy", "interventions", "largest difference, forget",
+         "largest difference, side effects"],
+        rows,
+    )  # fmt: skip
