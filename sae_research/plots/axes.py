@@ -17,14 +17,29 @@ from sae_research.results.numbers import shown
 _GREY = "#999999"
 _TEXT_WIDTH = 0.2
 """The width of a marker with its value in shares of the axis."""
-REFERENCE_LINES = ((0, (6, 3)), (0, (1.5, 2)))
+REFERENCE_LINES: tuple[dict[str, Any], ...] = tuple(
+    {"linestyle": (0, dashes), "color": color, "linewidth": 1.3}
+    for dashes, color in (
+        ((6, 3), "#555555"),
+        ((1.5, 2), "#555555"),
+        ((6, 2, 1, 2), "#aa7733"),
+        ((3, 2), "#3366aa"),
+        ((8, 2), "#886699"),
+        ((1, 3), "#bb4455"),
+        ((4, 2, 1, 2, 1, 2), "#558855"),
+    )
+)
+"""The look of each kind of reference level, in the order of the legend."""
 Paint = Callable[[Point], Any]
 
 
-def draw_panel(axes: Axes, panel: Panel, style: Style, scale: Scale, paint: Paint | None = None) -> None:
+def draw_panel(
+    axes: Axes, panel: Panel, style: Style, scale: Scale, paint: Paint | None = None, *, levels: Sequence[str] = ()
+) -> None:
     """Lines, intervals, markers and reference levels of `panel`.
 
-    `paint` gives the colour of a point's marker, by default its label's; lines then lose theirs.
+    `paint` gives the colour of a point's marker, by default its label's; lines then lose theirs. `levels` are the
+    labels of all reference levels of the picture, in the legend's order.
     """
     if style.settings.connect:
         for curve in curves([point for point in panel.points if scale.shows(point.value)]):
@@ -38,13 +53,13 @@ def draw_panel(axes: Axes, panel: Panel, style: Style, scale: Scale, paint: Pain
                 alpha=0.35 if first.source == "published" else 0.7,
                 zorder=2,
             )
-    levels = edge_levels(panel.points, scale, width=_text_width(_l0_limits([point.l0 for point in panel.points])))
+    heights = edge_levels(panel.points, scale, width=_text_width(_l0_limits([point.l0 for point in panel.points])))
+    _draw_intervals(axes, [point for point in panel.points if scale.shows(point.value)], style, paint)
     for point in panel.points:
-        _draw_point(axes, point, style, paint, scale=scale, level=levels.get(point, 0))
-    labels = list(dict.fromkeys(reference.label for reference in panel.references))
+        _draw_point(axes, point, style, paint, scale=scale, level=heights.get(point, 0))
     for reference in panel.references:
-        dashes = REFERENCE_LINES[labels.index(reference.label) % len(REFERENCE_LINES)]
-        axes.axhline(reference.level, color="#555555", linestyle=dashes, linewidth=1.3, zorder=1.5)
+        look = REFERENCE_LINES[levels.index(reference.label) % len(REFERENCE_LINES)]
+        axes.axhline(reference.level, zorder=1.5, **look)
     axes.set_title(panel.title)
     _scale_l0(axes, [point.l0 for point in panel.points])
     _scale_metric(axes, scale)
@@ -63,9 +78,7 @@ def _draw_point(axes: Axes, point: Point, style: Style, paint: Paint | None, *, 
     height = scale.clamp(point.value, level)
     color = paint(point) if paint else style.colors[point.label]
     marker = style.markers[point.label]
-    if scale.shows(point.value):
-        _draw_interval(axes, point, style, _GREY if paint else color)
-    else:
+    if not scale.shows(point.value):
         _write_value(axes, point, height)
     axes.plot(
         [point.l0],
@@ -83,15 +96,35 @@ def _draw_point(axes: Axes, point: Point, style: Style, paint: Paint | None, *, 
     )
 
 
-def _draw_interval(axes: Axes, point: Point, style: Style, color: Any) -> None:
-    if not style.settings.error_bars or point.low is None or point.high is None:
+def _draw_intervals(axes: Axes, points: Sequence[Point], style: Style, paint: Paint | None) -> None:
+    """The points' intervals, those of a colour at once."""
+    if not style.settings.error_bars:
         return
+    groups: dict[Any, list[Point]] = {}
+    for point in points:
+        groups.setdefault(_GREY if paint else style.colors[point.label], []).append(point)
+    for color, group in groups.items():
+        draw_bars(axes, [(p.l0, p.value, p.low, p.high) for p in group], color)
+
+
+Bar = tuple[float, float | None, float | None, float | None]
+"""Where an interval stands, the value, and the ends."""
+
+
+def draw_bars(axes: Axes, bars: Sequence[Bar], color: Any, *, horizontal: bool = False) -> None:
+    """The intervals of those that have one; markers drawn over them hide what is smaller than a marker."""
     # An interval need not hold its value to the last digit: a bar never points backwards.
-    below, above = max(point.value - point.low, 0.0), max(point.high - point.value, 0.0)
-    axes.errorbar(
-        [point.l0], [point.value], yerr=[[below], [above]],
-        fmt="none", ecolor=color, elinewidth=1.1, capsize=2.5, alpha=0.8, zorder=2.5,
-    )  # fmt: skip
+    found = [
+        (x, value, max(value - low, 0.0), max(high - value, 0.0))
+        for x, value, low, high in bars
+        if value is not None and low is not None and high is not None
+    ]
+    if not found:
+        return
+    xs, values, below, above = zip(*found, strict=True)
+    ends = {"xerr" if horizontal else "yerr": [below, above]}
+    look: dict[str, Any] = {"elinewidth": 1.1, "capsize": 2.5, "alpha": 0.8, "zorder": 2.5, "ecolor": color}
+    axes.errorbar(*((values, xs) if horizontal else (xs, values)), fmt="none", **ends, **look)
 
 
 def _write_value(axes: Axes, point: Point, height: float) -> None:

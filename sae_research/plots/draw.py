@@ -1,4 +1,4 @@
-"""Pictures from the merged table: L0 against every headline metric, and against loss recovered coloured by it."""
+"""Pictures from the merged table: L0 against every headline metric and against loss recovered, and metrics' parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 from sae_research.files import folder_in_the_making
 from sae_research.paths import Paths
-from sae_research.plots.points import Panel, find_panels
+from sae_research.plots.labels import BETTER, L0_LABEL, axis_label
+from sae_research.plots.points import Panel, find_panels, reference_labels
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.plots.style import Style, find_style, rc_settings
 from sae_research.results.figures import Figure, planned_figures
@@ -20,8 +21,6 @@ from sae_research.results.rows import TABLE_FILE, Row, read_table
 
 log = logging.getLogger(__name__)
 
-L0_LABEL = "L0, latents in use per token (left is sparser)"
-BETTER = {"higher": "(higher is better)", "lower": "(lower is better)"}
 _PANEL_SIZE = (5.0, 4.4)
 _LEGEND_WIDTH = 3.1
 _COLUMNS = 3
@@ -70,13 +69,27 @@ def _save(drawing: Any, folder: Path, name: str, ending: str, settings: Visualiz
 
 def draw_figure(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
     """The picture as a Matplotlib figure; one without points says why it is empty."""
+    if figure.kind in {"curve", "letters", "tradeoff"}:
+        return _draw_parts(figure, rows, style)
     panels = find_panels(figure, rows, style.settings)
     if not any(panel.points for panel in panels):
         return _empty(figure, panels)
-    example = next(row for row in rows if (row.eval, row.metric) == (figure.eval, figure.metric) and row.column)
-    if figure.kind == "metric":
+    example = next(
+        row for row in rows if (row.eval, row.metric) == (figure.eval, figure.metric) and row.value is not None
+    )
+    if figure.kind != "loss_recovered":
         return _draw_metric(figure, panels, example, style)
     return _draw_loss_recovered(figure, panels, example, style)
+
+
+def _draw_parts(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
+    from sae_research.plots.curve import draw_curve
+    from sae_research.plots.letters import draw_letters
+    from sae_research.plots.tradeoff import draw_tradeoff
+
+    if figure.kind == "curve":
+        return draw_curve(figure, rows, style)
+    return (draw_letters if figure.kind == "letters" else draw_tradeoff)(figure, rows, style)
 
 
 def _empty(figure: Figure, panels: Sequence[Panel]) -> Any:
@@ -125,7 +138,7 @@ def _draw_metric(figure: Figure, panels: Sequence[Panel], example: Row, style: S
     entries = legend_entries(panels, style, scale, colored=True)
     drawing, grid = _blank(figure, len(panels), legend_height(entries, style), axis_label(example))
     for axes, panel in zip(grid, panels, strict=True):
-        draw_panel(axes, panel, style, scale)
+        draw_panel(axes, panel, style, scale, levels=reference_labels(panels))
     add_legend(drawing, entries, style)
     return drawing
 
@@ -166,12 +179,3 @@ def _shades(panels: Sequence[Panel]) -> tuple[Any, str]:
     # The last tenth of viridis is too pale on white.
     colors = ListedColormap(colormaps["viridis"].resampled(284).colors[:256])  # type: ignore[attr-defined]
     return ScalarMappable(Normalize(low - spare, high + spare), colors), ends
-
-
-def axis_label(row: Row) -> str:
-    """The metric in words, its unit, and which way is better, in lines short enough for an axis."""
-    unit = f" [{row.unit}]" if row.unit else ""
-    better = BETTER.get(row.direction or "", "")
-    title = f"{row.title}{unit}"
-    between = " " if len(title) + len(better) < 46 else "\n"
-    return f"{textwrap.fill(title, 46)}{between if better else ''}{better}"

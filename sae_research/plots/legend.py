@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as MplFigure
 from matplotlib.lines import Line2D
 
 from sae_research.plots.axes import REFERENCE_LINES, curves
-from sae_research.plots.points import Panel, Point
+from sae_research.plots.points import Panel, Point, reference_labels
 from sae_research.plots.scale import Scale
 from sae_research.plots.settings import DEFAULT_COLORS
 from sae_research.plots.style import NAMES, Style, marker_look
@@ -103,10 +103,8 @@ def _fillings(points: Sequence[Point]) -> Iterator[Line2D]:
 
 
 def _references(panels: Sequence[Panel]) -> Iterator[Line2D]:
-    labels = list(dict.fromkeys(reference.label for panel in panels for reference in panel.references))
-    for index, label in enumerate(labels):
-        dashes = REFERENCE_LINES[index % len(REFERENCE_LINES)]
-        yield Line2D([], [], color=_GREY, linestyle=dashes, linewidth=1.3, label=_label(label))
+    for index, label in enumerate(reference_labels(panels)):
+        yield Line2D([], [], label=_label(label), **REFERENCE_LINES[index % len(REFERENCE_LINES)])
 
 
 def _remarks(panels: Sequence[Panel], scale: Scale) -> Iterator[Line2D]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sae_research.plots.settings import VisualizationSettings
-from sae_research.results.figures import LOSS_RECOVERED, Figure
-from sae_research.results.references import REFERENCES
+from sae_research.results.figures import ATTRIBUTE, LOSS_RECOVERED, Figure, is_part
+from sae_research.results.references import BASELINES, REFERENCES
 from sae_research.results.rows import Interpolation, Row, Source, interpolation
 
 
@@ -50,19 +50,31 @@ class Panel:
     """SAEs that have no place in it: L0 or the metric is missing, or L0 is 0."""
 
 
+def reference_labels(panels: Sequence[Panel]) -> list[str]:
+    """The labels of all reference levels of a picture."""
+    return list(dict.fromkeys(reference.label for panel in panels for reference in panel.references))
+
+
 def find_panels(figure: Figure, rows: Sequence[Row], settings: VisualizationSettings) -> list[Panel]:
     """The panels of `figure`, one for each place of its metric that `settings` ask for; none if none was measured."""
-    chosen = [row for row in rows if (row.eval, row.metric) == (figure.eval, figure.metric) and row.column is not None]
+    chosen = [row for row in rows if _belongs(row, figure)]
     places = _places(chosen, settings)
     heights = {row.identity: row for row in rows if row.metric == LOSS_RECOVERED and row.at == "{}"}
     panels = []
     for at in places:
         here = [row for row in chosen if row.at == at]
-        if figure.kind == "metric":
+        if figure.kind != "loss_recovered":
             panels.append(_panel(here, [_point(row, row) for row in here], _references(rows, here[0])))
         else:
             panels.append(_panel(here, [_point(heights.get(row.identity), row, shade=row.value) for row in here]))
     return panels
+
+
+def _belongs(row: Row, figure: Figure) -> bool:
+    """Whether `row` is a number that the panels of `figure` show."""
+    if figure.kind == "attributes":
+        return is_part(row, figure.eval, figure.metric, ATTRIBUTE)
+    return (row.eval, row.metric) == (figure.eval, figure.metric) and row.column is not None
 
 
 def _places(rows: Sequence[Row], settings: VisualizationSettings) -> list[str]:
@@ -74,11 +86,15 @@ def _places(rows: Sequence[Row], settings: VisualizationSettings) -> list[str]:
         for at, place in by_text.items()
         if all(not wanted.get(key) or value in wanted[key] for key, value in place.items())
     }
-    return sorted(kept, key=lambda at: [(key, value) for key, value in sorted(kept[at].items())])
+    # An entity's attributes stand together: "entity" comes last in the alphabet.
+    return sorted(kept, key=lambda at: sorted(kept[at].items(), reverse="entity" in kept[at]))
 
 
 def _panel(here: Sequence[Row], points: Sequence[Point | None], references: tuple[Reference, ...] = ()) -> Panel:
-    title = ", ".join(f"{key} = {value}" for key, value in here[0].place.items())
+    place = here[0].place
+    title = ", ".join(f"{key} = {value}" for key, value in place.items())
+    if place.keys() == set(ATTRIBUTE):
+        title = f"{place['entity']}: {place['attribute']}"
     hidden = tuple(row.sae for row, point in zip(here, points, strict=True) if point is None)
     return Panel(title, tuple(point for point in points if point is not None), references, hidden)
 
@@ -102,11 +118,27 @@ def _point(height: Row | None, row: Row, **shade: Any) -> Point | None:
 
 
 def _references(rows: Sequence[Row], example: Row) -> tuple[Reference, ...]:
-    """The model's own levels at the place of `example`; several where SAEs of several models are shown."""
-    found: dict[tuple[str, float], Reference] = {}
-    for metric in REFERENCES.get(example.metric or "", ()):
-        for row in rows:
-            if row.metric == metric and row.at in {"{}", example.at} and row.value is not None:
-                label = row.title or metric
-                found.setdefault((label, round(row.value, 6)), Reference(label, row.value, row.at == "{}"))
-    return tuple(found.values())
+    """The levels without an SAE at the place of `example`; several where SAEs of several models are shown.
+
+    Where one was measured at this very place, its level over all places is left out.
+    """
+    metrics = REFERENCES.get(example.metric or "", ())
+    here: dict[tuple[str, float], Reference] = {}
+    overall: dict[tuple[str, float], Reference] = {}
+    for row in sorted(
+        (r for r in rows if r.metric in metrics and r.value is not None), key=lambda r: _rank(r, metrics)
+    ):
+        place = row.place
+        label = BASELINES.get(str(place.pop("baseline", "")), row.title or str(row.metric))
+        if place in ({}, example.place):
+            found = here if place else overall
+            found.setdefault((label, round(row.value or 0.0, 6)), Reference(label, row.value or 0.0, not place))
+    known = {reference.label for reference in here.values()}
+    return (*(r for r in overall.values() if r.label not in known), *here.values())
+
+
+def _rank(row: Row, metrics: Sequence[str]) -> tuple[int, int]:
+    """The order of references: of their metrics, then of baselines."""
+    names = [*BASELINES]
+    baseline = row.place.get("baseline")
+    return metrics.index(row.metric or ""), names.index(baseline) if baseline in names else len(names)

@@ -116,7 +116,8 @@ def test_who_interpolates_in_part_is_half_filled(row: Any) -> None:
 
 def test_intervals_are_drawn_and_can_be_left_out(fleet: list[Row]) -> None:
     def bars(settings: VisualizationSettings) -> int:
-        return len(_figure(fleet, "core_ce_loss_score", settings).axes[0].containers)
+        drawn = _figure(fleet, "core_ce_loss_score", settings).axes[0].containers
+        return sum(len(container[2][0].get_segments()) for container in drawn)
 
     assert bars(SMALL) == 5, "six SAEs, of which one interpolates and lies beyond the scale"
     assert bars(VisualizationSettings(error_bars=False)) == 0

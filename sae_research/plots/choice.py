@@ -1,0 +1,72 @@
+"""One SAE for each architecture, where a picture cannot show all of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sae_research.plots.settings import DEFAULT_COLORS
+from sae_research.plots.style import NAMES
+from sae_research.results.rows import Row, interpolation
+from sae_research.results.summary import by_sae
+
+
+class Chosen(NamedTuple):
+    """An SAE with its rows of a picture."""
+
+    rows: Sequence[Row]
+
+    @property
+    def label(self) -> str:
+        return self.rows[0].label
+
+    @property
+    def published(self) -> bool:
+        return self.rows[0].source == "published"
+
+    @property
+    def title(self) -> str:
+        """What the legend calls it."""
+        l0 = self.rows[0].l0
+        parts = [NAMES.get(self.label, self.label), "published" if self.published else "", f"L0 {_short(l0)}"]
+        return ", ".join(part for part in parts if part)
+
+
+def _short(l0: float | None) -> str:
+    return "unknown" if l0 is None else f"{l0:.3g}"
+
+
+def reference_l0(rows: Sequence[Row]) -> float | None:
+    """The median L0 of the SAEs; of those that interpolate most of the text only where there are no others."""
+    first = [group[0] for group in by_sae(rows).values()]
+    known = [row for row in first if row.l0]
+    meant = [row for row in known if interpolation(row.interpolates) != "most"] or known
+    return statistics.median(row.l0 for row in meant if row.l0) if meant else None
+
+
+def choose_saes(rows: Sequence[Row]) -> list[Chosen]:
+    """Of each source and label the SAE whose L0 is nearest the reference by factor; labels in the legends' order."""
+    reference = reference_l0(rows)
+    nearest: dict[tuple[str, str], Chosen] = {}
+    for group in by_sae(rows).values():
+        key = group[0].source, group[0].label
+        if key not in nearest or _distance(group[0], reference) < _distance(nearest[key].rows[0], reference):
+            nearest[key] = Chosen(group)
+    order = {name: index for index, name in enumerate(DEFAULT_COLORS)}
+    return sorted(nearest.values(), key=lambda c: (c.published, order.get(c.label, len(order)), c.label))
+
+
+def _distance(row: Row, reference: float | None) -> tuple[bool, float]:
+    """What interpolates comes last, then what has no L0."""
+    apart = abs(math.log(row.l0 / reference)) if row.l0 and reference else math.inf
+    return interpolation(row.interpolates) == "most", apart
+
+
+def choice_text(rows: Sequence[Row]) -> str:
+    """Which SAEs are shown, as part of a caption; nothing where all are."""
+    reference = reference_l0(rows)
+    if len(by_sae(rows)) == len(choose_saes(rows)) or reference is None:
+        return ""
+    return f"; of each architecture the SAE with L0 nearest {_short(reference)}"

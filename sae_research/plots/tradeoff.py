@@ -1,0 +1,89 @@
+"""What is kept against what is forgotten, over all settings of the intervention, for one SAE of each architecture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sae_research.plots.axes import draw_bars
+from sae_research.plots.choice import Chosen, choice_text, choose_saes
+from sae_research.plots.curve import bar, blank, line_entry
+from sae_research.plots.labels import axis_label
+from sae_research.plots.legend import add_legend, legend_height
+from sae_research.plots.style import Style, marker_look
+from sae_research.results.figures import FORGET, SIDE_EFFECT, Figure
+from sae_research.results.rows import Row, interpolation
+
+
+class _Setting(NamedTuple):
+    """One setting of the intervention."""
+
+    forget: Row
+    kept: Row
+
+
+def draw_tradeoff(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
+    """The picture: all settings as dots, and a line along those that no other beats on both sides."""
+    kept = {(row.identity, row.at): row for row in rows if (row.eval, row.metric) == (figure.eval, SIDE_EFFECT)}
+    both = [
+        row
+        for row in rows
+        if (row.eval, row.metric) == (figure.eval, FORGET)
+        and row.value is not None
+        and (row.identity, row.at) in kept
+        and kept[row.identity, row.at].value is not None
+    ]
+    chosen = choose_saes(both)
+    entries = list(_entries(chosen, style))
+    drawing, axes = blank(figure.caption + choice_text(both), legend_height(entries, style))
+    for one in chosen:
+        _draw_sae(axes, one, kept, style)
+    if both:
+        axes.set_xlabel(axis_label(both[0]))
+        axes.set_ylabel(axis_label(kept[both[0].identity, both[0].at]))
+    add_legend(drawing, entries, style)
+    return drawing
+
+
+def _draw_sae(axes: Axes, one: Chosen, kept: Mapping[Any, Row], style: Style) -> None:
+    color = style.colors[one.label]
+    settings = [_Setting(row, kept[row.identity, row.at]) for row in one.rows]
+    faint = 0.15 if one.published else 0.3
+    axes.plot(
+        [s.forget.value or 0.0 for s in settings], [s.kept.value or 0.0 for s in settings],
+        linestyle="none", marker=".", markersize=4, color=color, alpha=faint, zorder=1.5,
+    )  # fmt: skip
+    edge = unbeaten(settings)
+    xs, ys = [float(s.forget.value or 0.0) for s in edge], [float(s.kept.value or 0.0) for s in edge]
+    axes.plot(xs, ys, color=color, linewidth=1.4, alpha=0.4 if one.published else 0.8, zorder=2)
+    if style.settings.error_bars:
+        draw_bars(axes, [bar(x, s.kept) for x, s in zip(xs, edge, strict=True)], color)
+        draw_bars(axes, [bar(y, s.forget) for y, s in zip(ys, edge, strict=True)], color, horizontal=True)
+    look = marker_look(color, interpolation(one.rows[0].interpolates), published=one.published)
+    axes.plot(
+        xs, ys, linestyle="none", marker=style.markers[one.label], markersize=0.75 * style.marker_size(one.label),
+        zorder=4, **look,
+    )  # fmt: skip
+
+
+def unbeaten(settings: Sequence[_Setting]) -> list[_Setting]:
+    """The settings that no other beats: nothing forgets more and keeps as much; by what they leave unforgotten."""
+    found: list[_Setting] = []
+    best = -float("inf")
+    for setting in sorted(settings, key=lambda s: (s.forget.value or 0.0, -(s.kept.value or 0.0))):
+        if (setting.kept.value or 0.0) > best:
+            best = setting.kept.value or 0.0
+            found.append(setting)
+    return found
+
+
+def _entries(chosen: Sequence[Chosen], style: Style) -> Iterator[Line2D]:
+    for one in chosen:
+        yield line_entry(one, style)
+    yield Line2D([], [], marker=".", markersize=4, linestyle="none", color="#555555", alpha=0.5,
+                 label=textwrap.fill("dots: further settings of the intervention", 30))  # fmt: skip
+    yield Line2D([], [], linestyle="none", label=textwrap.fill("best is the upper left corner", 30))
