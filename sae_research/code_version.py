@@ -15,7 +15,19 @@ _ROOT = _PACKAGE.parent
 # come from (their digests are in the key).
 WITHOUT_INFLUENCE = frozenset(
     f"sae_research.{name}"
-    for name in ("errors", "progress", "files", "paths", "hub", "remote", "manifest", "digests", "records", "lm.cache")
+    for name in (
+        "errors",
+        "progress",
+        "files",
+        "paths",
+        "hub",
+        "remote",
+        "manifest",
+        "digests",
+        "records",
+        "lm.cache",
+        "given",
+    )
 )
 
 

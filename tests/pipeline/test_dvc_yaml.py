@@ -11,6 +11,7 @@ import pytest
 
 from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
 from sae_research.params import EvalTypes, read_yaml
+from sae_research.reference.registry import reference_module, reference_names
 
 ROOT = Path(__file__).parent.parent.parent
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
@@ -47,6 +48,8 @@ def test_every_module_that_a_stage_reaches_is_among_its_dependencies(name: str) 
     module = _module(next(dep for dep in stage["deps"] if dep.startswith("scripts/")))
     assert f"python -m {module}" in stage["cmd"]
     roots = [module, *evals]
+    # Engine `sae_bench` finds its module by the eval's name.
+    roots += [reference_module(name) for name in reference_names() if f"sae_research.evals.{name}" in evals]
     reached = {name for root in roots for name in import_closure(root, LEFT_OUT)}
     files = {(m.replace(".", "/") + ".py") for m in reached if (ROOT / (m.replace(".", "/") + ".py")).is_file()}
     missing = sorted(f for f in files if not any(f == d or f.startswith(d + "/") for d in _code_dependencies(stage)))
