@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from sae_research.evals.unlearning import UnlearningSettings
 from sae_research.lm.site import Site
 from sae_research.metrics.intervals import Estimate
+from sae_research.params import read_yaml
+from sae_research.records import read_record
 from sae_research.saes.base import SaeCard
 from sae_research.saes.pca import PcaSae
 from sae_research.world.checks.bar import Bar, bootstrapped, markdown_table, mean_estimate, resamples
@@ -21,6 +26,7 @@ from sae_research.world.checks.probing import (
     one_against_rest,
 )
 from sae_research.world.checks.saes import dead_share, explained_variance
+from sae_research.world.checks.unlearning import SETTINGS as UNLEARNING
 
 
 @pytest.mark.parametrize(
@@ -120,3 +126,8 @@ def test_questions_about_the_same_attribute_have_the_same_wording() -> None:
     one, other = ({"question": f"What stops {name}?"} for name in ("Nabine", "Zoclaine"))
     assert _wording(one) == _wording(other)
     assert _wording(one) != _wording({"question": "Which organ does Nabine destroy?"})
+
+
+def test_the_check_of_unlearning_has_the_profile_s_settings() -> None:
+    profile = read_yaml(Path(__file__).parents[2] / "profiles" / "embedded.yaml")
+    assert read_record(UnlearningSettings, profile["unlearning"], where="unlearning") == UNLEARNING

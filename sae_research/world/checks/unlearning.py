@@ -24,8 +24,8 @@ SETTINGS = UnlearningSettings(
     protocol="option_text",
     required_orders=4,
     retain_thresholds=(0.01, 0.03),
-    n_latents=(5, 10),
-    multipliers=(4, 8, 16),
+    n_latents=(10, 20, 40),
+    multipliers=(1, 2),
     multiplier_unit="scaled",
 )
 """The embedded profile's; a test compares the two."""
