@@ -15,6 +15,8 @@ from benchmarks.measuring import Inside, Stopwatch, table
 from benchmarks.probing_part import PARTS as PROBING_PARTS
 from benchmarks.probing_part import ProbingCase
 from benchmarks.subjects import SHAPES, random_rows, random_saes, random_sets, write_model
+from benchmarks.unlearning_part import PARTS as UNLEARNING_PARTS
+from benchmarks.unlearning_part import unlearning_case, unlearning_table
 from sae_research.data.labelled import LabelledSet, load_labelled
 from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
@@ -104,7 +106,12 @@ class Comparison:
 
     def run(self, part: str) -> Iterator[str]:
         """The tables of one part."""
-        yield from (self._core() if part == "core" else self._probing())
+        tables = {
+            "core": self._core,
+            "sparse_probing": self._probing,
+            "unlearning": self._unlearning,
+        }
+        yield from tables[part]()
 
     def _core(self) -> Iterator[str]:
         case = self._core_case()
@@ -185,6 +192,16 @@ class Comparison:
             return random_sets(self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed)
         names = SparseProbingSettings().dataset_names[: self.arguments.sets]
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
+
+    def _unlearning(self) -> Iterator[str]:
+        case = unlearning_case(self._context(self.lm), self.lens, self.site, self.scratch, embedded=self.embedded)
+        saes = self.saes(self.arguments.saes)
+        peers: list[Any] = []
+        mine: list[EvalOutput] = []
+        times = self._take_turns(case, saes, peers, mine)
+        yield from self._heading(saes)
+        yield unlearning_table(peers, mine, saes)
+        yield times_table(times, UNLEARNING_PARTS)
 
     def _take_turns(self, case: Any, saes: Sequence[Sae], peers: list[Any], mine: list[EvalOutput]) -> Times:
         """Runs both sides `repeats` times; the last run's results go into `peers` and `mine`."""
