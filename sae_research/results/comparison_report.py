@@ -16,7 +16,8 @@ def comparison_section(rows: Sequence[Row], comparisons: Sequence[Comparison]) -
         return ""
     lines = list(_lines([row for row in rows if row.source == "computed"], rivals(comparisons)))
     header = ["eval", "metric", "best", "not distinguishable from it"]
-    return "\n\n".join(["## Comparisons", _introduction(comparisons), table(header, lines, numbers_from=4)])
+    listed = [table(header, lines, numbers_from=4)] if lines else []
+    return "\n\n".join(["## Comparisons", _introduction(comparisons), *listed])
 
 
 def _introduction(comparisons: Sequence[Comparison]) -> str:
