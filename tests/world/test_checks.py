@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sae_research.evals.scr import ScrSettings
+from sae_research.evals.tpp import TppSettings
 from sae_research.evals.unlearning import UnlearningSettings
 from sae_research.lm.site import Site
 from sae_research.metrics.intervals import Estimate
@@ -15,7 +17,7 @@ from sae_research.records import read_record
 from sae_research.saes.base import SaeCard
 from sae_research.saes.pca import PcaSae
 from sae_research.world.checks.bar import Bar, bootstrapped, markdown_table, mean_estimate, resamples
-from sae_research.world.checks.correlation import _difference
+from sae_research.world.checks.correlation import SCR_SETTINGS, TPP_SETTINGS
 from sae_research.world.checks.language import _wording
 from sae_research.world.checks.probing import (
     _balanced_hits,
@@ -113,13 +115,10 @@ def test_a_latent_is_dead_when_no_row_fires_it() -> None:
     assert dead_share(_pca(3), rows) == pytest.approx(1 / 3)
 
 
-def test_scr_is_the_share_of_the_gap_that_is_won_back() -> None:
-    def hits(right: int) -> torch.Tensor:
-        return torch.tensor([1.0] * right + [0.0] * (10 - right))
-
-    found = {n: hits(r).numpy() for n, r in {"biased": 5, "clean": 9, "trained 2": 8, "random 2": 6}.items()}
-    assert _difference(found, n=2) == pytest.approx((0.8 - 0.6) / (0.9 - 0.5))
-    assert _difference({**found, "clean": found["biased"]}, n=2) == 0.0
+def test_the_checks_of_scr_and_tpp_have_the_profile_s_settings() -> None:
+    profile = read_yaml(Path(__file__).parents[2] / "profiles/embedded.yaml")
+    assert read_record(ScrSettings, profile["scr"], where="scr") == SCR_SETTINGS
+    assert read_record(TppSettings, profile["tpp"], where="tpp") == TPP_SETTINGS
 
 
 def test_questions_about_the_same_attribute_have_the_same_wording() -> None:
