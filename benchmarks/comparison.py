@@ -14,6 +14,8 @@ from benchmarks.core_part import CoreCase, Pair, core_pairs
 from benchmarks.measuring import Inside, Stopwatch, table
 from benchmarks.probing_part import PARTS as PROBING_PARTS
 from benchmarks.probing_part import ProbingCase
+from benchmarks.scr_and_tpp_part import PARTS as ABLATION_PARTS
+from benchmarks.scr_and_tpp_part import ablation_case, ablation_table
 from benchmarks.subjects import SHAPES, random_rows, random_saes, random_sets, write_model
 from benchmarks.unlearning_part import PARTS as UNLEARNING_PARTS
 from benchmarks.unlearning_part import unlearning_case, unlearning_table
@@ -110,6 +112,7 @@ class Comparison:
             "core": self._core,
             "sparse_probing": self._probing,
             "unlearning": self._unlearning,
+            "scr_and_tpp": self._ablations,
         }
         yield from tables[part]()
 
@@ -202,6 +205,18 @@ class Comparison:
         yield from self._heading(saes)
         yield unlearning_table(peers, mine, saes)
         yield times_table(times, UNLEARNING_PARTS)
+
+    def _ablations(self) -> Iterator[str]:
+        base = self.probing_case()
+        case = ablation_case(base.context, base.lens, base.sets, self.scratch, embedded=self.embedded)
+        saes = self.saes(self.arguments.saes)
+        case.theirs(saes[0], Inside())  # Both fill their caches, SAEBench's with its probes too.
+        case.ours(saes[:1], Inside())
+        peers: list[Any] = []
+        times = self._take_turns(case, saes, peers, [])
+        yield from self._heading(saes)
+        yield ablation_table(peers, case.as_peer().ours(saes, Inside()).value)
+        yield times_table(times, ABLATION_PARTS)
 
     def _take_turns(self, case: Any, saes: Sequence[Sae], peers: list[Any], mine: list[EvalOutput]) -> Times:
         """Runs both sides `repeats` times; the last run's results go into `peers` and `mine`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sae_research.runtime import prepare_process
 
-CORE, PROBING, UNLEARNING = "core", "sparse_probing", "unlearning"
+CORE, PROBING, UNLEARNING, ABLATIONS = "core", "sparse_probing", "unlearning", "scr_and_tpp"
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
         help="embedded (with the SAEs and texts of this folder's pipeline), pythia-70m-shaped, gemma-shaped, "
         "gemma-2-2b-shaped, tiny-neox, tiny-gpt2, tiny-llama, tiny-gemma2 (random weights), or a model folder",
     )  # fmt: skip
-    parser.add_argument("--parts", nargs="+", choices=(CORE, PROBING, UNLEARNING), default=[CORE, PROBING])
+    parser.add_argument("--parts", nargs="+", choices=(CORE, PROBING, UNLEARNING, ABLATIONS), default=[CORE, PROBING])
     parser.add_argument("--saes", type=int, default=8, help="how many SAEs")
     parser.add_argument(
         "--architectures", nargs="+", default=["relu", "topk", "batchtopk", "jumprelu", "gated"],

@@ -1,0 +1,135 @@
+"""SCR and TPP on both sides: scores with SAEBench's draws and rules, times with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import Inside, Measured, measure, table
+from benchmarks.subjects import random_sets
+from sae_research.data.labelled import LabelledSet
+from sae_research.data.paired import PairPool, cut_pair, read_pairs
+from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.parts.scr_pass import measure_scr
+from sae_research.evals.parts.tpp_pass import measure_tpp
+from sae_research.evals.scr import ScrSettings
+from sae_research.evals.tpp import TppSettings
+from sae_research.lm.model import LanguageModel
+from sae_research.reference.scr_and_tpp import PeerAblationPlan, PeerAblations, run_scr, run_tpp
+from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
+
+PARTS = ("SCR", "TPP")
+
+
+@dataclass(frozen=True)
+class AblationCase:
+    """What both sides read."""
+
+    context: EvalContext
+    lens: Any
+    pools: Sequence[PairPool]
+    sets: Sequence[LabelledSet]
+    scr: ScrSettings
+    tpp: TppSettings
+    artifacts: Path
+    """SAEBench's cache of activations and probes; full after its first run."""
+
+    def theirs(self, sae: Sae, inside: Inside) -> Measured:
+        """SAEBench's results for one SAE: of SCR, then of TPP."""
+        plan = PeerAblationPlan(
+            self.scr.train_size, self.scr.test_size, self.scr.n_values, self.context.seed,
+            self.scr.context_size, self.context.batch_size,
+        )  # fmt: skip
+
+        def work() -> tuple[PeerAblations, PeerAblations]:
+            scr, tpp = inside.timed(run_scr, PARTS[0]), inside.timed(run_tpp, PARTS[1])
+            removed = scr(self.lens, sae, self.pools, plan, artifacts=self.artifacts / "scr")
+            return removed, tpp(self.lens, sae, self.sets, plan, artifacts=self.artifacts / "tpp")
+
+        return measure(work)
+
+    def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
+        """Our results for all SAEs, of both evals in one tuple."""
+
+        def work() -> list[tuple[EvalOutput, EvalOutput]]:
+            return list(zip(self._removed(saes, inside), self._perturbed(saes, inside), strict=True))
+
+        return measure(work)
+
+    def _removed(self, saes: Sequence[Sae], inside: Inside) -> list[EvalOutput]:
+        sizes = {"train": self.scr.train_size // 4, "test": self.scr.test_size // 4}
+        sets = [
+            cut_pair(pool, pair, **sizes, seed=self.context.seed, sampling=self.scr.sampling)
+            for pool in self.pools
+            for pair in pool.pairs
+        ]
+        run = inside.timed(lambda: list(measure_scr(self.context, saes, sets, self.scr)), PARTS[0])
+        return [_output(outcome) for outcome in run()]
+
+    def _perturbed(self, saes: Sequence[Sae], inside: Inside) -> list[EvalOutput]:
+        run = inside.timed(lambda: list(measure_tpp(self.context, saes, self.sets, self.tpp)), PARTS[1])
+        return [_output(outcome) for outcome in run()]
+
+    def as_peer(self) -> AblationCase:
+        """The same with SAEBench's draws and rules."""
+        return replace(
+            self,
+            scr=replace(self.scr, sampling="sae_bench", rules="sae_bench"),
+            tpp=replace(self.tpp, sampling="sae_bench", rules="sae_bench"),
+        )
+
+
+def _output(outcome: Outcome) -> EvalOutput:
+    if outcome.output is None:
+        raise RuntimeError(f"{outcome.sae.card.name} failed") from outcome.error
+    return outcome.output
+
+
+def random_pools(lm: LanguageModel, n: int, *, train: int, test: int, seed: int) -> list[PairPool]:
+    """`n` data sets of one pair each, of random texts; a quadrant prefers words of its own."""
+    pools = []
+    for drawn in random_sets(lm, n, 4, train=2 * train + 1, test=2 * test + 1, seed=seed):
+        splits = [
+            {"a": {"m": texts["0"], "f": texts["1"]}, "b": {"m": texts["2"], "f": texts["3"]}}
+            for texts in (dict(drawn.train), dict(drawn.test))
+        ]
+        pools.append(PairPool(drawn.name, ("m", "f"), (("a", "b"),), *splits))
+    return pools
+
+
+def ablation_table(peers: Sequence[Measured], mine: Sequence[tuple[EvalOutput, EvalOutput]]) -> str:
+    """Every mean of both sides: over SAEs, and the largest difference of any SAE."""
+    rows = []
+    for side in range(2):
+        for key in peers[0].value[side].means:
+            theirs = [peer.value[side].means[key] for peer in peers]
+            ours = [_mean(outputs[side], key) for outputs in mine]
+            gap = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+            rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), f"{gap:.1e}"))
+    return table(["metric", "theirs (mean over SAEs)", "ours", "largest difference of any SAE"], rows)
+
+
+def _mean(output: EvalOutput, key: str) -> float:
+    values = [record[key] for record in output.details if key in record]
+    return sum(values) / len(values)
+
+
+def ablation_case(
+    context: EvalContext, lens: Any, sets: Sequence[LabelledSet], scratch: Path, *, embedded: bool
+) -> AblationCase:
+    """SCR on as many data sets as `sets` are (of the world: those that have pairs), TPP on `sets`, at equal sizes."""
+    train, test = (2 * len(next(iter(classes.values()))) // 4 for classes in (sets[0].train, sets[0].test))
+    if embedded:
+        pools = [read_pairs(context.hub, name) for name in ScrSettings().dataset_names[: len(sets)]]
+    else:
+        pools = random_pools(context.lm, len(sets), train=train, test=test, seed=context.seed + 1)
+    names = tuple(pool.name for pool in pools)
+    return AblationCase(
+        context, lens, pools, sets,
+        ScrSettings(names, train_size=4 * train, test_size=4 * test),
+        TppSettings(tuple(s.name for s in sets), train_size=4 * train, test_size=4 * test),
+        scratch / "ablations",
+    )  # fmt: skip
