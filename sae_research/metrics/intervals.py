@@ -124,7 +124,7 @@ def wilson(correct: int, total: int) -> Estimate:
     scale = 1 + _Z**2 / total
     middle = (share + _Z**2 / (2 * total)) / scale
     half = _Z / scale * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
-    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
+    return Estimate(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def accuracy(hits: np.ndarray) -> Estimate:

@@ -81,7 +81,7 @@ def read_prompts(
     parts: dict[Attempt, list[SparseCodes]] = {attempt: [] for attempt in whole}
     order = torch.tensor([len(ids) for ids in prompts], dtype=torch.long).argsort(stable=True)
     context.progress.expect(len(prompts))
-    for batch in order.split(context.batch_size):
+    for batch in order.split(context.batch_size) if prompts else ():
         tokens, places = _padded([prompts[i] for i in batch.tolist()], position)
         tokens, places = tokens.to(lm.device), places.to(lm.device)
         seen = lm.capture(tokens, site).float()

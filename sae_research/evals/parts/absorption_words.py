@@ -50,8 +50,10 @@ def find_words(tokenizer: PreTrainedTokenizerBase, settings: AbsorptionSettings)
     encoded = encode_plain(tokenizer, lines)
     kept = [word for word, ids in zip(words, encoded, strict=True) if _stands_at(ids, word, settings.prompt_token_pos)]
     if 2 * len(kept) < len(words):
-        lost = next(i for i, ids in enumerate(encoded) if not _stands_at(ids, words[i], settings.prompt_token_pos))
-        raise _wrong_position(tokenizer, words[lost], encoded[lost], settings)
+        lost = [i for i, ids in enumerate(encoded) if not _stands_at(ids, words[i], settings.prompt_token_pos)]
+        # A word of the template itself would make a confusing example.
+        shown = next((i for i in lost if encoded[i].count(words[i].token) == 1), lost[0])
+        raise _wrong_position(tokenizer, words[shown], encoded[shown], settings)
     return Vocabulary(kept, len(words) - len(kept))
 
 
@@ -76,7 +78,7 @@ def _wrong_position(
 ) -> UserError:
     shown = " ".join(repr(tokenizer.decode([i])) for i in ids)
     found = [place - len(ids) for place, token in enumerate(ids) if token == word.token]
-    remedy = f"set it to {found[-1]}" if found else "change absorption.prompt_template"
+    remedy = f"set it to {found[0]}" if len(found) == 1 else "change absorption.prompt_template"
     return UserError(
         f"absorption.prompt_token_pos is {settings.prompt_token_pos}, but the tokenizer splits the line about "
         f"{word.text!r} into {shown}; {remedy}"
