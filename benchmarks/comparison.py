@@ -208,8 +208,9 @@ class Comparison:
 
     def _ablations(self) -> Iterator[str]:
         base = self.probing_case()
-        case = ablation_case(base.context, base.lens, base.sets, self.scratch, embedded=self.embedded)
         saes = self.saes(self.arguments.saes)
+        most = min(sae.card.d_sae for sae in saes)
+        case = ablation_case(base, self.scratch, embedded=self.embedded, most=most)
         case.theirs(saes[0], Inside())  # Both fill their caches, SAEBench's with its probes too.
         case.ours(saes[:1], Inside())
         peers: list[Any] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Inside, Measured, measure, table
+from benchmarks.probing_part import ProbingCase
 from benchmarks.subjects import random_sets
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairPool, cut_pair, read_pairs
@@ -117,19 +118,19 @@ def _mean(output: EvalOutput, key: str) -> float:
     return sum(values) / len(values)
 
 
-def ablation_case(
-    context: EvalContext, lens: Any, sets: Sequence[LabelledSet], scratch: Path, *, embedded: bool
-) -> AblationCase:
-    """SCR on as many data sets as `sets` are (of the world: those that have pairs), TPP on `sets`, at equal sizes."""
-    train, test = (2 * len(next(iter(classes.values()))) // 4 for classes in (sets[0].train, sets[0].test))
+def ablation_case(base: ProbingCase, scratch: Path, *, embedded: bool, most: int) -> AblationCase:
+    """TPP on the texts of `base`, SCR on as many data sets at equal sizes; no more than `most` latents are ablated."""
+    train, test = (len(next(iter(classes.values()))) // 2 for classes in (base.sets[0].train, base.sets[0].test))
     if embedded:
-        pools = [read_pairs(context.hub, name) for name in ScrSettings().dataset_names[: len(sets)]]
+        pools = [read_pairs(base.context.hub, name) for name in ScrSettings().dataset_names[: len(base.sets)]]
     else:
-        pools = random_pools(context.lm, len(sets), train=train, test=test, seed=context.seed + 1)
-    names = tuple(pool.name for pool in pools)
+        seed = base.context.seed + 1
+        pools = random_pools(base.context.lm, len(base.sets), train=train, test=test, seed=seed)
+    sizes = {"train_size": 4 * train, "test_size": 4 * test}
+    n_values = tuple(n for n in ScrSettings().n_values if n <= most)
     return AblationCase(
-        context, lens, pools, sets,
-        ScrSettings(names, train_size=4 * train, test_size=4 * test),
-        TppSettings(tuple(s.name for s in sets), train_size=4 * train, test_size=4 * test),
+        base.context, base.lens, pools, base.sets,
+        ScrSettings(tuple(pool.name for pool in pools), **sizes, n_values=n_values),
+        TppSettings(tuple(labelled.name for labelled in base.sets), **sizes, n_values=n_values),
         scratch / "ablations",
     )  # fmt: skip
