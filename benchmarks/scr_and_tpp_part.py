@@ -126,11 +126,10 @@ def ablation_case(base: ProbingCase, scratch: Path, *, embedded: bool, most: int
     else:
         seed = base.context.seed + 1
         pools = random_pools(base.context.lm, len(base.sets), train=train, test=test, seed=seed)
-    sizes = {"train_size": 4 * train, "test_size": 4 * test}
     n_values = tuple(n for n in ScrSettings().n_values if n <= most)
     return AblationCase(
         base.context, base.lens, pools, base.sets,
-        ScrSettings(tuple(pool.name for pool in pools), **sizes, n_values=n_values),
-        TppSettings(tuple(labelled.name for labelled in base.sets), **sizes, n_values=n_values),
+        ScrSettings(tuple(pool.name for pool in pools), 4 * train, 4 * test, n_values=n_values),
+        TppSettings(tuple(labelled.name for labelled in base.sets), 4 * train, 4 * test, n_values=n_values),
         scratch / "ablations",
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from sae_research.probes.peer import (
@@ -54,7 +56,7 @@ def test_probes_are_those_of_torch() -> None:
 def _trained(x: torch.Tensor, positive: torch.Tensor, asked: torch.Tensor, wanted: torch.Tensor) -> torch.nn.Linear:
     linear = torch.nn.Linear(6, 1)
     optimizer = torch.optim.AdamW(linear.parameters(), lr=RECIPE.rate)
-    best, kept = 0.0, torch.nn.Linear(6, 1, device="meta")
+    best, kept = 0.0, linear
     for _ in range(RECIPE.epochs):
         for batch in torch.randperm(40).split(RECIPE.batch_size):
             scores = linear(x[batch])[:, 0]
@@ -65,6 +67,5 @@ def _trained(x: torch.Tensor, positive: torch.Tensor, asked: torch.Tensor, wante
         accuracy = float(((linear(asked)[:, 0] > 0) == wanted).float().mean())
         if accuracy > best:
             best = accuracy
-            kept = torch.nn.utils.skip_init(torch.nn.Linear, 6, 1)
-            kept.load_state_dict(linear.state_dict())
+            kept = copy.deepcopy(linear)
     return kept
