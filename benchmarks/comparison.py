@@ -14,6 +14,8 @@ from benchmarks.core_part import CoreCase, Pair, core_pairs
 from benchmarks.measuring import Inside, Stopwatch, table
 from benchmarks.probing_part import PARTS as PROBING_PARTS
 from benchmarks.probing_part import ProbingCase
+from benchmarks.ravel_part import PARTS as RAVEL_PARTS
+from benchmarks.ravel_part import ravel_case
 from benchmarks.scr_and_tpp_part import PARTS as ABLATION_PARTS
 from benchmarks.scr_and_tpp_part import ablation_case, ablation_table
 from benchmarks.subjects import SHAPES, random_rows, random_saes, random_sets, write_model
@@ -111,6 +113,7 @@ class Comparison:
         tables = {
             "core": self._core,
             "sparse_probing": self._probing,
+            "ravel": self._ravel,
             "unlearning": self._unlearning,
             "scr_and_tpp": self._ablations,
         }
@@ -195,6 +198,17 @@ class Comparison:
             return random_sets(self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed)
         names = SparseProbingSettings().dataset_names[: self.arguments.sets]
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
+
+    def _ravel(self) -> Iterator[str]:
+        case = ravel_case(
+            self._context(self.lm), self._model_folder(), pairs=self.arguments.ravel_pairs, embedded=self.embedded
+        )
+        saes = self.saes(self.arguments.saes)
+        yield from self._heading(saes)
+        if self.arguments.ravel_seeds:
+            yield case.spread(saes, self.arguments.ravel_seeds)
+        if self.arguments.repeats:
+            yield times_table(self._take_turns(case, saes, [], []), RAVEL_PARTS)
 
     def _unlearning(self) -> Iterator[str]:
         case = unlearning_case(self._context(self.lm), self.lens, self.site, self.scratch, embedded=self.embedded)

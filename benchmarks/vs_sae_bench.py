@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sae_research.runtime import prepare_process
 
-CORE, PROBING, UNLEARNING, ABLATIONS = "core", "sparse_probing", "unlearning", "scr_and_tpp"
+CORE, PROBING, RAVEL, UNLEARNING, ABLATIONS = "core", "sparse_probing", "ravel", "unlearning", "scr_and_tpp"
 
 
 def main() -> None:
@@ -45,7 +45,8 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
         help="embedded (with the SAEs and texts of this folder's pipeline), pythia-70m-shaped, gemma-shaped, "
         "gemma-2-2b-shaped, tiny-neox, tiny-gpt2, tiny-llama, tiny-gemma2 (random weights), or a model folder",
     )  # fmt: skip
-    parser.add_argument("--parts", nargs="+", choices=(CORE, PROBING, UNLEARNING, ABLATIONS), default=[CORE, PROBING])
+    parts = (CORE, PROBING, RAVEL, UNLEARNING, ABLATIONS)
+    parser.add_argument("--parts", nargs="+", choices=parts, default=[CORE, PROBING])
     parser.add_argument("--saes", type=int, default=8, help="how many SAEs")
     parser.add_argument(
         "--architectures", nargs="+", default=["relu", "topk", "batchtopk", "jumprelu", "gated"],
@@ -60,6 +61,10 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--texts", nargs=2, type=int, default=[200, 50], metavar=("TRAIN", "TEST"), help="of a class")
     parser.add_argument("--sets", type=int, default=3, help="data sets, of 5 classes each")
     parser.add_argument("--k", nargs="+", type=int, default=[1, 2, 5, 10, 20, 50])
+    parser.add_argument(
+        "--ravel-pairs", type=int, default=160, help="pairs of an attribute, for cause and isolation each"
+    )
+    parser.add_argument("--ravel-seeds", type=int, default=5, help="runs of both sides, for the spread of scores")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--growth", nargs="*", type=int, default=[1, 2, 4, 8, 16], help="numbers of SAEs; may be empty")
     parser.add_argument("--device", default="cpu")

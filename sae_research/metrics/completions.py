@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 # Offsets of time zones change over the year: those of this day count, wherever and whenever the eval runs.
 _DAY = datetime(2025, 1, 15)
 _DEGREES = 2
+# Where more counts than how the completion begins.
+_PROMPTS = ("coord", "latitude", "longitude", "UTC")
+_VALUES = ("United States", "United Kingdom", "South Korea", "North America", "Mandarin")
 
 
 def states_value(prompt: str, value: str, completion: str) -> bool:
@@ -36,6 +39,18 @@ def states_value(prompt: str, value: str, completion: str) -> bool:
     if "UTC" in prompt and "/" in wanted:
         return _is_offset(value, said)
     return said.startswith(wanted) if len(wanted) < len(said) else wanted.startswith(said)
+
+
+def settled(prompt: str, value: str, beginning: str) -> bool | None:
+    """What `states_value` will say of every completion that starts with `beginning`; None where that is still open."""
+    if not value or any(word in prompt for word in _PROMPTS) or any(name in value for name in _VALUES):
+        return None
+    said, wanted = _said(beginning), value.lower()
+    if not said or "\ufffd" in said or ("," in value and "language" in prompt):
+        return None
+    if said.startswith(wanted):
+        return True
+    return None if wanted.startswith(said) else False
 
 
 def _said(completion: str) -> str:

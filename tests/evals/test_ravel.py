@@ -182,7 +182,7 @@ def test_principal_axes_are_scikit_learns() -> None:
     from sklearn.decomposition import PCA
 
     x = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 6)
-    expected = np.abs(PCA().fit(x.numpy()).components_)
+    expected = np.abs(np.asarray(PCA().fit(x.numpy()).components_))
     np.testing.assert_allclose(principal_axes(x).abs().numpy(), expected, atol=1e-4)
 
 

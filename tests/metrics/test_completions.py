@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from sae_research.metrics.completions import states_value
+from sae_research.metrics.completions import settled, states_value
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,26 @@ from sae_research.metrics.completions import states_value
 )
 def test_by_hand(prompt: str, value: str, completion: str, right: bool) -> None:
     assert states_value(prompt, value, completion) is right
+
+
+@pytest.mark.parametrize(
+    ("value", "beginning", "expected"),
+    [
+        ("France", " Fr", None), ("France", " Fran", None), ("France", " France", True), ("France", " Spa", False),
+        ("France", " ", None), ("France", " F\ufffd", None), ("United States", " the", None), ("Mandarin", " Ch", None),
+    ],
+)  # fmt: skip
+def test_settled(value: str, beginning: str, expected: bool | None) -> None:
+    assert settled("The city of X is in", value, beginning) is expected
+
+
+def test_what_is_settled_stays_so() -> None:
+    for prompt, value, beginning, rest in product(
+        ("X is in", "the language of X", "latitude", "UTC"), ("France", "Fr,En", "Asia/Tokyo", "12", "F", ""),
+        (" F", "Fr", " France", '"', " X", "12", "", 'Fr"'), (" rance", "ance", '" and', ", En", ""),
+    ):  # fmt: skip
+        early = settled(prompt, value, beginning)
+        assert early is None or early == states_value(prompt, value, beginning + rest), (prompt, value, beginning, rest)
 
 
 def test_as_sae_bench() -> None:

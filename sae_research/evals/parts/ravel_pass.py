@@ -10,7 +10,7 @@ from torch import Tensor
 from sae_research.data.entities import EntityPrompt
 from sae_research.evals.base import Attempt, EvalContext, Outcome
 from sae_research.evals.parts.ravel_pairs import Split, draw_pairs
-from sae_research.evals.parts.ravel_prompts import equal_lengths, known_prompts, tokenize_prompts
+from sae_research.evals.parts.ravel_prompts import equal_lengths, known_prompts, rows_at_once, tokenize_prompts
 from sae_research.evals.parts.ravel_report import ClassHits, ravel_output
 from sae_research.evals.parts.ravel_swaps import (
     Axes,
@@ -95,7 +95,7 @@ class _EntityClass:
         lm, prompts = self._context.lm, self._prompts
         x = torch.zeros(len(prompts.items), lm.width(self._site), device=lm.device)
         codes = {a: torch.zeros(len(x), a.sae.card.d_sae, device=lm.device) for a in self._attempts if a.error is None}
-        for rows in equal_lengths(prompts.lengths, self._context.batch_size):
+        for rows in equal_lengths(prompts.lengths, rows_at_once(self._context)):
             tokens = prompts.tokens[rows][:, : int(prompts.lengths[rows[0]])].to(lm.device)
             whole = lm.capture(tokens, self._site)
             at = torch.arange(len(rows), device=lm.device), prompts.entity[rows].to(lm.device)

@@ -17,7 +17,7 @@ from sae_research.evals.ravel import RavelSettings
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import bos_id, encode_plain
-from sae_research.metrics.completions import states_value
+from sae_research.metrics.completions import settled, states_value
 
 
 class Prompts(NamedTuple):
@@ -73,6 +73,11 @@ def equal_lengths(lengths: Int[Tensor, " row"], most: int) -> Iterator[Int[Tenso
         yield from (lengths == length).nonzero().squeeze(1).split(most)
 
 
+def rows_at_once(context: EvalContext) -> int:
+    """Prompts of one run: they are a quarter as long as the texts that `batch_size` is meant for, at most."""
+    return 4 * context.batch_size
+
+
 def known_prompts(context: EvalContext, site: Site, prompts: Prompts, settings: RavelSettings) -> Prompts:
     """The prompts that the model answers correctly, of the entities that it knows best.
 
@@ -90,14 +95,22 @@ def answered(context: EvalContext, site: Site, prompts: Prompts, settings: Ravel
     """Whether the model's own answer to each prompt is right; the answers' first tokens go into `prompts.first`."""
     checker = Checker(context.lm, settings)
     right = [False] * len(prompts.items)
-    for rows in equal_lengths(prompts.lengths, context.batch_size):
+    for rows in equal_lengths(prompts.lengths, rows_at_once(context)):
         tokens = prompts.tokens[rows][:, : int(prompts.lengths[rows[0]])].to(context.lm.device)
-        written = checker.write(tokens, site, context.lm.capture(tokens, site))
-        prompts.first[rows] = written[:, 0].cpu()
         items = [prompts.items[row] for row in rows.tolist()]
-        for row, good in zip(rows.tolist(), checker.judge(items, [i.label for i in items], written), strict=True):
+        found = checker.ask(tokens, site, context.lm.capture(tokens, site), items, [item.label for item in items])
+        prompts.first[rows] = found.first.cpu()
+        for row, good in zip(rows.tolist(), found.right, strict=True):
             right[row] = good
     return right
+
+
+class Answers(NamedTuple):
+    """What the model answered."""
+
+    first: Int[Tensor, " row"]
+    """The first tokens."""
+    right: list[bool]
 
 
 class Checker:
@@ -106,21 +119,31 @@ class Checker:
     def __init__(self, lm: LanguageModel, settings: RavelSettings) -> None:
         self._lm = lm
         self._by_token = settings.answer == "first_token"
-        self._n = 1 if self._by_token else settings.n_generated_tokens
+        self._n = settings.n_generated_tokens
         self._ids: dict[str, int] = {}
 
-    def write(
-        self, tokens: Int[Tensor, "row position"], site: Site, x: Float[Tensor, "row position d"]
-    ) -> Int[Tensor, "row n"]:
-        """What the model writes after rows of equal length whose activations at `site` are `x`."""
-        return self._lm.generate(tokens, self._n, site=site, x=x)
+    def ask(
+        self, tokens: Int[Tensor, "row position"], site: Site, x: Float[Tensor, "row position d"],
+        asked: Sequence[EntityPrompt], labels: Sequence[str],
+    ) -> Answers:  # fmt: skip
+        """The answers after rows of equal length whose activations at `site` are `x`, and whether they state `labels`.
 
-    def judge(self, asked: Sequence[EntityPrompt], labels: Sequence[str], written: Tensor) -> list[bool]:
-        """Whether each answer states its label."""
+        Where the first token settles it, no more are written.
+        """
+        first = self._lm.generate(tokens, 1, site=site, x=x)
         if self._by_token:
-            return [token == self._id(label) for token, label in zip(written[:, 0].tolist(), labels, strict=True)]
-        texts = self._lm.tokenizer.batch_decode(written)
-        return [states_value(item.text, label, text) for item, label, text in zip(asked, labels, texts, strict=True)]
+            return Answers(
+                first[:, 0], [t == self._id(name) for t, name in zip(first[:, 0].tolist(), labels, strict=True)]
+            )
+        texts = self._lm.tokenizer.batch_decode(first)
+        found = [settled(item.text, name, text) for item, name, text in zip(asked, labels, texts, strict=True)]
+        still = [i for i, right in enumerate(found) if right is None]
+        if still:
+            at = torch.tensor(still, device=tokens.device)
+            written = self._lm.tokenizer.batch_decode(self._lm.generate(tokens[at], self._n, site=site, x=x[at]))
+            for i, text in zip(still, written, strict=True):
+                found[i] = states_value(asked[i].text, labels[i], text)
+        return Answers(first[:, 0], [bool(right) for right in found])
 
     def _id(self, label: str) -> int:
         if label not in self._ids:

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from sae_research.evals.base import Attempt, EvalContext
 from sae_research.evals.parts.ravel_pairs import Pairs, Split
-from sae_research.evals.parts.ravel_prompts import Checker, Prompts, equal_lengths
+from sae_research.evals.parts.ravel_prompts import Checker, Prompts, equal_lengths, rows_at_once
 from sae_research.evals.parts.ravel_swaps import HARD, How, MaskSwap, RotationSwap, Swap
 from sae_research.evals.ravel import RavelSettings
 from sae_research.lm.site import Site
@@ -138,7 +138,7 @@ class Contest:
     def _test(self, pairs: Pairs) -> dict[Contender, Achieved]:
         checker = Checker(self._lm, self._settings)
         hits = {c: {variant: np.zeros(len(pairs), dtype=bool) for variant in _variants(c)} for c in self._contenders}
-        for rows in equal_lengths(self._prompts.lengths[pairs.base], self._context.batch_size):
+        for rows in equal_lengths(self._prompts.lengths[pairs.base], rows_at_once(self._context)):
             batch = self._batch(pairs, rows)
             for contender in self._contenders:
                 for variant, how in _variants(contender).items():
@@ -150,10 +150,10 @@ class Contest:
 
     def _answers(self, contender: Contender, batch: _Batch, how: How, checker: Checker) -> list[bool]:
         x = batch.with_mixed(contender.swap.mixed(batch.pairs.base, batch.pairs.source, how))
-        written = checker.write(batch.tokens, self._site, x)
         items = self._prompts.items
-        wanted = batch.pairs.wanted().tolist()
-        return checker.judge([items[i] for i in batch.pairs.base.tolist()], [items[i].label for i in wanted], written)
+        asked = [items[i] for i in batch.pairs.base.tolist()]
+        labels = [items[i].label for i in batch.pairs.wanted().tolist()]
+        return checker.ask(batch.tokens, self._site, x, asked, labels).right
 
     def _advance(self, pairs: int) -> None:
         self._context.progress.advance(pairs, doing=f"{len(self._contenders)} SAEs and baselines")

@@ -1,0 +1,153 @@
+"""RAVEL on both sides: scores over seeds, and times."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.measuring import Inside, Measured, measure, table
+from sae_research.data.entities import EntityPrompt, load_entity_prompts
+from sae_research.evals.base import EvalContext
+from sae_research.evals.parts.ravel_pass import measure_ravel
+from sae_research.evals.parts.ravel_prompts import Prompts, known_prompts, tokenize_prompts
+from sae_research.evals.parts.ravel_training import Contest
+from sae_research.evals.ravel import RavelSettings
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.tokens import bos_id
+from sae_research.reference.ravel import PeerRavel
+from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
+
+PARTS = ("train masks", "test")
+CITY = "city"
+_ATTRIBUTES = ("first", "second", "third")
+_TEMPLATES, _ENTITIES = 4, 96
+
+
+class Scores(NamedTuple):
+    """Means over attributes."""
+
+    disentanglement: float
+    cause: float
+    isolation: float
+
+
+@dataclass(frozen=True)
+class RavelCase:
+    """What both sides read; `settings` split pairs and judge answers as SAEBench does."""
+
+    context: EvalContext
+    folder: Path
+    items: Sequence[EntityPrompt]
+    settings: RavelSettings
+
+    def known(self, sae: Sae) -> Prompts:
+        """The prompts that the model answers correctly: SAEBench keeps these between runs."""
+        asked = tokenize_prompts(self.context.lm, self.items)
+        return known_prompts(self.context, sae.card.site, asked, self.settings)
+
+    def theirs(self, sae: Sae, inside: Inside) -> Measured:
+        """SAEBench's scores for one SAE."""
+        from sae_bench.evals.ravel import intervention, mdbm
+
+        prompts = self.known(sae)
+        watched = ((mdbm, "train_mdbm", PARTS[0]), (intervention, "generate_batched_interventions", PARTS[1]))
+        with inside.watching(*watched):
+            return measure(lambda: self._run_peer(sae, prompts))
+
+    def _run_peer(self, sae: Sae, prompts: Prompts) -> Scores:
+        peer = PeerRavel(self.context.lm, self.folder, self.settings)
+        names = self.settings.attributes[CITY]
+        found = [
+            peer.score(sae, prompts, name, [other for other in names if other != name], seed=self.context.seed + i)
+            for i, name in enumerate(names)
+        ]
+        columns = zip(*((s.disentanglement, s.cause, s.isolation) for s in found), strict=True)
+        return Scores(*(statistics.fmean(column) for column in columns))
+
+    def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
+        """Our results for all SAEs; asking the model every prompt is part of it."""
+        with inside.watching((Contest, "_train", PARTS[0]), (Contest, "_test", PARTS[1])):
+            found = measure(lambda: list(measure_ravel(self.context, saes, {CITY: self.items}, self.settings)))
+        for outcome in found.value:
+            if outcome.error is not None:
+                raise outcome.error
+        return found._replace(value=[outcome.output for outcome in found.value])
+
+    def spread(self, saes: Sequence[Sae], seeds: int) -> str:
+        """Each SAE's mean and standard deviation over seeds (draws of pairs, order) on both sides."""
+        both: dict[str, tuple[list[Scores], list[Scores]]] = {sae.card.name: ([], []) for sae in saes}
+        for seed in range(seeds):
+            case = dataclasses.replace(self, context=dataclasses.replace(self.context, seed=100 * seed))
+            for sae, output in zip(saes, case.ours(saes, Inside()).value, strict=True):
+                theirs, mine = both[sae.card.name]
+                mine.append(scores_of(output))
+                theirs.append(case.theirs(sae, Inside()).value)
+        rows = [row for name, sides in both.items() for row in _rows(name, *sides)]
+        return table(["SAE", "score", "theirs", "± sd", "ours", "± sd", "difference / its standard error"], rows)
+
+
+def _rows(name: str, theirs: Sequence[Scores], ours: Sequence[Scores]) -> Iterator[tuple[str | float | None, ...]]:
+    for i, score in enumerate(Scores._fields):
+        a, b = ([run[i] for run in side] for side in (theirs, ours))
+        spread = [statistics.stdev(side) if len(side) > 1 else 0.0 for side in (a, b)]
+        error = (sum(sd**2 for sd in spread) / len(a)) ** 0.5
+        gap = statistics.fmean(b) - statistics.fmean(a)
+        yield (
+            name,
+            score,
+            statistics.fmean(a),
+            spread[0],
+            statistics.fmean(b),
+            spread[1],
+            gap / error if error else None,
+        )
+
+
+def scores_of(output: EvalOutput) -> Scores:
+    """The overall scores of a result."""
+    values: Mapping[str, float | None] = {m.metric: m.value for m in output.measurements if not m.at}
+    return Scores(*(float(values[f"{name}_score"] or 0.0) for name in Scores._fields))
+
+
+@torch.no_grad()
+def random_prompts(lm: LanguageModel, *, seed: int) -> list[EntityPrompt]:
+    """Prompts of random words about random words; the value is the word that the model goes on with."""
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randperm(len(lm.tokenizer) - 4, generator=generator)[:600].add(4).tolist()
+    entities, filling = words[:_ENTITIES], words[_ENTITIES:]
+    made: list[EntityPrompt] = []
+    for attribute in _ATTRIBUTES:
+        for _ in range(_TEMPLATES):
+            before, after = (
+                [filling[i] for i in torch.randint(0, len(filling), (n,), generator=generator).tolist()] for n in (3, 5)
+            )
+            rows = torch.tensor([[bos_id(lm.tokenizer), *before, entity, *after] for entity in entities])
+            best = torch.cat([lm.logits(part.to(lm.device))[:, -1].argmax(dim=-1) for part in rows.split(32)])
+            template = f"{lm.tokenizer.decode(before)} %s {lm.tokenizer.decode(after)}"
+            made += [
+                EntityPrompt(
+                    str(lm.tokenizer.decode([entity])), attribute, template, str(lm.tokenizer.decode([label])),
+                    held_out=i % 3 == 0,
+                )
+                for i, (entity, label) in enumerate(zip(entities, best.tolist(), strict=True))
+            ]  # fmt: skip
+    return made
+
+
+def ravel_case(context: EvalContext, folder: Path, *, pairs: int, embedded: bool) -> RavelCase:
+    """The model's facts about cities, or made-up ones of a random model; pairs and answers as SAEBench has them."""
+    names = ("Country", "Continent", "Language") if embedded else _ATTRIBUTES
+    settings = RavelSettings(
+        dataset="embedded/cities", attributes={CITY: names}, split="sae_bench", num_pairs_per_attribute=pairs,
+        batch_size=32, num_epochs=3, learning_rate=0.1, baselines=(),
+    )  # fmt: skip
+    if embedded:
+        return RavelCase(context, folder, load_entity_prompts(context.hub, settings.dataset, CITY, names), settings)
+    return RavelCase(context, folder, random_prompts(context.lm, seed=context.seed), settings)
