@@ -145,7 +145,7 @@ def test_the_report_names_the_best_and_who_is_as_good(card: Any) -> None:
 
 
 def test_the_report_is_short_where_most_are_equal(card: Any) -> None:
-    equal = [_entry(card, f"s{i}", [measured("good", _noisy(0.0, COMMON, 20 + i))]) for i in range(5)]
+    equal = [_entry(card, f"s{i}", [measured("good", _noisy(0.0, COMMON, 80 + i))]) for i in range(5)]
     worse = _entry(card, "worse", [measured("good", _noisy(-1.0, COMMON, 7))])
     assert "| all but `worse` |" in _section([*equal, worse])
     assert "| all 4 others |" in _section(equal)
