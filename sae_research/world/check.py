@@ -12,6 +12,7 @@ from sae_research.world.checks.bar import Bar, markdown_table
 from sae_research.world.checks.correlation import correlation_bars
 from sae_research.world.checks.language import language_bars
 from sae_research.world.checks.probing import probing_bars
+from sae_research.world.checks.ravel import ravel_bars
 from sae_research.world.checks.saes import sae_bars
 from sae_research.world.checks.subject import Subject
 from sae_research.world.checks.unlearning import unlearning_bars
@@ -20,7 +21,7 @@ from sae_research.world.settings import WorldSettings
 
 log = logging.getLogger(__name__)
 
-_GROUPS = (language_bars, probing_bars, sae_bars, correlation_bars, unlearning_bars)
+_GROUPS = (language_bars, probing_bars, sae_bars, correlation_bars, ravel_bars, unlearning_bars)
 
 
 def check_world(folder: Path, settings: WorldSettings, progress: Progress | None = None) -> list[Bar]:
