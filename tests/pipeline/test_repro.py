@@ -104,14 +104,6 @@ def test_a_disabled_eval_leaves_a_valid_output(project: Project) -> None:
     assert sorted(p.name for p in (project.root / "eval_results" / "sparse_probing").iterdir()) == ["_status.json"]
 
 
-def test_an_eval_that_is_not_offered_is_a_clear_error(project: Project) -> None:
-    project.edit({"eval_types": {"scr": True}})
-    done = project.repro("optional_evals", check=False)
-    assert done.code != 0
-    assert "eval 'scr' is not offered yet" in done.out
-    assert "Traceback" not in done.out
-
-
 def test_one_damaged_sae_fails_alone_and_is_the_only_one_done_next_time(project: Project) -> None:
     n = _counts_per_eval(project)
     weights = sorted((project.root / "downloaded_saes").glob("*topk*/sae_weights.safetensors"))[0]
