@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sae_research.evals.absorption import AbsorptionSettings
 from sae_research.evals.scr import ScrSettings
 from sae_research.evals.tpp import TppSettings
 from sae_research.evals.unlearning import UnlearningSettings
@@ -16,6 +17,7 @@ from sae_research.params import read_yaml
 from sae_research.records import read_record
 from sae_research.saes.base import SaeCard
 from sae_research.saes.pca import PcaSae
+from sae_research.world.checks.absorption import SETTINGS as ABSORPTION
 from sae_research.world.checks.bar import Bar, bootstrapped, markdown_table, mean_estimate, resamples
 from sae_research.world.checks.correlation import SCR_SETTINGS, TPP_SETTINGS
 from sae_research.world.checks.language import _wording
@@ -130,3 +132,8 @@ def test_questions_about_the_same_attribute_have_the_same_wording() -> None:
 def test_the_check_of_unlearning_has_the_profile_s_settings() -> None:
     profile = read_yaml(Path(__file__).parents[2] / "profiles" / "embedded.yaml")
     assert read_record(UnlearningSettings, profile["unlearning"], where="unlearning") == UNLEARNING
+
+
+def test_the_check_of_absorption_has_the_profile_s_settings() -> None:
+    profile = read_yaml(Path(__file__).parents[2] / "profiles" / "embedded.yaml")
+    assert read_record(AbsorptionSettings, profile["absorption"], where="absorption") == ABSORPTION
