@@ -160,7 +160,8 @@ void write_token(const Problem& p, int64_t t, int32_t* atom, float* dot, int64_t
     for (int64_t i = 0; i < open; ++i) {
         const int32_t j = atom[i];
         const float product = dot[i], code = product * p.scale[j] + p.bias[j];
-        if (!(product + p.gate[j] > p.level[j]) || !(code > 0)) continue;
+        // What is not a number stays: whoever reads the codes must see it.
+        if (product + p.gate[j] <= p.level[j] || code <= 0) continue;
         atom[n] = j;
         dot[n++] = code;
     }
@@ -168,8 +169,9 @@ void write_token(const Problem& p, int64_t t, int32_t* atom, float* dot, int64_t
         // The k largest, of equal ones the lowest atoms; then in order of atoms again.
         std::vector<int32_t> order(n);
         for (int64_t i = 0; i < n; ++i) order[i] = static_cast<int32_t>(i);
+        const auto size = [&](int32_t i) { return std::isnan(dot[i]) ? INFINITY : dot[i]; };
         std::nth_element(order.begin(), order.begin() + p.k, order.end(), [&](int32_t a, int32_t b) {
-            return dot[a] != dot[b] ? dot[a] > dot[b] : a < b;
+            return size(a) != size(b) ? size(a) > size(b) : a < b;
         });
         std::sort(order.begin(), order.begin() + p.k);
         for (int64_t i = 0; i < p.k; ++i) {

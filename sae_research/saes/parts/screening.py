@@ -23,7 +23,7 @@ from sae_research.saes.parts.compiling import load_source
 
 _SOURCE = Path(__file__).with_name("screening.cpp")
 # The kernel's part in the version of the code that results are keyed by, which reads Python files only.
-SOURCE_DIGEST = "056898c80f063e2a3a708a4e57e8bc78b39a5706f77fd70d330acb62eb735679"
+SOURCE_DIGEST = "87bb05f97e38408111de6e6f38ddd946dba39a33f3d7d094dd99322136807f06"
 # Tokens of one product: its whole numbers stay near the cache.
 _TOKENS = 512
 # Where more than this share of the latents fires on average, the dense product costs no more.
