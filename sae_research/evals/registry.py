@@ -17,7 +17,5 @@ def eval_names() -> tuple[str, ...]:
 def find_eval(name: str) -> type[Eval]:
     """The eval of that name."""
     if name not in eval_names():
-        raise UserError(
-            f"eval {name!r} is not offered yet: set 'eval_types.{name}: false'; available: {', '.join(eval_names())}"
-        )
+        raise UserError(f"there is no eval {name!r}; valid: {', '.join(eval_names())}")
     return only_class(f"sae_research.evals.{name}", Eval)
