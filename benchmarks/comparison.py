@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.absorption_part import PARTS as ABSORPTION_PARTS
+from benchmarks.absorption_part import AbsorptionCase, write_letters_model
 from benchmarks.core_part import PARTS as CORE_PARTS
 from benchmarks.core_part import CoreCase, Pair, core_pairs
 from benchmarks.measuring import Inside, Stopwatch, table
@@ -24,6 +26,7 @@ from benchmarks.unlearning_part import unlearning_case, unlearning_table
 from sae_research.data.labelled import LabelledSet, load_labelled
 from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
+from sae_research.evals.absorption import AbsorptionSettings
 from sae_research.evals.base import EvalContext
 from sae_research.evals.parts.core_pass import CorePlan
 from sae_research.evals.sparse_probing import SparseProbingSettings
@@ -113,6 +116,7 @@ class Comparison:
         tables = {
             "core": self._core,
             "sparse_probing": self._probing,
+            "absorption": self._absorption,
             "ravel": self._ravel,
             "unlearning": self._unlearning,
             "scr_and_tpp": self._ablations,
@@ -198,6 +202,20 @@ class Comparison:
             return random_sets(self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed)
         names = SparseProbingSettings().dataset_names[: self.arguments.sets]
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
+
+    def _absorption(self) -> Iterator[str]:
+        if not self.embedded:  # Random words have no first letters that a model knows.
+            folder = self.scratch / "letters"
+            write_letters_model(SHAPES[self.arguments.model], folder, seed=self.arguments.seed)
+            self.lm, self.lens = self._load(folder, cache=None), load_lens(folder, device=str(self.lm.device))
+        settings = AbsorptionSettings(k_sparse_probe_batch_size=128)
+        case = AbsorptionCase(self._context(self.lm), self.lens, settings, self.scratch)
+        saes = self.saes(self.arguments.saes)
+        yield from self._heading(saes)
+        if self.arguments.absorption_seeds:
+            yield case.spread(saes, self.arguments.absorption_seeds)
+        if self.arguments.repeats:
+            yield times_table(self._take_turns(case, saes, [], []), ABSORPTION_PARTS)
 
     def _ravel(self) -> Iterator[str]:
         case = ravel_case(

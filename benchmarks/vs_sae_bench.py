@@ -14,6 +14,7 @@ from pathlib import Path
 from sae_research.runtime import prepare_process
 
 CORE, PROBING, RAVEL, UNLEARNING, ABLATIONS = "core", "sparse_probing", "ravel", "unlearning", "scr_and_tpp"
+ABSORPTION = "absorption"
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
         help="embedded (with the SAEs and texts of this folder's pipeline), pythia-70m-shaped, gemma-shaped, "
         "gemma-2-2b-shaped, tiny-neox, tiny-gpt2, tiny-llama, tiny-gemma2 (random weights), or a model folder",
     )  # fmt: skip
-    parts = (CORE, PROBING, RAVEL, UNLEARNING, ABLATIONS)
+    parts = (CORE, PROBING, ABSORPTION, RAVEL, UNLEARNING, ABLATIONS)
     parser.add_argument("--parts", nargs="+", choices=parts, default=[CORE, PROBING])
     parser.add_argument("--saes", type=int, default=8, help="how many SAEs")
     parser.add_argument(
@@ -67,6 +68,7 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ravel-seeds", type=int, default=5, help="runs of both sides, for the spread of scores")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--growth", nargs="*", type=int, default=[1, 2, 4, 8, 16], help="numbers of SAEs; may be empty")
+    parser.add_argument("--absorption-seeds", type=int, default=0, help="compare absorption over so many seeds too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--threads", type=int, default=2)

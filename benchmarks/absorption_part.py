@@ -1,0 +1,134 @@
+"""Absorption on both sides: scores over seeds, and times.
+
+SAEBench seeds nothing itself; each of its runs gets another seed, its words, prompts and probes anew, and so does ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from benchmarks.measuring import Inside, Measured, measure, table
+from benchmarks.subjects import SPECIAL, Shape, write_model
+from sae_research.evals.absorption import AbsorptionSettings
+from sae_research.evals.base import EvalContext
+from sae_research.evals.parts import absorption_pass
+from sae_research.evals.parts.absorption_pass import measure_absorption
+from sae_research.reference.absorption import PeerAbsorptionPlan, peer_module, run_absorption
+from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
+
+PARTS = ("words and the model's probe", "probes of latents", "absorption")
+_METRICS = ("mean_absorption_fraction_score", "mean_full_absorption_score", "mean_num_split_features")
+_WORDS, _LETTERS = 3000, "abcdefghijklmnopqrstuvwxyz"
+_TEMPLATE = ("has", "the", "first", "letter", ":")
+
+
+@dataclass
+class AbsorptionCase:
+    """What both sides read."""
+
+    context: EvalContext
+    lens: Any
+    settings: AbsorptionSettings
+    scratch: Path
+    _done: set[str] = field(default_factory=set)
+
+    def theirs(self, sae: Sae, inside: Inside) -> Measured:
+        """SAEBench's result for one SAE; the words and the model's probe are there from the first SAE of a run on."""
+        artifacts = self.scratch / "absorption"
+        if sae.card.name in self._done:
+            self._done.clear()
+            shutil.rmtree(artifacts)
+        self._done.add(sae.card.name)
+        main = peer_module()
+        from sae_bench.evals.absorption import k_sparse_probing as probing
+
+        plan = PeerAbsorptionPlan(self.settings, self.context.seed, self.context.batch_size)
+        with inside.watching(
+            (probing, "load_or_train_probe", PARTS[0]),
+            (probing, "train_k_sparse_probes", PARTS[1]),
+            (probing, "eval_probe_and_sae_k_sparse_raw_scores", PARTS[1]),
+            (probing, "build_metrics_df", PARTS[1]),
+            (main, "run_feature_absortion_experiment", PARTS[2]),
+        ):
+            return measure(lambda: run_absorption(self.lens, sae, plan, artifacts=artifacts))
+
+    def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
+        """Our results for all SAEs."""
+        functions = zip(("_prepare", "_probe_latents", "_look"), PARTS, strict=True)
+        with inside.watching(*((absorption_pass, function, part) for function, part in functions)):
+            found = measure(lambda: list(measure_absorption(self.context, saes, self.settings)))
+        for outcome in found.value:
+            if outcome.error is not None:
+                raise outcome.error
+        return found._replace(value=[outcome.output for outcome in found.value])
+
+    def spread(self, saes: Sequence[Sae], n_seeds: int) -> str:
+        """Each SAE's scores over seeds, on both sides."""
+        theirs: dict[tuple[str, str], list[float]] = {}
+        ours: dict[tuple[str, str], list[float]] = {}
+        for seed in range(n_seeds):
+            context = dataclasses.replace(self.context, seed=seed)
+            case = AbsorptionCase(context, self.lens, self.settings, self.scratch / f"seed{seed}")
+            for sae, output in zip(saes, case.ours(saes, Inside()).value, strict=True):
+                peer = case.theirs(sae, Inside()).value
+                for metric in _METRICS:
+                    value = _value(output, metric)
+                    if peer is not None and value is not None:
+                        theirs.setdefault((sae.card.name, metric), []).append(peer.means[metric])
+                        ours.setdefault((sae.card.name, metric), []).append(value)
+        return spread_table(theirs, ours)
+
+
+def spread_table(theirs: dict[tuple[str, str], list[float]], ours: dict[tuple[str, str], list[float]]) -> str:
+    """Means and standard deviations over seeds, and the difference of the means in its own standard errors."""
+    rows = []
+    for (name, metric), values in theirs.items():
+        own = ours[name, metric]
+        error = ((statistics.variance(values) + statistics.variance(own)) / len(values)) ** 0.5
+        shown = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}" for v in (values, own)]
+        spans = [f"{min(v):.3f} to {max(v):.3f}" for v in (values, own)]
+        gap = statistics.mean(own) - statistics.mean(values)
+        rows.append((name, metric, shown[0], spans[0], shown[1], spans[1], f"{gap / error:+.1f}" if error else "0"))
+    header = ["SAE", "score", "theirs", "from, to", "ours", "from, to", "difference in standard errors"]
+    return table(header, rows)
+
+
+def _value(output: EvalOutput, metric: str) -> float | None:
+    return next(m.value for m in output.measurements if m.metric == metric)
+
+
+def write_letters_model(shape: Shape, folder: Path, *, seed: int) -> None:
+    """A random model of `shape` some of whose tokens are words, with a direction for each first letter."""
+    from transformers import AutoModelForCausalLM
+
+    write_model(shape, folder, seed=seed)
+    rng = np.random.default_rng(seed)
+    words: dict[str, None] = dict.fromkeys([*_TEMPLATE, *_LETTERS.upper()])
+    while len(words) < min(_WORDS, shape.vocab // 2):
+        words["".join(rng.choice(list(_LETTERS), 5))] = None
+    names = [*SPECIAL, *words, *(f"w{i}" for i in range(shape.vocab - len(SPECIAL) - len(words)))]
+    plain = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<eos>"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
+    PreTrainedTokenizerFast(
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", padding_side="right"
+    ).save_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    rows = model.get_input_embeddings().weight.data
+    directions = torch.randn(26, rows.shape[1], generator=torch.Generator().manual_seed(seed))
+    directions *= rows.norm(dim=1).mean() / directions.norm(dim=1, keepdim=True)
+    for i, name in enumerate(names):
+        if name.isalpha():
+            rows[i] += 2 * directions[_LETTERS.index(name[0].lower())]
+    model.save_pretrained(folder)
