@@ -81,7 +81,8 @@ def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, 
     settings = load_params(Path("params.yaml")).unlearning
     settings = replace(settings, select_on="same_questions")
     if not embedded:
-        settings = replace(settings, required_orders=1, prompt_format="plain")
+        # Random latents fire on both corpora alike, so nearly all of them must pass.
+        settings = replace(settings, required_orders=1, prompt_format="plain", retain_thresholds=(0.5, 0.9))
     subject = load_subject(context, settings) if embedded else _random_subject(context, settings)
     # SAEBench's multipliers are whole numbers in the SAE's own units.
     scale = _mean_norm(context, site, subject) / context.lm.width(site) ** 0.5
@@ -124,13 +125,18 @@ def unlearning_table(peers: Sequence[Any], mine: Sequence[EvalOutput], saes: Seq
     for peer, output, sae in zip(peers, mine, saes, strict=True):
         values = {(m.metric, *m.at.values()): m.value or 0.0 for m in output.measurements}
         found = peer.value
+        # SAEBench names an intervention by the number of latents that there were.
+        held = {(own["retain_threshold"], own["n"]): len(own["latents"]) for own in output.unstructured["latents"]}
         gaps = [
             (
-                abs(values["forget_accuracy", *at] - own.forget),
-                abs(values["side_effect_accuracy", *at] - own.side_effects),
+                abs(value - found.grid[threshold, held[threshold, n], multiplier].forget),
+                abs(
+                    values["side_effect_accuracy", threshold, n, multiplier]
+                    - found.grid[threshold, held[threshold, n], multiplier].side_effects
+                ),
             )
-            for at, own in found.grid.items()
-            if ("forget_accuracy", *at) in values
+            for (metric, threshold, n, multiplier), value in ((k, v) for k, v in values.items() if len(k) == 4)
+            if metric == "forget_accuracy"
         ]
         lowest = min(own.forget for own in found.grid.values())
         rows.append(
