@@ -86,7 +86,7 @@ def test_a_corpus_of_json_lines(hub: Hub) -> None:
         load_corpus(hub, corpus, shortest=50)
     with pytest.raises(UserError, match=r"corpus file 'c.jsonl': .*bio.jsonl"):
         load_corpus(hub, Corpus("embedded/papers", file="c.jsonl"), shortest=50)
-    with pytest.raises(ValueError, match="ends in .jsonl"):
+    with pytest.raises(ValueError, match=r"ends in \.jsonl"):
         Corpus("embedded/papers", file="bio.csv")
 
 
