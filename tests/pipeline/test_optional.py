@@ -24,7 +24,7 @@ def test_all_optional_evals_and_then_one_less(project: Project) -> None:
     n = len(project.status("core"))
     project.edit(TINY)
     done = project.repro()
-    assert {name: done.counts[name] for name in OPTIONAL} == {name: (n, 0, 0) for name in OPTIONAL}
+    assert {name: done.counts[name] for name in OPTIONAL} == dict.fromkeys(OPTIONAL, (n, 0, 0))
     rows = _rows(project)
     for name in OPTIONAL:
         own = [row for row in rows if row["eval"] == name]

@@ -126,8 +126,8 @@ def _residual_probe(name: str, split: Split, train: Tensor, test: Tensor) -> Bar
 def _by_one_latent_bars(name: str, split: Split, train: dict[str, Tensor], test: dict[str, Tensor]) -> list[Bar]:
     """How much better one SAE's best single latent is than another's; paired over texts.
 
-    On profession a trained SAE is to be ahead of a random one. By how much differs from world to world: the best of 1024
-    random directions is a strong rival where the model is 128 wide.
+    On profession a trained SAE is to be ahead of a random one. By how much differs from world to world: the best of
+    1024 random directions is a strong rival where the model is 128 wide.
     """
     hits = {sae: _hits_by_one_latent(split, train[sae], test[sae]) for sae in train if sae != "residual"}
 
