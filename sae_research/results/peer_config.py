@@ -19,6 +19,7 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
         "test_size": "probe_test_set_size",
         "context_size": "context_length",
     },
+    "absorption": {"min_probe_f1": "min_GT_probe_f1"},
     "scr": _ABLATIONS,
     "tpp": _ABLATIONS,
 }

@@ -23,7 +23,7 @@ def test_as_scikit_learn() -> None:
         for i in range(2):
             probe = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=1000)
             probe.fit(x[i, :, :k].double(), positive[i])
-            assert found[k - 1, i].tolist() == probe.predict(test[i, :, :k].double()).tolist()
+            assert found[k - 1, i].tolist() == list(probe.predict(test[i, :, :k].double()))
 
 
 def test_features_that_never_fire_predict_one_class() -> None:
