@@ -27,7 +27,7 @@ types: install
 	pyright
 
 unit: install
-	HF_HUB_OFFLINE=1 pytest
+	HF_HUB_OFFLINE=1 pytest -n 2 --dist worksteal
 
 install: $(STAMP)
 

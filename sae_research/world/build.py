@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,36 +12,23 @@ from sae_research.progress import Progress
 from sae_research.world.grammar import Grammar
 from sae_research.world.manifest import world_is_valid, write_manifest
 from sae_research.world.sae_plan import HOOK_LAYER, PLANS
-from sae_research.world.settings import Recipe, WorldSettings
+from sae_research.world.settings import LM_UNITS, Recipe, WorldSettings
 
 __all__ = ["build_world", "world_is_valid"]
-
-_LM_UNITS = 8
-"""A step of the language model takes as long as so many steps of an SAE: for the time left."""
 
 
 def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> dict[str, Any]:
     """Builds the world of `settings` into `folder`, replacing what is there, and returns its manifest."""
+    from sae_research.world.workers import workers
+
     recipe = settings.recipe
     n_trained = sum(plan.is_trained for plan in PLANS)
-    progress.expect(recipe.lm_steps * _LM_UNITS + recipe.sae_steps * n_trained)
-    with folder_in_the_making(folder, scratch=folder.parent) as draft, _fixed_threads(recipe.n_threads):
+    progress.expect(recipe.lm_steps * LM_UNITS + recipe.sae_steps * n_trained)
+    with folder_in_the_making(folder, scratch=folder.parent) as draft, workers(recipe.n_workers) as pool:
         texts, contents = _write_text(draft, settings)
-        training = _write_lm(draft, settings, texts, progress)
-        training |= _write_saes(draft, settings, texts, progress)
+        training = _write_lm(draft, settings, texts, progress, pool)
+        training |= _write_saes(draft, settings, texts, progress, pool)
         return write_manifest(draft, settings, contents=contents, training=training)
-
-
-@contextmanager
-def _fixed_threads(n: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write_text(draft: Path, settings: WorldSettings) -> tuple[list[str], dict[str, str]]:
@@ -65,7 +51,9 @@ def _write_text(draft: Path, settings: WorldSettings) -> tuple[list[str], dict[s
     return texts, contents
 
 
-def _write_lm(draft: Path, settings: WorldSettings, texts: list[str], progress: Progress) -> dict[str, Any]:
+def _write_lm(
+    draft: Path, settings: WorldSettings, texts: list[str], progress: Progress, pool: Executor
+) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
     from sae_research.data.text import token_rows
@@ -76,12 +64,14 @@ def _write_lm(draft: Path, settings: WorldSettings, texts: list[str], progress: 
     n_rows = recipe.lm_steps * recipe.lm_batch_size
     rows = token_rows(texts, tokenizer, context_size=recipe.context_size, n_rows=n_rows)
     model = make_model(tokenizer, recipe, seed=settings.seed)
-    summary = train_lm(model, rows, answer_weights(rows, tokenizer), recipe, progress, units=_LM_UNITS)
+    summary = train_lm(model, rows, answer_weights(rows, tokenizer), recipe, progress, pool)
     save_lm(model, folder)
     return {"lm": asdict(summary)}
 
 
-def _write_saes(draft: Path, settings: WorldSettings, texts: list[str], progress: Progress) -> dict[str, Any]:
+def _write_saes(
+    draft: Path, settings: WorldSettings, texts: list[str], progress: Progress, pool: Executor
+) -> dict[str, Any]:
     from sae_research.data.text import token_rows
     from sae_research.hub import Hub
     from sae_research.lm.load import load_language_model
@@ -94,11 +84,7 @@ def _write_saes(draft: Path, settings: WorldSettings, texts: list[str], progress
     lm = load_language_model(Hub(draft), MODEL_NAME, device="cpu")
     rows = token_rows(texts, lm.tokenizer, context_size=recipe.context_size, n_rows=_rows_for_saes(recipe))
     x = harvest(lm, Site(HOOK_LAYER, "resid_post"), rows, seed=settings.seed)
-    made = train_saes(
-        PLANS, x, d_sae=recipe.d_sae, steps=recipe.sae_steps, batch_size=recipe.sae_batch_size, seed=settings.seed,
-        progress=progress,
-    )  # fmt: skip
-    for sae in made:
+    for sae in train_saes(PLANS, x, recipe, progress, pool, seed=settings.seed):
         write_sae(sae, draft / "models", recipe)
     return {"saes": {"tokens": recipe.sae_steps * recipe.sae_batch_size, "hook_layer": HOOK_LAYER}}
 

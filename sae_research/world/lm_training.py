@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
@@ -15,13 +17,15 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerB
 
 from sae_research.files import write_atomically
 from sae_research.progress import Progress
-from sae_research.world.settings import Recipe
+from sae_research.world.muon import Muon
+from sae_research.world.settings import LM_UNITS, Recipe
 from sae_research.world.tokenizer import BOS, EOS, PAD
 
 _ANSWER_WEIGHT = 6.0
 """Weight of the loss on tokens that answer a question or a spelling line: 1.5 % of all, and what evals ask for."""
 _WARM_UP, _CONSTANT_UNTIL = 0.03, 0.40
 _GRADIENT_NORM = 1.0
+_ADAM_RATE = 3e-3
 _CUES = (" letter", "Answer")
 """What stands before the colon that an answer follows."""
 
@@ -63,27 +67,18 @@ def train_lm(
     weights: Float[Tensor, "row target"],
     recipe: Recipe,
     progress: Progress,
-    *,
-    units: int = 1,
+    pool: Executor,
 ) -> LmSummary:
-    """Trains `model` in place, one pass over `rows` in their order; `weights` are those of the loss.
-
-    Each step counts as `units` of progress.
-    """
+    """Trains `model` in place, one pass over `rows` in their order; `weights` are those of the loss."""
     batches = zip(rows.split(recipe.lm_batch_size), weights.split(recipe.lm_batch_size), strict=True)
     losses: list[float] = []
     model.train()
-    optimizers = _optimizers(model)
+    optimizer = _Optimizer(model)
     for (tokens, weight), rate in zip(batches, _rates(recipe.lm_steps), strict=False):
-        _set_rate(optimizers, rate)
-        loss = _loss(model, tokens, weight)
-        loss.backward()
+        losses.append(differentiate(model, tokens, weight, recipe.n_workers, pool))
         torch.nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        progress.advance(units, doing=f"language model, loss {losses[-1]:.2f}")
+        optimizer.step(rate, pool)
+        progress.advance(LM_UNITS, doing=f"language model, loss {losses[-1]:.2f}")
     model.eval()
     last = losses[-max(1, len(losses) // 20) :]
     tokens_seen = len(losses) * recipe.lm_batch_size * recipe.context_size
@@ -113,24 +108,51 @@ def save_lm(model: GPTNeoXForCausalLM, folder: Path) -> None:
     write_atomically(folder / "model.safetensors", safetensors_bytes(tensors, metadata={"format": "pt"}))
 
 
-def _loss(
+def differentiate(
+    model: GPTNeoXForCausalLM,
+    tokens: Int[Tensor, "row position"],
+    weight: Float[Tensor, "row target"],
+    n_parts: int,
+    pool: Executor,
+) -> float:
+    """The batch's mean weighted loss, with its gradient in the parameters; the batch is divided into parts of rows."""
+    parameters, total = list(model.parameters()), weight.sum()
+
+    def of_part(part: Tensor, part_weight: Tensor) -> tuple[float, tuple[Tensor, ...]]:
+        loss = _summed_loss(model, part, part_weight) / total
+        return loss.item(), torch.autograd.grad(loss, parameters)
+
+    losses, gradients = zip(*pool.map(of_part, tokens.chunk(n_parts), weight.chunk(n_parts)), strict=True)
+    for parameter, *of_parts in zip(parameters, *gradients, strict=True):
+        parameter.grad = sum(of_parts[1:], of_parts[0])
+    return sum(losses)
+
+
+def _summed_loss(
     model: GPTNeoXForCausalLM, tokens: Int[Tensor, "row position"], weight: Float[Tensor, "row target"]
 ) -> Float[Tensor, ""]:
     hidden = model.gpt_neox(tokens, use_cache=False).last_hidden_state[:, :-1]
     logits = model.get_output_embeddings()(hidden)
     losses = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
-    return (losses * weight.flatten()).sum() / weight.sum()
+    return (losses * weight.flatten()).sum()
 
 
-def _optimizers(model: GPTNeoXForCausalLM) -> list[torch.optim.Optimizer]:
+@final
+class _Optimizer:
     """Muon for the matrices inside the blocks; AdamW for embeddings, head, biases and norms."""
-    matrices = [p for p in model.gpt_neox.layers.parameters() if p.ndim == 2]
-    inside = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in inside]
-    return [
-        torch.optim.Muon(matrices, lr=0.02, weight_decay=0.01),
-        torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.95), fused=True),
-    ]
+
+    def __init__(self, model: GPTNeoXForCausalLM) -> None:
+        matrices = [p for p in model.gpt_neox.layers.parameters() if p.ndim == 2]
+        inside = {id(p) for p in matrices}
+        rest = [p for p in model.parameters() if id(p) not in inside]
+        self._muon = Muon(matrices, lr=0.02, weight_decay=0.01)
+        self._adam = torch.optim.AdamW(rest, lr=_ADAM_RATE, betas=(0.9, 0.95), fused=True)
+
+    def step(self, rate: float, pool: Executor) -> None:
+        """Takes a step at the fraction `rate` of the full learning rates."""
+        self._muon.step(rate, pool)
+        self._adam.param_groups[0]["lr"] = _ADAM_RATE * rate
+        self._adam.step()
 
 
 def _rates(steps: int) -> Iterator[float]:
@@ -138,10 +160,3 @@ def _rates(steps: int) -> Iterator[float]:
     for step in range(steps):
         done = (step + 1) / steps
         yield min(1.0, done / _WARM_UP, (1.0 - step / steps) / (1.0 - _CONSTANT_UNTIL))
-
-
-def _set_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group.setdefault("full_lr", group["lr"])
-            group["lr"] = group["full_lr"] * rate

@@ -157,7 +157,7 @@ class BatchTopKObjective(Objective):
 
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
         acts = torch.relu(self._pre_activations(x))
-        least = _smallest_kept(acts.detach(), self.sparsity)
+        least = smallest_kept(acts.detach(), self.sparsity, 0.5 * (self._threshold or 0.0))
         codes = torch.where(acts >= least, acts, 0)
         memory = 0.0 if self._threshold is None else _THRESHOLD_MEMORY
         self._threshold = memory * (self._threshold or 0.0) + (1 - memory) * least
@@ -252,11 +252,14 @@ def _keep_top(acts: Float[Tensor, "batch d_sae"], k: int) -> Float[Tensor, "batc
     return torch.zeros_like(acts).scatter(1, indices, values)
 
 
-def _smallest_kept(acts: Float[Tensor, "batch d_sae"], k: int) -> float:
-    """The value from which on `k` activations per row remain, on average."""
-    positive = acts[acts > 0]
-    n = min(k * acts.shape[0], positive.numel())
-    return float(positive.topk(n, sorted=False).values.min()) if n else 0.0
+def smallest_kept(acts: Float[Tensor, "batch d_sae"], k: int, guess: float) -> float:
+    """The value from which on `k` activations per row remain, on average; fast where it is above `guess`."""
+    wanted = k * acts.shape[0]
+    candidates = acts[acts > guess]
+    if candidates.numel() < wanted:
+        candidates = acts[acts > 0]
+    n = min(wanted, candidates.numel())
+    return float(candidates.topk(n, sorted=False).values.min()) if n else 0.0
 
 
 def _revive(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from concurrent.futures import Executor
+from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Float
@@ -13,9 +14,12 @@ from sae_research.progress import Progress
 from sae_research.world.harvest import Activations
 from sae_research.world.sae_objectives import OBJECTIVES, Objective, Start
 from sae_research.world.sae_plan import SaePlan
+from sae_research.world.settings import Recipe
 
 _LEARNING_RATE = 6e-3
 _SAMPLE = 2048
+_STEPS_AT_ONCE = 20
+"""Steps that each SAE takes by itself: its tensors stay in the core's cache."""
 _WARM_UP, _DECAY_FROM = 0.05, 0.60
 # What is multiplied or divided by the activations' scale to bring the tensors back to the model's own units.
 _IN_UNITS_OF_X = ("b_enc", "b_dec", "b_gate", "b_mag", "threshold")
@@ -30,16 +34,16 @@ class MadeSae(NamedTuple):
 
 
 def train_saes(
-    plans: Sequence[SaePlan], x: Activations, *, d_sae: int, steps: int, batch_size: int, seed: int, progress: Progress
+    plans: Sequence[SaePlan], x: Activations, recipe: Recipe, progress: Progress, pool: Executor, *, seed: int
 ) -> Iterator[MadeSae]:
-    """The SAEs of `plans`; those that learn see `steps` batches, the same ones in the same order."""
-    objectives = {plan: _objective(plan, x, d_sae, seed) for plan in plans if plan.is_trained}
-    _fit(list(objectives.values()), x, steps, batch_size, progress)
+    """The SAEs of `plans`; those that learn see the same batches in the same order."""
+    learners = {plan: _Learner(_objective(plan, x, recipe.d_sae, seed)) for plan in plans if plan.is_trained}
+    _fit(list(learners.values()), list(x.batches(recipe.sae_batch_size))[: recipe.sae_steps], progress, pool)
     for plan in plans:
         if plan.is_trained:
-            tensors, tokens = objectives[plan].result(), steps * batch_size
+            tensors, tokens = learners[plan].objective.result(), recipe.sae_steps * recipe.sae_batch_size
         else:
-            tensors, tokens = untrained(plan, x, d_sae, seed), 0
+            tensors, tokens = untrained(plan, x, recipe.d_sae, seed), 0
         yield MadeSae(plan, _rescaled(tensors, x.scale), tokens)
 
 
@@ -66,18 +70,33 @@ def untrained(plan: SaePlan, x: Activations, d_sae: int, seed: int) -> dict[str,
     return {"W_enc": atoms.T.contiguous(), "b_enc": torch.zeros(len(atoms)), "W_dec": atoms, "b_dec": mean}
 
 
-def _fit(objectives: Sequence[Objective], x: Activations, steps: int, batch_size: int, progress: Progress) -> None:
-    parameters = [tensor for objective in objectives for tensor in objective.parameters.values()]
-    optimizer = torch.optim.Adam(parameters, lr=_LEARNING_RATE, betas=(0.9, 0.999), fused=True)
-    for step, batch in zip(range(steps), x.batches(batch_size), strict=False):
-        optimizer.param_groups[0]["lr"] = _LEARNING_RATE * _rate((step + 1) / steps)
-        for objective in objectives:
-            objective.loss(batch).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        for objective in objectives:
-            objective.project()
-        progress.advance(len(objectives), doing="SAEs")
+@final
+class _Learner:
+    """An objective with its optimizer."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        parameters = list(objective.parameters.values())
+        self._optimizer = torch.optim.Adam(parameters, lr=_LEARNING_RATE, betas=(0.9, 0.999), fused=True)
+
+    def learn(self, batches: Sequence[Float[Tensor, "batch d"]], rates: Sequence[float]) -> None:
+        """Takes a step on each batch, at its fraction of the full learning rate."""
+        for batch, rate in zip(batches, rates, strict=True):
+            self._optimizer.param_groups[0]["lr"] = _LEARNING_RATE * rate
+            self.objective.loss(batch).backward()
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+            self.objective.project()
+
+
+def _fit(
+    learners: Sequence[_Learner], batches: Sequence[Float[Tensor, "batch d"]], progress: Progress, pool: Executor
+) -> None:
+    rates = [_rate((step + 1) / len(batches)) for step in range(len(batches))]
+    for start in range(0, len(batches), _STEPS_AT_ONCE):
+        now = slice(start, start + _STEPS_AT_ONCE)
+        list(pool.map(lambda learner, now=now: learner.learn(batches[now], rates[now]), learners))
+        progress.advance(len(learners) * len(rates[now]), doing="SAEs")
 
 
 def _rate(done: float) -> float:

@@ -11,6 +11,10 @@ from sae_research.world.version import world_version
 Size = Literal["default", "tiny"]
 
 
+LM_UNITS = 8
+"""A step of the language model takes about as long as so many steps of an SAE: for the time left."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The numbers behind a size."""
@@ -34,8 +38,8 @@ class Recipe:
     sae_steps: int
     sae_batch_size: int
     """Activations in each step of the SAEs' training; each activation is used once."""
-    n_threads: int
-    """Threads in training. Weights depend on it, since it orders sums; what is small is faster with one."""
+    n_workers: int
+    """Threads that training is divided over. Weights depend on it, since it orders sums; tiny work is not worth two."""
 
 
 RECIPES: dict[str, Recipe] = {
@@ -43,13 +47,13 @@ RECIPES: dict[str, Recipe] = {
         n_documents=42_000, n_held_out=4_000, train_per_class=500, test_per_class=150,
         vocab_size=3072, context_size=128, d_model=128, n_layers=4, n_heads=4, lm_steps=1000, lm_batch_size=16,
         d_sae=1024, sae_steps=400, sae_batch_size=1024,
-        n_threads=2,
+        n_workers=2,
     ),
     "tiny": Recipe(
         n_documents=1_200, n_held_out=200, train_per_class=60, test_per_class=30,
         vocab_size=1280, context_size=128, d_model=32, n_layers=2, n_heads=2, lm_steps=60, lm_batch_size=4,
         d_sae=128, sae_steps=40, sae_batch_size=256,
-        n_threads=1,
+        n_workers=1,
     ),
 }  # fmt: skip
 
