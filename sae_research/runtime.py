@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1
 _CODE = ("sae_research", "scripts")
 _GIT_TIMEOUT = 5.0
 _NAMES_SHOWN = 5
-_M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_TOP_PAD = -4, -1, -2
+_M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_ARENA_MAX = -4, -1, -2, -8
 
 
 def run_as_stage(work: Callable[[], None]) -> int:
@@ -83,6 +83,8 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(_M_TOP_PAD, 2**28)
+        # What a thread's own arena cannot hold, it would map and hand back each time.
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _die_with_parent() -> None:

@@ -212,7 +212,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "not affine": (Remembers, {}, r"SAE 'Remembers': decode is not codes @ W_dec \+ b_dec"),
     "neighbours": (Mixes, {}, r"SAE 'Mixes': the codes of a token depend on the other tokens; .* scope = 'sequence'"),
     "no tokenizer": (Foreign, {"tokenizer": None}, r"model is loaded already: give its tokenizer too"),
-    "eval": (Foreign, {"evals": "kore"}, r"eval 'kore' is not offered"),
+    "eval": (Foreign, {"evals": "kore"}, r"there is no eval 'kore'; valid: absorption, core"),
     "setting": (Foreign, {"evals": {"core": {"contxt": 3}}}, r"evals\['core'\]: unknown key 'contxt'; valid: dataset"),
     "too few texts": (Foreign, {"evals": "core"}, r"rows of 128 tokens, needed 960; ask for fewer rows"),
     "texts": (Foreign, {"texts": "one string"}, r"texts: expected a list of strings, or a tensor of token rows"),

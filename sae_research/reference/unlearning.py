@@ -27,6 +27,8 @@ from sae_research.reference.silence import silenced
 from sae_research.saes.base import Sae
 
 _LENT_NAME = "gemma-2-2b-it"
+_BEFORE_SUBJECT, _AFTER_SUBJECT = "The following are multiple choice questions (with answers) about ", ".\n"
+"""What SAEBench writes around a subject before each question."""
 FORGET = "wmdp-bio"
 """What SAEBench calls the questions that shall be answered wrongly; all others are harmless."""
 
@@ -159,10 +161,17 @@ def _asker(settings: UnlearningSettings) -> Any:
     template = template_of(settings.prompt_format)
 
     def ask(
-        question: str, choices: list[str], *, permute_choices: Any = None, without_question: bool = False, **_: Any
+        question: str,
+        choices: list[str],
+        *,
+        pre_question: str,
+        permute_choices: Any = None,
+        without_question: bool = False,
+        **_: Any,
     ) -> str:
         options = tuple(choices[i] for i in permute_choices) if permute_choices is not None else tuple(choices)
-        asked = _Asked(prompt_of(Question("", "" if without_question else question, options, 0), template))
+        subject = pre_question.removeprefix(_BEFORE_SUBJECT).removesuffix(_AFTER_SUBJECT)
+        asked = _Asked(prompt_of(Question(subject, "" if without_question else question, options, 0), template))
         asked.options = options
         return asked
 

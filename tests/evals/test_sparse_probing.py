@@ -76,7 +76,8 @@ def _value(outcome: Outcome, metric: str, **at: object) -> float | None:
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     outcome = _measure(context, [make_sae("relu")], sets)[0]
     output = _output(outcome)
-    assert {m.metric for m in output.measurements} == {s.name for s in SparseProbing.specs if "seed" not in s.name}
+    always = {s.name for s in SparseProbing.specs if not s.name.endswith(("_seed_std", "_sae_bench"))}
+    assert {m.metric for m in output.measurements} == always
     assert [record["dataset_name"] for record in output.details] == ["one_results", "two_results"]
     for metric in ("llm_test_accuracy", "sae_test_accuracy"):
         per_set = [output.unstructured[f"{name}_results"][metric] for name in ("one", "two")]

@@ -46,7 +46,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch(tiny_world: Path) -> N
     each = cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
     expected = (each * weight).sum() / weight.sum()
     expected.backward()
-    assert loss == pytest.approx(float(expected), rel=1e-5)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
     for parameter, gradient in zip(model.parameters(), found, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(gradient, parameter.grad, atol=1e-6)
