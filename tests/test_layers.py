@@ -14,7 +14,7 @@ PACKAGE = ROOT / "sae_research"
 
 # From the bottom up; a module imports only from its own layer and from layers below.
 LAYERS = [
-    {"errors", "digests", "files", "paths", "records", "progress", "plugins", "code_version"},
+    {"errors", "digests", "files", "paths", "records", "progress", "plugins", "code_version", "workers"},
     {"given", "hub", "remote", "manifest", "runtime", "results.record"},
     {"lm", "saes", "formats", "data", "probes", "metrics"},
     {"fleet", "evals", "world", "reference"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
@@ -50,9 +51,20 @@ class LanguageModel:
         self.special_ids: frozenset[int] = special_ids(tokenizer)
         self.tokens_read = 0
         """Tokens captured so far, padding included: what a speed is told in."""
-        self._decoder = decoder
+        self._shared = decoder
+        self._own = threading.local()
         self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
+
+    @property
+    def _decoder(self) -> Decoder:
+        """This thread's modules, since runs change them for a moment; their tensors are those of all threads."""
+        if threading.current_thread() is threading.main_thread():
+            return self._shared
+        own: Decoder | None = getattr(self._own, "decoder", None)
+        if own is None:
+            own = self._own.decoder = self._shared.with_modules_of_its_own()
+        return own
 
     @property
     def plain_model(self) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 from torch import nn
@@ -24,6 +25,10 @@ class Decoder:
     backbone: nn.Module
     """The module that embeds, runs the layers and applies the final norm."""
     layers: nn.ModuleList
+
+    def with_modules_of_its_own(self) -> Decoder:
+        """The same tensors in further module objects, which another thread may change for a moment."""
+        return deepcopy(self, {id(t): t for t in (*self.model.parameters(), *self.model.buffers())})
 
     def mlp_output(self, layer: int) -> nn.Module:
         """The module whose output the MLP of `layer` adds to the residual stream."""

@@ -19,7 +19,7 @@ __all__ = ["build_world", "world_is_valid"]
 
 def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> dict[str, Any]:
     """Builds the world of `settings` into `folder`, replacing what is there, and returns its manifest."""
-    from sae_research.world.workers import workers
+    from sae_research.workers import workers
 
     recipe = settings.recipe
     n_trained = sum(plan.is_trained for plan in PLANS)

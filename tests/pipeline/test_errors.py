@@ -30,7 +30,7 @@ def test_a_mistake_in_the_parameters_ends_every_stage_at_once(bench: Bench, stag
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sae_variant": {}}, r"unknown key 'sae_variant'; valid: random_seed, model, baseline_sae, engine, sae_variants"),
+        ({"sae_variant": {}}, r"unknown key 'sae_variant'; valid: random_seed, model, baseline_sae, engine"),
         ({"sae_variants": {"fista": {}}}, r"sae_variants: unknown key 'fista'; valid: ihtp, mpsae"),
         ({"eval_types": {"autointerp": True}}, r"eval_types: unknown key 'autointerp'; valid: core, sparse_probing"),
         ({"eval_types": {"core": "yes"}}, r"eval_types.core: got 'yes' \(str\), expected bool"),

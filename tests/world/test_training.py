@@ -11,11 +11,11 @@ from transformers import AutoTokenizer
 
 from sae_research.digests import digest_file
 from sae_research.progress import Progress
+from sae_research.workers import workers
 from sae_research.world.build import build_world
 from sae_research.world.lm_training import differentiate, make_model
 from sae_research.world.sae_objectives import smallest_kept
 from sae_research.world.settings import RECIPES, WorldSettings
-from sae_research.world.workers import workers
 
 
 def test_weights_do_not_depend_on_the_threads_of_the_process(tiny_world: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext
+from sae_research.evals.base import Attempt, EvalContext, do_each
 from sae_research.evals.parts.texts import finite, is_real, pieces
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
@@ -87,10 +87,8 @@ def read_prompts(
         seen = lm.capture(tokens, site).float()
         x[batch.to(lm.device)] = seen[torch.arange(len(batch), device=lm.device), places]
         real = is_real(lm, tokens) & (torch.arange(tokens.shape[1], device=lm.device) < (places - position)[:, None])
-        for attempt in whole:
-            found = attempt.do(_encode_in_context, attempt.sae, seen, real, places)
-            if found is not None:
-                parts[attempt].append(found)
+        for attempt, found in do_each(lm.device, whole, _encode_in_context, seen, real, places).items():
+            parts[attempt].append(found)
         context.progress.advance(len(batch), doing=f"{len(attempts)} SAEs at {site.hook_name}")
     back = order.argsort().to(lm.device)
     return Reading(x, {a: _reordered(found, back) for a, found in parts.items() if a.error is None and found})
@@ -112,8 +110,8 @@ def _encode(sae: Sae, x: Float[Tensor, "words d_in"]) -> SparseCodes:
     return _joined([_sparse(sae.encode(x[part]).float()) for part in pieces(sae, len(x), 1)])
 
 
-def _encode_in_context(sae: Sae, x: Tensor, real: Tensor, places: Tensor) -> SparseCodes:
-    parts = []
+def _encode_in_context(attempt: Attempt, x: Tensor, real: Tensor, places: Tensor) -> SparseCodes:
+    sae, parts = attempt.sae, []
     for part in pieces(sae, *x.shape[:2]):
         codes = sae.encode(x[part], mask=real[part])
         parts.append(_sparse(codes[torch.arange(len(codes), device=x.device), places[part]].float()))

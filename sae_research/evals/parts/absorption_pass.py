@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.evals.absorption import AbsorptionSettings
-from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
 from sae_research.evals.parts.absorption_codes import Reading, WordCodes, read_prompts
 from sae_research.evals.parts.absorption_report import LetterResult, Letters, absorption_output
 from sae_research.evals.parts.absorption_words import LETTERS, Split, Word, draw_prompts, draw_split, find_words
@@ -47,10 +47,9 @@ def measure_absorption(context: EvalContext, saes: Sequence[Sae], settings: Abso
     attempts = [Attempt(sae) for sae in saes]
     with torch.no_grad():
         task = _prepare(context, attempts, settings)
-        for attempt in attempts:
-            yield attempt.finish(
-                lambda own=attempt: absorption_output(task.letters, _measure(context, own, task, settings))
-            )
+        found = do_each(context.lm.device, attempts, _measure, context, task, settings)
+    for attempt in attempts:
+        yield attempt.finish(lambda own=attempt: absorption_output(task.letters, found[own]))
 
 
 def _prepare(context: EvalContext, attempts: Sequence[Attempt], settings: AbsorptionSettings) -> Task:
@@ -88,7 +87,7 @@ def _read_again(
 
 
 def _measure(
-    context: EvalContext, attempt: Attempt, task: Task, settings: AbsorptionSettings
+    attempt: Attempt, context: EvalContext, task: Task, settings: AbsorptionSettings
 ) -> list[LetterResult] | None:
     """What came of each usable letter; None where there are too few."""
     if not task.letters.are_enough:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
 from sae_research.evals.parts.core_report import Gathered, core_output
 from sae_research.evals.parts.texts import capture, finite, is_real, pieces
 from sae_research.metrics.codes import CodeCounts, count_codes, count_sparse
@@ -93,18 +93,16 @@ class _CorePass:
                 # The mean serves as the reconstruction of an SAE that knows nothing else: special tokens alike.
                 "mean": self._resume(torch.where(replaced[..., None], self.centre.to(x.dtype), x), tokens)[real],
             }
-            for attempt in self.attempts:
-                found = attempt.do(self._read_reconstruction, self.outputs[attempt], x, replaced, tokens)
-                if found is not None:
-                    hidden[attempt] = found[real]
+            read = do_each(self.lm.device, self.attempts, self._read_reconstruction, x, replaced, tokens)
+            hidden |= {attempt: states[real] for attempt, states in read.items()}
             self._add_losses(self._resume(x, tokens)[real], hidden, tokens, real)
             self._advance(len(part))
 
     def _resume(self, x: Tensor, tokens: Tensor) -> Tensor:
         return self.lm.resume(self.site, x, tokens)
 
-    def _read_reconstruction(self, outputs: _Outputs, x: Tensor, replaced: Tensor, tokens: Tensor) -> Tensor:
-        x_hat = torch.empty_like(x)
+    def _read_reconstruction(self, attempt: Attempt, x: Tensor, replaced: Tensor, tokens: Tensor) -> Tensor:
+        outputs, x_hat = self.outputs[attempt], torch.empty_like(x)
         for part in pieces(outputs.sae, *x.shape[:2]):
             x_hat[part] = outputs.reconstruct(x[part], replaced[part]).x_hat.to(x.dtype)
         return self._resume(torch.where(replaced[..., None], x_hat, x), tokens)
@@ -143,9 +141,11 @@ class _CorePass:
             inputs = describe_inputs(x, is_real(self.lm, tokens), self.centre, batch_size=self.plan.batch_size)
             self.inputs.add(inputs.columns)
             self.offset += inputs.offset
-            for attempt in self.attempts:
-                attempt.do(self.outputs[attempt].add, x, inputs, group.to(self.lm.device))
+            do_each(self.lm.device, self.attempts, self._add_outputs, x, inputs, group.to(self.lm.device))
             self._advance(len(part))
+
+    def _add_outputs(self, attempt: Attempt, x: Tensor, inputs: Inputs, groups: Tensor) -> None:
+        self.outputs[attempt].add(x, inputs, groups)
 
     def finish(self, attempt: Attempt) -> Outcome:
         """The outcome of one SAE, all text read."""

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext
+from sae_research.evals.base import Attempt, EvalContext, do_each
 from sae_research.evals.parts.texts import finite, pieces
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import TokenBatch, tokenize_texts
@@ -29,15 +29,17 @@ def pool_texts(
     channels = torch.zeros(len(texts), lm.width(site), device=lm.device)
     codes = {a: torch.zeros(len(texts), a.sae.card.d_sae, device=lm.device) for a in attempts if a.error is None}
     screens = {attempt: attempt.do(Screen.of, attempt.sae) for attempt in codes}
+
+    def pool(attempt: Attempt, x: Tensor, real: Tensor) -> Tensor:
+        return mean_codes(attempt.sae, x, real, screens[attempt])
+
     for rows in order.split(context.batch_size):
         tokens, real = _trimmed(batch, rows)
         tokens, real = tokens.to(lm.device), real.to(lm.device)
         x = lm.capture(tokens, site)
         channels[rows.to(lm.device)] = _mean(x.float(), real)
-        for attempt, target in codes.items():
-            pooled = attempt.do(mean_codes, attempt.sae, x, real, screens[attempt])
-            if pooled is not None:
-                target[rows.to(lm.device)] = pooled
+        for attempt, pooled in do_each(lm.device, codes, pool, x, real).items():
+            codes[attempt][rows.to(lm.device)] = pooled
         context.progress.advance(len(rows), doing=f"{len(attempts)} SAEs at {site.hook_name}")
     return channels, {attempt: pooled for attempt, pooled in codes.items() if attempt.error is None}
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
 from sae_research.evals.parts.pooling import group_by_memory, pool_texts
 from sae_research.evals.parts.probing_report import SeedScores, SetScores, probing_output
 from sae_research.evals.sparse_probing import SparseProbingSettings
@@ -49,10 +49,9 @@ def measure_probing(
                 )
                 if reading.name not in model:
                     model[reading.name] = _score(channels, reading)
-                for attempt in list(codes):
-                    scores = attempt.do(_score, codes.pop(attempt), reading)
-                    if scores is not None:
-                        found[attempt][reading.name] = scores
+                scores = do_each(context.lm.device, list(codes), _score_own, codes, reading)
+                for attempt, own in scores.items():
+                    found[attempt][reading.name] = own
     for attempt in attempts:
         yield attempt.finish(lambda own=attempt: probing_output(own.sae, found[own], model, settings.k_values))
 
@@ -121,6 +120,11 @@ def _draw(
 
 def _sizes(texts: Mapping[str, Sequence[str]]) -> dict[str, int]:
     return {name: len(own) for name, own in texts.items()}
+
+
+def _score_own(attempt: Attempt, codes: dict[Attempt, Tensor], reading: _Reading) -> SeedScores:
+    """The scores of one SAE, whose codes are given up for it."""
+    return _score(codes.pop(attempt), reading)
 
 
 def _score(features: Tensor, reading: _Reading) -> SeedScores:

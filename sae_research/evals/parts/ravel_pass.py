@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sae_research.data.entities import EntityPrompt
-from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
 from sae_research.evals.parts.ravel_pairs import Split, draw_pairs
 from sae_research.evals.parts.ravel_prompts import equal_lengths, known_prompts, rows_at_once, tokenize_prompts
 from sae_research.evals.parts.ravel_report import ClassHits, ravel_output
@@ -101,10 +101,8 @@ class _EntityClass:
             at = torch.arange(len(rows), device=lm.device), prompts.entity[rows].to(lm.device)
             real = is_real(lm, tokens)
             x[rows] = whole[at].float()
-            for attempt, own in codes.items():
-                found = attempt.do(_entity_codes, attempt.sae, whole, real, at)
-                if found is not None:
-                    own[rows] = found
+            for attempt, found in do_each(lm.device, codes, _entity_codes, whole, real, at).items():
+                codes[attempt][rows] = found
         made = {attempt: attempt.do(_latents, attempt.sae, own, x) for attempt, own in codes.items()}
         return x, {attempt: latents for attempt, latents in made.items() if latents is not None}
 
@@ -130,8 +128,9 @@ class _EntityClass:
                 return MaskSwap(Axes(x, axes[name]))
 
 
-def _entity_codes(sae: Sae, x: Tensor, real: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
+def _entity_codes(attempt: Attempt, x: Tensor, real: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
     """Codes at the entities' last tokens; an SAE of scope `sequence` reads the whole prompt."""
+    sae = attempt.sae
     codes = sae.encode(x, mask=real)[at] if sae.scope == "sequence" else sae.encode(x[at])
     return finite(codes.float(), "code")
 

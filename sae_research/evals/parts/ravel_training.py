@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from sae_research.evals.parts.ravel_prompts import Checker, Prompts, equal_lengt
 from sae_research.evals.parts.ravel_swaps import HARD, How, MaskSwap, RotationSwap, Swap
 from sae_research.evals.ravel import RavelSettings
 from sae_research.lm.site import Site
+from sae_research.workers import side_by_side
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
 
 # SAEBench's schedule of temperatures: spaced evenly in their logarithm over all steps.
 _HOTTEST, _COLDEST = 1.0, 1e-4
@@ -104,9 +108,7 @@ class Contest:
         ).tolist()
         for step, temperature in enumerate(temperatures):
             batch = self._batch(pairs, parts[step % len(parts)])
-            for contender in self._contenders:
-                if contender.optimizer is not None and contender.lives:
-                    _shielded(contender, self._step, contender, batch, How(temperature))
+            self._each([c for c in self._contenders if c.optimizer is not None], self._step, batch, How(temperature))
             self._advance(len(batch.pairs))
 
     def _batch(self, pairs: Pairs, rows: Tensor) -> _Batch:
@@ -140,30 +142,43 @@ class Contest:
         hits = {c: {variant: np.zeros(len(pairs), dtype=bool) for variant in _variants(c)} for c in self._contenders}
         for rows in equal_lengths(self._prompts.lengths[pairs.base], rows_at_once(self._context)):
             batch = self._batch(pairs, rows)
-            for contender in self._contenders:
-                for variant, how in _variants(contender).items():
-                    found = _shielded(contender, self._answers, contender, batch, how, checker)
-                    if found is not None:
-                        hits[contender][variant][rows.numpy()] = found
+            for contender, found in self._each(self._contenders, self._answers, batch, checker).items():
+                for variant, right in found.items():
+                    hits[contender][variant][rows.numpy()] = right
             self._advance(len(rows))
         return {c: Achieved(pairs, hits[c], _n_swapped(c.swap)) for c in self._contenders if c.lives}
 
-    def _answers(self, contender: Contender, batch: _Batch, how: How, checker: Checker) -> list[bool]:
+    def _answers(self, contender: Contender, batch: _Batch, checker: Checker) -> dict[str, list[bool]]:
+        """By variant, whether the wanted answer comes for each pair."""
+        return {name: self._answer(contender, batch, how, checker) for name, how in _variants(contender).items()}
+
+    def _answer(self, contender: Contender, batch: _Batch, how: How, checker: Checker) -> list[bool]:
         x = batch.with_mixed(contender.swap.mixed(batch.pairs.base, batch.pairs.source, how))
         items = self._prompts.items
         asked = [items[i] for i in batch.pairs.base.tolist()]
         labels = [items[i].label for i in batch.pairs.wanted().tolist()]
         return checker.ask(batch.tokens, self._site, x, asked, labels).right
 
+    def _each(
+        self,
+        contenders: Sequence[Contender],
+        work: Callable[Concatenate[Contender, Arguments], Value],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> dict[Contender, Value]:
+        """What `work` returns for those that live and go on living; a baseline's failure ends the run."""
+
+        def shielded(contender: Contender) -> Value | None:
+            if contender.attempt is None:
+                return work(contender, *args, **kwargs)
+            return contender.attempt.do(work, contender, *args, **kwargs)
+
+        living = [contender for contender in contenders if contender.lives]
+        found = dict(zip(living, side_by_side(shielded, living, self._lm.device), strict=True))
+        return {own: value for own, value in found.items() if own.lives}  # type: ignore[misc]
+
     def _advance(self, pairs: int) -> None:
         self._context.progress.advance(pairs, doing=f"{len(self._contenders)} SAEs and baselines")
-
-
-def _shielded(contender: Contender, work: object, *args: object) -> object:
-    """What `work` returns; a failing SAE's error is kept for its outcome, a baseline's ends the run."""
-    if contender.attempt is None:
-        return work(*args)  # type: ignore[operator]
-    return contender.attempt.do(work, *args)  # type: ignore[arg-type]
 
 
 def _variants(contender: Contender) -> dict[str, How]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_research.data.paired import PairedSet
-from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
 from sae_research.evals.parts.padding import padding_ratios, with_padding
 from sae_research.evals.parts.pooling import group_by_memory, pool_texts
 from sae_research.evals.parts.scr_probes import BIASED, CLASS, GROUP, Layout, PeerStream, fit_keyed, shuffled_rows
@@ -80,10 +80,7 @@ def _read_pair(
         channels, codes = pool_texts(context, group, encoded, site=site, context_size=size)
         if subject is None:
             subject = _Subject.of(context, paired, channels, more, settings, stream)
-        for attempt in list(codes):
-            own = attempt.do(subject.ablate, attempt.sae, codes.pop(attempt))
-            if own is not None:
-                changed[attempt] = own
+        changed |= do_each(context.lm.device, list(codes), subject.ablate, codes)
     assert subject is not None
     return _PairFound(subject.judged, changed)
 
@@ -131,14 +128,14 @@ class _Subject:
         biased = {d: said[:, BIASED] == self.labels[probe] for d, probe in _ASKED.items()}
         return PairProbes(*({d: hits.astype(np.float64) for d, hits in kind.items()} for kind in (clean, biased)))
 
-    def ablate(self, sae: Sae, codes: Float[Tensor, "texts d_sae"]) -> Changed:
-        """What the biased probe gets right once the latents of either concept are ablated."""
-        cut = len(self.train.balanced)
-        seen, asked = codes[:cut], codes[cut:]
+    def ablate(self, attempt: Attempt, codes: dict[Attempt, Tensor]) -> Changed:
+        """What the biased probe gets right once the latents of either concept are ablated; takes the SAE's codes."""
+        cut, sae = len(self.train.balanced), attempt.sae
+        seen, asked = codes.pop(attempt).tensor_split([cut])
         if self.ratios is not None:
             asked = with_padding(sae, asked, self.ratios)
         directions = sae.W_dec.double() @ self.probes.weights.double().T
-        effects = removal_effects(class_means(seen, self.train.tasks().to(codes.device)), directions[:, [GROUP, CLASS]])
+        effects = removal_effects(class_means(seen, self.train.tasks().to(seen.device)), directions[:, [GROUP, CLASS]])
         return {d: self._changed(d, asked, directions, effects) for d in _ABLATED}
 
     def _changed(self, direction: int, codes: Tensor, directions: Tensor, effects: Tensor) -> np.ndarray:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.data.labelled import LabelledSet
-from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
 from sae_research.evals.parts.padding import padding_ratios, with_padding
 from sae_research.evals.parts.pooling import group_by_memory, pool_texts
 from sae_research.evals.parts.tpp_probes import PeerRun, TppDraws, draw_as_peer, draw_keyed, fit_probes
@@ -70,10 +70,7 @@ def _read_set(
         channels, codes = pool_texts(context, group, texts, site=site, context_size=settings.context_size)
         if subject is None:
             subject = _Subject.of(context, labelled, channels, draws, settings, recipe)
-        for attempt in list(codes):
-            hits = attempt.do(subject.ablate, attempt.sae, codes.pop(attempt))
-            if hits is not None:
-                yield attempt, hits
+        yield from do_each(context.lm.device, list(codes), subject.ablate, codes).items()
 
 
 @dataclass(frozen=True)
@@ -106,14 +103,14 @@ class _Subject:
             ratios if settings.rules == "sae_bench" else None,
         )  # fmt: skip
 
-    def ablate(self, sae: Sae, codes: Float[Tensor, "texts d_sae"]) -> TppHits:
-        """What every probe gets right, before and after the latents of each class are ablated."""
-        cut = self.draws.tasks.train.n
-        seen, asked = codes[:cut], codes[cut:]
+    def ablate(self, attempt: Attempt, codes: dict[Attempt, Tensor]) -> TppHits:
+        """What every probe gets right, before and after the ablations; takes the SAE's codes."""
+        cut, sae = self.draws.tasks.train.n, attempt.sae
+        seen, asked = codes.pop(attempt).tensor_split([cut])
         if self.ratios is not None:
             asked = with_padding(sae, asked, self.ratios)
         directions = sae.W_dec.double() @ self.probes.weights.double().T
-        means = class_means(seen, self.draws.effects.to(codes.device))
+        means = class_means(seen, self.draws.effects.to(seen.device))
         effects = targeted_effects(means, directions, self.settings.rules)
         after = [self._after(asked, directions, own) for own in effects]
         # (texts, ablated, n, classes)

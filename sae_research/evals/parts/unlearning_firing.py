@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,10 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from sae_research.data.draw import draw
 from sae_research.data.text import token_rows
-from sae_research.evals.base import Attempt, EvalContext
+from sae_research.evals.base import Attempt, EvalContext, do_each
 from sae_research.evals.parts.texts import finite, is_real, pieces
 from sae_research.lm.site import Site
-from sae_research.saes.base import Sae
 from sae_research.saes.parts.screening import Screen
 
 
@@ -56,19 +55,21 @@ def count_firing(
         x, real = lm.capture(tokens, site), is_real(lm, tokens)
         tokens_read += int(real.sum())
         norms += float(x[real].float().norm(dim=1).double().sum())
-        for attempt, total in counts.items():
-            fired = attempt.do(_fired, attempt.sae, x, real, screens[attempt])
-            if fired is not None:
-                total += fired
+        for attempt, fired in do_each(device, counts, _fired, x, real, screens).items():
+            counts[attempt] += fired
         context.progress.advance(len(part), doing=f"{len(attempts)} SAEs at {site.hook_name}")
     rates = {attempt: total.double() / max(1, tokens_read) for attempt, total in counts.items()}
     return Firing(rates, norms / max(1, tokens_read))
 
 
 def _fired(
-    sae: Sae, x: Float[Tensor, "row position d"], real: Bool[Tensor, "row position"], screen: Screen | None
+    attempt: Attempt,
+    x: Float[Tensor, "row position d"],
+    real: Bool[Tensor, "row position"],
+    screens: Mapping[Attempt, Screen | None],
 ) -> Int[Tensor, " d_sae"]:
     """On how many real tokens each latent fires."""
+    sae, screen = attempt.sae, screens[attempt]
     found = screen.encode(x[real]) if screen is not None else None
     if found is not None:
         return torch.bincount(found.latents.long(), minlength=sae.card.d_sae)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -15,7 +15,7 @@ from torch import Tensor
 from sae_research.data.corpora import Corpus, load_corpus
 from sae_research.data.draw import draw
 from sae_research.data.questions import Question, load_questions
-from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
 from sae_research.evals.parts.unlearning_clamp import Clamping, answer_clamped, units
 from sae_research.evals.parts.unlearning_firing import Firing, corpus_rows, count_firing
 from sae_research.evals.parts.unlearning_grid import Clamp, choose_latents
@@ -190,15 +190,17 @@ class _Run:
         context.progress.expect(len(prompts))
         for batch in _batches(context, prompts):
             x = lm.capture(batch.tokens, self.site)
-            for attempt, clamping in clampings.items():
-                right = attempt.do(
-                    answer_clamped, lm, self.site, batch, x, clamping, self.settings.protocol,
-                    tokens_at_once=_tokens_at_once(context),
-                )  # fmt: skip
-                if right is not None:
-                    hits[attempt][batch.places.cpu()] = right.cpu()
+            right = do_each(lm.device, clampings, self._answer, batch, x, clampings)
+            for attempt, own in right.items():
+                hits[attempt][batch.places.cpu()] = own.cpu()
             context.progress.advance(len(batch.answers), doing=f"{len(clampings)} SAEs at {self.site.hook_name}")
         return {attempt: own for attempt, own in hits.items() if attempt.error is None}
+
+    def _answer(self, attempt: Attempt, batch: PromptBatch, x: Tensor, clampings: Mapping[Attempt, Clamping]) -> Tensor:
+        return answer_clamped(
+            self.context.lm, self.site, batch, x, clampings[attempt], self.settings.protocol,
+            tokens_at_once=_tokens_at_once(self.context),
+        )  # fmt: skip
 
     def _gathered(self, clamping: Clamping, hits: Tensor, n_orders: int) -> Answers:
         """Shares of orders answered rightly, by intervention."""
