@@ -44,9 +44,9 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(
-        n_documents=36_000, n_held_out=4_000, train_per_class=500, test_per_class=150,
-        vocab_size=3072, context_size=128, d_model=128, n_layers=4, n_heads=4, lm_steps=800, lm_batch_size=16,
-        d_sae=1024, sae_steps=320, sae_batch_size=1024,
+        n_documents=42_000, n_held_out=4_000, train_per_class=500, test_per_class=150,
+        vocab_size=3072, context_size=128, d_model=128, n_layers=4, n_heads=4, lm_steps=1000, lm_batch_size=16,
+        d_sae=1024, sae_steps=400, sae_batch_size=1024,
         n_workers=2,
     ),
     "tiny": Recipe(
