@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from threads import torch_threads
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
@@ -304,12 +305,14 @@ def test_too_few_letters_are_a_reason_not_a_stop(context: EvalContext) -> None:
         assert set(output.unstructured["probe_f1"]) == set("abcdefghijklmnopqrstuvwxyz")
 
 
-def test_company_order_and_batches_change_nothing(context: EvalContext) -> None:
+def test_company_order_threads_and_batches_change_nothing(context: EvalContext) -> None:
     saes = [_letters_sae(), _sae("topk", _directions(), k=3), _sae("ihtp", _directions(), k=1),
             _sae("mpsae", _directions(), s=3)]  # fmt: skip
     together = [_output(o) for o in _run(context, saes)]
     assert together == [_output(o) for o in _run(context, saes[::-1])][::-1]
     assert together[2] == _output(_run(context, saes[2:3])[0])
+    with torch_threads(3):
+        assert together == [_output(o) for o in _run(context, saes)]
     smaller = [_values(o) for o in _run(dataclasses.replace(context, batch_size=5), saes)]
     for own, other in zip(together, smaller, strict=True):
         assert {m.metric: m.value for m in own.measurements if not m.at} == pytest.approx(other, abs=1e-4)

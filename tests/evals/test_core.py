@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from threads import torch_threads
 
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
@@ -179,12 +180,14 @@ def test_batch_size_changes_no_number(
         _assert_close(a, b)
 
 
-def test_company_and_order_change_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+def test_company_order_and_threads_change_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=3), make_sae("mpsae", s=4)]
     together = _measure(context, saes, rows)
     turned = _measure(context, saes[::-1], rows)[::-1]
     alone = [_measure(context, [sae], rows)[0] for sae in saes]
     assert [o.output for o in together] == [o.output for o in turned] == [o.output for o in alone]
+    with torch_threads(3):
+        assert [o.output for o in together] == [o.output for o in _measure(context, saes, rows)]
 
 
 def test_repeats_to_the_bit(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:

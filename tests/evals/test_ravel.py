@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from threads import torch_threads
 from transformers import PreTrainedTokenizerFast
 
 from sae_research.data.entities import EntityPrompt
@@ -239,11 +240,12 @@ def test_every_sae_and_baseline_is_measured(outcomes: list[Any], make_sae: MakeS
         assert baselines == {k: v for k, v in _values(outcomes[0].output).items() if k[0].startswith("baseline_")}
 
 
-def test_company_and_batches_change_no_number(
+def test_company_batches_and_threads_change_no_number(
     context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt], outcomes: list[Any]
 ) -> None:
     other = dataclasses.replace(context, batch_size=3)
-    (alone,) = measure_ravel(other, [make_sae("topk", k=5)], {"city": items}, SETTINGS)
+    with torch_threads(3):
+        (alone,) = measure_ravel(other, [make_sae("topk", k=5)], {"city": items}, SETTINGS)
     assert alone.output is not None
     assert _values(alone.output) == _values(outcomes[1].output)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peer_documents import read_by_peer
+from threads import torch_threads
 
 from sae_research.data.paired import PairedSet, PairPool, cut_pair
 from sae_research.errors import UserError
@@ -155,7 +156,7 @@ def test_padding_adds_the_codes_of_zero_for_each_position_that_is_not_real(
     assert with_padding(make_sae("ihtp", k=1), codes, ratios) is codes
 
 
-def test_company_order_and_batches_change_nothing(
+def test_company_order_memory_and_threads_change_nothing(
     context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1), make_sae("mpsae", s=3)]
@@ -163,7 +164,8 @@ def test_company_order_and_batches_change_nothing(
     assert together == [_output(o) for o in _measure(context, saes[::-1], sets)][::-1]
     assert together[1] == _output(_measure(context, saes[1:2], sets)[0])
     monkeypatch.setattr("sae_research.evals.parts.scr_pass._MEMORY", 1)
-    assert together == [_output(o) for o in _measure(context, saes, sets)]
+    with torch_threads(3):
+        assert together == [_output(o) for o in _measure(context, saes, sets)]
 
 
 def test_one_failing_sae_leaves_the_others_alone(

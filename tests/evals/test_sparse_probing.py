@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from threads import torch_threads
 
 from sae_research.errors import UserError
 from sae_research.evals.base import Attempt, EvalContext, Outcome
@@ -147,7 +148,7 @@ def test_masked_tokens_never_matter(make_sae: MakeSae) -> None:
         assert mean_codes(sae, x, real)[2].abs().max() == 0
 
 
-def test_company_order_and_memory_change_nothing(
+def test_company_order_memory_and_threads_change_nothing(
     context: EvalContext, make_sae: MakeSae, sets: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1)]
@@ -155,7 +156,8 @@ def test_company_order_and_memory_change_nothing(
     assert together == [o.output for o in _measure(context, saes[::-1], sets)][::-1]
     assert together[1] == _measure(context, saes[1:2], sets)[0].output
     monkeypatch.setattr("sae_research.evals.parts.probing_pass._MEMORY", 1)
-    assert together == [o.output for o in _measure(context, saes, sets)]
+    with torch_threads(3):
+        assert together == [o.output for o in _measure(context, saes, sets)]
 
 
 def test_data_sets_do_not_influence_each_other(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peer_documents import read_by_peer
+from threads import torch_threads
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext, Outcome
@@ -104,7 +105,7 @@ def test_the_targeted_class_loses_most(context: EvalContext, make_sae: MakeSae, 
         assert _one(outcome, "tpp_intended_diff_only", n=5).value > 0.05  # type: ignore[operator]
 
 
-def test_company_order_and_memory_change_nothing(
+def test_company_order_memory_and_threads_change_nothing(
     context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1), make_sae("mpsae", s=3)]
@@ -112,7 +113,8 @@ def test_company_order_and_memory_change_nothing(
     assert together == [_output(o) for o in _measure(context, saes[::-1], sets)][::-1]
     assert together[1] == _output(_measure(context, saes[1:2], sets)[0])
     monkeypatch.setattr("sae_research.evals.parts.tpp_pass._MEMORY", 1)
-    assert together == [_output(o) for o in _measure(context, saes, sets)]
+    with torch_threads(3):
+        assert together == [_output(o) for o in _measure(context, saes, sets)]
 
 
 def test_one_failing_sae_leaves_the_others_alone(

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from threads import torch_threads
 
 from sae_research.data.corpora import Corpus
 from sae_research.data.questions import Question, QuestionSource
@@ -312,12 +313,13 @@ def _values(outcomes: Any) -> list[list[tuple[str, Any]]]:
     return [[(m.metric, m.value) for m in outcome.output.measurements] for outcome in outcomes]
 
 
-def test_from_files_to_documents_whatever_the_batch(filled: EvalContext, make_sae: MakeSae) -> None:
+def test_from_files_to_documents_whatever_batch_and_threads(filled: EvalContext, make_sae: MakeSae) -> None:
     saes = [make_sae("relu"), make_sae("mpsae", s=4), make_sae("ihtp", k=1)]
     outcomes = list(Unlearning.run(filled, saes, SETTINGS))
     assert [o.sae for o in outcomes] == saes
     small = dataclasses.replace(filled, batch_size=1)
-    assert _values(Unlearning.run(small, saes[::-1], SETTINGS))[::-1] == _values(outcomes)
+    with torch_threads(3):
+        assert _values(Unlearning.run(small, saes[::-1], SETTINGS))[::-1] == _values(outcomes)
     for outcome in outcomes:
         assert outcome.output is not None, outcome.error
         assert len(outcome.output.measurements) == 2 + 2 * 8
