@@ -187,7 +187,10 @@ def test_company_order_and_threads_change_nothing(context: EvalContext, make_sae
     alone = [_measure(context, [sae], rows)[0] for sae in saes]
     assert [o.output for o in together] == [o.output for o in turned] == [o.output for o in alone]
     with torch_threads(3):
-        assert [o.output for o in together] == [o.output for o in _measure(context, saes, rows)]
+        others = _measure(context, saes, rows)
+    # The language model's own passes use all threads: last digits may differ.
+    for own, other in zip(together, others, strict=True):
+        _assert_close(own, other)
 
 
 def test_repeats_to_the_bit(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
