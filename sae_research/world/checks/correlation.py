@@ -18,8 +18,14 @@ TPP_SETTINGS = TppSettings(train_size=200, test_size=100, n_values=_N_VALUES)
 
 _SAES = {name: f"sae-{name.replace(' ', '/')}" for name in ("topk k8", "topk k16", "topk k32", "random k16")}
 _SHOWN = (2, 5, 20)
-_REQUIRED_AT = 5
-"""With tens of latents ablated those of a random SAE do as well on TPP: they span what the probe reads."""
+_AT_LEAST = {
+    ("SCR", "topk k8", "random k16"): {5: 0.05},
+    ("SCR", "topk k8", "topk k32"): {5: 0.0},
+    ("TPP", "topk k8", "random k16"): {5: 0.02},
+    ("TPP", "topk k32", "topk k8"): {20: 0.02},
+}
+"""What is required at which n. With tens of latents ablated those of a random SAE do as well on TPP: they span what the
+probe reads. On TPP the denser SAE is ahead, whose latents are fewer for a class."""
 
 
 def correlation_bars(subject: Subject) -> list[Bar]:
@@ -28,8 +34,8 @@ def correlation_bars(subject: Subject) -> list[Bar]:
     tpp = _outputs(subject, Tpp, TPP_SETTINGS)
     return [
         _cost_of_the_bias(scr["topk k8"]),
-        *_comparisons("SCR", "scr_metric", scr, trained=0.20, sparse=0.0),
-        *_comparisons("TPP", "tpp_total_metric", tpp, trained=0.04, sparse=0.0),
+        *_comparisons("SCR", "scr_metric", scr),
+        *_comparisons("TPP", "tpp_total_metric", tpp),
     ]
 
 
@@ -49,19 +55,16 @@ def _cost_of_the_bias(output: EvalOutput) -> Bar:
     """The mean over the pairs of professions; the interval is over pairs."""
     pairs = [found for name, found in output.unstructured.items() if name.startswith("embedded/bios")]
     costs = [found["clean_accuracy_dir1"] - found["biased_accuracy_dir1"] for found in pairs]
-    return Bar("SCR, the biased probe's loss of accuracy", mean_estimate(costs), at_least=0.10)
+    return Bar("SCR, the biased probe's loss of accuracy", mean_estimate(costs), at_least=0.05)
 
 
-def _comparisons(
-    title: str, metric: str, outputs: dict[str, EvalOutput], *, trained: float, sparse: float
-) -> list[Bar]:
+def _comparisons(title: str, metric: str, outputs: dict[str, EvalOutput]) -> list[Bar]:
     bars = []
-    for worse, required in (("random k16", trained), ("topk k32", sparse)):
-        for n in _SHOWN:
-            a, b = (score_of(outputs[name], metric, n) for name in ("topk k8", worse))
+    for (of, better, worse), at_least in _AT_LEAST.items():
+        for n in _SHOWN if of == title else ():
+            a, b = (score_of(outputs[name], metric, n) for name in (better, worse))
             difference = paired_difference(a, b) or Estimate(a.value - b.value)
-            at_least = required if n == _REQUIRED_AT else None
-            bars.append(Bar(f"{title} n={n}, topk k8 minus {worse}", difference, at_least=at_least))
+            bars.append(Bar(f"{title} n={n}, {better} minus {worse}", difference, at_least=at_least.get(n)))
     return bars
 
 

@@ -1,4 +1,4 @@
-"""Unlearning the hazardous subject: the eval itself, with the settings of the embedded profile's kind, on four SAEs."""
+"""Unlearning the hazardous subject: the eval itself, with the embedded profile's settings, on three SAEs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ SETTINGS = UnlearningSettings(
 """The embedded profile's; a test compares the two."""
 
 _SAES = {
-    "good L0": "sae-relu/resid_post_layer_0/trainer_0",
-    "TopK k16": "sae-topk/k16",
-    "dense": "sae-relu/resid_post_layer_0/trainer_2",
+    "sparse": "sae-jumprelu/l0_8",
+    "dense": "sae-jumprelu/l0_32",
     "random": "sae-random/k16",
 }
 
 
 def unlearning_bars(subject: Subject) -> list[Bar]:
-    """What a trained SAE is ahead of a random one, and one of good L0 of a dense one; then each one's score."""
+    """What a sparse SAE is ahead of a random and of a dense one; then each one's score."""
     context = EvalContext(
         lm=subject.lm, hub=subject.hub, seed=subject.seed, batch_size=32, progress=Progress("unlearning", shown=False)
     )
@@ -50,9 +49,8 @@ def unlearning_bars(subject: Subject) -> list[Bar]:
             raise RuntimeError(f"unlearning failed for {outcome.sae.card.name}") from outcome.error
         scores[name] = score_of(outcome.output)
     return [
-        _ahead(scores, "good L0", "random"),
-        _ahead(scores, "TopK k16", "random"),
-        _ahead(scores, "good L0", "dense"),
+        _ahead(scores, "sparse", "random", at_least=0.05),
+        _ahead(scores, "sparse", "dense", at_least=0.05),
         *(Bar(f"unlearning, {name}", estimate) for name, estimate in scores.items()),
     ]
 
@@ -65,6 +63,7 @@ def score_of(output: EvalOutput) -> Estimate:
     return Estimate(score.value, score.ci_low, score.ci_high, score.replicates)
 
 
-def _ahead(scores: dict[str, Estimate], better: str, worse: str) -> Bar:
+def _ahead(scores: dict[str, Estimate], better: str, worse: str, *, at_least: float) -> Bar:
     a, b = scores[better], scores[worse]
-    return Bar(f"unlearning, {better} minus {worse}", paired_difference(a, b) or Estimate(a.value - b.value))
+    difference = paired_difference(a, b) or Estimate(a.value - b.value)
+    return Bar(f"unlearning, {better} minus {worse}", difference, at_least=at_least)
