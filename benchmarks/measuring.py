@@ -7,10 +7,11 @@ import gc
 import statistics
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
 
@@ -37,10 +38,13 @@ class Stopwatch:
 
 
 class Inside:
-    """Seconds spent inside functions while a block runs, by label."""
+    """Seconds spent inside functions while a block runs, by label; threads share the time that passes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self._running: Counter[str] = Counter()
+        self._last = 0.0
+        self._lock = Lock()
 
     @contextmanager
     def watching(self, *functions: tuple[Any, str, str]) -> Iterator[None]:
@@ -56,13 +60,22 @@ class Inside:
         """`function`, its time counted under `label`."""
 
         def timed(*args: Any, **kwargs: Any) -> Value:
-            started = now()
+            self._change(label, 1)
             try:
                 return function(*args, **kwargs)
             finally:
-                self.seconds[label] += now() - started
+                self._change(label, -1)
 
         return timed
+
+    def _change(self, label: str, by: int) -> None:
+        """One call more or less under `label`; what has passed since the last change goes to those that ran."""
+        with self._lock:
+            passed, self._last = now() - self._last, now()
+            running = self._running.total()
+            for own, calls in self._running.items():
+                self.seconds[own] += passed * calls / max(1, running)
+            self._running[label] += by
 
 
 def now() -> float:
