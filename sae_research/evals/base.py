@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 from sae_research.hub import Hub
 from sae_research.progress import Progress
 from sae_research.results.record import EvalOutput, MetricSpec
 
-if TYPE_CHECKING:  # Planning does without torch.
-    import torch
-
+if TYPE_CHECKING:  # Both import torch, which planning does without.
     from sae_research.lm.model import LanguageModel
     from sae_research.saes.base import Sae
 
@@ -62,22 +60,6 @@ class Attempt:
         """The outcome: what `work` makes of what was gathered, or the error."""
         output = self.do(work)
         return Outcome(self.sae, output, self.error)
-
-
-def do_each(
-    device: torch.device,
-    attempts: Iterable[Attempt],
-    work: Callable[Concatenate[Attempt, Arguments], Value],
-    *args: Arguments.args,
-    **kwargs: Arguments.kwargs,
-) -> dict[Attempt, Value]:
-    """What `work` returns for every SAE that lives and goes on living; on the CPU side by side."""
-    from sae_research.workers import side_by_side
-
-    living = [attempt for attempt in attempts if attempt.error is None]
-    found = side_by_side(lambda own: own.do(work, own, *args, **kwargs), living, device)
-    values = dict(zip(living, found, strict=True))
-    return {own: value for own, value in values.items() if own.error is None}  # type: ignore[misc]
 
 
 class Eval(ABC):

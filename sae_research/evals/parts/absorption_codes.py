@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext, do_each
+from sae_research.evals.base import Attempt, EvalContext
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.texts import finite, is_real, pieces
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae

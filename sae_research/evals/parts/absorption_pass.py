@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.evals.absorption import AbsorptionSettings
-from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
+from sae_research.evals.base import Attempt, EvalContext, Outcome
 from sae_research.evals.parts.absorption_codes import Reading, WordCodes, read_prompts
 from sae_research.evals.parts.absorption_report import LetterResult, Letters, absorption_output
 from sae_research.evals.parts.absorption_words import LETTERS, Split, Word, draw_prompts, draw_split, find_words
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.texts import pieces
 from sae_research.metrics.absorption import Absorbed, count_split, f1_scores, measure_absorbed
 from sae_research.probes.adam import Schedule, train_columns

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
+from sae_research.evals.base import Attempt, EvalContext, Outcome
 from sae_research.evals.parts.core_report import Gathered, core_output
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.texts import capture, finite, is_real, pieces
 from sae_research.metrics.codes import CodeCounts, count_codes, count_sparse
 from sae_research.metrics.columns import Columns, sum_real

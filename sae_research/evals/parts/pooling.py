@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext, do_each
+from sae_research.evals.base import Attempt, EvalContext
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.texts import finite, pieces
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import TokenBatch, tokenize_texts

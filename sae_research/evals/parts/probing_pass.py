@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
+from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.pooling import group_by_memory, pool_texts
 from sae_research.evals.parts.probing_report import SeedScores, SetScores, probing_output
 from sae_research.evals.sparse_probing import SparseProbingSettings

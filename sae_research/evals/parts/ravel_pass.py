@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sae_research.data.entities import EntityPrompt
-from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
+from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.ravel_pairs import Split, draw_pairs
 from sae_research.evals.parts.ravel_prompts import equal_lengths, known_prompts, rows_at_once, tokenize_prompts
 from sae_research.evals.parts.ravel_report import ClassHits, ravel_output

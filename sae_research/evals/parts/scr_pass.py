@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_research.data.paired import PairedSet
-from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
+from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.padding import padding_ratios, with_padding
 from sae_research.evals.parts.pooling import group_by_memory, pool_texts
 from sae_research.evals.parts.scr_probes import BIASED, CLASS, GROUP, Layout, PeerStream, fit_keyed, shuffled_rows

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.data.labelled import LabelledSet
-from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
+from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.padding import padding_ratios, with_padding
 from sae_research.evals.parts.pooling import group_by_memory, pool_texts
 from sae_research.evals.parts.tpp_probes import PeerRun, TppDraws, draw_as_peer, draw_keyed, fit_probes

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from sae_research.data.draw import draw
 from sae_research.data.text import token_rows
-from sae_research.evals.base import Attempt, EvalContext, do_each
+from sae_research.evals.base import Attempt, EvalContext
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.texts import finite, is_real, pieces
 from sae_research.lm.site import Site
 from sae_research.saes.parts.screening import Screen

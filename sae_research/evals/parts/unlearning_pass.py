@@ -15,7 +15,8 @@ from torch import Tensor
 from sae_research.data.corpora import Corpus, load_corpus
 from sae_research.data.draw import draw
 from sae_research.data.questions import Question, load_questions
-from sae_research.evals.base import Attempt, EvalContext, Outcome, do_each
+from sae_research.evals.base import Attempt, EvalContext, Outcome
+from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.unlearning_clamp import Clamping, answer_clamped, units
 from sae_research.evals.parts.unlearning_firing import Firing, corpus_rows, count_firing
 from sae_research.evals.parts.unlearning_grid import Clamp, choose_latents
