@@ -18,8 +18,9 @@ from sae_research.files import disk_message
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 130
+_INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
+_CLEAN_UP_SECONDS = 3
 _PR_SET_PDEATHSIG = 1
 _CODE = ("sae_research", "scripts")
 _GIT_TIMEOUT = 5.0
@@ -28,7 +29,10 @@ _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_ARENA_MAX = -4, -1, -2, -8
 
 
 def run_as_stage(work: Callable[[], None]) -> int:
-    """The exit code of `work`: 0, 1 after a UserError (one message, no traceback), 130 after an interruption."""
+    """The exit code of `work`: 0, or 1 after a UserError (one message, no traceback).
+
+    An interruption ends the process here, with 130: threads that still compute are not waited for.
+    """
     try:
         prepare_process()
         work()
@@ -38,7 +42,8 @@ def run_as_stage(work: Callable[[], None]) -> int:
         return 1
     except KeyboardInterrupt:
         log.error("interrupted; finished cells are kept, run again to go on")
-        return INTERRUPTED
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout (`| head`) has gone; what is left must not be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +72,8 @@ def prepare_process() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "huggingface_hub", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _terminate)
+    for interruption in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interruption, _interrupt)
     if sys.platform == "linux":
         _keep_freed_memory()
     if os.environ.get("DVC_STAGE"):
@@ -96,7 +102,13 @@ def _die_with_parent() -> None:
         raise KeyboardInterrupt
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Unwinds, and has the kernel end the process where that takes too long.
+
+    Raised inside Python's own locks, the exception can leave one taken, and whoever waits for it then waits for ever.
+    """
+    if sys.platform != "win32":
+        signal.alarm(_CLEAN_UP_SECONDS)
     raise KeyboardInterrupt
 
 

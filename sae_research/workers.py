@@ -39,10 +39,12 @@ def workers(n: int) -> Iterator[ThreadPoolExecutor]:
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    pool = _workers(n)
     try:
-        with _workers(n) as pool:
-            yield pool
+        yield pool
     finally:
+        # Not waited for: after an interruption they may never end.
+        pool.shutdown(wait=False, cancel_futures=True)
         torch.set_num_threads(before)
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from sae_research.engine.eval_stage import OPTIONAL_EVALS, eval_stage
-from sae_research.runtime import INTERRUPTED, run_as_stage
+from sae_research.runtime import run_as_stage
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -16,6 +16,4 @@ if __name__ == "__main__":
     code = 0
     for name in names:
         code = max(code, run_as_stage(lambda name=name: eval_stage(name)))
-        if code == INTERRUPTED:
-            break
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -127,6 +128,59 @@ def test_a_stage_ends_with_dvc_but_outlives_a_shell(stage: str, survives: bool, 
     while not done.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert done.exists() is survives
+
+
+_BUSY = """
+import sys, threading
+from sae_research.runtime import run_as_stage
+from sae_research.workers import side_by_side
+import torch
+def work():
+    working = threading.Event()
+    def compute(_):
+        working.set()
+        threading.Event().wait()
+    threading.Thread(target=lambda: working.wait() and print("working", flush=True)).start()
+    side_by_side(compute, range(2), torch.device("cpu"))
+sys.exit(run_as_stage(work))
+"""
+
+_UNENDING = """
+import sys, threading
+from sae_research.runtime import run_as_stage
+def work():
+    try:
+        print("working", flush=True)
+        threading.Event().wait()
+    finally:
+        threading.Event().wait()
+sys.exit(run_as_stage(work))
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_does_not_wait_for_threads_at_work(kind: signal.Signals) -> None:
+    code, message = _interrupted(_BUSY, kind)
+    assert (code, message) == (130, "interrupted; finished cells are kept, run again to go on\n")
+
+
+def test_an_interrupted_process_ends_even_where_its_clean_up_does_not() -> None:
+    code, _message = _interrupted(_UNENDING, signal.SIGTERM)
+    assert code == -signal.SIGALRM
+
+
+def _interrupted(program: str, kind: signal.Signals) -> tuple[int, str]:
+    """Exit code and stderr of a program that is sent `kind` once it is at work."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout and process.stdout.readline() == "working\n"
+            process.send_signal(kind)
+            return process.wait(timeout=60), process.communicate()[1]
+        finally:
+            process.kill()
 
 
 @pytest.fixture
