@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from benchmarks.absorption_part import PARTS as ABSORPTION_PARTS
 from benchmarks.absorption_part import AbsorptionCase, write_letters_model
 from benchmarks.core_part import PARTS as CORE_PARTS
 from benchmarks.core_part import CoreCase, Pair, core_pairs
-from benchmarks.measuring import Inside, Stopwatch, table
+from benchmarks.measuring import Inside, table
 from benchmarks.probing_part import PARTS as PROBING_PARTS
 from benchmarks.probing_part import ProbingCase
 from benchmarks.ravel_part import PARTS as RAVEL_PARTS
@@ -21,6 +20,7 @@ from benchmarks.ravel_part import ravel_case
 from benchmarks.scr_and_tpp_part import PARTS as ABLATION_PARTS
 from benchmarks.scr_and_tpp_part import ablation_case, ablation_table
 from benchmarks.subjects import SHAPES, random_rows, random_saes, random_sets, write_model
+from benchmarks.tables import Turns, accuracy_table, metrics_table, times_table
 from benchmarks.unlearning_part import PARTS as UNLEARNING_PARTS
 from benchmarks.unlearning_part import unlearning_case, unlearning_table
 from sae_research.data.labelled import LabelledSet, load_labelled
@@ -39,22 +39,11 @@ from sae_research.lm.site import Site
 from sae_research.manifest import read_manifest
 from sae_research.progress import Progress
 from sae_research.reference.lens import load_lens
-from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
 _CONTEXT = 128
 _CLASSES = 5
 _CACHE = 100 * 2**30
-_MIB = 2**20
-
-
-@dataclass
-class Times:
-    """Seconds of both sides, whole and by part, and the most memory either took."""
-
-    theirs: Stopwatch
-    ours: Stopwatch
-    memory: dict[str, int]
 
 
 class Comparison:
@@ -126,13 +115,11 @@ class Comparison:
     def _core(self) -> Iterator[str]:
         case = self._core_case()
         saes = self.saes(self.arguments.saes)
-        peers: list[Any] = []
-        mine: list[EvalOutput] = []
-        times = self._take_turns(case, saes, peers, mine)
+        turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        pairs = [core_pairs(peer.value, output) for peer, output in zip(peers, mine, strict=True)]
+        pairs = [core_pairs(peer.value, output) for peer, output in zip(turns.peers, turns.mine, strict=True)]
         yield metrics_table(pairs, [sae.card.name for sae in saes])
-        yield times_table(times, CORE_PARTS)
+        yield times_table(turns, CORE_PARTS)
         yield from self._growth(case.theirs, case.ours)
 
     def core_pairs(self) -> list[list[Pair]]:
@@ -175,12 +162,10 @@ class Comparison:
         # Both fill their caches of activations: what follows is warm.
         case.theirs(saes[0], Inside())
         case.ours(saes[:1], Inside())
-        peers: list[Any] = []
-        mine: list[EvalOutput] = []
-        times = self._take_turns(case, saes, peers, mine)
+        turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        yield accuracy_table(peers, mine)
-        yield times_table(times, PROBING_PARTS)
+        yield accuracy_table(turns.peers, turns.mine)
+        yield times_table(turns, PROBING_PARTS)
         yield from self._growth(case.theirs, case.ours)
 
     def probing_case(self) -> ProbingCase:
@@ -210,33 +195,29 @@ class Comparison:
             self.lm, self.lens = self._load(folder, cache=None), load_lens(folder, device=str(self.lm.device))
         settings = AbsorptionSettings(k_sparse_probe_batch_size=128)
         case = AbsorptionCase(self._context(self.lm), self.lens, settings, self.scratch)
-        saes = self.saes(self.arguments.saes)
-        yield from self._heading(saes)
-        if self.arguments.absorption_seeds:
-            yield case.spread(saes, self.arguments.absorption_seeds)
-        if self.arguments.repeats:
-            yield times_table(self._take_turns(case, saes, [], []), ABSORPTION_PARTS)
+        yield from self._spread_and_times(case, self.arguments.absorption_seeds, ABSORPTION_PARTS)
 
     def _ravel(self) -> Iterator[str]:
         case = ravel_case(
             self._context(self.lm), self._model_folder(), pairs=self.arguments.ravel_pairs, embedded=self.embedded
         )
+        yield from self._spread_and_times(case, self.arguments.ravel_seeds, RAVEL_PARTS)
+
+    def _spread_and_times(self, case: Any, n_seeds: int, parts: Sequence[str]) -> Iterator[str]:
         saes = self.saes(self.arguments.saes)
         yield from self._heading(saes)
-        if self.arguments.ravel_seeds:
-            yield case.spread(saes, self.arguments.ravel_seeds)
+        if n_seeds:
+            yield case.spread(saes, n_seeds)
         if self.arguments.repeats:
-            yield times_table(self._take_turns(case, saes, [], []), RAVEL_PARTS)
+            yield times_table(self._take_turns(case, saes), parts)
 
     def _unlearning(self) -> Iterator[str]:
         case = unlearning_case(self._context(self.lm), self.lens, self.site, self.scratch, embedded=self.embedded)
         saes = self.saes(self.arguments.saes)
-        peers: list[Any] = []
-        mine: list[EvalOutput] = []
-        times = self._take_turns(case, saes, peers, mine)
+        turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        yield unlearning_table(peers, mine, saes)
-        yield times_table(times, UNLEARNING_PARTS)
+        yield unlearning_table(turns.peers, turns.mine, saes)
+        yield times_table(turns, UNLEARNING_PARTS)
 
     def _ablations(self) -> Iterator[str]:
         base = self.probing_case()
@@ -245,28 +226,27 @@ class Comparison:
         case = ablation_case(base, self.scratch, embedded=self.embedded, most=most)
         case.theirs(saes[0], Inside())  # Both fill their caches, SAEBench's with its probes too.
         case.ours(saes[:1], Inside())
-        peers: list[Any] = []
-        times = self._take_turns(case, saes, peers, [])
+        turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        yield ablation_table(peers, case.as_peer().ours(saes, Inside()).value)
-        yield times_table(times, ABLATION_PARTS)
+        yield ablation_table(turns.peers, case.as_peer().ours(saes, Inside()).value)
+        yield times_table(turns, ABLATION_PARTS)
 
-    def _take_turns(self, case: Any, saes: Sequence[Sae], peers: list[Any], mine: list[EvalOutput]) -> Times:
-        """Runs both sides `repeats` times; the last run's results go into `peers` and `mine`."""
-        times = Times(Stopwatch(), Stopwatch(), {"theirs": 0, "ours": 0})
+    def _take_turns(self, case: Any, saes: Sequence[Sae]) -> Turns:
+        """Runs both sides `repeats` times, by turns."""
+        turns = Turns()
         for _ in range(self.arguments.repeats):
             theirs, ours = Inside(), Inside()
-            peers[:] = [case.theirs(sae, theirs) for sae in saes]
+            turns.peers = [case.theirs(sae, theirs) for sae in saes]
             found = case.ours(saes, ours)
-            mine[:] = found.value
-            times.theirs.add("all", sum(peer.seconds for peer in peers))
-            times.ours.add("all", found.seconds)
-            for watch, inside in ((times.theirs, theirs), (times.ours, ours)):
+            turns.mine = found.value
+            turns.theirs.add("all", sum(peer.seconds for peer in turns.peers))
+            turns.ours.add("all", found.seconds)
+            for watch, inside in ((turns.theirs, theirs), (turns.ours, ours)):
                 for part, seconds in inside.seconds.items():
                     watch.add(part, seconds)
-            times.memory["theirs"] = max(times.memory["theirs"], *(peer.peak_bytes for peer in peers))
-            times.memory["ours"] = max(times.memory["ours"], found.peak_bytes)
-        return times
+            turns.memory["theirs"] = max(turns.memory["theirs"], *(peer.peak_bytes for peer in turns.peers))
+            turns.memory["ours"] = max(turns.memory["ours"], found.peak_bytes)
+        return turns
 
     def _heading(self, saes: Sequence[Sae]) -> Iterator[str]:
         import os
@@ -295,45 +275,3 @@ class Comparison:
         yield table(
             ["SAEs", "theirs s", "ours s", "ratio", f"theirs / theirs({first[0]})", f"ours / ours({first[0]})"], shown
         )
-
-
-def metrics_table(pairs: Sequence[Sequence[Pair]], names: Sequence[str]) -> str:
-    """Each metric of the first SAE on both sides, and over all SAEs the largest relative difference."""
-    rows = []
-    for i, first in enumerate(pairs[0]):
-        gaps = [own[i].difference for own in pairs]
-        worst = max(range(len(gaps)), key=lambda at: gaps[at])
-        rows.append((first.metric, first.theirs, first.ours, f"{gaps[worst]:.1e}", names[worst]))
-    header = ["metric", f"theirs ({names[0]})", "ours", "largest relative difference of all SAEs", "at"]
-    return table(header, rows)
-
-
-def accuracy_table(peers: Sequence[Any], mine: Sequence[EvalOutput]) -> str:
-    """Mean accuracies over SAEs: the draws differ, and so does what the full-width probe is, so only roughly equal."""
-    rows = []
-    for key in peers[0].value.means:
-        theirs = [peer.value.means[key] for peer in peers]
-        ours = [_mean_accuracy(output, key) for output in mine]
-        gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
-        rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), max(gaps, key=abs)))
-    return table(["metric", "theirs (mean over SAEs)", "ours", "largest difference"], rows)
-
-
-def _mean_accuracy(output: EvalOutput, key: str) -> float:
-    values = [record[key] for record in output.details]
-    return sum(values) / len(values)
-
-
-def times_table(times: Times, parts: Sequence[str]) -> str:
-    """Seconds of each part, the rest, and all; peak memory below."""
-    rows: list[tuple[Any, ...]] = []
-    for part in parts:
-        a, b = times.theirs.median(part), times.ours.median(part)
-        rows.append((part, a, b, a / b))
-    total = times.theirs.median("all"), times.ours.median("all")
-    rest = tuple(whole - sum(row[side] for row in rows) for side, whole in ((1, total[0]), (2, total[1])))
-    rows.append(("the rest", *rest, ""))
-    rows.append(("**all**", *total, f"**{total[0] / total[1]:.2f}**"))
-    memory = [times.memory[side] / _MIB for side in ("theirs", "ours")]
-    rows.append(("peak memory, MiB", *(f"{value:.0f}" for value in memory), memory[0] / max(memory[1], 1)))
-    return table(["part", "theirs s", "ours s", "ratio"], rows)

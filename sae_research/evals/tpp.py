@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from sae_research.data.labelled import family_module, labelled_revision, load_labelled
+from sae_research.data.labelled import family_module, labelled_revision
 from sae_research.evals.base import Eval, EvalContext, Outcome
 from sae_research.evals.scr import check_settings
 from sae_research.hub import Hub
@@ -73,16 +73,7 @@ class Tpp(Eval):
     def run(cls, context: EvalContext, saes: Sequence[Sae], settings: TppSettings) -> Iterator[Outcome]:
         if not saes:
             return
+        from sae_research.evals.parts.probing_sets import probing_sets
         from sae_research.evals.parts.tpp_pass import measure_tpp
 
-        sets = [
-            load_labelled(
-                context.hub,
-                name,
-                train_per_class=settings.train_size // 2,
-                test_per_class=settings.test_size // 2,
-                seed=context.seed,
-            )
-            for name in settings.dataset_names
-        ]
-        yield from measure_tpp(context, saes, sets, settings)
+        yield from measure_tpp(context, saes, probing_sets(context, settings), settings)

@@ -49,6 +49,17 @@ def lm(tokenizer: PreTrainedTokenizerFast) -> LanguageModel:
     return LanguageModel(take_apart(model, 2), tokenizer, name="random", revision="none")
 
 
+@pytest.fixture(scope="module")
+def lens(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The same model as SAEBench reads it."""
+    from sae_research.reference.lens import load_lens
+
+    folder: Path = tmp_path_factory.mktemp("model")
+    lm._decoder.model.save_pretrained(folder)  # type: ignore[operator]
+    lm.tokenizer.save_pretrained(folder)
+    return load_lens(folder)
+
+
 @pytest.fixture(scope="session")
 def rows() -> torch.Tensor:
     """16 token rows that start with BOS and have another one here and there."""

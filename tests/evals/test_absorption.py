@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from threads import torch_threads
+from outcomes import check_company, check_threads, output_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
@@ -28,8 +28,7 @@ from sae_research.lm.structure import take_apart
 from sae_research.progress import Progress
 from sae_research.records import read_record
 from sae_research.reference.absorption import PeerAbsorptionPlan, run_absorption
-from sae_research.reference.lens import load_lens
-from sae_research.results.record import EvalOutput, Result
+from sae_research.results.record import Result
 from sae_research.results.saebench import to_document
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.parts.screening import SparseCodes
@@ -137,15 +136,8 @@ def _run(context: EvalContext, saes: Sequence[Sae], settings: AbsorptionSettings
     return list(Absorption.run(context, saes, settings))
 
 
-def _output(outcome: Outcome) -> EvalOutput:
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.output is not None
-    return outcome.output
-
-
 def _values(outcome: Outcome) -> dict[str, float | None]:
-    return {m.metric: m.value for m in _output(outcome).measurements if not m.at}
+    return {m.metric: m.value for m in output_of(outcome).measurements if not m.at}
 
 
 def test_words_are_the_alphabetic_tokens(lm: LanguageModel) -> None:
@@ -241,7 +233,9 @@ def test_planted_absorption_is_found(context: EvalContext) -> None:
     assert ideal["mean_absorption_fraction_score"] == pytest.approx(0, abs=0.02)
     assert ideal["mean_full_absorption_score"] == 0
     outcome = _run(context, [_absorbing_sae(context.lm, "abcd")])[0]
-    by_letter = {m.at["letter"]: m.value for m in _output(outcome).measurements if m.metric == "full_absorption_score"}
+    by_letter = {
+        m.at["letter"]: m.value for m in output_of(outcome).measurements if m.metric == "full_absorption_score"
+    }
     assert all(by_letter[letter] > 0.5 for letter in "abcd")  # type: ignore[operator]
     assert all(value == 0 for letter, value in by_letter.items() if str(letter) not in "abcd")
     assert absorbing["mean_absorption_fraction_score"] > 0.1  # type: ignore[operator]
@@ -249,7 +243,7 @@ def test_planted_absorption_is_found(context: EvalContext) -> None:
 
 def test_what_is_reported(context: EvalContext) -> None:
     outcome = _run(context, [_absorbing_sae(context.lm, "ab")])[0]
-    output = _output(outcome)
+    output = output_of(outcome)
     assert {m.metric for m in output.measurements} == {spec.name for spec in Absorption.specs}
     details = {row["first_letter"]: row for row in output.details}
     assert len(details) >= SETTINGS.min_feats_for_eval
@@ -285,7 +279,7 @@ def test_saebench_accepts_the_document(context: EvalContext) -> None:
 
     few = dataclasses.replace(SETTINGS, min_probe_f1=1.0)
     for settings in (SETTINGS, few):
-        output = _output(_run(context, [_letters_sae()], settings)[0])
+        output = output_of(_run(context, [_letters_sae()], settings)[0])
         about = {"name": "ideal", "architecture": "relu", "hook_name": SITE.hook_name, "digest": "x"}
         result = Result("k", "absorption", about, dataclasses.asdict(settings), {"model": {"name": "m"}}, output)
         read: Any = TypeAdapter(AbsorptionEvalOutput).validate_python(to_document(result))
@@ -299,7 +293,7 @@ def test_too_few_letters_are_a_reason_not_a_stop(context: EvalContext) -> None:
         dataclasses.replace(SETTINGS, min_probe_f1=1.0),
     )
     for outcome in outcomes:
-        output = _output(outcome)
+        output = output_of(outcome)
         assert {m.value for m in output.measurements} == {None}
         assert all("finds 0 first letters with F1 above 1; 20 are needed" in str(m.reason) for m in output.measurements)
         assert set(output.unstructured["probe_f1"]) == set("abcdefghijklmnopqrstuvwxyz")
@@ -308,11 +302,9 @@ def test_too_few_letters_are_a_reason_not_a_stop(context: EvalContext) -> None:
 def test_company_order_threads_and_batches_change_nothing(context: EvalContext) -> None:
     saes = [_letters_sae(), _sae("topk", _directions(), k=3), _sae("ihtp", _directions(), k=1),
             _sae("mpsae", _directions(), s=3)]  # fmt: skip
-    together = [_output(o) for o in _run(context, saes)]
-    assert together == [_output(o) for o in _run(context, saes[::-1])][::-1]
-    assert together[2] == _output(_run(context, saes[2:3])[0])
-    with torch_threads(3):
-        assert together == [_output(o) for o in _run(context, saes)]
+    measure = partial(_run, context)
+    together = check_company(measure, saes)
+    check_threads(measure, saes, together)
     smaller = [_values(o) for o in _run(dataclasses.replace(context, batch_size=5), saes)]
     for own, other in zip(together, smaller, strict=True):
         assert {m.metric: m.value for m in own.measurements if not m.at} == pytest.approx(other, abs=1e-4)
@@ -326,11 +318,8 @@ def test_one_failing_sae_leaves_the_others_alone(context: EvalContext) -> None:
     assert outcomes[2].output == _run(context, [_letters_sae()])[0].output
 
 
-def test_as_sae_bench(lm: LanguageModel, context: EvalContext, tmp_path: Path) -> None:
+def test_as_sae_bench(lm: LanguageModel, lens: Any, context: EvalContext, tmp_path: Path) -> None:
     """Whole runs of both: words, prompts, probes and draws differ, what is planted is seen alike."""
-    lm._decoder.model.save_pretrained(tmp_path / "model")  # type: ignore[operator]
-    lm.tokenizer.save_pretrained(tmp_path / "model")
-    lens = load_lens(tmp_path / "model")
     sae = _absorbing_sae(lm, "abcd")
     (outcome,) = _run(context, [sae])
     plan = PeerAbsorptionPlan(SETTINGS, seed=0, precalculated=True)
@@ -338,7 +327,7 @@ def test_as_sae_bench(lm: LanguageModel, context: EvalContext, tmp_path: Path) -
     assert peer is not None
     for key in ("mean_absorption_fraction_score", "mean_full_absorption_score"):
         assert _values(outcome)[key] == pytest.approx(peer.means[key], abs=0.1)
-    absorbed = {row["first_letter"] for row in _output(outcome).details if row["full_absorption_rate"] > 0.5}
+    absorbed = {row["first_letter"] for row in output_of(outcome).details if row["full_absorption_rate"] > 0.5}
     assert absorbed == {letter for letter, row in peer.letters.items() if row["full_absorption_rate"] > 0.5}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 import torch
+from outcomes import MakeSae, check_company, output_of
 from threads import torch_threads
 
 from sae_research.errors import UserError
@@ -20,11 +21,10 @@ from sae_research.lm.model import LanguageModel
 from sae_research.lm.structure import take_apart
 from sae_research.metrics.core_specs import CORE_SPECS
 from sae_research.records import read_record
-from sae_research.results.record import EvalOutput, Measurement
+from sae_research.results.record import Measurement
 from sae_research.saes.base import Sae
 
 PLAN = CorePlan(batch_size=4, n_reconstruction=8, keep_special=True)
-MakeSae = Callable[..., Sae]
 
 
 def _measure(
@@ -33,15 +33,8 @@ def _measure(
     return list(measure_core(dataclasses.replace(context, batch_size=batch_size), saes, rows, plan))
 
 
-def _output(outcome: Outcome) -> EvalOutput:
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.output is not None
-    return outcome.output
-
-
 def _by_name(outcome: Outcome) -> dict[str, Measurement]:
-    return {m.metric: m for m in _output(outcome).measurements}
+    return {m.metric: m for m in output_of(outcome).measurements}
 
 
 def _values(outcome: Outcome) -> dict[str, float | None]:
@@ -50,10 +43,10 @@ def _values(outcome: Outcome) -> dict[str, float | None]:
 
 def _assert_close(a: Outcome, b: Outcome) -> None:
     """Both outputs hold the same numbers to float tolerance, and lack the same."""
-    for one, other in zip(_output(a).measurements, _output(b).measurements, strict=True):
+    for one, other in zip(output_of(a).measurements, output_of(b).measurements, strict=True):
         expected = _numbers(dataclasses.asdict(other))
         assert _numbers(dataclasses.asdict(one)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    for one, other in zip(_output(a).details, _output(b).details, strict=True):
+    for one, other in zip(output_of(a).details, output_of(b).details, strict=True):
         assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-6)
 
 
@@ -67,7 +60,7 @@ def _mean_activation(context: EvalContext, rows: torch.Tensor, site: Any) -> tor
 
 
 def test_every_metric_is_reported_once(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
-    output = _output(_measure(context, [make_sae("relu")], rows)[0])
+    output = output_of(_measure(context, [make_sae("relu")], rows)[0])
     assert [m.metric for m in output.measurements] == [spec.name for spec in CORE_SPECS]
     assert len(output.details) == 48
     missing = {m.metric for m in output.measurements if m.value is None}
@@ -182,12 +175,11 @@ def test_batch_size_changes_no_number(
 
 def test_company_order_and_threads_change_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=3), make_sae("mpsae", s=4)]
-    together = _measure(context, saes, rows)
-    turned = _measure(context, saes[::-1], rows)[::-1]
-    alone = [_measure(context, [sae], rows)[0] for sae in saes]
-    assert [o.output for o in together] == [o.output for o in turned] == [o.output for o in alone]
+    measure = partial(_measure, context, rows=rows)
+    check_company(measure, saes)
+    together = measure(saes)
     with torch_threads(3):
-        others = _measure(context, saes, rows)
+        others = measure(saes)
     # The language model's own passes use all threads: last digits may differ.
     for own, other in zip(together, others, strict=True):
         _assert_close(own, other)
@@ -215,7 +207,7 @@ def test_negative_codes_fire(context: EvalContext, make_sae: MakeSae, rows: torc
     assert found["l0"] == 4
     assert 0 < found["negative_share"] < 1  # type: ignore[operator]
     assert found["l1_sae_bench"] < found["l1"]  # type: ignore[operator]
-    record = _output(outcome).details[0]
+    record = output_of(outcome).details[0]
     assert record["feature_density"] == 1
     assert record["feature_density_sae_bench"] < 1
 
@@ -227,7 +219,7 @@ def test_dead_latents(context: EvalContext, make_sae: MakeSae, rows: torch.Tenso
     found = _values(outcome)
     assert found["frac_alive"] == pytest.approx(47 / 48)
     assert found["frac_dead"] == pytest.approx(1 / 48)
-    dead = _output(outcome).details[7]
+    dead = output_of(outcome).details[7]
     assert dead["index"] == 7
     assert dead["feature_density"] == 0
     assert dead["consistent_activation_heuristic"] is None

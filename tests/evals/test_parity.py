@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from outcomes import MakeSae
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import Attempt, EvalContext
@@ -17,25 +17,13 @@ from sae_research.evals.parts.core_pass import CorePlan, measure_core
 from sae_research.evals.parts.pooling import pool_texts
 from sae_research.evals.parts.probing_pass import measure_probing
 from sae_research.evals.sparse_probing import SparseProbingSettings
-from sae_research.lm.model import LanguageModel
 from sae_research.probes.tasks import make_tasks, rank_features, score_top_k
 from sae_research.reference import sparse_probing as peer_probing
 from sae_research.reference.core import run_core
-from sae_research.reference.lens import load_lens
 from sae_research.reference.sparse_probing import PeerProbingPlan
-from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 BATCH = 4
 OURS = ("mse", "explained_variance", "relative_reconstruction_bias", "l1")
-
-
-@pytest.fixture(scope="module")
-def lens(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder: Path = tmp_path_factory.mktemp("model")
-    lm._decoder.model.save_pretrained(folder)  # type: ignore[operator]
-    lm.tokenizer.save_pretrained(folder)
-    return load_lens(folder)
 
 
 @pytest.mark.parametrize("keep_special", [True, False])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from outcomes import MakeSae
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairPool, cut_pair
@@ -17,24 +18,13 @@ from sae_research.evals.parts.scr_pass import measure_scr
 from sae_research.evals.parts.tpp_pass import measure_tpp
 from sae_research.evals.scr import ScrSettings
 from sae_research.evals.tpp import TppSettings
-from sae_research.lm.model import LanguageModel
 from sae_research.probes.peer import PeerRecipe
-from sae_research.reference.lens import load_lens
 from sae_research.reference.scr_and_tpp import PeerAblationPlan, PeerAblations, run_scr, run_tpp
 from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 N_VALUES = (2, 5, 10, 40)
 SEED = 3
-
-
-@pytest.fixture(scope="module")
-def lens(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder: Path = tmp_path_factory.mktemp("model")
-    lm._decoder.model.save_pretrained(folder)  # type: ignore[operator]
-    lm.tokenizer.save_pretrained(folder)
-    return load_lens(folder)
 
 
 def _texts(rng: np.random.Generator, n: int, *words: int) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from outcomes import MakeSae
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
@@ -26,9 +26,7 @@ from sae_research.lm.site import Site
 from sae_research.progress import Progress
 from sae_research.reference.lens import load_lens
 from sae_research.reference.unlearning import FORGET, PeerInputs, run_unlearning
-from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 SITE = Site(0, "resid_post")
 SETTINGS = UnlearningSettings(
     prompt_format="gemma", required_orders=1, select_on="same_questions", retain_thresholds=(0.4, 0.6),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from outcomes import MakeSae
 from threads import torch_threads
 from transformers import PreTrainedTokenizerFast
 
@@ -42,9 +42,7 @@ from sae_research.progress import Progress
 from sae_research.reference.ravel import PeerRavel
 from sae_research.results.record import EvalOutput, Result
 from sae_research.results.saebench import to_document
-from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 SETTINGS = RavelSettings(
     dataset="embedded/cities", attributes={"city": ("Country", "Language")}, answer="first_token",
     num_pairs_per_attribute=40, batch_size=4, num_epochs=2, learning_rate=0.05, rotation_learning_rate=0.02,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from outcomes import MakeSae
 
 from sae_research.data.labelled import valid_names
 from sae_research.errors import UserError
@@ -23,9 +23,7 @@ from sae_research.evals.registry import find_eval
 from sae_research.evals.sparse_probing import SparseProbing, SparseProbingSettings
 from sae_research.results.record import Result
 from sae_research.results.saebench import to_document
-from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 CORE = CoreSettings(context_size=12, batch_size=2, n_reconstruction_batches=2, n_sparsity_batches=3)
 PROBING = SparseProbingSettings(
     dataset_names=("embedded/news",), train_size=20, test_size=10, context_size=12, k_values=(1, 2)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from outcomes import MakeSae, check_company, check_failing_sae, check_threads, one, output_of
 from peer_documents import read_by_peer
-from threads import torch_threads
 
 from sae_research.data.paired import PairedSet, PairPool, cut_pair
 from sae_research.errors import UserError
@@ -22,10 +23,7 @@ from sae_research.evals.parts.scr_report import PairProbes, score_pair
 from sae_research.evals.scr import Scr, ScrSettings
 from sae_research.metrics.intervals import Estimate
 from sae_research.records import read_record
-from sae_research.results.record import EvalOutput, Measurement
-from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 SETTINGS = ScrSettings(("one",), train_size=120, test_size=80, context_size=12, n_values=(2, 5, 60))
 
 
@@ -61,30 +59,19 @@ def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[PairedSet
     return list(measure_scr(context, saes, sets, dataclasses.replace(SETTINGS, **changed)))
 
 
-def _output(outcome: Outcome) -> EvalOutput:
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.output is not None
-    return outcome.output
-
-
-def _one(outcome: Outcome, metric: str, **at: Any) -> Measurement:
-    return next(m for m in _output(outcome).measurements if m.metric == metric and m.at == at)
-
-
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]) -> None:
     (outcome,) = _measure(context, [make_sae("relu")], sets)
-    output = _output(outcome)
+    output = output_of(outcome)
     assert {m.metric for m in output.measurements} == {spec.name for spec in Scr.specs}
     assert [detail["dataset_name"] for detail in output.details] == ["one_scr_a_b_results", "one_scr_b_c_results"]
     for n in (2, 5):
-        parts = [_one(outcome, "scr_metric", n=n, dataset="one", pair=pair).value for pair in ("a / b", "b / c")]
-        whole = _one(outcome, "scr_metric", n=n)
+        parts = [one(outcome, "scr_metric", n=n, dataset="one", pair=pair).value for pair in ("a / b", "b / c")]
+        whole = one(outcome, "scr_metric", n=n)
         assert whole.value == pytest.approx(np.mean(parts))  # type: ignore[arg-type]
         assert whole.ci_low is not None and whole.ci_high is not None
         assert whole.ci_low < whole.value < whole.ci_high  # type: ignore[operator]
         assert len(whole.replicates) == 32
-    assert _one(outcome, "scr_metric", n=60).reason == "the SAE has fewer latents than n = 60"
+    assert one(outcome, "scr_metric", n=60).reason == "the SAE has fewer latents than n = 60"
 
 
 def test_ablating_all_of_a_basis_leaves_nothing_of_the_correlation(
@@ -92,8 +79,8 @@ def test_ablating_all_of_a_basis_leaves_nothing_of_the_correlation(
 ) -> None:
     """With the identity for an SAE the biased probe sees the remaining coordinates only: direct check of one number."""
     (outcome,) = _measure(context, [make_sae("identity", d_sae=16)], sets, n_values=(16,))
-    detail = _output(outcome).unstructured["one_scr_a_b"]
-    found = _one(outcome, "scr_dir1", n=16, dataset="one", pair="a / b").value
+    detail = output_of(outcome).unstructured["one_scr_a_b"]
+    found = one(outcome, "scr_dir1", n=16, dataset="one", pair="a / b").value
     # All channels are gone: the probe says the same of every text, right for half of them.
     expected = (0.5 - detail["biased_accuracy_dir1"]) / (detail["clean_accuracy_dir1"] - detail["biased_accuracy_dir1"])
     assert found == pytest.approx(expected)
@@ -160,32 +147,25 @@ def test_company_order_memory_and_threads_change_nothing(
     context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1), make_sae("mpsae", s=3)]
-    together = [_output(o) for o in _measure(context, saes, sets)]
-    assert together == [_output(o) for o in _measure(context, saes[::-1], sets)][::-1]
-    assert together[1] == _output(_measure(context, saes[1:2], sets)[0])
+    measure = partial(_measure, context, sets=sets)
+    together = check_company(measure, saes)
     monkeypatch.setattr("sae_research.evals.parts.scr_pass._MEMORY", 1)
-    with torch_threads(3):
-        assert together == [_output(o) for o in _measure(context, saes, sets)]
+    check_threads(measure, saes, together)
 
 
 def test_one_failing_sae_leaves_the_others_alone(
     context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]
 ) -> None:
-    bad = make_sae(
-        "relu", name="bad", tensors={"W_enc": torch.full((16, 48), 3e38) * torch.tensor([1.0, -1.0]).repeat(24)}
-    )
-    outcomes = _measure(context, [bad, make_sae("topk", k=4)], sets)
-    assert isinstance(outcomes[0].error, FloatingPointError)
-    assert outcomes[1].output == _measure(context, [make_sae("topk", k=4)], sets)[0].output
+    check_failing_sae(partial(_measure, context, sets=sets), make_sae)
 
 
 @pytest.mark.parametrize("rules", ["clean", "sae_bench"])
 def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], rules: Any) -> None:
     settings = dataclasses.replace(SETTINGS, rules=rules, n_values=(2, 500))
     (outcome,) = measure_scr(context, [make_sae("relu")], sets, settings)
-    read = read_by_peer("scr", _output(outcome), settings)
+    read = read_by_peer("scr", output_of(outcome), settings)
     assert read.eval_result_metrics.scr_metrics.scr_metric_threshold_2 == pytest.approx(
-        _one(outcome, "scr_metric", n=2).value
+        one(outcome, "scr_metric", n=2).value
     )
     assert read.eval_result_metrics.scr_metrics.scr_metric_threshold_500 is None
     assert read.eval_result_details[0].dataset_name == "one_scr_a_b_results"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from threads import torch_threads
+from outcomes import MakeSae, check_company, check_failing_sae, check_threads, output_of
 
 from sae_research.errors import UserError
 from sae_research.evals.base import Attempt, EvalContext, Outcome
@@ -21,7 +22,6 @@ from sae_research.records import read_record
 from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 SETTINGS = SparseProbingSettings(
     dataset_names=("one", "two"), train_size=60, test_size=40, context_size=12, k_values=(1, 5, 20)
 )
@@ -63,20 +63,13 @@ def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[Any], bat
     return list(measure_probing(dataclasses.replace(context, batch_size=batch_size), saes, sets, SETTINGS))
 
 
-def _output(outcome: Outcome) -> EvalOutput:
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.output is not None
-    return outcome.output
-
-
 def _value(outcome: Outcome, metric: str, **at: object) -> float | None:
-    return next(m.value for m in _output(outcome).measurements if m.metric == metric and m.at == at)
+    return next(m.value for m in output_of(outcome).measurements if m.metric == metric and m.at == at)
 
 
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     outcome = _measure(context, [make_sae("relu")], sets)[0]
-    output = _output(outcome)
+    output = output_of(outcome)
     always = {s.name for s in SparseProbing.specs if not s.name.endswith(("_seed_std", "_sae_bench"))}
     assert {m.metric for m in output.measurements} == always
     assert [record["dataset_name"] for record in output.details] == ["one_results", "two_results"]
@@ -103,7 +96,7 @@ def test_planted_classes_are_found(context: EvalContext, make_sae: MakeSae, sets
 
 
 def test_k_beyond_the_width_is_missing_with_a_reason(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
-    output = _output(_measure(context, [make_sae("relu")], sets)[0])
+    output = output_of(_measure(context, [make_sae("relu")], sets)[0])
     missing = [(m.metric, dict(m.at), m.reason) for m in output.measurements if m.value is None]
     assert missing == [("llm_top_k_test_accuracy", {"k": 20}, "the model has fewer channels than k = 20")]
     assert output.details[0]["llm_top_20_test_accuracy"] is None
@@ -152,17 +145,15 @@ def test_company_order_memory_and_threads_change_nothing(
     context: EvalContext, make_sae: MakeSae, sets: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1)]
-    together = [o.output for o in _measure(context, saes, sets)]
-    assert together == [o.output for o in _measure(context, saes[::-1], sets)][::-1]
-    assert together[1] == _measure(context, saes[1:2], sets)[0].output
+    measure = partial(_measure, context, sets=sets)
+    together = check_company(measure, saes)
     monkeypatch.setattr("sae_research.evals.parts.probing_pass._MEMORY", 1)
-    with torch_threads(3):
-        assert together == [o.output for o in _measure(context, saes, sets)]
+    check_threads(measure, saes, together)
 
 
 def test_data_sets_do_not_influence_each_other(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     both, alone = _measure(context, [make_sae("relu")], sets), _measure(context, [make_sae("relu")], sets[1:])
-    assert _output(both[0]).unstructured["two_results"] == _output(alone[0]).unstructured["two_results"]
+    assert output_of(both[0]).unstructured["two_results"] == output_of(alone[0]).unstructured["two_results"]
 
 
 def _reseeded(sets: Sequence[Any], shift: int) -> list[Any]:
@@ -181,13 +172,15 @@ def _reseeded(sets: Sequence[Any], shift: int) -> list[Any]:
 
 def _measure_seeds(context: EvalContext, sae: Sae, sets: Sequence[Any], seeds: Sequence[int]) -> EvalOutput:
     further = {seed: _reseeded(sets, seed) for seed in seeds}
-    return _output(next(measure_probing(context, [sae], sets, SETTINGS, further)))
+    return output_of(next(measure_probing(context, [sae], sets, SETTINGS, further)))
 
 
 def test_seeds_are_repeats_and_numbers_their_means(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     found = _measure_seeds(context, make_sae("relu"), sets, [7, 8])
     alone = {
-        seed: _output(next(measure_probing(dataclasses.replace(context, seed=seed), [make_sae("relu")], own, SETTINGS)))
+        seed: output_of(
+            next(measure_probing(dataclasses.replace(context, seed=seed), [make_sae("relu")], own, SETTINGS))
+        )
         for seed, own in ((0, sets), (7, _reseeded(sets, 7)), (8, _reseeded(sets, 8)))
     }
 
@@ -233,10 +226,7 @@ def test_seeds_widen_the_interval_by_their_spread(context: EvalContext, make_sae
 
 
 def test_one_failing_sae_leaves_the_others_alone(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
-    bad = make_sae("relu", name="bad", tensors={"W_enc": torch.full((16, 48), 3e38)})
-    outcomes = _measure(context, [bad, make_sae("topk", k=4)], sets)
-    assert isinstance(outcomes[0].error, FloatingPointError)
-    assert outcomes[1].output == _measure(context, [make_sae("topk", k=4)], sets)[0].output
+    check_failing_sae(partial(_measure, context, sets=sets), make_sae)
 
 
 def test_groups_fit_the_memory(make_sae: MakeSae) -> None:

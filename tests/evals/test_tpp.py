@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from outcomes import MakeSae, check_company, check_failing_sae, check_threads, one, output_of
 from peer_documents import read_by_peer
-from threads import torch_threads
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.parts.tpp_pass import measure_tpp
 from sae_research.evals.parts.tpp_report import TppHits, score_set
 from sae_research.evals.tpp import Tpp, TppSettings
-from sae_research.results.record import EvalOutput, Measurement
-from sae_research.saes.base import Sae
 
-MakeSae = Callable[..., Sae]
 SETTINGS = TppSettings(("one", "two"), train_size=80, test_size=40, context_size=12, n_values=(2, 5, 60))
 
 
@@ -48,17 +45,6 @@ def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[LabelledS
     return list(measure_tpp(context, saes, sets, dataclasses.replace(SETTINGS, **changed)))
 
 
-def _output(outcome: Outcome) -> EvalOutput:
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.output is not None
-    return outcome.output
-
-
-def _one(outcome: Outcome, metric: str, **at: Any) -> Measurement:
-    return next(m for m in _output(outcome).measurements if m.metric == metric and m.at == at)
-
-
 def test_losses_by_hand() -> None:
     """Two classes, ten texts that all count: own losses 0.4 and 0.2, the other's 0.1 and 0."""
 
@@ -80,59 +66,52 @@ def test_losses_by_hand() -> None:
 
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]) -> None:
     (outcome,) = _measure(context, [make_sae("relu")], sets)
-    output = _output(outcome)
+    output = output_of(outcome)
     assert {m.metric for m in output.measurements} == {spec.name for spec in Tpp.specs}
     assert [detail["dataset_name"] for detail in output.details] == ["one_tpp_results", "two_tpp_results"]
     for metric in ("tpp_total_metric", "tpp_intended_diff_only", "tpp_unintended_diff_only"):
-        whole = _one(outcome, metric, n=5)
-        parts = [_one(outcome, metric, n=5, dataset=name).value for name in ("one", "two")]
+        whole = one(outcome, metric, n=5)
+        parts = [one(outcome, metric, n=5, dataset=name).value for name in ("one", "two")]
         assert whole.value == pytest.approx(np.mean(parts))  # type: ignore[arg-type]
         assert whole.ci_low is not None and len(whole.replicates) == 32
         classes = [own[f"tpp_threshold_5_{metric.removeprefix('tpp_')}"] for own in output.unstructured["one"].values()]
         assert parts[0] == pytest.approx(np.mean(classes))
-    assert _one(outcome, "tpp_total_metric", n=60).reason == "the SAE has fewer latents than n = 60"
+    assert one(outcome, "tpp_total_metric", n=60).reason == "the SAE has fewer latents than n = 60"
 
 
 def test_ablating_every_channel_leaves_chance(context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]) -> None:
     """Signed codes of the identity, SAEBench's filling up: all 16 channels go, and each probe is right by half."""
     (outcome,) = _measure(context, [make_sae("identity", d_sae=16)], sets, n_values=(16,), rules="sae_bench")
-    assert _one(outcome, "tpp_total_metric", n=16).value == pytest.approx(0.0, abs=0.25)
-    assert _one(outcome, "tpp_intended_diff_only", n=16).value > 0.05  # type: ignore[operator]
+    assert one(outcome, "tpp_total_metric", n=16).value == pytest.approx(0.0, abs=0.25)
+    assert one(outcome, "tpp_intended_diff_only", n=16).value > 0.05  # type: ignore[operator]
 
 
 def test_the_targeted_class_loses_most(context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]) -> None:
     for outcome in _measure(context, [make_sae("relu"), make_sae("mpsae", s=3)], sets):
-        assert _one(outcome, "tpp_intended_diff_only", n=5).value > 0.05  # type: ignore[operator]
+        assert one(outcome, "tpp_intended_diff_only", n=5).value > 0.05  # type: ignore[operator]
 
 
 def test_company_order_memory_and_threads_change_nothing(
     context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1), make_sae("mpsae", s=3)]
-    together = [_output(o) for o in _measure(context, saes, sets)]
-    assert together == [_output(o) for o in _measure(context, saes[::-1], sets)][::-1]
-    assert together[1] == _output(_measure(context, saes[1:2], sets)[0])
+    measure = partial(_measure, context, sets=sets)
+    together = check_company(measure, saes)
     monkeypatch.setattr("sae_research.evals.parts.tpp_pass._MEMORY", 1)
-    with torch_threads(3):
-        assert together == [_output(o) for o in _measure(context, saes, sets)]
+    check_threads(measure, saes, together)
 
 
 def test_one_failing_sae_leaves_the_others_alone(
     context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]
 ) -> None:
-    bad = make_sae(
-        "relu", name="bad", tensors={"W_enc": torch.full((16, 48), 3e38) * torch.tensor([1.0, -1.0]).repeat(24)}
-    )
-    outcomes = _measure(context, [bad, make_sae("topk", k=4)], sets)
-    assert isinstance(outcomes[0].error, FloatingPointError)
-    assert outcomes[1].output == _measure(context, [make_sae("topk", k=4)], sets)[0].output
+    check_failing_sae(partial(_measure, context, sets=sets), make_sae)
 
 
 def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]) -> None:
     (outcome,) = _measure(context, [make_sae("relu")], sets, n_values=(2, 500))
-    read = read_by_peer("tpp", _output(outcome), SETTINGS)
+    read = read_by_peer("tpp", output_of(outcome), SETTINGS)
     assert read.eval_result_metrics.tpp_metrics.tpp_threshold_2_total_metric == pytest.approx(
-        _one(outcome, "tpp_total_metric", n=2).value
+        one(outcome, "tpp_total_metric", n=2).value
     )
     assert read.eval_result_metrics.tpp_metrics.tpp_threshold_500_total_metric is None
     assert read.eval_config.perform_scr is False

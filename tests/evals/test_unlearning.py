@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from outcomes import MakeSae
 from threads import torch_threads
 
 from sae_research.data.corpora import Corpus
@@ -36,7 +36,6 @@ from sae_research.saes.parts.screening import Screen
 
 SITE = Site(0, "resid_post")
 
-MakeSae = Callable[..., Sae]
 FORMAT = "w50 {question} w51{lettered} w52 {listed} w53"
 SETTINGS = UnlearningSettings(
     forget_corpus=Corpus("embedded/forget"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from sae_research.evals.absorption import AbsorptionSettings
-from sae_research.evals.scr import ScrSettings
-from sae_research.evals.tpp import TppSettings
-from sae_research.evals.unlearning import UnlearningSettings
+from sae_research.evals.ravel import RavelSettings
 from sae_research.lm.site import Site
 from sae_research.metrics.intervals import Estimate
 from sae_research.params import read_yaml
@@ -29,6 +28,7 @@ from sae_research.world.checks.probing import (
     balanced_weights,
     one_against_rest,
 )
+from sae_research.world.checks.ravel import SETTINGS as RAVEL
 from sae_research.world.checks.saes import dead_share, explained_variance
 from sae_research.world.checks.unlearning import SETTINGS as UNLEARNING
 
@@ -117,23 +117,23 @@ def test_a_latent_is_dead_when_no_row_fires_it() -> None:
     assert dead_share(_pca(3), rows) == pytest.approx(1 / 3)
 
 
-def test_the_checks_of_scr_and_tpp_have_the_profile_s_settings() -> None:
-    profile = read_yaml(Path(__file__).parents[2] / "profiles/embedded.yaml")
-    assert read_record(ScrSettings, profile["scr"], where="scr") == SCR_SETTINGS
-    assert read_record(TppSettings, profile["tpp"], where="tpp") == TPP_SETTINGS
-
-
 def test_questions_about_the_same_attribute_have_the_same_wording() -> None:
     one, other = ({"question": f"What stops {name}?"} for name in ("Nabine", "Zoclaine"))
     assert _wording(one) == _wording(other)
     assert _wording(one) != _wording({"question": "Which organ does Nabine destroy?"})
 
 
-def test_the_check_of_unlearning_has_the_profile_s_settings() -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("absorption", ABSORPTION), ("scr", SCR_SETTINGS), ("tpp", TPP_SETTINGS), ("unlearning", UNLEARNING),
+        ("ravel", RAVEL),
+    ],
+)  # fmt: skip
+def test_the_checks_have_the_profile_s_settings(name: str, settings: Any) -> None:
     profile = read_yaml(Path(__file__).parents[2] / "profiles" / "embedded.yaml")
-    assert read_record(UnlearningSettings, profile["unlearning"], where="unlearning") == UNLEARNING
-
-
-def test_the_check_of_absorption_has_the_profile_s_settings() -> None:
-    profile = read_yaml(Path(__file__).parents[2] / "profiles" / "embedded.yaml")
-    assert read_record(AbsorptionSettings, profile["absorption"], where="absorption") == ABSORPTION
+    expected = read_record(type(settings), profile[name], where=name)
+    if isinstance(settings, RavelSettings):
+        assert set(settings.baselines) < set(expected.baselines)
+        expected = dataclasses.replace(expected, baselines=settings.baselines)
+    assert settings == expected

@@ -1,4 +1,4 @@
-"""The texts of sparse probing, from its settings: the same for every engine that computes it."""
+"""The texts of sparse probing and TPP, from their settings: the same for every engine that computes them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from sae_research.evals.base import EvalContext
 
 if TYPE_CHECKING:  # Whoever reads the data does not depend on how it is measured.
     from sae_research.evals.sparse_probing import SparseProbingSettings
+    from sae_research.evals.tpp import TppSettings
 
 
-def probing_sets(context: EvalContext, settings: SparseProbingSettings) -> list[LabelledSet]:
+def probing_sets(context: EvalContext, settings: SparseProbingSettings | TppSettings) -> list[LabelledSet]:
     """All data sets before any of them is probed: a class that is too small must not show after an hour."""
     return [
         load_labelled(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.scr import Scr, ScrSettings
 from sae_research.evals.tpp import Tpp, TppSettings
-from sae_research.metrics.intervals import Estimate, paired_difference
-from sae_research.progress import Progress
 from sae_research.results.record import EvalOutput
 from sae_research.world.checks.bar import Bar, mean_estimate
+from sae_research.world.checks.evaluated import difference, evaluate, score_of
 from sae_research.world.checks.subject import Subject
 
 _N_VALUES = (2, 5, 10, 20, 50, 100)
@@ -30,25 +28,13 @@ probe reads. On TPP the denser SAE is ahead, whose latents are fewer for a class
 
 def correlation_bars(subject: Subject) -> list[Bar]:
     """What the bias costs a probe on bios, then what a trained SAE is ahead of a random one, a sparse of a dense."""
-    scr = _outputs(subject, Scr, SCR_SETTINGS)
-    tpp = _outputs(subject, Tpp, TPP_SETTINGS)
+    scr = evaluate(subject, Scr, SCR_SETTINGS, _SAES)
+    tpp = evaluate(subject, Tpp, TPP_SETTINGS, _SAES)
     return [
         _cost_of_the_bias(scr["topk k8"]),
         *_comparisons("SCR", "scr_metric", scr),
         *_comparisons("TPP", "tpp_total_metric", tpp),
     ]
-
-
-def _outputs(subject: Subject, eval_type: type[Eval], settings: object) -> dict[str, EvalOutput]:
-    progress = Progress(eval_type.name, shown=False)
-    context = EvalContext(lm=subject.lm, hub=subject.hub, seed=subject.seed, batch_size=32, progress=progress)
-    saes = [subject.sae(folder) for folder in _SAES.values()]
-    found = {}
-    for name, outcome in zip(_SAES, eval_type.run(context, saes, settings), strict=True):
-        if outcome.output is None:
-            raise RuntimeError(f"{eval_type.name} failed for {name}") from outcome.error
-        found[name] = outcome.output
-    return found
 
 
 def _cost_of_the_bias(output: EvalOutput) -> Bar:
@@ -62,15 +48,6 @@ def _comparisons(title: str, metric: str, outputs: dict[str, EvalOutput]) -> lis
     bars = []
     for (of, better, worse), at_least in _AT_LEAST.items():
         for n in _SHOWN if of == title else ():
-            a, b = (score_of(outputs[name], metric, n) for name in (better, worse))
-            difference = paired_difference(a, b) or Estimate(a.value - b.value)
-            bars.append(Bar(f"{title} n={n}, {better} minus {worse}", difference, at_least=at_least.get(n)))
+            ahead = difference(*(score_of(outputs[name], metric, n=n) for name in (better, worse)))
+            bars.append(Bar(f"{title} n={n}, {better} minus {worse}", ahead, at_least=at_least.get(n)))
     return bars
-
-
-def score_of(output: EvalOutput, metric: str, n: int) -> Estimate:
-    """The metric at n as it was measured."""
-    (found,) = (m for m in output.measurements if m.metric == metric and dict(m.at) == {"n": n})
-    if found.value is None:
-        raise RuntimeError(f"{metric} at n = {n} has no value: {found.reason}")
-    return Estimate(found.value, found.ci_low, found.ci_high, found.replicates)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from sae_research.data.corpora import Corpus
 from sae_research.data.questions import QuestionSource
-from sae_research.evals.base import EvalContext
 from sae_research.evals.unlearning import Unlearning, UnlearningSettings
-from sae_research.metrics.intervals import Estimate, paired_difference
-from sae_research.progress import Progress
-from sae_research.results.record import EvalOutput
 from sae_research.world.checks.bar import Bar
+from sae_research.world.checks.evaluated import difference, evaluate, score_of
 from sae_research.world.checks.subject import Subject
 from sae_research.world.families.facts import HAZARDOUS, SUBJECTS
 
@@ -39,31 +36,11 @@ _SAES = {
 
 def unlearning_bars(subject: Subject) -> list[Bar]:
     """What a sparse SAE is ahead of a random and of a dense one; then each one's score."""
-    context = EvalContext(
-        lm=subject.lm, hub=subject.hub, seed=subject.seed, batch_size=32, progress=Progress("unlearning", shown=False)
-    )
-    saes = [subject.sae(folder) for folder in _SAES.values()]
-    scores: dict[str, Estimate] = {}
-    for name, outcome in zip(_SAES, Unlearning.run(context, saes, SETTINGS), strict=True):
-        if outcome.output is None:
-            raise RuntimeError(f"unlearning failed for {outcome.sae.card.name}") from outcome.error
-        scores[name] = score_of(outcome.output)
+    outputs = evaluate(subject, Unlearning, SETTINGS, _SAES)
+    scores = {name: score_of(output, "unlearning_score") for name, output in outputs.items()}
+    to_random, to_dense = (difference(scores["sparse"], scores[other]) for other in ("random", "dense"))
     return [
-        _ahead(scores, "sparse", "random", at_least=0.0),
-        _ahead(scores, "sparse", "dense", at_least=0.05),
+        Bar("unlearning, sparse minus random", to_random, at_least=0.0),
+        Bar("unlearning, sparse minus dense", to_dense, at_least=0.05),
         *(Bar(f"unlearning, {name}", estimate) for name, estimate in scores.items()),
     ]
-
-
-def score_of(output: EvalOutput) -> Estimate:
-    """The unlearning score as it was measured."""
-    (score,) = (m for m in output.measurements if m.metric == "unlearning_score")
-    if score.value is None:
-        raise RuntimeError(f"unlearning has no score: {score.reason}")
-    return Estimate(score.value, score.ci_low, score.ci_high, score.replicates)
-
-
-def _ahead(scores: dict[str, Estimate], better: str, worse: str, *, at_least: float) -> Bar:
-    a, b = scores[better], scores[worse]
-    difference = paired_difference(a, b) or Estimate(a.value - b.value)
-    return Bar(f"unlearning, {better} minus {worse}", difference, at_least=at_least)

@@ -1,0 +1,66 @@
+"""The tables of both sides: numbers, accuracies, times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.core_part import Pair
+from benchmarks.measuring import Stopwatch, table
+from sae_research.results.record import EvalOutput
+
+_MIB = 2**20
+
+
+@dataclass
+class Turns:
+    """Seconds of both sides, whole and by part, the most memory either took, and what the last turn found."""
+
+    theirs: Stopwatch = field(default_factory=Stopwatch)
+    ours: Stopwatch = field(default_factory=Stopwatch)
+    memory: dict[str, int] = field(default_factory=lambda: {"theirs": 0, "ours": 0})
+    peers: list[Any] = field(default_factory=list)
+    mine: list[EvalOutput] = field(default_factory=list)
+
+
+def metrics_table(pairs: Sequence[Sequence[Pair]], names: Sequence[str]) -> str:
+    """Each metric of the first SAE on both sides, and over all SAEs the largest relative difference."""
+    rows = []
+    for i, first in enumerate(pairs[0]):
+        gaps = [own[i].difference for own in pairs]
+        worst = max(range(len(gaps)), key=lambda at: gaps[at])
+        rows.append((first.metric, first.theirs, first.ours, f"{gaps[worst]:.1e}", names[worst]))
+    header = ["metric", f"theirs ({names[0]})", "ours", "largest relative difference of all SAEs", "at"]
+    return table(header, rows)
+
+
+def accuracy_table(peers: Sequence[Any], mine: Sequence[EvalOutput]) -> str:
+    """Mean accuracies over SAEs: the draws differ, and so does what the full-width probe is, so only roughly equal."""
+    rows = []
+    for key in peers[0].value.means:
+        theirs = [peer.value.means[key] for peer in peers]
+        ours = [_mean_accuracy(output, key) for output in mine]
+        gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
+        rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), max(gaps, key=abs)))
+    return table(["metric", "theirs (mean over SAEs)", "ours", "largest difference"], rows)
+
+
+def _mean_accuracy(output: EvalOutput, key: str) -> float:
+    values = [record[key] for record in output.details]
+    return sum(values) / len(values)
+
+
+def times_table(turns: Turns, parts: Sequence[str]) -> str:
+    """Seconds of each part, the rest, and all; peak memory below."""
+    rows: list[tuple[Any, ...]] = []
+    for part in parts:
+        a, b = turns.theirs.median(part), turns.ours.median(part)
+        rows.append((part, a, b, a / b))
+    total = turns.theirs.median("all"), turns.ours.median("all")
+    rest = tuple(whole - sum(row[side] for row in rows) for side, whole in ((1, total[0]), (2, total[1])))
+    rows.append(("the rest", *rest, ""))
+    rows.append(("**all**", *total, f"**{total[0] / total[1]:.2f}**"))
+    memory = [turns.memory[side] / _MIB for side in ("theirs", "ours")]
+    rows.append(("peak memory, MiB", *(f"{value:.0f}" for value in memory), memory[0] / max(memory[1], 1)))
+    return table(["part", "theirs s", "ours s", "ratio"], rows)
