@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.measuring import Inside, Measured, measure, table
+from benchmarks.measuring import Inside, Measured, measure
 from benchmarks.subjects import SPECIAL, Shape, write_model
+from benchmarks.tables import spread_table
 from sae_research.evals.absorption import AbsorptionSettings
 from sae_research.evals.base import EvalContext
 from sae_research.evals.parts import absorption_pass
@@ -89,20 +89,6 @@ class AbsorptionCase:
                         theirs.setdefault((sae.card.name, metric), []).append(peer.means[metric])
                         ours.setdefault((sae.card.name, metric), []).append(value)
         return spread_table(theirs, ours)
-
-
-def spread_table(theirs: dict[tuple[str, str], list[float]], ours: dict[tuple[str, str], list[float]]) -> str:
-    """Means and standard deviations over seeds, and the difference of the means in its own standard errors."""
-    rows = []
-    for (name, metric), values in theirs.items():
-        own = ours[name, metric]
-        error = ((statistics.variance(values) + statistics.variance(own)) / len(values)) ** 0.5
-        shown = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}" for v in (values, own)]
-        spans = [f"{min(v):.3f} to {max(v):.3f}" for v in (values, own)]
-        gap = statistics.mean(own) - statistics.mean(values)
-        rows.append((name, metric, shown[0], spans[0], shown[1], spans[1], f"{gap / error:+.1f}" if error else "0"))
-    header = ["SAE", "score", "theirs", "from, to", "ours", "from, to", "difference in standard errors"]
-    return table(header, rows)
 
 
 def _value(output: EvalOutput, metric: str) -> float | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from benchmarks.measuring import Inside, Measured, measure, table
+from benchmarks.measuring import Inside, Measured, measure
+from benchmarks.tables import spread_table
 from sae_research.data.entities import EntityPrompt, load_entity_prompts
 from sae_research.evals.base import EvalContext
 from sae_research.evals.parts.ravel_pass import measure_ravel
@@ -80,34 +81,17 @@ class RavelCase:
                 raise outcome.error
         return found._replace(value=[outcome.output for outcome in found.value])
 
-    def spread(self, saes: Sequence[Sae], seeds: int) -> str:
-        """Each SAE's mean and standard deviation over seeds (draws of pairs, order) on both sides."""
-        both: dict[str, tuple[list[Scores], list[Scores]]] = {sae.card.name: ([], []) for sae in saes}
-        for seed in range(seeds):
+    def spread(self, saes: Sequence[Sae], n_seeds: int) -> str:
+        """Each SAE's scores over seeds (draws of pairs, order), on both sides."""
+        theirs: dict[tuple[str, str], list[float]] = {}
+        ours: dict[tuple[str, str], list[float]] = {}
+        for seed in range(n_seeds):
             case = dataclasses.replace(self, context=dataclasses.replace(self.context, seed=100 * seed))
             for sae, output in zip(saes, case.ours(saes, Inside()).value, strict=True):
-                theirs, mine = both[sae.card.name]
-                mine.append(scores_of(output))
-                theirs.append(case.theirs(sae, Inside()).value)
-        rows = [row for name, sides in both.items() for row in _rows(name, *sides)]
-        return table(["SAE", "score", "theirs", "± sd", "ours", "± sd", "difference / its standard error"], rows)
-
-
-def _rows(name: str, theirs: Sequence[Scores], ours: Sequence[Scores]) -> Iterator[tuple[str | float | None, ...]]:
-    for i, score in enumerate(Scores._fields):
-        a, b = ([run[i] for run in side] for side in (theirs, ours))
-        spread = [statistics.stdev(side) if len(side) > 1 else 0.0 for side in (a, b)]
-        error = (sum(sd**2 for sd in spread) / len(a)) ** 0.5
-        gap = statistics.fmean(b) - statistics.fmean(a)
-        yield (
-            name,
-            score,
-            statistics.fmean(a),
-            spread[0],
-            statistics.fmean(b),
-            spread[1],
-            gap / error if error else None,
-        )
+                for side, scores in ((theirs, case.theirs(sae, Inside()).value), (ours, scores_of(output))):
+                    for name, value in scores._asdict().items():
+                        side.setdefault((sae.card.name, name), []).append(value)
+        return spread_table(theirs, ours)
 
 
 def scores_of(output: EvalOutput) -> Scores:

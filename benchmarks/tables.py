@@ -1,7 +1,8 @@
-"""The tables of both sides: numbers, accuracies, times."""
+"""The tables of both sides: numbers, accuracies, times, spreads over seeds."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,3 +65,21 @@ def times_table(turns: Turns, parts: Sequence[str]) -> str:
     memory = [turns.memory[side] / _MIB for side in ("theirs", "ours")]
     rows.append(("peak memory, MiB", *(f"{value:.0f}" for value in memory), memory[0] / max(memory[1], 1)))
     return table(["part", "theirs s", "ours s", "ratio"], rows)
+
+
+def spread_table(theirs: dict[tuple[str, str], list[float]], ours: dict[tuple[str, str], list[float]]) -> str:
+    """Means and standard deviations over seeds, and the difference of the means in its own standard errors."""
+    rows = []
+    for (name, metric), values in theirs.items():
+        own = ours[name, metric]
+        error = ((_spread(values) ** 2 + _spread(own) ** 2) / len(values)) ** 0.5
+        shown = [f"{statistics.mean(v):.3f} ± {_spread(v):.3f}" for v in (values, own)]
+        spans = [f"{min(v):.3f} to {max(v):.3f}" for v in (values, own)]
+        gap = statistics.mean(own) - statistics.mean(values)
+        rows.append((name, metric, shown[0], spans[0], shown[1], spans[1], f"{gap / error:+.1f}" if error else "0"))
+    header = ["SAE", "score", "theirs", "from, to", "ours", "from, to", "difference in standard errors"]
+    return table(header, rows)
+
+
+def _spread(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
