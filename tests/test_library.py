@@ -174,6 +174,14 @@ def test_a_given_split_is_kept(model: Any, tokenizer: Any, labelled: Any) -> Non
         found.value("Foreign", "sae_top_k_test_accuracy", k=7)
 
 
+def test_tpp_reads_labelled_texts_too(model: Any, tokenizer: Any, labelled: Any) -> None:
+    settings = {"train_size": 20, "test_size": 10, "context_size": 12, "n_values": [2, D_SAE]}
+    found = sae_research.evaluate(
+        model, Foreign(), {"tpp": settings}, tokenizer=tokenizer, site=HOOK, labelled=labelled
+    )
+    assert found.value("Foreign", "tpp_intended_diff_only", n=D_SAE) > 0.2
+
+
 def test_an_sae_that_fails_leaves_the_others_alone(model: Any, tokenizer: Any, texts: list[str]) -> None:
     class Fails(Foreign):
         def encode(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import dataclasses
 import string
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
