@@ -24,7 +24,7 @@ from sae_research.evals.parts.unlearning_report import QuestionSet
 from sae_research.evals.unlearning import UnlearningSettings
 from sae_research.lm.site import Site
 from sae_research.params import load_params
-from sae_research.reference.unlearning import FORGET, PeerInputs, run_unlearning
+from sae_research.reference.unlearning import FORGET, PeerAccuracies, PeerInputs, PeerUnlearning, run_unlearning
 from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
@@ -120,37 +120,35 @@ def _peer_inputs(
 
 
 def unlearning_table(peers: Sequence[Any], mine: Sequence[EvalOutput], saes: Sequence[Sae]) -> str:
-    """Each SAE's score on both sides, and the largest differences of its accuracies over all interventions."""
+    """Each SAE's score on both sides, and the largest differences of its accuracies over the interventions of both."""
     rows = []
     for peer, output, sae in zip(peers, mine, saes, strict=True):
-        values = {(m.metric, *m.at.values()): m.value or 0.0 for m in output.measurements}
-        found = peer.value
-        # SAEBench names an intervention by the number of latents that there were.
-        held = {(own["retain_threshold"], own["n"]): len(own["latents"]) for own in output.unstructured["latents"]}
-        gaps = [
-            (
-                abs(value - found.grid[threshold, held[threshold, n], multiplier].forget),
-                abs(
-                    values["side_effect_accuracy", threshold, n, multiplier]
-                    - found.grid[threshold, held[threshold, n], multiplier].side_effects
-                ),
-            )
-            for (metric, threshold, n, multiplier), value in ((k, v) for k, v in values.items() if len(k) == 4)
-            if metric == "forget_accuracy"
-        ]
-        lowest = min(own.forget for own in found.grid.values())
-        rows.append(
-            (
-                sae.card.name,
-                found.score,
-                values["unlearning_score",],
-                lowest,
-                len(gaps),
-                *map(max, zip(*gaps, strict=True)),
-            )
+        theirs: PeerUnlearning = peer.value
+        ours = _our_grid(output)
+        # A firing rate at the threshold may count on one side only, since SAEBench reads its rates from six digits.
+        both = sorted(theirs.grid.keys() & ours.keys())
+        forget, kept = (
+            max(abs(getattr(theirs.grid[key], name) - getattr(ours[key], name)) for key in both)
+            for name in PeerAccuracies._fields
         )
+        (score,) = (m.value for m in output.measurements if m.metric == "unlearning_score")
+        lowest = min(own.forget for own in theirs.grid.values())
+        rows.append((sae.card.name, theirs.score, score, lowest, f"{len(both)} of {len(ours)}", forget, kept))
     return table(
-        ["SAE", "score, theirs", "ours", "lowest forget accuracy", "interventions", "largest difference, forget",
-         "largest difference, side effects"],
+        ["SAE", "score, theirs", "ours", "lowest forget accuracy", "interventions compared",
+         "largest difference, forget", "largest difference, side effects"],
         rows,
     )  # fmt: skip
+
+
+def _our_grid(output: EvalOutput) -> dict[tuple[float, int, int], PeerAccuracies]:
+    """Our accuracies by retain threshold, number of latents that there were, as SAEBench has it, and multiplier."""
+    held = {(own["retain_threshold"], own["n"]): len(own["latents"]) for own in output.unstructured["latents"]}
+    values = {(m.metric, *m.at.values()): m.value or 0.0 for m in output.measurements}
+    return {
+        (float(threshold), held[threshold, n], int(multiplier)): PeerAccuracies(
+            value, values["side_effect_accuracy", threshold, n, multiplier]
+        )
+        for (metric, threshold, n, multiplier), value in ((k, v) for k, v in values.items() if len(k) == 4)
+        if metric == "forget_accuracy"
+    }
