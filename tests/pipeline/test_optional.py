@@ -1,4 +1,7 @@
-"""The optional evals in the pipeline: all of them on a world whose model knows next to nothing, then one less."""
+"""The optional evals in the pipeline: all of them on a world whose model knows next to nothing, then one less.
+
+The library's numbers, of all seven evals, are held against the pipeline's on the way.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ import io
 import json
 from typing import Any
 
+import pytest
 from project import Project
+
+from sae_research import evaluate
+from sae_research.evals.registry import find_eval
+from sae_research.params import load_params
 
 OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning")
 TINY: dict[str, Any] = {
@@ -31,10 +39,31 @@ def test_all_optional_evals_and_then_one_less(project: Project) -> None:
         assert len({row["sae"] for row in own}) == n
         # What this model cannot do is a missing number with a reason, never a number.
         assert all(bool(row["value"]) != bool(row["reason"]) for row in own)
+    _check_the_library_finds_the_same(project, "topk_k8")
     project.edit({"eval_types": {"scr": False}})
     assert project.repro().ran == ["optional_evals@scr", "process_results", "visualize"]
     assert json.loads((project.root / "eval_results/scr/_status.json").read_text())["enabled"] is False
     assert not [row for row in _rows(project) if row["eval"] == "scr"]
+
+
+def _check_the_library_finds_the_same(project: Project, sae: str) -> None:
+    params = load_params(project.root / "params.yaml")
+    settings = {name: getattr(params, find_eval(name).section) for name in ("core", "sparse_probing", *OPTIONAL)}
+    found = evaluate(
+        "embedded/lm", project.root / "downloaded_saes" / sae, settings, world=project.root / "world",
+        seed=params.random_seed, batch_size=params.model.llm_batch_size, device="cpu", progress=False,
+    )  # fmt: skip
+    assert [result.eval_name for result in found.results] == list(settings)
+    for result in found.results:
+        document = project.root / "eval_results" / result.eval_name / f"{sae}_eval_results.json"
+        stored = json.loads(document.read_text())["sae_research"]["measurements"]
+        ours = {(m.metric, json.dumps(dict(m.at), sort_keys=True)): m.value for m in result.output.measurements}
+        theirs = {(m["metric"], json.dumps(m.get("at", {}), sort_keys=True)): m["value"] for m in stored}
+        known = {place: value for place, value in theirs.items() if value is not None}
+        assert ours.keys() == theirs.keys()
+        assert {place for place, value in ours.items() if value is not None} == known.keys()
+        # Documents hold rounded numbers; with other threads the model's own passes differ in their last digits.
+        assert {place: ours[place] for place in known} == pytest.approx(known, rel=1e-4, abs=1e-6), result.eval_name
 
 
 def _rows(project: Project) -> list[dict[str, str]]:
