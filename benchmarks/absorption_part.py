@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.measuring import Inside, Measured, measure
 from benchmarks.subjects import SPECIAL, Shape, write_model
-from benchmarks.tables import spread_table
+from benchmarks.tables import Scores
 from sae_research.evals.absorption import AbsorptionSettings
 from sae_research.evals.base import EvalContext
 from sae_research.evals.parts import absorption_pass
@@ -74,25 +74,15 @@ class AbsorptionCase:
                 raise outcome.error
         return found._replace(value=[outcome.output for outcome in found.value])
 
-    def spread(self, saes: Sequence[Sae], n_seeds: int) -> str:
-        """Each SAE's scores over seeds, on both sides."""
-        theirs: dict[tuple[str, str], list[float]] = {}
-        ours: dict[tuple[str, str], list[float]] = {}
-        for seed in range(n_seeds):
-            context = dataclasses.replace(self.context, seed=seed)
-            case = AbsorptionCase(context, self.lens, self.settings, self.scratch / f"seed{seed}")
-            for sae, output in zip(saes, case.ours(saes, Inside()).value, strict=True):
-                peer = case.theirs(sae, Inside()).value
-                for metric in _METRICS:
-                    value = _value(output, metric)
-                    if peer is not None and value is not None:
-                        theirs.setdefault((sae.card.name, metric), []).append(peer.means[metric])
-                        ours.setdefault((sae.card.name, metric), []).append(value)
-        return spread_table(theirs, ours)
+    def at_seed(self, seed: int) -> AbsorptionCase:
+        """The same with other draws."""
+        context = dataclasses.replace(self.context, seed=seed)
+        return AbsorptionCase(context, self.lens, self.settings, self.scratch / f"seed{seed}")
 
-
-def _value(output: EvalOutput, metric: str) -> float | None:
-    return next(m.value for m in output.measurements if m.metric == metric)
+    def scores(self, peer: Any, output: EvalOutput) -> tuple[Scores, Scores]:
+        """Both sides' scores of one SAE by name; SAEBench has none where it finds too few letters."""
+        theirs = {name: peer.means[name] for name in _METRICS} if peer is not None else {}
+        return theirs, {m.metric: m.value for m in output.measurements if m.metric in _METRICS}
 
 
 def write_letters_model(shape: Shape, folder: Path, *, seed: int) -> None:

@@ -19,8 +19,8 @@ from benchmarks.ravel_part import PARTS as RAVEL_PARTS
 from benchmarks.ravel_part import ravel_case
 from benchmarks.scr_and_tpp_part import PARTS as ABLATION_PARTS
 from benchmarks.scr_and_tpp_part import ablation_case, ablation_table
-from benchmarks.subjects import SHAPES, random_rows, random_saes, random_sets, write_model
-from benchmarks.tables import Turns, accuracy_table, metrics_table, times_table
+from benchmarks.subjects import SHAPES, WORDS, random_rows, random_saes, random_sets, write_model
+from benchmarks.tables import Turns, accuracy_table, metrics_table, spread_table, times_table
 from benchmarks.unlearning_part import PARTS as UNLEARNING_PARTS
 from benchmarks.unlearning_part import unlearning_case, unlearning_table
 from sae_research.data.labelled import LabelledSet, load_labelled
@@ -184,7 +184,10 @@ class Comparison:
         train, test = self.arguments.texts
         seed = self.arguments.seed
         if not self.embedded:
-            return random_sets(self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed)
+            lengths = [tuple(self.arguments.words)] if self.arguments.words else WORDS
+            return random_sets(
+                self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed, lengths=lengths
+            )
         names = SparseProbingSettings().dataset_names[: self.arguments.sets]
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
 
@@ -207,7 +210,7 @@ class Comparison:
         saes = self.saes(self.arguments.saes)
         yield from self._heading(saes)
         if n_seeds:
-            yield case.spread(saes, n_seeds)
+            yield spread_table(case, saes, n_seeds)
         if self.arguments.repeats:
             yield times_table(self._take_turns(case, saes), parts)
 

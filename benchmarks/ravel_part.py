@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from benchmarks.measuring import Inside, Measured, measure
-from benchmarks.tables import spread_table
+from benchmarks.tables import Scores
 from sae_research.data.entities import EntityPrompt, load_entity_prompts
 from sae_research.evals.base import EvalContext
 from sae_research.evals.parts.ravel_pass import measure_ravel
@@ -27,16 +26,9 @@ from sae_research.saes.base import Sae
 
 PARTS = ("train masks", "test")
 CITY = "city"
+_METRICS = ("disentanglement_score", "cause_score", "isolation_score")
 _ATTRIBUTES = ("first", "second", "third")
 _TEMPLATES, _ENTITIES = 4, 96
-
-
-class Scores(NamedTuple):
-    """Means over attributes."""
-
-    disentanglement: float
-    cause: float
-    isolation: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class RavelCase:
         return known_prompts(self.context, sae.card.site, asked, self.settings)
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
-        """SAEBench's scores for one SAE."""
+        """SAEBench's scores for one SAE, means over attributes."""
         from sae_bench.evals.ravel import intervention, mdbm
 
         prompts = self.known(sae)
@@ -70,7 +62,7 @@ class RavelCase:
             for i, name in enumerate(names)
         ]
         columns = zip(*((s.disentanglement, s.cause, s.isolation) for s in found), strict=True)
-        return Scores(*(statistics.fmean(column) for column in columns))
+        return dict(zip(_METRICS, map(statistics.fmean, columns), strict=True))
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs; asking the model every prompt is part of it."""
@@ -81,23 +73,13 @@ class RavelCase:
                 raise outcome.error
         return found._replace(value=[outcome.output for outcome in found.value])
 
-    def spread(self, saes: Sequence[Sae], n_seeds: int) -> str:
-        """Each SAE's scores over seeds (draws of pairs, order), on both sides."""
-        theirs: dict[tuple[str, str], list[float]] = {}
-        ours: dict[tuple[str, str], list[float]] = {}
-        for seed in range(n_seeds):
-            case = dataclasses.replace(self, context=dataclasses.replace(self.context, seed=100 * seed))
-            for sae, output in zip(saes, case.ours(saes, Inside()).value, strict=True):
-                for side, scores in ((theirs, case.theirs(sae, Inside()).value), (ours, scores_of(output))):
-                    for name, value in scores._asdict().items():
-                        side.setdefault((sae.card.name, name), []).append(value)
-        return spread_table(theirs, ours)
+    def at_seed(self, seed: int) -> RavelCase:
+        """The same with other draws of pairs, in another order; SAEBench counts its attributes' seeds from there."""
+        return dataclasses.replace(self, context=dataclasses.replace(self.context, seed=100 * seed))
 
-
-def scores_of(output: EvalOutput) -> Scores:
-    """The overall scores of a result."""
-    values: Mapping[str, float | None] = {m.metric: m.value for m in output.measurements if not m.at}
-    return Scores(*(float(values[f"{name}_score"] or 0.0) for name in Scores._fields))
+    def scores(self, peer: Scores, output: EvalOutput) -> tuple[Scores, Scores]:
+        """Both sides' scores of one SAE by name."""
+        return peer, {m.metric: m.value for m in output.measurements if m.metric in _METRICS and not m.at}
 
 
 @torch.no_grad()

@@ -34,6 +34,9 @@ from sae_research.saes.parts.build import build_sae
 SPECIAL = ("<pad>", "<eos>", "<bos>")
 STANDARD = ("relu", "topk", "batchtopk", "jumprelu", "gated")
 PURSUIT = ("ihtp", "mpsae")
+# Words of a text in the first, second, ... data set: as in biographies, reviews, news. Half of the positions of rows
+# padded to 128 tokens are then padding, as in SAEBench's own sets (between 30 and 60 %).
+WORDS = ((40, 120), (16, 112), (30, 70))
 # The latents that fire on a token, on average, of the first, second, ... SAE of an architecture.
 _L0 = (32, 64, 16, 128)
 
@@ -135,19 +138,23 @@ def random_rows(
 
 
 def random_sets(
-    lm: LanguageModel, n_sets: int, n_classes: int, *, train: int, test: int, seed: int
+    lm: LanguageModel,
+    n_sets: int,
+    n_classes: int,
+    *,
+    train: int,
+    test: int,
+    seed: int,
+    lengths: Sequence[tuple[int, int]] = WORDS,
 ) -> list[LabelledSet]:
-    """Labelled texts of 16 to 160 words, cut to 128 tokens by whoever reads them; a class prefers words of its own.
-
-    So about 40 % of the positions of a padded batch are padding: between biographies (about a third) and news (over
-    half).
-    """
+    """Labelled texts, `lengths` from and to in words by turns, cut to 128 tokens by whoever reads them; a class prefers
+    words of its own."""
     generator = torch.Generator().manual_seed(seed)
     ids = _words(lm)
 
-    def texts(first: int, n: int) -> list[str]:
+    def texts(first: int, n: int, shortest: int, longest: int) -> list[str]:
         made = []
-        for length in torch.randint(16, 161, (n,), generator=generator).tolist():
+        for length in torch.randint(shortest, longest + 1, (n,), generator=generator).tolist():
             words = torch.randint(0, len(ids), (length,), generator=generator)
             own = torch.randint(first, first + 10, (length,), generator=generator) % len(ids)
             chosen = torch.where(torch.rand(length, generator=generator) < 0.06, own, words)
@@ -157,7 +164,10 @@ def random_sets(
     sets = []
     for index in range(n_sets):
         firsts = {str(c): 15 * (n_classes * index + c) for c in range(n_classes)}
-        halves = [{name: texts(first, n) for name, first in firsts.items()} for n in (train, test)]
+        halves = [
+            {name: texts(first, n, *lengths[index % len(lengths)]) for name, first in firsts.items()}
+            for n in (train, test)
+        ]
         sets.append(LabelledSet(f"set{index}", "none", halves[0], halves[1], codes={name: name for name in firsts}))
     return sets
 

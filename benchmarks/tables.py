@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.core_part import Pair
-from benchmarks.measuring import Stopwatch, table
+from benchmarks.measuring import Inside, Stopwatch, table
 from sae_research.results.record import EvalOutput
+from sae_research.saes.base import Sae
 
 _MIB = 2**20
+Scores = Mapping[str, float | None]
+"""By name, of one SAE at one seed."""
 
 
 @dataclass
@@ -67,19 +70,29 @@ def times_table(turns: Turns, parts: Sequence[str]) -> str:
     return table(["part", "theirs s", "ours s", "ratio"], rows)
 
 
-def spread_table(theirs: dict[tuple[str, str], list[float]], ours: dict[tuple[str, str], list[float]]) -> str:
-    """Means and standard deviations over seeds, and the difference of the means in its own standard errors."""
-    rows = []
-    for (name, metric), values in theirs.items():
-        own = ours[name, metric]
-        error = ((_spread(values) ** 2 + _spread(own) ** 2) / len(values)) ** 0.5
-        shown = [f"{statistics.mean(v):.3f} ± {_spread(v):.3f}" for v in (values, own)]
-        spans = [f"{min(v):.3f} to {max(v):.3f}" for v in (values, own)]
-        gap = statistics.mean(own) - statistics.mean(values)
-        rows.append((name, metric, shown[0], spans[0], shown[1], spans[1], f"{gap / error:+.1f}" if error else "0"))
+def spread_table(case: Any, saes: Sequence[Sae], n_seeds: int) -> str:
+    """Each SAE's scores over seeds on both sides, and the difference of the means in its own standard errors."""
+    theirs: dict[tuple[str, str], list[float]] = {}
+    ours: dict[tuple[str, str], list[float]] = {}
+    for seed in range(n_seeds):
+        own = case.at_seed(seed)
+        for sae, output in zip(saes, own.ours(saes, Inside()).value, strict=True):
+            both = own.scores(own.theirs(sae, Inside()).value, output)
+            for side, scores in zip((theirs, ours), both, strict=True):
+                for name, value in scores.items():
+                    if value is not None:
+                        side.setdefault((sae.card.name, name), []).append(value)
     header = ["SAE", "score", "theirs", "from, to", "ours", "from, to", "difference in standard errors"]
-    return table(header, rows)
+    return table(header, [(*key, *_compared(theirs[key], ours[key])) for key in theirs if key in ours])
 
 
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+def _compared(theirs: Sequence[float], ours: Sequence[float]) -> Iterator[str]:
+    """Mean, standard deviation and range of either side, and the gap between the means."""
+    squares = 0.0
+    for values in (theirs, ours):
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        squares += spread**2 / len(values)
+        yield f"{statistics.mean(values):.3f} ± {spread:.3f}"
+        yield f"{min(values):.3f} to {max(values):.3f}" + (f" ({len(values)})" if len(ours) != len(theirs) else "")
+    gap = statistics.mean(ours) - statistics.mean(theirs)
+    yield f"{gap / squares**0.5:+.1f}" if squares else ""

@@ -60,6 +60,10 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, help="sequences of a batch, and of ours at a time")
     parser.add_argument("--texts", nargs=2, type=int, default=[200, 50], metavar=("TRAIN", "TEST"), help="of a class")
+    parser.add_argument(
+        "--words", nargs=2, type=int, default=None, metavar=("FROM", "TO"),
+        help="of a random text; otherwise by data sets in turn as biographies, reviews and news have them",
+    )  # fmt: skip
     parser.add_argument("--sets", type=int, default=3, help="data sets, of 5 classes each")
     parser.add_argument("--k", nargs="+", type=int, default=[1, 2, 5, 10, 20, 50])
     parser.add_argument(

@@ -27,17 +27,10 @@ def absorption_bars(subject: Subject) -> list[Bar]:
     outputs = evaluate(subject, Absorption, SETTINGS, _SAES)
     fractions = {name: score_of(output, "mean_absorption_fraction_score") for name, output in outputs.items()}
     full = {name: score_of(output, "mean_full_absorption_score") for name, output in outputs.items()}
+    to_k16, to_k32 = (difference(fractions["random"], fractions[name]) for name in ("TopK k16", "TopK k32"))
     return [
-        Bar(
-            "absorption fraction, random minus TopK k16",
-            difference(fractions["random"], fractions["TopK k16"]),
-            at_least=0.02,
-        ),
-        Bar(
-            "absorption fraction, random minus TopK k32",
-            difference(fractions["random"], fractions["TopK k32"]),
-            at_least=0.05,
-        ),
+        Bar("absorption fraction, random minus TopK k16", to_k16, at_least=0.02),
+        Bar("absorption fraction, random minus TopK k32", to_k32, at_least=0.05),
         Bar("full absorption, TopK k8 minus TopK k32", difference(full["TopK k8"], full["TopK k32"]), at_least=0.02),
         *(Bar(f"absorption fraction, {name}", estimate) for name, estimate in fractions.items()),
         *(Bar(f"full absorption, {name}", estimate) for name, estimate in full.items()),
