@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.probes.lbfgs import minimise_columns
+from sae_research.probes.row_space import row_space
 
 # The grid of C in C Σ loss + ‖w‖²/2 over standardised features, from hardly any to strong fitting.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -41,14 +42,17 @@ def fit_wide(
     kept = (scale > 1e-6 * x.abs().amax(dim=0)).nonzero().squeeze(1)
     scaled = x[:, kept].sub_(mean[kept]).div_(scale[kept])
     n_tasks = positive.shape[1]
-    targets = positive.to(scaled.dtype)
+    space = row_space(scaled)
+    rows = scaled if space is None else space.rows
+    targets = positive.to(rows.dtype)
     if len(strengths) == 1:
         chosen, start = torch.zeros(n_tasks, dtype=torch.long, device=x.device), None
     else:
-        chosen, start = _choose(scaled, targets, counts, held_out, strengths)
-    c = torch.tensor(strengths, dtype=scaled.dtype, device=x.device)[chosen]
-    found = minimise_columns(scaled, targets, counts * c, start)
-    own = found.weights / scale[kept, None]
+        chosen, start = _choose(rows, targets, counts, held_out, strengths)
+    c = torch.tensor(strengths, dtype=rows.dtype, device=x.device)[chosen]
+    found = minimise_columns(rows, targets, counts * c, start)
+    fitted = found.weights if space is None else space.lift(found.weights)
+    own = fitted / scale[kept, None]
     weights = x.new_zeros(x.shape[1], n_tasks).index_copy_(0, kept, own)
     return WideProbes(weights, found.biases - mean[kept] @ own, c)
 

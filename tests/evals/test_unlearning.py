@@ -32,7 +32,7 @@ from sae_research.lm.site import Site
 from sae_research.results.record import Result
 from sae_research.results.saebench import to_document
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.screening import Screen
+from sae_research.saes.parts.screen import Screen
 
 SITE = Site(0, "resid_post")
 

@@ -14,7 +14,8 @@ from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.texts import finite, is_real, pieces
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.screening import Screen, SparseCodes
+from sae_research.saes.parts.screen import Screen
+from sae_research.saes.parts.screening import SparseCodes
 
 # Up to so many codes are held densely too, for speed: 256 MiB in float32.
 _DENSE_ELEMENTS = 2**26

@@ -19,7 +19,7 @@ from sae_research.metrics.columns import Columns, sum_real
 from sae_research.metrics.likelihood import Losses, compare_predictions
 from sae_research.metrics.reconstruction import Inputs, describe_inputs, describe_outputs, take
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.screening import Screen
+from sae_research.saes.parts.screen import Screen
 
 # Groups of sequences that firing counts are kept for, so that densities get an interval too.
 _GROUPS = 20

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.evals.base import Attempt, EvalContext
@@ -14,7 +14,7 @@ from sae_research.evals.parts.texts import finite, pieces
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import TokenBatch, tokenize_texts
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.screening import Screen
+from sae_research.saes.parts.screen import Screen
 
 
 def pool_texts(
@@ -22,11 +22,11 @@ def pool_texts(
 ) -> tuple[Float[Tensor, "texts d"], dict[Attempt, Float[Tensor, "texts d_sae"]]]:
     """Means over each text's real tokens: of the activations at `site`, and of the codes of every SAE that lives.
 
-    Texts go by in order of their length, so that little padding is read; a text without real tokens has mean 0.
+    Texts go by in order of their length, so that little padding is read, as many at a time as take no more positions
+    than a batch of whole contexts; a text without real tokens has mean 0.
     """
     lm = context.lm
     batch = tokenize_texts(lm.tokenizer, texts, context_size=context_size)
-    order = _lengths(batch).argsort(stable=True)
     channels = torch.zeros(len(texts), lm.width(site), device=lm.device)
     codes = {a: torch.zeros(len(texts), a.sae.card.d_sae, device=lm.device) for a in attempts if a.error is None}
     screens = {attempt: attempt.do(Screen.of, attempt.sae) for attempt in codes}
@@ -34,7 +34,7 @@ def pool_texts(
     def pool(attempt: Attempt, x: Tensor, real: Tensor) -> Tensor:
         return mean_codes(attempt.sae, x, real, screens[attempt])
 
-    for rows in order.split(context.batch_size):
+    for rows in _batches(_lengths(batch), context.batch_size * context_size):
         tokens, real = _trimmed(batch, rows)
         tokens, real = tokens.to(lm.device), real.to(lm.device)
         x = lm.capture(tokens, site)
@@ -84,6 +84,18 @@ def _lengths(batch: TokenBatch) -> Tensor:
     """The position after the last real token of each row."""
     positions = torch.arange(1, batch.real.shape[1] + 1)
     return (batch.real * positions).amax(dim=1)
+
+
+def _batches(lengths: Int[Tensor, " texts"], positions: int) -> Iterator[Int[Tensor, " rows"]]:
+    """All texts, the shortest first, so many together that their rows have at most so many `positions` (one text may
+    have more)."""
+    order = lengths.argsort(stable=True)
+    start = 0
+    for end, longest in enumerate(lengths[order].tolist()):
+        if end > start and (end + 1 - start) * longest > positions:
+            yield order[start:end]
+            start = end
+    yield order[start:]
 
 
 def _trimmed(batch: TokenBatch, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from sae_research.evals.parts.unlearning_prompts import PromptBatch, Protocol, r
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.screening import Screen
+from sae_research.saes.parts.screen import Screen
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sae_research.evals.base import Attempt, EvalContext
 from sae_research.evals.parts.each import do_each
 from sae_research.evals.parts.texts import finite, is_real, pieces
 from sae_research.lm.site import Site
-from sae_research.saes.parts.screening import Screen
+from sae_research.saes.parts.screen import Screen
 
 
 class Firing(NamedTuple):

@@ -32,7 +32,7 @@ from sae_research.evals.parts.unlearning_report import Answers, QuestionSet, unl
 from sae_research.evals.unlearning import UnlearningSettings
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.screening import Screen
+from sae_research.saes.parts.screen import Screen
 
 _SHORTEST = 50
 """Characters that a corpus text must exceed, as in SAEBench."""

@@ -1,222 +1,379 @@
-// Codes of latents that can fire: a cheap product in whole numbers bounds every pre-activation, and only where the
-// bound leaves a latent open is the exact product taken. Compiled and called by screening.py, which says what is what.
+// Codes of latents that can fire: a product in whole numbers bounds every pre-activation while it lies in registers, and
+// only where the bound leaves a latent open is the exact product taken. Compiled and called by screening.py, which says
+// what is what; needs a processor with AVX-512 VNNI, and exports nothing elsewhere.
+#ifdef __AVX512VNNI__
+#include <immintrin.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <thread>
+#include <cstring>
 #include <vector>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
 namespace {
 
 // Tokens whose rows of x stay in the cache together.
-constexpr int64_t kBlock = 256;
+constexpr int64_t kBlock = 512;
+// What a tile of the product keeps in registers: tokens, and vectors of atoms.
+constexpr int64_t kRows = 8, kVectors = 3;
+constexpr int64_t kLanes = 16;
+constexpr int64_t kPanel = kVectors * kLanes;
+// Inputs that one instruction multiplies and adds.
+constexpr int64_t kGroup = 4;
+// Added to the error of x, relative to its norm: the rounding of float32 sums on both sides.
+constexpr float kRounding = 2e-5f;
 
-struct Problem {
-    const int32_t* product;    // (tokens, atoms): quantised x times quantised encoder
-    const float* x;            // (tokens, width)
-    const float* encoder;      // (atoms, width)
-    const float *x_scale, *x_error, *x_norm;  // per token: quantum, norm of what quantising lost, norm of the quantised
-    const float *w_scale, *w_norm, *w_error;  // per atom
-    const float *gate, *level, *scale, *bias;  // fires where x w + gate > level; the code is relu(scale x w + bias)
-    int64_t tokens, atoms, width, k, room;
-    int32_t* counts;   // (tokens,): codes of the token, -1 where there was no room
-    int32_t* latents;  // (tokens, room)
-    float* codes;      // (tokens, room)
+// Arrays over atoms but `rows`, `gain` and `bias` go on with zeros to whole panels.
+struct Encoder {
+    const uint8_t* whole;  // (panels, groups, kPanel, kGroup): the quantised encoder plus 128
+    const float* rows;     // (atoms, width): the encoder as it is
+    const float *scale, *norm, *error;  // quantum, norm, norm of what quantising lost
+    const float *gate, *level;          // fires where x w + gate > level, or |x w| > 0
+    const float *gain, *bias;           // the code is relu(gain x w + bias), or x w
+    int64_t atoms, width, k;            // of a token's codes the k largest; 0: all
+    int32_t magnitude;                  // whether size alone counts, and codes have signs
+    float largest_norm, largest_error;
+    int64_t groups() const { return (width + kGroup - 1) / kGroup; }
 };
 
-// The atoms whose upper bound exceeds `floor`; `upper` holds the bounds.
-int64_t open_atoms(const float* upper, int64_t atoms, float floor, int32_t* found) {
-    int64_t n = 0, j = 0;
-#ifdef __AVX512F__
-    const __m512 limit = _mm512_set1_ps(floor);
-    __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i step = _mm512_set1_epi32(16);
-    for (; j + 16 <= atoms; j += 16, index = _mm512_add_epi32(index, step)) {
-        const __mmask16 open = _mm512_cmp_ps_mask(_mm512_loadu_ps(upper + j), limit, _CMP_NLE_UQ);
-        // The store writes 16 places: `found` has as many to spare.
-        _mm512_storeu_si512(found + n, _mm512_maskz_compress_epi32(open, index));
-        n += __builtin_popcount(open);
-    }
-#endif
-    for (; j < atoms; ++j) {
-        found[n] = static_cast<int32_t>(j);
-        n += !(upper[j] <= floor);
-    }
-    return n;
+struct Token {
+    float scale = 0, norm = 0, error = 0;  // as of an atom
+    int32_t start = 0;                     // takes the encoder's 128 off again
+    float margin = 0;                      // what the floor stays below the k-th largest approximate value
+};
+
+// The lanes of a vector that are among the first n of an array, from place i on.
+inline __mmask16 lanes_before(size_t n, size_t i) {
+    return n - i >= kLanes ? 0xffff : static_cast<__mmask16>((1u << (n - i)) - 1);
 }
 
-int64_t count_from(const float* values, int64_t n, float floor) {
-    int64_t count = 0;
-#pragma omp simd reduction(+ : count)
-    for (int64_t j = 0; j < n; ++j) count += values[j] >= floor;
-    return count;
-}
-
-// A value that at least k entries reach, nearly the largest such.
-float reached_by(const float* values, int64_t n, int64_t k) {
-    float low = values[0], high = values[0];
-#pragma omp simd reduction(min : low) reduction(max : high)
-    for (int64_t j = 0; j < n; ++j) {
-        low = std::min(low, values[j]);
-        high = std::max(high, values[j]);
+// A value that at least k of the n entries reach, nearly the largest such.
+float reached_by(const float* values, size_t n, size_t k) {
+    __m512 least = _mm512_set1_ps(INFINITY), most = _mm512_set1_ps(-INFINITY);
+    for (size_t i = 0; i < n; i += kLanes) {
+        const __mmask16 here = lanes_before(n, i);
+        const __m512 some = _mm512_maskz_loadu_ps(here, values + i);
+        least = _mm512_mask_min_ps(least, here, least, some), most = _mm512_mask_max_ps(most, here, most, some);
     }
-    for (int step = 0; step < 14; ++step) {
+    float low = _mm512_reduce_min_ps(least), high = _mm512_reduce_max_ps(most);
+    for (int step = 0; step < 8; ++step) {
         const float middle = low + (high - low) / 2;
-        (count_from(values, n, middle) >= k ? low : high) = middle;
+        const __m512 limit = _mm512_set1_ps(middle);
+        size_t count = 0;
+        for (size_t i = 0; i < n; i += kLanes) {
+            const __mmask16 here = lanes_before(n, i);
+            const __m512 some = _mm512_maskz_loadu_ps(here, values + i);
+            count += __builtin_popcount(_mm512_mask_cmp_ps_mask(here, some, limit, _CMP_GE_OQ));
+        }
+        (count >= k ? low : high) = middle;
     }
     return low;
 }
 
-// The products of one encoder row with the rows of x that want it.
-void products_of_row(const Problem& p, const float* w, const float* x, const int32_t* tokens, int64_t n, float* out) {
-    int64_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        const float* rows[4];
-        for (int r = 0; r < 4; ++r) rows[r] = x + int64_t{tokens[i + r]} * p.width;
-        float a = 0, b = 0, c = 0, d = 0;
-#pragma omp simd reduction(+ : a, b, c, d)
-        for (int64_t j = 0; j < p.width; ++j) {
-            a += w[j] * rows[0][j];
-            b += w[j] * rows[1][j];
-            c += w[j] * rows[2][j];
-            d += w[j] * rows[3][j];
-        }
-        out[i] = a, out[i + 1] = b, out[i + 2] = c, out[i + 3] = d;
-    }
-    for (; i < n; ++i) {
-        const float* row = x + int64_t{tokens[i]} * p.width;
-        // Two sums at a time: one alone waits for itself.
-        const int64_t half = p.width / 2;
-        const float *row2 = row + half, *w2 = w + half;
-        float a = 0, b = p.width % 2 ? w[p.width - 1] * row[p.width - 1] : 0;
-#pragma omp simd reduction(+ : a, b)
-        for (int64_t j = 0; j < half; ++j) {
-            a += w[j] * row[j];
-            b += w2[j] * row2[j];
-        }
-        out[i] = a + b;
-    }
-}
+// The atoms of a token that may fire, ascending.
+struct Open {
+    std::vector<int32_t> atom;
+    std::vector<float> value;  // about how far above its level (or how large), then the exact product, then the code
+    std::vector<float> upper;  // at most how far
+    size_t size = 0, limit = 0;
+    float floor = 0;  // what the upper bound must exceed
 
-// What a thread works on: a block of tokens, its open (token, atom) pairs in order of tokens, and their products.
-struct Bench {
-    std::vector<float> value, upper, dot, sorted_dot;
-    std::vector<int32_t> open, atom, sorted_token;
-    std::vector<int64_t> first_of_atom, place, first_of_token;
-    explicit Bench(int64_t atoms) : value(atoms), upper(atoms), open(atoms + 16), first_of_atom(atoms + 1) {}
+    void restart(int64_t k) {
+        size = 0;
+        floor = 0;
+        limit = 4 * k;
+    }
+
+    void make_room() {
+        if (size + 2 * kLanes <= atom.size()) return;  // Loads and stores are of all lanes.
+        const size_t room = 2 * size + 256;
+        atom.resize(room), value.resize(room), upper.resize(room);
+    }
+
+    void add(__mmask16 open, __m512i atoms, __m512 values, __m512 uppers) {
+        _mm512_storeu_si512(&atom[size], _mm512_maskz_compress_epi32(open, atoms));
+        _mm512_storeu_ps(&value[size], _mm512_maskz_compress_ps(open, values));
+        _mm512_storeu_ps(&upper[size], _mm512_maskz_compress_ps(open, uppers));
+        size += __builtin_popcount(open);
+    }
+
+    // Raises the floor to what k atoms reach, less `margin`, and drops those that it rules out.
+    void prune(size_t k, float margin) {
+        if (size <= k) return;
+        floor = std::max(floor, std::nextafter(reached_by(value.data(), size, k) - margin, -INFINITY));
+        const size_t before = size;
+        size = 0;
+        for (size_t i = 0; i < before; i += kLanes) {
+            const __m512 uppers = _mm512_loadu_ps(&upper[i]);
+            const __mmask16 here = lanes_before(before, i);
+            const __mmask16 kept = _mm512_mask_cmp_ps_mask(here, uppers, _mm512_set1_ps(floor), _CMP_NLE_UQ);
+            add(kept, _mm512_loadu_si512(&atom[i]), _mm512_loadu_ps(&value[i]), uppers);
+        }
+        limit = std::max(limit, 2 * size);
+    }
 };
 
-// The products of all open pairs, atom by atom: an encoder row comes from memory once for all tokens of the block.
-void exact_products(const Problem& p, const float* x, Bench& bench) {
-    const int64_t pairs = bench.atom.size(), tokens = bench.first_of_token.size() - 1;
-    bench.dot.resize(pairs);
-    bench.sorted_dot.resize(pairs);
-    bench.sorted_token.resize(pairs);
-    bench.place.resize(pairs);
+// An open atom of a token of the block, and where its product goes.
+struct Pair {
+    int32_t atom, token, place;
+};
+
+// What a thread works on, kept from call to call: what is allocated anew is cleared by the kernel first.
+struct Bench {
+    std::vector<int8_t> row;
+    std::vector<int8_t> whole;  // (tiles of kRows tokens, groups, kRows, kGroup)
+    std::vector<Token> tokens = std::vector<Token>(kBlock);
+    std::vector<Open> open = std::vector<Open>(kBlock);
+    std::vector<Pair> pairs;
+    std::vector<int32_t> first_of_atom, order;
+
+    void fit(const Encoder& e) {
+        row.resize(e.groups() * kGroup);
+        whole.resize(kBlock * row.size());
+        first_of_atom.resize(e.atoms + 1);
+    }
+};
+
+// The codes of one call, one token after the other.
+struct Found {
+    std::vector<int32_t> latents;
+    std::vector<float> codes;
+};
+
+thread_local Bench first_bench, second_bench;
+thread_local Found found;
+
+// Rounds one row of x to whole numbers.
+Token quantise(const float* x, int64_t width, int8_t* whole) {
+    float largest = 0;
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = 0; i < width; ++i) largest = std::max(largest, std::fabs(x[i]));
+    const float scale = std::max(largest / 127, 1.17549435e-38f), inverse = 1 / scale;
+    float lost = 0, kept = 0, norm = 0;
+    int32_t sum = 0;
+#pragma omp simd reduction(+ : lost, kept, norm, sum)
+    for (int64_t i = 0; i < width; ++i) {
+        const float step = std::min(std::max(std::nearbyint(x[i] * inverse), -127.0f), 127.0f);
+        const float rest = x[i] - step * scale;
+        lost += rest * rest, kept += step * step, norm += x[i] * x[i];
+        sum += static_cast<int32_t>(step);
+        whole[i] = static_cast<int8_t>(step);
+    }
+    return {scale, scale * std::sqrt(kept), std::sqrt(lost) + kRounding * std::sqrt(norm), -128 * sum, 0};
+}
+
+// What the k-th largest value may lie below its approximation: the bound itself where one must be `sure`, otherwise four
+// times its size for errors that have nothing to do with the atoms.
+float margin_of(const Encoder& e, const Token& token, bool sure) {
+    const float most = token.error * e.largest_norm + token.norm * e.largest_error;
+    return sure ? most : most * std::min(1.0f, 4 / std::sqrt(static_cast<float>(e.width)));
+}
+
+// Puts rows of x where tiles look for them; whether all are finite.
+bool load(const Encoder& e, const float* x, int64_t count, bool sure, Bench& bench) {
+    const int64_t groups = e.groups();
+    for (int64_t t = 0; t < (count + kRows - 1) / kRows * kRows; ++t) {
+        bench.tokens[t] = {};
+        std::fill(bench.row.begin(), bench.row.end(), 0);
+        if (t < count) {
+            bench.tokens[t] = quantise(x + t * e.width, e.width, bench.row.data());
+            bench.tokens[t].margin = margin_of(e, bench.tokens[t], sure);
+            if (!std::isfinite(bench.tokens[t].error)) return false;
+            bench.open[t].restart(e.k);
+        }
+        int8_t* whole = &bench.whole[(t / kRows * groups * kRows + t % kRows) * kGroup];
+        for (int64_t g = 0; g < groups; ++g) std::memcpy(whole + g * kRows * kGroup, &bench.row[g * kGroup], kGroup);
+    }
+    return true;
+}
+
+// The products of kRows tokens with a panel of atoms, in whole numbers.
+inline void multiply(const uint8_t* panel, const int8_t* x, int64_t groups, const Token* tokens,
+                     __m512i (&product)[kRows][kVectors]) {
+    __m512i sum[kRows][kVectors];  // Stays in registers where all loops over it are unrolled.
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 3
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_set1_epi32(tokens[r].start);
+    for (int64_t group = 0; group < groups; ++group, panel += kPanel * kGroup, x += kRows * kGroup) {
+        __m512i atoms[kVectors];
+#pragma GCC unroll 3
+        for (int v = 0; v < kVectors; ++v) atoms[v] = _mm512_loadu_si512(panel + v * kLanes * kGroup);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) {
+            int32_t four;
+            std::memcpy(&four, x + r * kGroup, sizeof four);
+            const __m512i inputs = _mm512_set1_epi32(four);
+#pragma GCC unroll 3
+            for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_dpbusd_epi32(sum[r][v], atoms[v], inputs);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 3
+        for (int v = 0; v < kVectors; ++v) product[r][v] = sum[r][v];
+}
+
+// Notes for one token which atoms of the vector that starts at `first` stay open.
+inline void bound(const Encoder& e, const Token& token, __m512i product, int64_t first, Open& open) {
+    const __m512 sized = _mm512_mul_ps(_mm512_set1_ps(token.scale), _mm512_loadu_ps(e.scale + first));
+    const __m512 shift = _mm512_sub_ps(_mm512_loadu_ps(e.gate + first), _mm512_loadu_ps(e.level + first));
+    __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), sized, shift);
+    if (e.magnitude) value = _mm512_abs_ps(value);
+    const __m512 slack = _mm512_fmadd_ps(_mm512_set1_ps(token.error), _mm512_loadu_ps(e.norm + first),
+                                         _mm512_mul_ps(_mm512_set1_ps(token.norm), _mm512_loadu_ps(e.error + first)));
+    const __m512 upper = _mm512_add_ps(value, slack);
+    const __mmask16 above = _mm512_cmp_ps_mask(upper, _mm512_set1_ps(open.floor), _CMP_NLE_UQ);
+    if (!above) return;
+    open.make_room();
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    open.add(above, _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first)), lanes), value, upper);
+}
+
+// Fills bench.open for the first `count` tokens.
+void screen(const Encoder& e, int64_t count, Bench& bench) {
+    const int64_t tile = kRows * e.groups() * kGroup;
+    for (int64_t first = 0; first < e.atoms; first += kPanel) {
+        const uint8_t* panel = e.whole + first * e.groups() * kGroup;
+        for (int64_t start = 0; start < count; start += kRows) {
+            __m512i product[kRows][kVectors];
+            multiply(panel, &bench.whole[start / kRows * tile], e.groups(), &bench.tokens[start], product);
+            for (int64_t t = start; t < std::min(count, start + kRows); ++t) {
+                Open& open = bench.open[t];
+                for (int v = 0; v < kVectors; ++v)
+                    bound(e, bench.tokens[t], product[t - start][v], first + v * kLanes, open);
+                if (e.k > 0 && open.size > open.limit) open.prune(e.k, bench.tokens[t].margin);
+            }
+        }
+    }
+    for (int64_t t = 0; e.k > 0 && t < count; ++t) bench.open[t].prune(e.k, bench.tokens[t].margin);
+}
+
+// Lists all open pairs atom by atom: an encoder row then comes from memory once for all tokens of the block.
+void sort_pairs(const Encoder& e, int64_t count, Bench& bench) {
     auto& first = bench.first_of_atom;
     std::fill(first.begin(), first.end(), 0);
-    for (const int32_t j : bench.atom) ++first[j + 1];
-    for (int64_t j = 0; j < p.atoms; ++j) first[j + 1] += first[j];
-    for (int64_t t = 0; t < tokens; ++t)
-        for (int64_t i = bench.first_of_token[t]; i < bench.first_of_token[t + 1]; ++i) {
-            const int64_t at = first[bench.atom[i]]++;
-            bench.place[i] = at;
-            bench.sorted_token[at] = static_cast<int32_t>(t);
+    for (int64_t t = 0; t < count; ++t)
+        for (size_t i = 0; i < bench.open[t].size; ++i) ++first[bench.open[t].atom[i] + 1];
+    for (int64_t j = 0; j < e.atoms; ++j) first[j + 1] += first[j];
+    bench.pairs.resize(first[e.atoms]);
+    for (int64_t t = 0; t < count; ++t)
+        for (size_t i = 0; i < bench.open[t].size; ++i) {
+            const int32_t atom = bench.open[t].atom[i];
+            bench.pairs[first[atom]++] = {atom, static_cast<int32_t>(t), static_cast<int32_t>(i)};
         }
-    // first[j] is now the end of atom j.
-    for (int64_t j = 0, start = 0; j < p.atoms; start = first[j++])
-        products_of_row(p, p.encoder + j * p.width, x, &bench.sorted_token[start], first[j] - start,
-                        &bench.sorted_dot[start]);
-    for (int64_t i = 0; i < pairs; ++i) bench.dot[i] = bench.sorted_dot[bench.place[i]];
 }
 
-// Fills bench.open with the atoms of token t that may fire; how many.
-int64_t candidates(const Problem& p, int64_t t, Bench& bench) {
-    const int32_t* __restrict product = p.product + t * p.atoms;
-    const float s = p.x_scale[t], error = p.x_error[t], norm = p.x_norm[t];
-    float *__restrict value = bench.value.data(), *__restrict upper = bench.upper.data();
-    const float *__restrict w_norm = p.w_norm, *__restrict w_error = p.w_error, *__restrict w_scale = p.w_scale;
-    const float *__restrict gate = p.gate, *__restrict level = p.level;
-    float widest = 0;
-#pragma omp simd reduction(max : widest)
-    for (int64_t j = 0; j < p.atoms; ++j) {
-        const float slack = error * w_norm[j] + norm * w_error[j];
-        value[j] = s * w_scale[j] * static_cast<float>(product[j]) + (gate[j] - level[j]);
-        upper[j] = value[j] + slack;
-        widest = std::max(widest, slack);
+// Puts the products of all open pairs in their places, some at a time: a sum alone waits for itself.
+void multiply_exactly(const Encoder& e, const float* x, Bench& bench) {
+    constexpr int64_t kAbreast = 4;
+    const int64_t n = bench.pairs.size(), whole = e.width / kLanes * kLanes;
+    const __mmask16 rest = static_cast<__mmask16>((1 << (e.width - whole)) - 1);
+    for (int64_t i = 0; i < n; i += kAbreast) {
+        const float *w[kAbreast], *row[kAbreast];
+        __m512 sum[kAbreast];
+        for (int64_t r = 0; r < kAbreast; ++r) {
+            const Pair& pair = bench.pairs[std::min(i + r, n - 1)];
+            w[r] = e.rows + pair.atom * e.width, row[r] = x + pair.token * e.width;
+            sum[r] = _mm512_setzero_ps();
+        }
+        for (int64_t j = 0; j < whole; j += kLanes)
+#pragma GCC unroll 4
+            for (int64_t r = 0; r < kAbreast; ++r)
+                sum[r] = _mm512_fmadd_ps(_mm512_loadu_ps(w[r] + j), _mm512_loadu_ps(row[r] + j), sum[r]);
+        for (int64_t r = 0; r < std::min(kAbreast, n - i); ++r) {
+            const __m512 last = _mm512_maskz_loadu_ps(rest, w[r] + whole);
+            const Pair& pair = bench.pairs[i + r];
+            bench.open[pair.token].value[pair.place] = _mm512_reduce_add_ps(
+                _mm512_fmadd_ps(last, _mm512_maskz_loadu_ps(rest, row[r] + whole), sum[r]));
+        }
     }
-    if (p.k == 0) return open_atoms(upper, p.atoms, 0.0f, bench.open.data());
-    // The k-th largest exact value is at least the k-th largest approximate one less the widest error.
-    const float floor = reached_by(value, p.atoms, p.k) - widest;
-    return open_atoms(upper, p.atoms, std::max(0.0f, floor - 1e-6f * std::fabs(floor)), bench.open.data());
 }
 
-// Writes token t, whose open pairs are `atom` and `dot`; both are used up.
-void write_token(const Problem& p, int64_t t, int32_t* atom, float* dot, int64_t open) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < open; ++i) {
-        const int32_t j = atom[i];
-        const float product = dot[i], code = product * p.scale[j] + p.bias[j];
-        // What is not a number stays: whoever reads the codes must see it.
-        if (product + p.gate[j] <= p.level[j] || code <= 0) continue;
-        atom[n] = j;
-        dot[n++] = code;
+// Turns the products of a token into codes; whether none can be missing.
+bool fire(const Encoder& e, Open& open, std::vector<int32_t>& order) {
+    const size_t k = e.k;
+    size_t kept = 0, above = 0;
+    // What is not a number stays: whoever reads the codes must see it.
+    const auto size = [&](float code) { return std::isnan(code) ? INFINITY : std::fabs(code); };
+    for (size_t i = 0; i < open.size; ++i) {
+        const int32_t j = open.atom[i];
+        const float product = open.value[i], code = e.magnitude ? product : product * e.gain[j] + e.bias[j];
+        if (e.magnitude ? product == 0 : product + e.gate[j] <= e.level[j] || code <= 0) continue;
+        open.atom[kept] = j;
+        open.value[kept++] = code;
+        above += size(code) > open.floor;
     }
-    if (p.k > 0 && n > p.k) {
+    open.size = kept;
+    if (k == 0) return true;
+    if (kept > k) {
         // The k largest, of equal ones the lowest atoms; then in order of atoms again.
-        std::vector<int32_t> order(n);
-        for (int64_t i = 0; i < n; ++i) order[i] = static_cast<int32_t>(i);
-        const auto size = [&](int32_t i) { return std::isnan(dot[i]) ? INFINITY : dot[i]; };
-        std::nth_element(order.begin(), order.begin() + p.k, order.end(), [&](int32_t a, int32_t b) {
-            return size(a) != size(b) ? size(a) > size(b) : a < b;
+        order.resize(kept);
+        for (size_t i = 0; i < kept; ++i) order[i] = static_cast<int32_t>(i);
+        std::nth_element(order.begin(), order.begin() + k, order.end(), [&](int32_t a, int32_t b) {
+            const float left = size(open.value[a]), right = size(open.value[b]);
+            return left != right ? left > right : a < b;
         });
-        std::sort(order.begin(), order.begin() + p.k);
-        for (int64_t i = 0; i < p.k; ++i) {
-            atom[i] = atom[order[i]];
-            dot[i] = dot[order[i]];
-        }
-        n = p.k;
+        std::sort(order.begin(), order.begin() + k);
+        for (size_t i = 0; i < k; ++i) open.atom[i] = open.atom[order[i]], open.value[i] = open.value[order[i]];
+        open.size = k;
     }
-    p.counts[t] = n > p.room ? -1 : static_cast<int32_t>(n);
-    if (n > p.room) return;
-    std::copy_n(atom, n, p.latents + t * p.room);
-    std::copy_n(dot, n, p.codes + t * p.room);
+    return open.floor == 0 || above >= k;
 }
 
-void write_block(const Problem& p, int64_t first, int64_t last, Bench& bench) {
-    bench.atom.clear();
-    bench.first_of_token.assign(1, 0);
-    for (int64_t t = first; t < last; ++t) {
-        const int64_t open = candidates(p, t, bench);
-        bench.atom.insert(bench.atom.end(), bench.open.begin(), bench.open.begin() + open);
-        bench.first_of_token.push_back(bench.atom.size());
-    }
-    exact_products(p, p.x + first * p.width, bench);
-    for (int64_t t = first; t < last; ++t) {
-        const int64_t start = bench.first_of_token[t - first], end = bench.first_of_token[t - first + 1];
-        write_token(p, t, &bench.atom[start], &bench.dot[start], end - start);
-    }
+// Fills bench.open with the codes of `count` tokens that are loaded; the tokens where some may be missing.
+std::vector<int64_t> encode(const Encoder& e, const float* x, int64_t count, Bench& bench) {
+    screen(e, count, bench);
+    sort_pairs(e, count, bench);
+    multiply_exactly(e, x, bench);
+    std::vector<int64_t> unsure;
+    for (int64_t t = 0; t < count; ++t)
+        if (!fire(e, bench.open[t], bench.order)) unsure.push_back(t);
+    return unsure;
+}
+
+// Encodes the `unsure` tokens once more, on the safe side.
+void encode_again(const Encoder& e, const float* x, const std::vector<int64_t>& unsure, Bench& bench) {
+    std::vector<float> rows(unsure.size() * e.width);
+    for (size_t i = 0; i < unsure.size(); ++i) std::copy_n(x + unsure[i] * e.width, e.width, &rows[i * e.width]);
+    second_bench.fit(e);
+    load(e, rows.data(), unsure.size(), true, second_bench);
+    encode(e, rows.data(), unsure.size(), second_bench);
+    for (size_t i = 0; i < unsure.size(); ++i) std::swap(bench.open[unsure[i]], second_bench.open[i]);
 }
 
 }  // namespace
 
-extern "C" void screened_codes(
-    const int32_t* product, const float* x, const float* encoder, const float* x_scale, const float* x_error,
-    const float* x_norm, const float* w_scale, const float* w_norm, const float* w_error, const float* gate,
-    const float* level, const float* scale, const float* bias, int32_t* counts, int32_t* latents, float* codes,
-    int64_t tokens, int64_t atoms, int64_t width, int64_t k, int64_t room, int32_t threads) {
-    const Problem p{product, x, encoder, x_scale, x_error, x_norm, w_scale, w_norm, w_error, gate, level, scale,
-                    bias, tokens, atoms, width, k, room, counts, latents, codes};
-    const auto work = [&p](int64_t first, int64_t last) {
-        Bench bench(p.atoms);
-        for (int64_t t = first; t < last; t += kBlock) write_block(p, t, std::min(t + kBlock, last), bench);
-    };
-    const int64_t n = std::max<int64_t>(1, std::min<int64_t>(threads, tokens / 16));
-    std::vector<std::thread> others;
-    for (int64_t i = 1; i < n; ++i) others.emplace_back(work, tokens * i / n, tokens * (i + 1) / n);
-    work(0, tokens / n);
-    for (auto& other : others) other.join();
+// Finds the codes of `tokens` rows of x, and counts those of each row; how many in all, or -1 where they are more than
+// `most` or x is not finite. They wait for `take_codes` from the same thread.
+extern "C" int64_t find_codes(
+    const uint8_t* whole, const float* rows, const float* scale, const float* norm, const float* error,
+    const float* gate, const float* level, const float* gain, const float* bias, const float* x, int32_t* counts,
+    int64_t atoms, int64_t width, int64_t k, int64_t tokens, int64_t most, int32_t magnitude) {
+    const Encoder e{whole, rows, scale, norm, error, gate, level, gain, bias, atoms, width, k, magnitude,
+                    *std::max_element(norm, norm + atoms), *std::max_element(error, error + atoms)};
+    Bench& bench = first_bench;
+    bench.fit(e);
+    found.latents.clear(), found.codes.clear();
+    for (int64_t block = 0; block < tokens; block += kBlock) {
+        const int64_t count = std::min(kBlock, tokens - block);
+        if (!load(e, x + block * width, count, false, bench)) return -1;
+        const auto unsure = encode(e, x + block * width, count, bench);
+        if (!unsure.empty()) encode_again(e, x + block * width, unsure, bench);
+        for (int64_t t = 0; t < count; ++t) {
+            const Open& open = bench.open[t];
+            counts[block + t] = static_cast<int32_t>(open.size);
+            found.latents.insert(found.latents.end(), open.atom.begin(), open.atom.begin() + open.size);
+            found.codes.insert(found.codes.end(), open.value.begin(), open.value.begin() + open.size);
+        }
+        if (static_cast<int64_t>(found.codes.size()) > most) return -1;
+    }
+    return found.codes.size();
 }
+
+// Copies what the last `find_codes` of this thread found.
+extern "C" void take_codes(int32_t* latents, float* codes) {
+    std::copy(found.latents.begin(), found.latents.end(), latents);
+    std::copy(found.codes.begin(), found.codes.end(), codes);
+}
+#endif

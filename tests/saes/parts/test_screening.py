@@ -13,7 +13,8 @@ from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.parts import screening
 from sae_research.saes.parts.build import build_sae
-from sae_research.saes.parts.screening import Screen, SparseCodes
+from sae_research.saes.parts.screen import Screen
+from sae_research.saes.parts.screening import Firing, ScreenedEncoder, SparseCodes
 
 D_IN, D_SAE = 24, 640
 ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu", "gated")
@@ -79,6 +80,50 @@ def test_of_equal_pre_activations_the_lowest_latents_win() -> None:
     codes = _screen(sae).encode(x)
     assert codes is not None
     assert codes.latents.view(3, 9).tolist() == [list(range(9))] * 3
+
+
+def _encoder(rows: torch.Tensor, k: int) -> ScreenedEncoder:
+    if not ScreenedEncoder.serves(rows, k):
+        pytest.skip("no compiler, or a processor without fast products of whole numbers")
+    return ScreenedEncoder(rows, Firing.strongest(len(rows), k))
+
+
+def test_the_strongest_of_either_sign_keep_their_signs() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rows, x = torch.randn(700, 50, generator=generator), torch.randn(600, 50, generator=generator)
+    found = _encoder(rows, 7).encode(x)
+    assert found is not None
+    products = x @ rows.T
+    best = products.abs().topk(7).indices.sort().values
+    assert found.latents.view(600, 7).tolist() == best.tolist()
+    torch.testing.assert_close(found.values.view(600, 7), products.gather(1, best), rtol=1e-5, atol=1e-5)
+    assert (found.values < 0).any()
+    assert (found.values > 0).any()
+
+
+def test_rounding_errors_that_all_point_one_way_hide_no_latent() -> None:
+    # All of x but the first 64 entries rounds up by nearly half a quantum: what looks largest is least.
+    x = torch.full((1, 1024), 0.51)
+    x[:, :64] = 127
+    rows = torch.zeros(640, 1024)
+    rows[100:120, 0] = 1
+    rows[100:120, 64:] = 10 / 127
+    rows[300, :64] = 185 / (127 * 64)
+    found = _encoder(rows, 9).encode(x)
+    assert found is not None
+    assert found.latents[-1] == 300
+    assert found.values[-1] == pytest.approx(185)
+    assert found.values[:-1].tolist() == pytest.approx([127 + 0.51 * 960 * 10 / 127] * 8, rel=1e-5)
+
+
+def test_a_token_s_codes_do_not_depend_on_the_others() -> None:
+    generator = torch.Generator().manual_seed(4)
+    encoder = _encoder(torch.randn(640, 24, generator=generator), 9)
+    x = torch.randn(1100, 24, generator=generator)
+    whole, parts = encoder.encode(x), [encoder.encode(part) for part in x.split(37)]
+    assert whole is not None
+    for name in SparseCodes._fields:
+        assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
 
 
 def test_too_many_codes_close_the_screen_for_good() -> None:
