@@ -18,9 +18,10 @@ def side_by_side(function: Callable[[Item], Value], items: Iterable[Item], devic
     """`function` of every item, in their order; the first error ends it.
 
     On the CPU as many items at a time as torch has threads, each by a single thread, even where there is only one item:
-    so no bit depends on how many threads or items there are. On other devices one after the other.
+    so no bit depends on how many threads or items there are. On other devices, and on a thread that is already one of
+    several, one after the other.
     """
-    if device.type != "cpu":
+    if device.type != "cpu" or torch.get_num_threads() == 1:
         return [function(item) for item in items]
     graded = torch.is_grad_enabled()
 

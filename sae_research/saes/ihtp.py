@@ -19,7 +19,7 @@ from sae_research.saes.base import Sae, SaeCard, Scope, Shapes
 from sae_research.saes.parts.build import check_unit_atoms, with_settings
 from sae_research.saes.parts.sequences import encode_sequences
 from sae_research.saes.parts.supports import codes_on
-from sae_research.saes.parts.thresholding import read_thresholding, strongest_of_sequence
+from sae_research.saes.parts.thresholding import Chooser, read_thresholding
 
 
 @final
@@ -34,6 +34,7 @@ class IhtpSae(Sae):
         super().__init__(with_settings(card, settings), tensors)
         check_unit_atoms(card, self.W_dec)
         self.settings = settings
+        self._chooser = Chooser(settings)
 
     def encode(
         self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
@@ -41,5 +42,4 @@ class IhtpSae(Sae):
         return encode_sequences(self, x, mask, self._encode, per_token=self.settings.k, most=self.card.d_sae)
 
     def _encode(self, y: Float[Tensor, "seq token d_in"]) -> Float[Tensor, "seq token d_sae"]:
-        chosen = strongest_of_sequence(y @ self.W_dec.T, self.settings)
-        return codes_on(y, self.W_dec, chosen, nonneg=self.settings.nonneg)
+        return codes_on(y, self.W_dec, self._chooser.choose(y, self.W_dec), nonneg=self.settings.nonneg)

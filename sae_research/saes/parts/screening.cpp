@@ -264,29 +264,43 @@ void sort_pairs(const Encoder& e, int64_t count, Bench& bench) {
         }
 }
 
-// Puts the products of all open pairs in their places, some at a time: a sum alone waits for itself.
+// Pairs whose products are taken abreast: a sum alone waits for itself.
+constexpr int64_t kAbreast = 4;
+
+// The products of kAbreast rows each of w and x; `shared`: all rows of w are the same one.
+template <bool shared>
+inline void multiply_rows(const float* const (&w)[kAbreast], const float* const (&x)[kAbreast], int64_t width,
+                          float (&products)[kAbreast]) {
+    __m512 sum[kAbreast];
+#pragma GCC unroll 4
+    for (int64_t r = 0; r < kAbreast; ++r) sum[r] = _mm512_setzero_ps();
+    const auto add = [&](int64_t j, __mmask16 lanes) {
+        const __m512 first = _mm512_maskz_loadu_ps(lanes, w[0] + j);
+#pragma GCC unroll 4
+        for (int64_t r = 0; r < kAbreast; ++r)
+            sum[r] = _mm512_fmadd_ps(shared ? first : _mm512_maskz_loadu_ps(lanes, w[r] + j),
+                                     _mm512_maskz_loadu_ps(lanes, x[r] + j), sum[r]);
+    };
+    const int64_t whole = width / kLanes * kLanes;
+    for (int64_t j = 0; j < whole; j += kLanes) add(j, 0xffff);
+    if (whole < width) add(whole, lanes_before(width, whole));
+#pragma GCC unroll 4
+    for (int64_t r = 0; r < kAbreast; ++r) products[r] = _mm512_reduce_add_ps(sum[r]);
+}
+
+// Puts the products of all open pairs in their places.
 void multiply_exactly(const Encoder& e, const float* x, Bench& bench) {
-    constexpr int64_t kAbreast = 4;
-    const int64_t n = bench.pairs.size(), whole = e.width / kLanes * kLanes;
-    const __mmask16 rest = static_cast<__mmask16>((1 << (e.width - whole)) - 1);
+    const int64_t n = bench.pairs.size();
     for (int64_t i = 0; i < n; i += kAbreast) {
-        const float *w[kAbreast], *row[kAbreast];
-        __m512 sum[kAbreast];
+        const float *w[kAbreast], *rows[kAbreast];
+        float products[kAbreast];
         for (int64_t r = 0; r < kAbreast; ++r) {
             const Pair& pair = bench.pairs[std::min(i + r, n - 1)];
-            w[r] = e.rows + pair.atom * e.width, row[r] = x + pair.token * e.width;
-            sum[r] = _mm512_setzero_ps();
+            w[r] = e.rows + pair.atom * e.width, rows[r] = x + pair.token * e.width;
         }
-        for (int64_t j = 0; j < whole; j += kLanes)
-#pragma GCC unroll 4
-            for (int64_t r = 0; r < kAbreast; ++r)
-                sum[r] = _mm512_fmadd_ps(_mm512_loadu_ps(w[r] + j), _mm512_loadu_ps(row[r] + j), sum[r]);
-        for (int64_t r = 0; r < std::min(kAbreast, n - i); ++r) {
-            const __m512 last = _mm512_maskz_loadu_ps(rest, w[r] + whole);
-            const Pair& pair = bench.pairs[i + r];
-            bench.open[pair.token].value[pair.place] = _mm512_reduce_add_ps(
-                _mm512_fmadd_ps(last, _mm512_maskz_loadu_ps(rest, row[r] + whole), sum[r]));
-        }
+        (w[0] == w[kAbreast - 1] ? multiply_rows<true> : multiply_rows<false>)(w, rows, e.width, products);
+        for (int64_t r = 0; r < std::min(kAbreast, n - i); ++r)
+            bench.open[bench.pairs[i + r].token].value[bench.pairs[i + r].place] = products[r];
     }
 }
 

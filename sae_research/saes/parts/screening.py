@@ -21,7 +21,7 @@ from sae_research.saes.parts.compiling import load_source
 
 _SOURCE = Path(__file__).with_name("screening.cpp")
 # The kernel's part in the version of the code that results are keyed by, which reads Python files only.
-SOURCE_DIGEST = "14cff821df145af42b061739a1207bbe2b0a083ea4b4477c106cad006d690bc6"
+SOURCE_DIGEST = "8bb674bab16471bfa136bb7ef73cfd495465b9014982c3b77a85db329af0ae76"
 # As in the kernel: atoms of a panel, inputs of a group.
 _PANEL, _GROUP = 48, 4
 # Where more than this share of the latents fires on average, the dense product costs no more.
@@ -48,19 +48,14 @@ class Firing(NamedTuple):
     magnitude: bool = False
     """Codes are x w, whatever their sign, of largest magnitude; gate, level, gain and bias count for nothing."""
 
-    @classmethod
-    def strongest(cls, atoms: int, k: int) -> Firing:
-        """The `k` products of largest magnitude."""
-        zero = torch.zeros(atoms)
-        return cls(zero, zero, zero, zero, k, magnitude=True)
-
 
 class ScreenedEncoder:
     """An encoder, quantised."""
 
     def __init__(self, rows: Float[Tensor, "atoms width"], firing: Firing) -> None:
         self._rows = rows.contiguous()
-        self._firing = Firing(*map(_padded, firing[:4]), *firing[4:])
+        gate, level, gain, bias = map(_padded, firing[:4])
+        self._firing = Firing(gate, level, gain, bias, firing.k, firing.magnitude)
         scale, whole, error = _quantised(self._rows)
         self._whole = _packed(whole)
         self._scale, self._norm, self._error = map(_padded, (scale, self._rows.norm(dim=1), error))

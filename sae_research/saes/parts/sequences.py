@@ -9,9 +9,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.saes.base import Sae, centred, zero_masked
+from sae_research.workers import side_by_side
 
 # Numbers held at a time beside the codes themselves: 256 MiB in float32. Changes memory and speed only.
 _BUDGET = 2**26
+# By each thread of a CPU: the fewer sequences, the more evenly threads share them.
+_OF_A_THREAD = 3 * 2**22
 
 Encode = Callable[[Tensor], Tensor]
 """Centred sequences [seq token d_in], masked tokens 0 -> codes [seq token d_sae]."""
@@ -37,6 +40,7 @@ def encode_sequences(
         return y.new_zeros(*y.shape[:-1], sae.card.d_sae)
     widest = min(per_token * tokens, most)
     each = tokens * sae.card.d_sae + 2 * widest * (widest + sae.card.d_in)
-    parts = [encode(part) for part in sequences.split(max(1, _BUDGET // each))]
+    budget = _OF_A_THREAD if y.device.type == "cpu" else _BUDGET
+    parts = side_by_side(encode, sequences.split(max(1, budget // each)), y.device)
     codes = torch.cat(parts) if len(parts) > 1 else parts[0]
     return zero_masked(codes.reshape(*y.shape[:-1], sae.card.d_sae), mask)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.saes.base import SaeCard
 from sae_research.saes.parts import native
 from sae_research.saes.parts.build import check_k, read_settings
+from sae_research.saes.parts.screening import Firing, ScreenedEncoder
 from sae_research.saes.parts.selection import top_k_mask
 
 
@@ -36,7 +38,40 @@ def strongest(correlations: Float[Tensor, "*batch d_sae"], settings: Thresholdin
     return top_k_mask(correlations if settings.nonneg else correlations.abs_(), settings.k)
 
 
-def strongest_of_sequence(
+class Chooser:
+    """Chooses the atoms of sequences; where the machine can, without taking all of their correlations."""
+
+    def __init__(self, settings: Thresholding) -> None:
+        self._settings = settings
+        self._atoms: Tensor | None = None
+        self._screened: ScreenedEncoder | None = None
+
+    def choose(
+        self, y: Float[Tensor, "seq token d_in"], W_dec: Float[Tensor, "d_sae d_in"]
+    ) -> Bool[Tensor, "seq d_sae"]:
+        """The union of `strongest` over the tokens of each sequence."""
+        screened = self._screen(W_dec)
+        found = screened.encode(y.flatten(0, 1)) if screened is not None else None
+        if found is None:
+            return _strongest_of_sequence(y @ W_dec.T, self._settings)
+        chosen = torch.zeros(len(y), len(W_dec), dtype=torch.bool)
+        owners = torch.arange(len(y)).repeat_interleave(found.counts.view(y.shape[:2]).sum(1))
+        chosen[owners, found.latents.long()] = True
+        return chosen
+
+    def _screen(self, W_dec: Float[Tensor, "d_sae d_in"]) -> ScreenedEncoder | None:
+        """The quantised atoms, made at first use and again where they went to another device or dtype."""
+        k = self._settings.k
+        if self._atoms is not W_dec:
+            fits = ScreenedEncoder.serves(W_dec, k)
+            zero = torch.zeros(len(W_dec))
+            firing = Firing(zero, zero, torch.ones(len(W_dec)), zero, k, magnitude=not self._settings.nonneg)
+            self._screened = ScreenedEncoder(W_dec, firing) if fits else None
+            self._atoms = W_dec
+        return self._screened
+
+
+def _strongest_of_sequence(
     correlations: Float[Tensor, "seq token d_sae"], settings: Thresholding
 ) -> Bool[Tensor, "seq d_sae"]:
     """The union of `strongest` over the tokens of each sequence; uses up `correlations`."""

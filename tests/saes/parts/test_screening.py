@@ -85,7 +85,8 @@ def test_of_equal_pre_activations_the_lowest_latents_win() -> None:
 def _encoder(rows: torch.Tensor, k: int) -> ScreenedEncoder:
     if not ScreenedEncoder.serves(rows, k):
         pytest.skip("no compiler, or a processor without fast products of whole numbers")
-    return ScreenedEncoder(rows, Firing.strongest(len(rows), k))
+    zero = torch.zeros(len(rows))
+    return ScreenedEncoder(rows, Firing(zero, zero, zero, zero, k, magnitude=True))
 
 
 def test_the_strongest_of_either_sign_keep_their_signs() -> None:
