@@ -15,6 +15,7 @@ from sae_research.lm.site import Site
 from sae_research.lm.tokens import TokenBatch, tokenize_texts
 from sae_research.saes.base import Sae
 from sae_research.saes.parts.screen import Screen
+from sae_research.saes.parts.screening import SparseCodes
 
 
 def pool_texts(
@@ -31,34 +32,27 @@ def pool_texts(
     codes = {a: torch.zeros(len(texts), a.sae.card.d_sae, device=lm.device) for a in attempts if a.error is None}
     screens = {attempt: attempt.do(Screen.of, attempt.sae) for attempt in codes}
 
-    def pool(attempt: Attempt, x: Tensor, real: Tensor) -> Tensor:
-        return mean_codes(attempt.sae, x, real, screens[attempt])
+    def pool(attempt: Attempt, x: Tensor, real: Tensor, tokens: Tensor) -> Tensor:
+        screen = screens[attempt]
+        found = screen.encode(tokens) if screen is not None else None
+        return mean_codes(attempt.sae, x, real) if found is None else mean_sparse(found, real, attempt.sae.card.d_sae)
 
     for rows in _batches(_lengths(batch), context.batch_size * context_size):
         tokens, real = _trimmed(batch, rows)
         tokens, real = tokens.to(lm.device), real.to(lm.device)
         x = lm.capture(tokens, site)
         channels[rows.to(lm.device)] = _mean(x.float(), real)
-        for attempt, pooled in do_each(lm.device, codes, pool, x, real).items():
+        for attempt, pooled in do_each(lm.device, codes, pool, x, real, x[real]).items():
             codes[attempt][rows.to(lm.device)] = pooled
         context.progress.advance(len(rows), doing=f"{len(attempts)} SAEs at {site.hook_name}")
     return channels, {attempt: pooled for attempt, pooled in codes.items() if attempt.error is None}
 
 
 def mean_codes(
-    sae: Sae,
-    x: Float[Tensor, "texts tokens d_in"],
-    real: Bool[Tensor, "texts tokens"],
-    screen: Screen | None = None,
+    sae: Sae, x: Float[Tensor, "texts tokens d_in"], real: Bool[Tensor, "texts tokens"]
 ) -> Float[Tensor, "texts d_sae"]:
     """The mean code of each text over its real tokens; other tokens are not even encoded where scope allows."""
     pooled = x.new_zeros(len(x), sae.card.d_sae, dtype=torch.float32)
-    found = screen.encode(x[real]) if screen is not None else None
-    if found is not None:
-        owners, share = real.nonzero()[:, 0], 1 / real.sum(dim=1).clamp(min=1)
-        owners = owners.repeat_interleave(found.counts)
-        pooled.view(-1).index_add_(0, owners * sae.card.d_sae + found.latents, found.values * share[owners])
-        return finite(pooled, "mean code")
     for part in pieces(sae, *x.shape[:2]):
         if sae.scope == "sequence":
             pooled[part] = _mean(sae.encode(x[part], mask=real[part]).float(), real[part])
@@ -66,6 +60,14 @@ def mean_codes(
             owners = real[part].nonzero()[:, 0]
             shares = _shares(owners, real[part].sum(dim=1))
             pooled[part] = shares @ sae.encode(x[part][real[part]]).float()
+    return finite(pooled, "mean code")
+
+
+def mean_sparse(codes: SparseCodes, real: Bool[Tensor, "texts tokens"], d_sae: int) -> Float[Tensor, "texts d_sae"]:
+    """The same of the sparse `codes` of the real tokens."""
+    pooled = torch.zeros(len(real), d_sae)
+    owners, share = real.nonzero()[:, 0].repeat_interleave(codes.counts), 1 / real.sum(dim=1).clamp(min=1)
+    pooled.view(-1).index_add_(0, owners * d_sae + codes.latents, codes.values * share[owners])
     return finite(pooled, "mean code")
 
 

@@ -15,9 +15,7 @@ namespace {
 // Tokens whose rows of x stay in the cache together.
 constexpr int64_t kBlock = 512;
 // What a tile of the product keeps in registers: tokens, and vectors of atoms.
-constexpr int64_t kRows = 8, kVectors = 3;
-constexpr int64_t kLanes = 16;
-constexpr int64_t kPanel = kVectors * kLanes;
+constexpr int64_t kRows = 8, kVectors = 3, kLanes = 16, kPanel = kVectors * kLanes;
 // Inputs that one instruction multiplies and adds.
 constexpr int64_t kGroup = 4;
 // Added to the error of x, relative to its norm: the rounding of float32 sums on both sides.
@@ -79,9 +77,7 @@ struct Open {
     float floor = 0;  // what the upper bound must exceed
 
     void restart(int64_t k) {
-        size = 0;
-        floor = 0;
-        limit = 4 * k;
+        size = 0, limit = 4 * k, floor = 0;
     }
 
     void make_room() {
@@ -134,14 +130,10 @@ struct Bench {
     }
 };
 
-// The codes of one call, one token after the other.
-struct Found {
-    std::vector<int32_t> latents;
-    std::vector<float> codes;
-};
-
 thread_local Bench first_bench, second_bench;
-thread_local Found found;
+// The codes of one call, one token after the other.
+thread_local std::vector<int32_t> found_latents;
+thread_local std::vector<float> found_codes;
 
 // Rounds one row of x to whole numbers.
 Token quantise(const float* x, int64_t width, int8_t* whole) {
@@ -230,8 +222,15 @@ inline void bound(const Encoder& e, const Token& token, __m512i product, int64_t
     open.add(above, _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first)), lanes), value, upper);
 }
 
-// Fills bench.open for the first `count` tokens.
-void screen(const Encoder& e, int64_t count, Bench& bench) {
+// Whether more atoms are open than a screen is good for; what would be kept of them is memory too.
+bool crowded(const Encoder& e, int64_t count, const Bench& bench) {
+    int64_t open = 0;
+    for (int64_t t = 0; t < count; ++t) open += bench.open[t].size;
+    return e.k == 0 && open > count * e.atoms / 8;
+}
+
+// Fills bench.open for the first `count` tokens; false where that is no use.
+bool screen(const Encoder& e, int64_t count, Bench& bench) {
     const int64_t tile = kRows * e.groups() * kGroup;
     for (int64_t first = 0; first < e.atoms; first += kPanel) {
         const uint8_t* panel = e.whole + first * e.groups() * kGroup;
@@ -245,8 +244,10 @@ void screen(const Encoder& e, int64_t count, Bench& bench) {
                 if (e.k > 0 && open.size > open.limit) open.prune(e.k, bench.tokens[t].margin);
             }
         }
+        if (crowded(e, count, bench)) return false;
     }
     for (int64_t t = 0; e.k > 0 && t < count; ++t) bench.open[t].prune(e.k, bench.tokens[t].margin);
+    return true;
 }
 
 // Lists all open pairs atom by atom: an encoder row then comes from memory once for all tokens of the block.
@@ -335,9 +336,8 @@ bool fire(const Encoder& e, Open& open, std::vector<int32_t>& order) {
     return open.floor == 0 || above >= k;
 }
 
-// Fills bench.open with the codes of `count` tokens that are loaded; the tokens where some may be missing.
-std::vector<int64_t> encode(const Encoder& e, const float* x, int64_t count, Bench& bench) {
-    screen(e, count, bench);
+// Turns what is open for the first `count` tokens into codes; the tokens where some may be missing.
+std::vector<int64_t> fire_all(const Encoder& e, const float* x, int64_t count, Bench& bench) {
     sort_pairs(e, count, bench);
     multiply_exactly(e, x, bench);
     std::vector<int64_t> unsure;
@@ -352,8 +352,17 @@ void encode_again(const Encoder& e, const float* x, const std::vector<int64_t>& 
     for (size_t i = 0; i < unsure.size(); ++i) std::copy_n(x + unsure[i] * e.width, e.width, &rows[i * e.width]);
     second_bench.fit(e);
     load(e, rows.data(), unsure.size(), true, second_bench);
-    encode(e, rows.data(), unsure.size(), second_bench);
+    screen(e, unsure.size(), second_bench);
+    fire_all(e, rows.data(), unsure.size(), second_bench);
     for (size_t i = 0; i < unsure.size(); ++i) std::swap(bench.open[unsure[i]], second_bench.open[i]);
+}
+
+// Fills bench.open with the codes of `count` tokens, at most a block; false where they are too many or x is not finite.
+bool encode(const Encoder& e, const float* x, int64_t count, Bench& bench) {
+    if (!load(e, x, count, false, bench) || !screen(e, count, bench)) return false;
+    const auto unsure = fire_all(e, x, count, bench);
+    if (!unsure.empty()) encode_again(e, x, unsure, bench);
+    return true;
 }
 
 }  // namespace
@@ -368,26 +377,24 @@ extern "C" int64_t find_codes(
                     *std::max_element(norm, norm + atoms), *std::max_element(error, error + atoms)};
     Bench& bench = first_bench;
     bench.fit(e);
-    found.latents.clear(), found.codes.clear();
+    found_latents.clear(), found_codes.clear();
     for (int64_t block = 0; block < tokens; block += kBlock) {
         const int64_t count = std::min(kBlock, tokens - block);
-        if (!load(e, x + block * width, count, false, bench)) return -1;
-        const auto unsure = encode(e, x + block * width, count, bench);
-        if (!unsure.empty()) encode_again(e, x + block * width, unsure, bench);
+        if (!encode(e, x + block * width, count, bench)) return -1;
         for (int64_t t = 0; t < count; ++t) {
             const Open& open = bench.open[t];
             counts[block + t] = static_cast<int32_t>(open.size);
-            found.latents.insert(found.latents.end(), open.atom.begin(), open.atom.begin() + open.size);
-            found.codes.insert(found.codes.end(), open.value.begin(), open.value.begin() + open.size);
+            found_latents.insert(found_latents.end(), open.atom.begin(), open.atom.begin() + open.size);
+            found_codes.insert(found_codes.end(), open.value.begin(), open.value.begin() + open.size);
         }
-        if (static_cast<int64_t>(found.codes.size()) > most) return -1;
+        if (static_cast<int64_t>(found_codes.size()) > most) return -1;
     }
-    return found.codes.size();
+    return found_codes.size();
 }
 
 // Copies what the last `find_codes` of this thread found.
 extern "C" void take_codes(int32_t* latents, float* codes) {
-    std::copy(found.latents.begin(), found.latents.end(), latents);
-    std::copy(found.codes.begin(), found.codes.end(), codes);
+    std::copy(found_latents.begin(), found_latents.end(), latents);
+    std::copy(found_codes.begin(), found_codes.end(), codes);
 }
 #endif

@@ -21,7 +21,7 @@ from sae_research.saes.parts.compiling import load_source
 
 _SOURCE = Path(__file__).with_name("screening.cpp")
 # The kernel's part in the version of the code that results are keyed by, which reads Python files only.
-SOURCE_DIGEST = "8bb674bab16471bfa136bb7ef73cfd495465b9014982c3b77a85db329af0ae76"
+SOURCE_DIGEST = "cf7c649f9a764b0f9f0d221837a879c0a7ff94073c5d0f0429716a875c006522"
 # As in the kernel: atoms of a panel, inputs of a group.
 _PANEL, _GROUP = 48, 4
 # Where more than this share of the latents fires on average, the dense product costs no more.
