@@ -79,7 +79,8 @@ class UnlearningCase:
 def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, *, embedded: bool) -> UnlearningCase:
     """The world's data with the settings of this folder's pipeline, or random rows and questions of words."""
     settings = load_params(Path("params.yaml")).unlearning
-    settings = replace(settings, select_on="same_questions")
+    # As SAEBench has it.
+    settings = replace(settings, select_on="same_questions", side_effect_floor=0.99)
     if not embedded:
         # Random latents fire on both corpora alike, so nearly all of them must pass.
         settings = replace(settings, required_orders=1, prompt_format="plain", retain_thresholds=(0.5, 0.9))

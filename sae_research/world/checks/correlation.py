@@ -1,4 +1,4 @@
-"""SCR and TPP: the evals themselves, with the settings of the embedded profile, on four SAEs."""
+"""SCR and TPP: the evals themselves, with the settings of the embedded profile, on six SAEs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ SCR_SETTINGS = ScrSettings(train_size=200, test_size=200, n_values=_N_VALUES)
 TPP_SETTINGS = TppSettings(train_size=200, test_size=100, n_values=_N_VALUES)
 """The embedded profile's; a test compares them."""
 
-_SAES = {name: f"sae-{name.replace(' ', '/')}" for name in ("topk k8", "topk k16", "topk k32", "random k16")}
-_SHOWN = (2, 5, 20)
-_AT_LEAST = {
-    ("SCR", "topk k8", "random k16"): {5: 0.05},
-    ("SCR", "topk k8", "topk k32"): {5: 0.0},
-    ("TPP", "topk k8", "random k16"): {5: 0.02},
-    ("TPP", "topk k32", "topk k8"): {20: 0.02},
+_SAES = {
+    name: f"sae-{name.replace(' ', '/')}"
+    for name in ("topk k8", "jumprelu l0_8", "jumprelu l0_32", "batchtopk k8", "batchtopk k32", "random k16")
 }
-"""What is required at which n. With tens of latents ablated those of a random SAE do as well on TPP: they span what the
+_SHOWN = (5, 10, 20)
+_AT_LEAST = {
+    ("SCR", "topk k8", "random k16"): {10: 0.05},
+    ("SCR", "jumprelu l0_8", "jumprelu l0_32"): {10: 0.0},
+    ("TPP", "batchtopk k32", "random k16"): {10: 0.05},
+    ("TPP", "batchtopk k32", "batchtopk k8"): {20: 0.02},
+}
+"""What is required at which n. With many latents ablated those of a random SAE do as well on TPP: they span what the
 probe reads. On TPP the denser SAE is ahead, whose latents are fewer for a class."""
 
 

@@ -20,10 +20,11 @@ SETTINGS = UnlearningSettings(
     prompt_format="embedded",
     protocol="option_text",
     required_orders=4,
-    retain_thresholds=(0.01, 0.03),
-    n_latents=(10, 20, 40),
-    multipliers=(1, 2),
+    retain_thresholds=(0.002, 0.005, 0.01, 0.02),
+    n_latents=(20, 40, 80),
+    multipliers=(1,),
     multiplier_unit="scaled",
+    side_effect_floor=0.9,
 )
 """The embedded profile's; a test compares the two."""
 
@@ -40,7 +41,7 @@ def unlearning_bars(subject: Subject) -> list[Bar]:
     scores = {name: score_of(output, "unlearning_score") for name, output in outputs.items()}
     to_random, to_dense = (difference(scores["sparse"], scores[other]) for other in ("random", "dense"))
     return [
-        Bar("unlearning, sparse minus random", to_random, at_least=0.0),
+        Bar("unlearning, sparse minus random", to_random, at_least=0.05),
         Bar("unlearning, sparse minus dense", to_dense, at_least=0.05),
         *(Bar(f"unlearning, {name}", estimate) for name, estimate in scores.items()),
     ]
