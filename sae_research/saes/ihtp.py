@@ -41,5 +41,6 @@ class IhtpSae(Sae):
     ) -> Float[Tensor, "*batch d_sae"]:
         return encode_sequences(self, x, mask, self._encode, per_token=self.settings.k, most=self.card.d_sae)
 
-    def _encode(self, y: Float[Tensor, "seq token d_in"]) -> Float[Tensor, "seq token d_sae"]:
-        return codes_on(y, self.W_dec, self._chooser.choose(y, self.W_dec), nonneg=self.settings.nonneg)
+    def _encode(self, y: Float[Tensor, "seq token d_in"], codes: Float[Tensor, "seq token d_sae"]) -> None:
+        chosen = self._chooser.choose(y, self.W_dec)
+        codes_on(y, self.W_dec, chosen, nonneg=self.settings.nonneg, out=codes)

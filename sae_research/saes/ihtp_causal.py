@@ -41,7 +41,7 @@ class IhtpCausalSae(Sae):
     ) -> Float[Tensor, "*batch d_sae"]:
         return encode_sequences(self, x, mask, self._encode, per_token=self.settings.k, most=self.card.d_sae)
 
-    def _encode(self, y: Float[Tensor, "seq token d_in"]) -> Float[Tensor, "seq token d_sae"]:
+    def _encode(self, y: Float[Tensor, "seq token d_in"], codes: Float[Tensor, "seq token d_sae"]) -> None:
         chosen, tokens = strongest(y @ self.W_dec.T, self.settings), y.shape[1]
         joined = torch.where(chosen.any(dim=1), chosen.to(torch.uint8).argmax(dim=1), tokens)
         m = max(1, int((joined < tokens).sum(-1).max()))
@@ -50,8 +50,7 @@ class IhtpCausalSae(Sae):
         allowed = joined.unsqueeze(1) <= torch.arange(tokens, device=y.device).unsqueeze(-1)
         atoms = zero_masked(self.W_dec[indices], joined < tokens)
         fit = fit_nonnegative if self.settings.nonneg else _fit_prefixes
-        codes = y.new_zeros(*y.shape[:2], self.card.d_sae)
-        return codes.scatter_(-1, indices.unsqueeze(1).expand_as(allowed), fit(y, atoms, allowed))
+        codes.zero_().scatter_(-1, indices.unsqueeze(1).expand_as(allowed), fit(y, atoms, allowed))
 
 
 def _fit_prefixes(

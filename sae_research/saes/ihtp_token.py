@@ -35,5 +35,6 @@ class IhtpTokenSae(Sae):
         codes = encode_sequences(self, tokens, real, self._encode, per_token=self.settings.k, most=self.card.d_sae)
         return codes.reshape(*x.shape[:-1], self.card.d_sae)
 
-    def _encode(self, y: Float[Tensor, "seq 1 d_in"]) -> Float[Tensor, "seq 1 d_sae"]:
-        return codes_on(y, self.W_dec, self._chooser.choose(y, self.W_dec), nonneg=self.settings.nonneg)
+    def _encode(self, y: Float[Tensor, "seq 1 d_in"], codes: Float[Tensor, "seq 1 d_sae"]) -> None:
+        chosen = self._chooser.choose(y, self.W_dec)
+        codes_on(y, self.W_dec, chosen, nonneg=self.settings.nonneg, out=codes)

@@ -61,8 +61,8 @@ class OmpSae(Sae):
         """More atoms than dimensions never help."""
         return min(self.settings.s, self.card.d_in, self.card.d_sae)
 
-    def _encode(self, y: Float[Tensor, "seq 1 d_in"]) -> Float[Tensor, "seq 1 d_sae"]:
-        return codes_on(y, self.W_dec, self._supports(y.squeeze(1)), nonneg=False)
+    def _encode(self, y: Float[Tensor, "seq 1 d_in"], codes: Float[Tensor, "seq 1 d_sae"]) -> None:
+        codes_on(y, self.W_dec, self._supports(y.squeeze(1)), nonneg=False, out=codes)
 
     def _supports(self, y: Float[Tensor, "token d_in"]) -> Bool[Tensor, "token d_sae"]:
         basis, rest = y.new_zeros(len(y), self._steps, y.shape[1]), y

@@ -56,14 +56,14 @@ class ShtpSae(Sae):
     ) -> Float[Tensor, "*batch d_sae"]:
         return encode_sequences(self, x, mask, self._encode, per_token=self.settings.s, most=self.settings.s)
 
-    def _encode(self, y: Float[Tensor, "seq token d_in"]) -> Float[Tensor, "seq token d_sae"]:
-        codes, chosen = y.new_zeros(*y.shape[:2], self.card.d_sae), None
+    def _encode(self, y: Float[Tensor, "seq token d_in"], codes: Float[Tensor, "seq token d_sae"]) -> None:
+        chosen = None
+        codes.zero_()
         for _ in range(self.settings.iters):
             before, chosen = chosen, self._choose(y, codes)
             if before is not None and torch.equal(before, chosen):
                 break
-            codes = codes_on(y, self.W_dec, chosen, nonneg=self.settings.nonneg)
-        return codes
+            codes_on(y, self.W_dec, chosen, nonneg=self.settings.nonneg, out=codes)
 
     def _choose(
         self, y: Float[Tensor, "seq token d_in"], codes: Float[Tensor, "seq token d_sae"]

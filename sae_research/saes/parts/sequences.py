@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -16,8 +15,8 @@ _BUDGET = 2**26
 # By each thread of a CPU: the fewer sequences, the more evenly threads share them.
 _OF_A_THREAD = 3 * 2**22
 
-Encode = Callable[[Tensor], Tensor]
-"""Centred sequences [seq token d_in], masked tokens 0 -> codes [seq token d_sae]."""
+Encode = Callable[[Tensor, Tensor], None]
+"""Puts the codes of centred sequences [seq token d_in], masked tokens 0, into an empty tensor [seq token d_sae]."""
 
 
 def encode_sequences(
@@ -41,6 +40,14 @@ def encode_sequences(
     widest = min(per_token * tokens, most)
     each = tokens * sae.card.d_sae + 2 * widest * (widest + sae.card.d_in)
     budget = _OF_A_THREAD if y.device.type == "cpu" else _BUDGET
-    parts = side_by_side(encode, sequences.split(max(1, budget // each)), y.device)
-    codes = torch.cat(parts) if len(parts) > 1 else parts[0]
-    return zero_masked(codes.reshape(*y.shape[:-1], sae.card.d_sae), mask)
+    codes = y.new_empty(len(sequences), tokens, sae.card.d_sae)
+    real = None if mask is None else mask.reshape(len(sequences), tokens, 1)
+
+    def encode_part(part: slice) -> None:
+        encode(sequences[part], codes[part])
+        if real is not None:
+            codes[part].masked_fill_(~real[part], 0)
+
+    size = max(1, budget // each)
+    side_by_side(encode_part, [slice(i, i + size) for i in range(0, len(sequences), size)], y.device)
+    return codes.view(*y.shape[:-1], sae.card.d_sae)

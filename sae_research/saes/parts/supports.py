@@ -42,14 +42,16 @@ def codes_on(
     chosen: Bool[Tensor, "seq d_sae"],
     *,
     nonneg: bool,
-) -> Float[Tensor, "seq token d_sae"]:
-    """Codes of `y` that are 0 off the `chosen` atoms and fit best on them; of several such, the smallest.
+    out: Float[Tensor, "seq token d_sae"],
+) -> None:
+    """Puts into `out` the codes of `y` that are 0 off the `chosen` atoms and fit best on them; of several such, the
+    smallest.
 
     Non-negative: the best of those without a code below 0.
     """
     fit: Fit = nonnegative_least_squares if nonneg else least_squares
     sizes = chosen.sum(-1)
-    codes = y.new_zeros(*y.shape[:2], len(W_dec))
+    out.zero_()
     for rows in _groups(sizes, each=W_dec.shape[1], budget=_CACHED if y.device.type == "cpu" else _HELD):
         whole = len(rows) == len(y)
         support = support_of(chosen if whole else chosen[rows], sizes if whole else sizes[rows])
@@ -57,8 +59,7 @@ def codes_on(
         if not support.full:
             atoms.masked_fill_(~support.present.unsqueeze(-1), 0)
         values = fit(y if whole else y[rows], atoms, support.sizes)
-        _put(codes, rows, support, values)
-    return codes
+        _put(out, rows, support, values)
 
 
 def _put(codes: Float[Tensor, "seq token d_sae"], rows: Tensor, support: Support, values: Tensor) -> None:
