@@ -15,7 +15,7 @@ from sae_research.lm.site import Site
 from sae_research.lm.tokens import TokenBatch, tokenize_texts
 from sae_research.saes.base import Sae
 from sae_research.saes.parts.screen import Screen
-from sae_research.saes.parts.screening import SparseCodes
+from sae_research.saes.parts.screening import SparseCodes, add_codes
 
 
 def pool_texts(
@@ -66,8 +66,8 @@ def mean_codes(
 def mean_sparse(codes: SparseCodes, real: Bool[Tensor, "texts tokens"], d_sae: int) -> Float[Tensor, "texts d_sae"]:
     """The same of the sparse `codes` of the real tokens."""
     pooled = torch.zeros(len(real), d_sae)
-    owners, share = real.nonzero()[:, 0].repeat_interleave(codes.counts), 1 / real.sum(dim=1).clamp(min=1)
-    pooled.view(-1).index_add_(0, owners * d_sae + codes.latents, codes.values * share[owners])
+    add_codes(codes, real.nonzero()[:, 0], pooled)
+    pooled /= real.sum(dim=1, keepdim=True).clamp(min=1)
     return finite(pooled, "mean code")
 
 

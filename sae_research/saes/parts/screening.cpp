@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -45,7 +46,7 @@ inline __mmask16 lanes_before(size_t n, size_t i) {
     return n - i >= kLanes ? 0xffff : static_cast<__mmask16>((1u << (n - i)) - 1);
 }
 
-// A value that at least k of the n entries reach, nearly the largest such.
+// A value that at least k of the n entries reach: exactly k unless those around the k-th largest are nearly equal.
 float reached_by(const float* values, size_t n, size_t k) {
     __m512 least = _mm512_set1_ps(INFINITY), most = _mm512_set1_ps(-INFINITY);
     for (size_t i = 0; i < n; i += kLanes) {
@@ -54,10 +55,11 @@ float reached_by(const float* values, size_t n, size_t k) {
         least = _mm512_mask_min_ps(least, here, least, some), most = _mm512_mask_max_ps(most, here, most, some);
     }
     float low = _mm512_reduce_min_ps(least), high = _mm512_reduce_max_ps(most);
-    for (int step = 0; step < 8; ++step) {
+    size_t count = n;
+    for (int step = 0; step < 16 && count != k; ++step) {
         const float middle = low + (high - low) / 2;
         const __m512 limit = _mm512_set1_ps(middle);
-        size_t count = 0;
+        count = 0;
         for (size_t i = 0; i < n; i += kLanes) {
             const __mmask16 here = lanes_before(n, i);
             const __m512 some = _mm512_maskz_loadu_ps(here, values + i);
@@ -97,21 +99,26 @@ struct Open {
     void prune(size_t k, float margin) {
         if (size <= k) return;
         floor = std::max(floor, std::nextafter(reached_by(value.data(), size, k) - margin, -INFINITY));
+        keep_above(floor);
+        limit = std::max(limit, 2 * size);
+    }
+
+    // Drops the atoms whose upper bound does not exceed `least`.
+    void keep_above(float least) {
         const size_t before = size;
         size = 0;
         for (size_t i = 0; i < before; i += kLanes) {
             const __m512 uppers = _mm512_loadu_ps(&upper[i]);
             const __mmask16 here = lanes_before(before, i);
-            const __mmask16 kept = _mm512_mask_cmp_ps_mask(here, uppers, _mm512_set1_ps(floor), _CMP_NLE_UQ);
+            const __mmask16 kept = _mm512_mask_cmp_ps_mask(here, uppers, _mm512_set1_ps(least), _CMP_NLE_UQ);
             add(kept, _mm512_loadu_si512(&atom[i]), _mm512_loadu_ps(&value[i]), uppers);
         }
-        limit = std::max(limit, 2 * size);
     }
 };
 
-// An open atom of a token of the block, and where its product goes.
+// A token of the block with an open atom, and where their product goes.
 struct Pair {
-    int32_t atom, token, place;
+    int32_t token, place;
 };
 
 // What a thread works on, kept from call to call: what is allocated anew is cleared by the kernel first.
@@ -121,12 +128,12 @@ struct Bench {
     std::vector<Token> tokens = std::vector<Token>(kBlock);
     std::vector<Open> open = std::vector<Open>(kBlock);
     std::vector<Pair> pairs;
-    std::vector<int32_t> first_of_atom, order;
+    std::vector<int32_t> end_of_atom, order;
 
     void fit(const Encoder& e) {
         row.resize(e.groups() * kGroup);
         whole.resize(kBlock * row.size());
-        first_of_atom.resize(e.atoms + 1);
+        end_of_atom.resize(e.atoms);
     }
 };
 
@@ -206,20 +213,45 @@ inline void multiply(const uint8_t* panel, const int8_t* x, int64_t groups, cons
         for (int v = 0; v < kVectors; ++v) product[r][v] = sum[r][v];
 }
 
-// Notes for one token which atoms of the vector that starts at `first` stay open.
-inline void bound(const Encoder& e, const Token& token, __m512i product, int64_t first, Open& open) {
-    const __m512 sized = _mm512_mul_ps(_mm512_set1_ps(token.scale), _mm512_loadu_ps(e.scale + first));
-    const __m512 shift = _mm512_sub_ps(_mm512_loadu_ps(e.gate + first), _mm512_loadu_ps(e.level + first));
-    __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), sized, shift);
-    if (e.magnitude) value = _mm512_abs_ps(value);
-    const __m512 slack = _mm512_fmadd_ps(_mm512_set1_ps(token.error), _mm512_loadu_ps(e.norm + first),
-                                         _mm512_mul_ps(_mm512_set1_ps(token.norm), _mm512_loadu_ps(e.error + first)));
+// What a vector of atoms brings to the bounds of all tokens.
+struct Atoms {
+    __m512 scale, shift, norm, error;
+    __m512i number;
+
+    Atoms(const Encoder& e, int64_t first)
+        : scale(_mm512_loadu_ps(e.scale + first)),
+          shift(_mm512_sub_ps(_mm512_loadu_ps(e.gate + first), _mm512_loadu_ps(e.level + first))),
+          norm(_mm512_loadu_ps(e.norm + first)),
+          error(_mm512_loadu_ps(e.error + first)),
+          number(_mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first)),
+                                  _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
+};
+
+// Notes for one token which of the atoms stay open.
+template <bool magnitude>
+inline void bound(const Atoms& atoms, const Token& token, __m512i product, Open& open) {
+    const __m512 sized = _mm512_mul_ps(_mm512_set1_ps(token.scale), atoms.scale);
+    __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), sized, atoms.shift);
+    if (magnitude) value = _mm512_abs_ps(value);
+    const __m512 slack = _mm512_fmadd_ps(_mm512_set1_ps(token.error), atoms.norm,
+                                         _mm512_mul_ps(_mm512_set1_ps(token.norm), atoms.error));
     const __m512 upper = _mm512_add_ps(value, slack);
     const __mmask16 above = _mm512_cmp_ps_mask(upper, _mm512_set1_ps(open.floor), _CMP_NLE_UQ);
     if (!above) return;
     open.make_room();
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    open.add(above, _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first)), lanes), value, upper);
+    open.add(above, atoms.number, value, upper);
+}
+
+// Notes which atoms of a panel stay open for the tokens of a tile.
+template <bool magnitude>
+inline void bound_tile(const Encoder& e, int64_t first, const __m512i (&product)[kRows][kVectors], const Token* tokens,
+                       int64_t count, Open* open) {
+    for (int v = 0; v < kVectors; ++v) {
+        const Atoms atoms(e, first + v * kLanes);
+        for (int64_t t = 0; t < count; ++t) bound<magnitude>(atoms, tokens[t], product[t][v], open[t]);
+    }
+    for (int64_t t = 0; e.k > 0 && t < count; ++t)
+        if (open[t].size > open[t].limit) open[t].prune(e.k, tokens[t].margin);
 }
 
 // Whether more atoms are open than a screen is good for; what would be kept of them is memory too.
@@ -237,12 +269,8 @@ bool screen(const Encoder& e, int64_t count, Bench& bench) {
         for (int64_t start = 0; start < count; start += kRows) {
             __m512i product[kRows][kVectors];
             multiply(panel, &bench.whole[start / kRows * tile], e.groups(), &bench.tokens[start], product);
-            for (int64_t t = start; t < std::min(count, start + kRows); ++t) {
-                Open& open = bench.open[t];
-                for (int v = 0; v < kVectors; ++v)
-                    bound(e, bench.tokens[t], product[t - start][v], first + v * kLanes, open);
-                if (e.k > 0 && open.size > open.limit) open.prune(e.k, bench.tokens[t].margin);
-            }
+            (e.magnitude ? bound_tile<true> : bound_tile<false>)(
+                e, first, product, &bench.tokens[start], std::min(kRows, count - start), &bench.open[start]);
         }
         if (crowded(e, count, bench)) return false;
     }
@@ -252,35 +280,32 @@ bool screen(const Encoder& e, int64_t count, Bench& bench) {
 
 // Lists all open pairs atom by atom: an encoder row then comes from memory once for all tokens of the block.
 void sort_pairs(const Encoder& e, int64_t count, Bench& bench) {
-    auto& first = bench.first_of_atom;
-    std::fill(first.begin(), first.end(), 0);
+    auto& end = bench.end_of_atom;
+    std::fill(end.begin(), end.end(), 0);
     for (int64_t t = 0; t < count; ++t)
-        for (size_t i = 0; i < bench.open[t].size; ++i) ++first[bench.open[t].atom[i] + 1];
-    for (int64_t j = 0; j < e.atoms; ++j) first[j + 1] += first[j];
-    bench.pairs.resize(first[e.atoms]);
+        for (size_t i = 0; i < bench.open[t].size; ++i) ++end[bench.open[t].atom[i]];
+    int32_t before = 0;
+    for (int32_t& place : end) before += std::exchange(place, before);
+    bench.pairs.resize(before);
     for (int64_t t = 0; t < count; ++t)
-        for (size_t i = 0; i < bench.open[t].size; ++i) {
-            const int32_t atom = bench.open[t].atom[i];
-            bench.pairs[first[atom]++] = {atom, static_cast<int32_t>(t), static_cast<int32_t>(i)};
-        }
+        for (size_t i = 0; i < bench.open[t].size; ++i)
+            bench.pairs[end[bench.open[t].atom[i]]++] = {static_cast<int32_t>(t), static_cast<int32_t>(i)};
 }
 
-// Pairs whose products are taken abreast: a sum alone waits for itself.
+// Products with one encoder row that are taken abreast: a sum alone waits for itself.
 constexpr int64_t kAbreast = 4;
 
-// The products of kAbreast rows each of w and x; `shared`: all rows of w are the same one.
-template <bool shared>
-inline void multiply_rows(const float* const (&w)[kAbreast], const float* const (&x)[kAbreast], int64_t width,
+// The products of w with kAbreast rows of x.
+inline void multiply_rows(const float* w, const float* const (&x)[kAbreast], int64_t width,
                           float (&products)[kAbreast]) {
     __m512 sum[kAbreast];
 #pragma GCC unroll 4
     for (int64_t r = 0; r < kAbreast; ++r) sum[r] = _mm512_setzero_ps();
     const auto add = [&](int64_t j, __mmask16 lanes) {
-        const __m512 first = _mm512_maskz_loadu_ps(lanes, w[0] + j);
+        const __m512 row = _mm512_maskz_loadu_ps(lanes, w + j);
 #pragma GCC unroll 4
         for (int64_t r = 0; r < kAbreast; ++r)
-            sum[r] = _mm512_fmadd_ps(shared ? first : _mm512_maskz_loadu_ps(lanes, w[r] + j),
-                                     _mm512_maskz_loadu_ps(lanes, x[r] + j), sum[r]);
+            sum[r] = _mm512_fmadd_ps(row, _mm512_maskz_loadu_ps(lanes, x[r] + j), sum[r]);
     };
     const int64_t whole = width / kLanes * kLanes;
     for (int64_t j = 0; j < whole; j += kLanes) add(j, 0xffff);
@@ -291,48 +316,69 @@ inline void multiply_rows(const float* const (&w)[kAbreast], const float* const 
 
 // Puts the products of all open pairs in their places.
 void multiply_exactly(const Encoder& e, const float* x, Bench& bench) {
-    const int64_t n = bench.pairs.size();
-    for (int64_t i = 0; i < n; i += kAbreast) {
-        const float *w[kAbreast], *rows[kAbreast];
-        float products[kAbreast];
-        for (int64_t r = 0; r < kAbreast; ++r) {
-            const Pair& pair = bench.pairs[std::min(i + r, n - 1)];
-            w[r] = e.rows + pair.atom * e.width, rows[r] = x + pair.token * e.width;
+    int64_t start = 0;
+    for (int64_t atom = 0; atom < e.atoms; ++atom) {
+        const int64_t end = bench.end_of_atom[atom];
+        for (; start < end; start += kAbreast) {
+            const int64_t last = std::min(start + kAbreast, end) - 1;
+            const float* rows[kAbreast];
+            float products[kAbreast];
+            for (int64_t r = 0; r < kAbreast; ++r)
+                rows[r] = x + bench.pairs[std::min(start + r, last)].token * e.width;
+            multiply_rows(e.rows + atom * e.width, rows, e.width, products);
+            for (int64_t i = start; i <= last; ++i)
+                bench.open[bench.pairs[i].token].value[bench.pairs[i].place] = products[i - start];
         }
-        (w[0] == w[kAbreast - 1] ? multiply_rows<true> : multiply_rows<false>)(w, rows, e.width, products);
-        for (int64_t r = 0; r < std::min(kAbreast, n - i); ++r)
-            bench.open[bench.pairs[i + r].token].value[bench.pairs[i + r].place] = products[r];
+        start = end;
     }
+}
+
+// Leaves the k largest codes, by the sizes in `upper`; of equal ones the lowest atoms.
+void keep_largest(Open& open, size_t k, std::vector<int32_t>& order) {
+    open.keep_above(std::nextafter(reached_by(open.upper.data(), open.size, k), -INFINITY));
+    if (open.size == k) return;
+    order.resize(open.size);
+    for (size_t i = 0; i < open.size; ++i) order[i] = static_cast<int32_t>(i);
+    std::nth_element(order.begin(), order.begin() + k, order.end(), [&](int32_t a, int32_t b) {
+        const float left = open.upper[a], right = open.upper[b];
+        return left != right ? left > right : a < b;
+    });
+    std::sort(order.begin(), order.begin() + k);
+    for (size_t i = 0; i < k; ++i) open.atom[i] = open.atom[order[i]], open.value[i] = open.value[order[i]];
+    open.size = k;
+}
+
+// The entries of an array at `places`.
+inline __m512 picked(const float* array, __mmask16 lanes, __m512i places) {
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes, places, array, sizeof(float));
 }
 
 // Turns the products of a token into codes; whether none can be missing.
 bool fire(const Encoder& e, Open& open, std::vector<int32_t>& order) {
-    const size_t k = e.k;
-    size_t kept = 0, above = 0;
-    // What is not a number stays: whoever reads the codes must see it.
-    const auto size = [&](float code) { return std::isnan(code) ? INFINITY : std::fabs(code); };
-    for (size_t i = 0; i < open.size; ++i) {
-        const int32_t j = open.atom[i];
-        const float product = open.value[i], code = e.magnitude ? product : product * e.gain[j] + e.bias[j];
-        if (e.magnitude ? product == 0 : product + e.gate[j] <= e.level[j] || code <= 0) continue;
-        open.atom[kept] = j;
-        open.value[kept++] = code;
-        above += size(code) > open.floor;
+    const __m512 zero = _mm512_setzero_ps();
+    const size_t before = open.size, k = e.k;
+    size_t above = 0;
+    open.size = 0;
+    for (size_t i = 0; i < before; i += kLanes) {
+        const __mmask16 here = lanes_before(before, i);
+        const __m512i atoms = _mm512_loadu_si512(&open.atom[i]);
+        const __m512 products = _mm512_loadu_ps(&open.value[i]);
+        __m512 codes = products;
+        // What is not a number fires, as the largest of all: whoever reads the codes must see it.
+        __mmask16 fires = _mm512_mask_cmp_ps_mask(here, products, zero, _CMP_NEQ_UQ);
+        if (!e.magnitude) {
+            const __m512 gated = _mm512_add_ps(products, picked(e.gate, here, atoms));
+            codes = _mm512_fmadd_ps(products, picked(e.gain, here, atoms), picked(e.bias, here, atoms));
+            fires = _mm512_mask_cmp_ps_mask(here, gated, picked(e.level, here, atoms), _CMP_NLE_UQ);
+            fires = _mm512_mask_cmp_ps_mask(fires, codes, zero, _CMP_NLE_UQ);
+        }
+        const __mmask16 unknown = _mm512_cmp_ps_mask(codes, codes, _CMP_UNORD_Q);
+        const __m512 sizes = _mm512_mask_mov_ps(_mm512_abs_ps(codes), unknown, _mm512_set1_ps(INFINITY));
+        above += __builtin_popcount(_mm512_mask_cmp_ps_mask(fires, sizes, _mm512_set1_ps(open.floor), _CMP_GT_OQ));
+        open.add(fires, atoms, codes, sizes);
     }
-    open.size = kept;
     if (k == 0) return true;
-    if (kept > k) {
-        // The k largest, of equal ones the lowest atoms; then in order of atoms again.
-        order.resize(kept);
-        for (size_t i = 0; i < kept; ++i) order[i] = static_cast<int32_t>(i);
-        std::nth_element(order.begin(), order.begin() + k, order.end(), [&](int32_t a, int32_t b) {
-            const float left = size(open.value[a]), right = size(open.value[b]);
-            return left != right ? left > right : a < b;
-        });
-        std::sort(order.begin(), order.begin() + k);
-        for (size_t i = 0; i < k; ++i) open.atom[i] = open.atom[order[i]], open.value[i] = open.value[order[i]];
-        open.size = k;
-    }
+    if (open.size > k) keep_largest(open, k, order);
     return open.floor == 0 || above >= k;
 }
 
@@ -396,5 +442,14 @@ extern "C" int64_t find_codes(
 extern "C" void take_codes(int32_t* latents, float* codes) {
     std::copy(found_latents.begin(), found_latents.end(), latents);
     std::copy(found_codes.begin(), found_codes.end(), codes);
+}
+
+// Adds the codes of each token to its row of `sums`.
+extern "C" void add_codes(const int64_t* counts, const int32_t* latents, const float* codes, const int64_t* rows,
+                          float* sums, int64_t tokens, int64_t atoms) {
+    for (int64_t t = 0; t < tokens; ++t) {
+        float* own = sums + rows[t] * atoms;
+        for (const int32_t* end = latents + counts[t]; latents < end; ++latents, ++codes) own[*latents] += *codes;
+    }
 }
 #endif

@@ -21,7 +21,7 @@ from sae_research.saes.parts.compiling import load_source
 
 _SOURCE = Path(__file__).with_name("screening.cpp")
 # The kernel's part in the version of the code that results are keyed by, which reads Python files only.
-SOURCE_DIGEST = "cf7c649f9a764b0f9f0d221837a879c0a7ff94073c5d0f0429716a875c006522"
+SOURCE_DIGEST = "8b5cd068236b7e473175e0203665de877fbb394ec93d4cf16bdf0914829ccf7f"
 # As in the kernel: atoms of a panel, inputs of a group.
 _PANEL, _GROUP = 48, 4
 # Where more than this share of the latents fires on average, the dense product costs no more.
@@ -84,6 +84,14 @@ class ScreenedEncoder:
         return found
 
 
+def add_codes(codes: SparseCodes, rows: Int[Tensor, " tokens"], sums: Float[Tensor, "rows d_sae"]) -> None:
+    """Adds the codes of each token to its row of `sums`, on a machine that `serves` encoders."""
+    kernel = _kernel()
+    assert kernel is not None and sums.is_contiguous()
+    tensors = (codes.counts, codes.latents.int(), codes.values, rows.contiguous(), sums)
+    kernel.add_codes(*(tensor.data_ptr() for tensor in tensors), len(rows), sums.shape[1])
+
+
 def _quantised(rows: Float[Tensor, "n width"]) -> tuple[Tensor, Tensor, Tensor]:
     """Each row's quantum, its whole numbers from -127 to 127, and the norm of what rounding lost."""
     scale = (rows.abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
@@ -113,4 +121,6 @@ def _kernel() -> ctypes.CDLL | None:
     kernel.find_codes.restype = ctypes.c_int64
     kernel.take_codes.argtypes = [ctypes.c_void_p] * 2
     kernel.take_codes.restype = None
+    kernel.add_codes.argtypes = [*[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 2]
+    kernel.add_codes.restype = None
     return kernel

@@ -138,6 +138,16 @@ def test_what_is_not_finite_is_left_to_the_dense_path() -> None:
     assert _screen(_sae("relu")).encode(torch.full((2, D_IN), torch.nan)) is None
 
 
+def test_codes_are_added_to_the_rows_of_their_tokens() -> None:
+    sae = _sae("topk")
+    x, rows = torch.randn(7, D_IN), torch.tensor([2, 0, 2, 2, 3, 0, 3])
+    codes = _screen(sae).encode(x)
+    assert codes is not None
+    sums = torch.ones(5, D_SAE)
+    screening.add_codes(codes, rows, sums)
+    torch.testing.assert_close(sums, torch.ones(5, D_SAE).index_add(0, rows, sae.encode(x)))
+
+
 def test_no_tokens_have_no_codes() -> None:
     codes = _screen(_sae("relu")).encode(torch.zeros(0, D_IN))
     assert codes is not None
