@@ -82,8 +82,9 @@ struct Open {
         size = 0, limit = 4 * k, floor = 0;
     }
 
+    // For a panel more; loads and stores are of all lanes.
     void make_room() {
-        if (size + 2 * kLanes <= atom.size()) return;  // Loads and stores are of all lanes.
+        if (size + kPanel + kLanes <= atom.size()) return;
         const size_t room = 2 * size + 256;
         atom.resize(room), value.resize(room), upper.resize(room);
     }
@@ -227,7 +228,7 @@ struct Atoms {
                                   _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
 };
 
-// Notes for one token which of the atoms stay open.
+// Notes for one token which of the atoms stay open, without a branch: whether any does cannot be foreseen.
 template <bool magnitude>
 inline void bound(const Atoms& atoms, const Token& token, __m512i product, Open& open) {
     const __m512 sized = _mm512_mul_ps(_mm512_set1_ps(token.scale), atoms.scale);
@@ -237,8 +238,6 @@ inline void bound(const Atoms& atoms, const Token& token, __m512i product, Open&
                                          _mm512_mul_ps(_mm512_set1_ps(token.norm), atoms.error));
     const __m512 upper = _mm512_add_ps(value, slack);
     const __mmask16 above = _mm512_cmp_ps_mask(upper, _mm512_set1_ps(open.floor), _CMP_NLE_UQ);
-    if (!above) return;
-    open.make_room();
     open.add(above, atoms.number, value, upper);
 }
 
@@ -246,6 +245,7 @@ inline void bound(const Atoms& atoms, const Token& token, __m512i product, Open&
 template <bool magnitude>
 inline void bound_tile(const Encoder& e, int64_t first, const __m512i (&product)[kRows][kVectors], const Token* tokens,
                        int64_t count, Open* open) {
+    for (int64_t t = 0; t < count; ++t) open[t].make_room();
     for (int v = 0; v < kVectors; ++v) {
         const Atoms atoms(e, first + v * kLanes);
         for (int64_t t = 0; t < count; ++t) bound<magnitude>(atoms, tokens[t], product[t][v], open[t]);

@@ -21,7 +21,7 @@ from sae_research.saes.parts.compiling import load_source
 
 _SOURCE = Path(__file__).with_name("screening.cpp")
 # The kernel's part in the version of the code that results are keyed by, which reads Python files only.
-SOURCE_DIGEST = "8b5cd068236b7e473175e0203665de877fbb394ec93d4cf16bdf0914829ccf7f"
+SOURCE_DIGEST = "26daf5f1908d047e5fb4f19bc233df87df20fcebb8ca23be9ed2353a6824ecf7"
 # As in the kernel: atoms of a panel, inputs of a group.
 _PANEL, _GROUP = 48, 4
 # Where more than this share of the latents fires on average, the dense product costs no more.
