@@ -84,7 +84,11 @@ class Comparison:
     @cached_property
     def _stored_saes(self) -> list[Sae]:
         folder = Path("downloaded_saes")
-        return [load_sae(folder / entry["name"]) for entry in read_manifest(folder).saes]
+        names = [entry["name"] for entry in read_manifest(folder).saes]
+        first = self.arguments.first
+        if unknown := sorted(set(first) - set(names)):
+            raise UserError(f"downloaded_saes/ has no {', '.join(unknown)}; it has {', '.join(names)}")
+        return [load_sae(folder / name) for name in [*first, *(name for name in names if name not in first)]]
 
     def saes(self, n: int | None) -> list[Sae]:
         """`n` SAEs at the site, architectures by turns; None: all that the pipeline has."""

@@ -49,6 +49,7 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     parts = (CORE, PROBING, ABSORPTION, RAVEL, UNLEARNING, ABLATIONS)
     parser.add_argument("--parts", nargs="+", choices=parts, default=[CORE, PROBING])
     parser.add_argument("--saes", type=int, default=8, help="how many SAEs")
+    parser.add_argument("--first", nargs="+", default=[], help="names of the pipeline's SAEs to take before the others")
     parser.add_argument(
         "--architectures", nargs="+", default=["relu", "topk", "batchtopk", "jumprelu", "gated"],
         help="of random SAEs, by turns; also ihtp, mpsae",
