@@ -184,7 +184,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     print(
         f"{options.device}, {torch.get_num_threads()} threads, load {load:.1f}, kernel {native.library() is not None}, "
-        f"{machine.flops / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.0f} GB/s\n"
+        f"{machine.flops / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.0f} GB/s, "
+        f"OMP_WAIT_POLICY {os.environ.get('OMP_WAIT_POLICY', 'not set')}\n"
     )
     header = ["part", "d_in / d_sae / tokens", "plain s", "ours s", "ratio", "bar", "first call s"]
     header += ["plain MiB", "ours MiB", "floor s", "ours / floor", "x_hat apart"]
