@@ -20,12 +20,12 @@ from transformers import PreTrainedTokenizerFast
 from benchmarks.measuring import Inside, Measured, measure
 from benchmarks.subjects import SPECIAL, Shape, write_model
 from benchmarks.tables import Scores
-from sae_research.evals.absorption import AbsorptionSettings
+from sae_research.evals.absorption import measure as absorption_measure
+from sae_research.evals.absorption.measure import measure_absorption
+from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.base import EvalContext
-from sae_research.evals.parts import absorption_pass
-from sae_research.evals.parts.absorption_pass import measure_absorption
+from sae_research.measurements import EvalOutput
 from sae_research.reference.absorption import PeerAbsorptionPlan, peer_module, run_absorption
-from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
 PARTS = ("words and the model's probe", "probes of latents", "absorption")
@@ -67,7 +67,7 @@ class AbsorptionCase:
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
         functions = zip(("_prepare", "_probe_latents", "_look"), PARTS, strict=True)
-        with inside.watching(*((absorption_pass, function, part) for function, part in functions)):
+        with inside.watching(*((absorption_measure, function, part) for function, part in functions)):
             found = measure(lambda: list(measure_absorption(self.context, saes, self.settings)))
         for outcome in found.value:
             if outcome.error is not None:

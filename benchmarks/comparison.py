@@ -26,20 +26,22 @@ from benchmarks.unlearning_part import unlearning_case, unlearning_table
 from sae_research.data.labelled import LabelledSet, load_labelled
 from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
-from sae_research.evals.absorption import AbsorptionSettings
+from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.base import EvalContext
-from sae_research.evals.parts.core_pass import CorePlan
-from sae_research.evals.sparse_probing import SparseProbingSettings
-from sae_research.formats.saelens import load_sae
-from sae_research.hub import Hub
+from sae_research.evals.core.measure import CorePlan
+from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
+from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.formats.readers.saelens import load_sae
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
-from sae_research.manifest import read_manifest
+from sae_research.pipeline.manifest import read_manifest
+from sae_research.pipeline.params import load_params
 from sae_research.progress import Progress
 from sae_research.reference.lens import load_lens
 from sae_research.saes.base import Sae
+from sae_research.sources.hub import Hub
 
 _CONTEXT = 128
 _CLASSES = 5
@@ -192,7 +194,8 @@ class Comparison:
             return random_sets(
                 self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed, lengths=lengths
             )
-        names = SparseProbingSettings().dataset_names[: self.arguments.sets]
+        params = load_params(Path("params.yaml"))
+        names = params.settings_of(SPARSE_PROBING).dataset_names[: self.arguments.sets]
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
 
     def _absorption(self) -> Iterator[str]:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from benchmarks.measuring import Inside, Measured, measure
 from sae_research.evals.base import EvalContext
-from sae_research.evals.parts import core_pass
-from sae_research.evals.parts.core_pass import CorePlan, measure_core
+from sae_research.evals.core import measure as core_measure
+from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.measurements import EvalOutput
 from sae_research.reference.core import PeerCore, run_core
-from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
 PARTS = ("reconstruction", "sparsity", "weights and report")
@@ -52,7 +52,7 @@ class CoreCase:
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
         watched = zip(_OUR_FUNCTIONS, PARTS, strict=True)
-        with inside.watching(*((core_pass._CorePass, function, part) for function, part in watched)):
+        with inside.watching(*((core_measure._CorePass, function, part) for function, part in watched)):
             found = measure(lambda: list(measure_core(self.context, saes, self.rows, self.plan)))
         for outcome in found.value:
             if outcome.error is not None:

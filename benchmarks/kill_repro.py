@@ -20,8 +20,8 @@ from typing import cast
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from kills import Victim, after, kill_repro
-from project import Project, make_project
+from support.kills import Victim, after, kill_repro
+from support.project import Project, make_project
 
 VICTIMS = ("dvc", "script")
 _LATEST = 0.9

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.vs_sae_bench import CORE, parse_arguments
-from sae_research.runtime import prepare_process
+from sae_research.pipeline.runtime import prepare_process
 
 _FAMILIES = ("tiny-neox", "tiny-gpt2", "tiny-llama", "tiny-gemma2")
 _STANDARD = ("relu", "topk", "batchtopk", "jumprelu", "gated")

@@ -11,9 +11,9 @@ from unittest.mock import patch
 from benchmarks.measuring import Inside, Measured, measure
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext
-from sae_research.evals.parts import probing_pass
-from sae_research.evals.parts.probing_pass import measure_probing
-from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.evals.sparse_probing import measure as probing_measure
+from sae_research.evals.sparse_probing.measure import measure_probing
+from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.reference.sparse_probing import PeerProbingPlan, peer_module, run_sparse_probing
 from sae_research.saes.base import Sae
 
@@ -55,7 +55,7 @@ class ProbingCase:
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
         functions = zip(("pool_texts", "score_wide", "score_top_k"), PARTS, strict=True)
-        with inside.watching(*((probing_pass, function, part) for function, part in functions)):
+        with inside.watching(*((probing_measure, function, part) for function, part in functions)):
             found = measure(lambda: list(measure_probing(self.context, saes, self.sets, self.settings)))
         for outcome in found.value:
             if outcome.error is not None:

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.vs_sae_bench import PROBING, parse_arguments
-from sae_research.runtime import prepare_process
+from sae_research.pipeline.runtime import prepare_process
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ from torch import Tensor
 from benchmarks.measuring import measure, table
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
-from sae_research.saes.parts import native
-from sae_research.saes.parts.build import build_sae, unit_atoms
+from sae_research.saes.build import build_sae, unit_atoms
+from sae_research.saes.kernels import pursuit
 
 MEBI = 2**20
 
@@ -179,11 +179,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default="", help="run the comparisons whose name holds this text")
     options = parser.parse_args()
-    native.library()
+    pursuit.library()
     machine = probe(options.device)
     load = os.getloadavg()[0]
     print(
-        f"{options.device}, {torch.get_num_threads()} threads, load {load:.1f}, kernel {native.library() is not None}, "
+        f"{options.device}, {torch.get_num_threads()} threads, load {load:.1f}, "
+        f"kernel {pursuit.library() is not None}, "
         f"{machine.flops / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.0f} GB/s, "
         f"OMP_WAIT_POLICY {os.environ.get('OMP_WAIT_POLICY', 'not set')}\n"
     )

@@ -12,16 +12,16 @@ import torch
 
 from benchmarks.measuring import Inside, Measured, measure
 from benchmarks.tables import Scores
-from sae_research.data.entities import EntityPrompt, load_entity_prompts
 from sae_research.evals.base import EvalContext
-from sae_research.evals.parts.ravel_pass import measure_ravel
-from sae_research.evals.parts.ravel_prompts import Prompts, known_prompts, tokenize_prompts
-from sae_research.evals.parts.ravel_training import Contest
-from sae_research.evals.ravel import RavelSettings
+from sae_research.evals.ravel.entities import EntityPrompt, load_entity_prompts
+from sae_research.evals.ravel.measure import measure_ravel
+from sae_research.evals.ravel.prompts import Prompts, known_prompts, tokenize_prompts
+from sae_research.evals.ravel.settings import RavelSettings
+from sae_research.evals.ravel.training import Contest
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.tokens import bos_id
+from sae_research.measurements import EvalOutput
 from sae_research.reference.ravel import PeerRavel
-from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
 PARTS = ("train masks", "test")

@@ -13,16 +13,19 @@ from benchmarks.subjects import random_sets
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairPool, cut_pair, read_pairs
 from sae_research.evals.base import EvalContext, Outcome
-from sae_research.evals.parts.scr_pass import measure_scr
-from sae_research.evals.parts.tpp_pass import measure_tpp
-from sae_research.evals.scr import ScrSettings
-from sae_research.evals.tpp import TppSettings
+from sae_research.evals.scr.eval import SCR
+from sae_research.evals.scr.measure import measure_scr
+from sae_research.evals.scr.settings import ScrSettings
+from sae_research.evals.tpp.measure import measure_tpp
+from sae_research.evals.tpp.settings import TppSettings
 from sae_research.lm.model import LanguageModel
+from sae_research.measurements import EvalOutput
+from sae_research.pipeline.params import load_params
 from sae_research.reference.scr_and_tpp import PeerAblationPlan, PeerAblations, run_scr, run_tpp
-from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
 PARTS = ("SCR", "TPP")
+_PUBLISHED_N = (2, 5, 10, 20, 50, 100, 500)
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,14 @@ def ablation_case(base: ProbingCase, scratch: Path, *, embedded: bool, most: int
     """TPP on the texts of `base`, SCR on as many data sets at equal sizes; no more than `most` latents are ablated."""
     train, test = (len(next(iter(classes.values()))) // 2 for classes in (base.sets[0].train, base.sets[0].test))
     if embedded:
-        pools = [read_pairs(base.context.hub, name) for name in ScrSettings().dataset_names[: len(base.sets)]]
+        pools = [
+            read_pairs(base.context.hub, name)
+            for name in load_params(Path("params.yaml")).settings_of(SCR).dataset_names[: len(base.sets)]
+        ]
     else:
         seed = base.context.seed + 1
         pools = random_pools(base.context.lm, len(base.sets), train=train, test=test, seed=seed)
-    n_values = tuple(n for n in ScrSettings().n_values if n <= most)
+    n_values = tuple(n for n in _PUBLISHED_N if n <= most)
     return AblationCase(
         base.context, base.lens, pools, base.sets,
         ScrSettings(tuple(pool.name for pool in pools), 4 * train, 4 * test, n_values=n_values),

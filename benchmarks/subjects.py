@@ -24,12 +24,12 @@ from transformers import (
 )
 
 from sae_research.data.labelled import LabelledSet
-from sae_research.data.questions import Question
+from sae_research.evals.unlearning.questions import Question
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import bos_id
 from sae_research.saes.base import Sae, SaeCard
-from sae_research.saes.parts.build import build_sae
+from sae_research.saes.build import build_sae
 
 SPECIAL = ("<pad>", "<eos>", "<bos>")
 STANDARD = ("relu", "topk", "batchtopk", "jumprelu", "gated")

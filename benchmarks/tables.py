@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.core_part import Pair
 from benchmarks.measuring import Inside, Stopwatch, table
-from sae_research.results.record import EvalOutput
+from sae_research.measurements import EvalOutput
 from sae_research.saes.base import Sae
 
 _MIB = 2**20

@@ -18,14 +18,15 @@ import numpy as np
 from benchmarks.measuring import Inside, Measured, measure, table
 from benchmarks.subjects import random_questions, random_rows
 from sae_research.evals.base import EvalContext
-from sae_research.evals.parts import unlearning_pass
-from sae_research.evals.parts.unlearning_pass import UnlearningSubject, find_known, load_subject, measure_unlearning
-from sae_research.evals.parts.unlearning_report import QuestionSet
-from sae_research.evals.unlearning import UnlearningSettings
+from sae_research.evals.unlearning import measure as unlearning_measure
+from sae_research.evals.unlearning.eval import UNLEARNING
+from sae_research.evals.unlearning.measure import UnlearningSubject, find_known, load_subject, measure_unlearning
+from sae_research.evals.unlearning.report import QuestionSet
+from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.lm.site import Site
-from sae_research.params import load_params
+from sae_research.measurements import EvalOutput
+from sae_research.pipeline.params import load_params
 from sae_research.reference.unlearning import FORGET, PeerAccuracies, PeerInputs, PeerUnlearning, run_unlearning
-from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
 PARTS = ("firing rates", "questions")
@@ -64,9 +65,9 @@ class UnlearningCase:
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
-        run = unlearning_pass._Run
+        run = unlearning_measure._Run
         with inside.watching(
-            (unlearning_pass, "count_firing", PARTS[0]), (unlearning_pass, "find_known", PARTS[1]),
+            (unlearning_measure, "count_firing", PARTS[0]), (unlearning_measure, "find_known", PARTS[1]),
             (run, "_ask", PARTS[1]),
         ):  # fmt: skip
             found = measure(lambda: list(measure_unlearning(self.context, saes, self.subject, self.settings)))
@@ -78,7 +79,7 @@ class UnlearningCase:
 
 def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, *, embedded: bool) -> UnlearningCase:
     """The world's data with the settings of this folder's pipeline, or random rows and questions of words."""
-    settings = load_params(Path("params.yaml")).unlearning
+    settings = load_params(Path("params.yaml")).settings_of(UNLEARNING)
     # As SAEBench has it.
     settings = replace(settings, select_on="same_questions", side_effect_floor=0.99)
     if not embedded:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sae_research.runtime import prepare_process
+from sae_research.pipeline.runtime import prepare_process
 
 CORE, PROBING, RAVEL, UNLEARNING, ABLATIONS = "core", "sparse_probing", "ravel", "unlearning", "scr_and_tpp"
 ABSORPTION = "absorption"

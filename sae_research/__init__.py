@@ -6,18 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sae_research.given import GivenLabels as GivenLabels
     from sae_research.library import Evaluation as Evaluation
     from sae_research.library import evaluate as evaluate
-    from sae_research.saes.parts.wrapped import wrap_sae as wrap_sae
+    from sae_research.saes.wrapped import wrap_sae as wrap_sae
+    from sae_research.sources.memory import GivenLabels as GivenLabels
 
 __version__ = "0.1.0"
 
 _LIBRARY = {
     "Evaluation": "sae_research.library",
-    "GivenLabels": "sae_research.given",
+    "GivenLabels": "sae_research.sources.memory",
     "evaluate": "sae_research.library",
-    "wrap_sae": "sae_research.saes.parts.wrapped",
+    "wrap_sae": "sae_research.saes.wrapped",
 }
 
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from sae_research.paths import find_paths
-from sae_research.runtime import run_as_stage
+from sae_research.pipeline.paths import find_paths
+from sae_research.pipeline.runtime import run_as_stage
 
 _EPILOG = """\
 The pipeline itself is DVC's:
@@ -48,15 +48,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plan(parsed: argparse.Namespace) -> None:
-    from sae_research.engine.explain import explain_plan
-    from sae_research.params import load_params
+    from sae_research.pipeline.params import load_params
+    from sae_research.pipeline.plan import explain_plan
 
     paths = find_paths()
     sys.stdout.write(explain_plan(load_params(paths.params), paths))
 
 
 def _profile(parsed: argparse.Namespace) -> None:
-    from sae_research.profiles import write_profile
+    from sae_research.pipeline.profiles import write_profile
 
     paths = find_paths()
     sys.stdout.write(write_profile(parsed.name, paths))

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from sae_research.digests import digest_of
+from sae_research.plugins import plugin_root
 
 _PACKAGE = Path(__file__).resolve().parent
 _ROOT = _PACKAGE.parent
@@ -16,17 +17,16 @@ _ROOT = _PACKAGE.parent
 WITHOUT_INFLUENCE = frozenset(
     f"sae_research.{name}"
     for name in (
-        "errors",
-        "progress",
-        "files",
-        "paths",
-        "hub",
-        "remote",
-        "manifest",
         "digests",
-        "records",
+        "errors",
+        "files",
         "lm.cache",
-        "given",
+        "plugins",
+        "progress",
+        "records",
+        "sources.hub",
+        "sources.huggingface",
+        "sources.memory",
     )
 )
 
@@ -59,7 +59,16 @@ def import_closure(module: str, without: frozenset[str] = frozenset()) -> frozen
 
 
 def _file(module: str) -> Path:
-    path = _ROOT.joinpath(*module.split("."))
+    """The file of a module of the package, of `scripts`, or of the folder of plug-ins."""
+    candidates = [_in(_ROOT, module.split("."))]
+    plugins = plugin_root()
+    if plugins is not None and module.startswith(f"{_PACKAGE.name}."):
+        candidates.append(_in(plugins, module.split(".")[1:]))
+    return next((file for file in candidates if file.is_file()), candidates[0])
+
+
+def _in(root: Path, parts: list[str]) -> Path:
+    path = root.joinpath(*parts)
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
@@ -93,13 +102,14 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def code_of(path: Path) -> str:
-    """The syntax tree of a module as text, without docstrings: the same for the same code."""
+    """The syntax tree of a module as text, without docstrings, and the C++ source beside it that it compiles."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
             node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    kernel = path.with_suffix(".cpp")
+    return ast.dump(tree) + (kernel.read_text(encoding="utf-8") if kernel.is_file() else "")
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import typing
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +14,24 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sae_research.digests import digest_of
-from sae_research.engine.cells import plain
-from sae_research.engine.execute import library_versions
 from sae_research.errors import UserError
-from sae_research.evals.base import Eval, EvalContext, Outcome
+from sae_research.evals.base import Eval, EvalContext
+from sae_research.evals.keys import shared_parts
 from sae_research.evals.registry import find_eval
-from sae_research.fleet import manifest_entry
+from sae_research.evals.run import run_eval
 from sae_research.formats.registry import read_sae
-from sae_research.given import Given, GivenLabels, GivenRows, GivenTexts
-from sae_research.hub import Hub
 from sae_research.lm.load import completed_tokenizer, load_language_model, wrap_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
-from sae_research.params import Params
+from sae_research.measurements import Result
 from sae_research.progress import Progress
 from sae_research.records import read_record
 from sae_research.results.merge import Entry, tidy_rows
-from sae_research.results.record import Result
 from sae_research.results.rows import Row
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.wrapped import EncoderDecoder, wrap_sae
+from sae_research.saes.wrapped import EncoderDecoder, wrap_sae
+from sae_research.sources.hub import Hub
+from sae_research.sources.memory import Given, GivenLabels, GivenRows, GivenTexts
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +42,6 @@ Labelled = Mapping[str, Sequence[str]]
 
 TEXTS = "texts"
 """The name under which the evals find `texts`."""
-# Evals whose `dataset_names` may be any labelled texts.
-_READ_LABELLED = ("sparse_probing", "tpp")
 
 
 @dataclass(frozen=True)
@@ -119,23 +112,24 @@ def evaluate(
         they do not say it themselves. SAEs that fail leave the others alone and stand in `failures`.
     evals: a name, names, or names with settings: a record (`CoreSettings(...)`), or its fields as in
         `{"core": {"context_size": 64}}`; None or {}: the defaults.
-    texts: documents, or token rows (row, position) that start with BOS, for the core eval; without them it reads its
-        `dataset`.
+    texts: documents, or token rows (row, position) that start with BOS, for the core eval; without them it reads the
+        `dataset` that its settings name.
     labelled: texts by class, by name of the data set, for sparse probing and TPP; without them these read their
         `dataset_names`. `GivenLabels(train, test)` fixes the split.
     world: where `embedded/...` lies. batch_size: sequences per language-model batch; changes no number.
     progress: whether a bar is shown; by default on a terminal only.
     """
     hub = Hub(Path(world), _given(texts, labelled or {}))
-    wanted = [(find_eval(name), settings) for name, settings in _read_evals(evals, texts, labelled or {}).items()]
+    in_memory = {"texts": texts, "labelled": labelled or None}
+    wanted = [(find_eval(name), settings) for name, settings in _read_evals(evals, in_memory).items()]
     with torch.no_grad(), _language_model(model, tokenizer, hub, device=device, dtype=dtype) as lm:
         ready = _read_saes(saes, lm, site)
         with Progress("evaluate", shown=progress) as bar:
             context = EvalContext(lm=lm, hub=hub, seed=seed, batch_size=batch_size, progress=bar)
-            found = [_run(context, eval_type, settings, ready) for eval_type, settings in wanted]
+            measured = [_run(context, evaluated, settings, ready) for evaluated, settings in wanted]
     return Evaluation(
-        results=tuple(result for results, _ in found for result in results),
-        failures=tuple(failure for _, failures in found for failure in failures),
+        results=tuple(result for results, _ in measured for result in results),
+        failures=tuple(failure for _, failures in measured for failure in failures),
     )
 
 
@@ -163,33 +157,35 @@ def _labels(name: str, classes: Labelled | GivenLabels) -> GivenLabels:
     return classes
 
 
-def _read_evals(
-    evals: str | Sequence[str] | Mapping[str, Any], texts: Any, labelled: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings record of every eval asked for, by its name."""
+def _read_evals(evals: str | Sequence[str] | Mapping[str, Any], in_memory: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings record of every eval asked for, by its name; `in_memory` is what arguments gave, by argument."""
     names = [evals] if isinstance(evals, str) else list(evals)
     chosen: Mapping[str, Any] = evals if isinstance(evals, Mapping) else {}
     if not names:
         raise UserError("evals is empty, expected at least one name")
-    return {name: _settings(name, chosen.get(name) or {}, texts, labelled) for name in names}
+    return {name: _settings(find_eval(name), chosen.get(name) or {}, in_memory) for name in names}
 
 
-def _settings(name: str, chosen: Any, texts: Any, labelled: Mapping[str, Any]) -> Any:
-    """The settings record: as given, or its fields filled up; what is in memory is what is read by default."""
-    record = typing.get_type_hints(Params)[find_eval(name).section]
+def _settings(evaluated: Eval, chosen: Any, in_memory: Mapping[str, Any]) -> Any:
+    """The settings record: as given, or its fields filled up; data sets in memory are what is read by default."""
+    name, record = evaluated.name, evaluated.settings
     if is_dataclass(chosen):
         if not isinstance(chosen, record):
             raise UserError(f"evals[{name!r}]: got a {type(chosen).__name__}, expected a {record.__name__}")
         return chosen
+    known = {field.name: field for field in fields(record)}
     implied: dict[str, Any] = {}
-    if name == "core" and texts is not None:
-        implied = {"dataset": TEXTS} | ({"context_size": texts.shape[1]} if isinstance(texts, Tensor) else {})
-    elif name in _READ_LABELLED and labelled:
-        implied = {"dataset_names": tuple(labelled)}
-    known = {field.name for field in fields(record)}
-    return read_record(
-        record, {k: v for k, v in implied.items() if k in known} | dict(chosen), where=f"evals[{name!r}]"
-    )
+    for argument, place in evaluated.takes.items():
+        given = in_memory.get(argument)
+        if given is not None:
+            implied |= {place: TEXTS if argument == "texts" else tuple(given)}
+            implied |= {"context_size": given.shape[1]} if isinstance(given, Tensor) else {}
+        elif place not in chosen and known[place].default is MISSING and known[place].default_factory is MISSING:
+            raise UserError(
+                f"evals[{name!r}]: nothing to read; give {argument}=..., or name data sets: "
+                f"evals={{{name!r}: {{{place!r}: ...}}}}"
+            )
+    return read_record(record, implied | dict(chosen), where=f"evals[{name!r}]")
 
 
 @contextmanager
@@ -254,47 +250,24 @@ def _ready(source: AnySae, name: str | None, lm: LanguageModel, site: str | None
 
 
 def _run(
-    context: EvalContext, eval_type: type[Eval], settings: Any, saes: Sequence[Sae]
+    context: EvalContext, evaluated: Eval, settings: Any, saes: Sequence[Sae]
 ) -> tuple[list[Result], list[Failure]]:
-    by_site: dict[Site, list[Sae]] = defaultdict(list)
-    for sae in saes:
-        by_site[sae.card.site].append(sae)
-    shared = {
-        "engine": "native",
-        "eval": eval_type.name,
-        "settings": plain(settings),
-        "model": {
-            "name": context.lm.name,
-            "revision": context.lm.revision,
-            "dtype": str(context.lm.dtype).removeprefix("torch."),
-        },
-        "data": dict(eval_type.data_revisions(settings, context.hub)),
-        "seed": context.seed,
-    }
-    outcomes = {o.sae.card.name: o for group in by_site.values() for o in eval_type.run(context, group, settings)}
+    lm = context.lm
+    model = {"name": lm.name, "revision": lm.revision, "dtype": str(lm.dtype).removeprefix("torch.")}
+    shared = shared_parts(evaluated, settings, engine="native", model=model, hub=context.hub, seed=context.seed)
+
+    def parts(sae: Sae) -> dict[str, Any]:
+        return {**shared, "sae": sae.card.digest, "site": sae.card.site.hook_name}
+
+    measured = {m.sae.card.name: m for m in run_eval(context, evaluated, settings, saes, parts=parts)}
     results: list[Result] = []
     failures: list[Failure] = []
     for sae in saes:
-        outcome = outcomes[sae.card.name]
-        if outcome.output is None:
-            assert outcome.error is not None
-            log.error("%s of %s failed: %s", eval_type.name, sae.card.name, outcome.error)
-            failures.append(Failure(manifest_entry(sae), eval_type.name, outcome.error))
+        _, result, error = measured[sae.card.name]
+        if result is not None:
+            results.append(result)
         else:
-            results.append(_result(outcome, shared))
+            assert error is not None
+            log.error("%s of %s failed: %s", evaluated.name, sae.card.name, error)
+            failures.append(Failure(sae.describe(), evaluated.name, error))
     return results, failures
-
-
-def _result(outcome: Outcome, shared: Mapping[str, Any]) -> Result:
-    card = outcome.sae.card
-    parts = {**shared, "sae": card.digest, "site": card.site.hook_name}
-    assert outcome.output is not None
-    return Result(
-        key=digest_of(parts),
-        eval_name=shared["eval"],
-        sae=manifest_entry(outcome.sae),
-        settings=shared["settings"],
-        key_parts=parts,
-        output=outcome.output,
-        versions=library_versions(),
-    )

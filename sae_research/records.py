@@ -32,6 +32,31 @@ def read_record(record: type[Record], values: object, *, where: str) -> Record:
         raise UserError(f"{where}: {error}") from error
 
 
+def at_least(record: Any, **smallest: float) -> None:
+    """ValueError unless each named field of `record` is at least its limit."""
+    for name, limit in smallest.items():
+        if getattr(record, name) < limit:
+            raise ValueError(f"{name} is {getattr(record, name)}, expected at least {limit}")
+
+
+def distinct(record: Any, *names: str, may_be_empty: bool = False) -> None:
+    """ValueError unless each named tuple of `record` holds something, and nothing twice."""
+    for name in names:
+        values = getattr(record, name)
+        if not values and not may_be_empty:
+            raise ValueError(f"{name} is empty, expected at least one")
+        if len(set(values)) != len(values):
+            raise ValueError(f"{name} holds a value twice: {list(values)}")
+
+
+def counts(record: Any, *names: str, may_be_empty: bool = False) -> None:
+    """ValueError unless each named tuple of `record` holds distinct whole numbers of at least 1."""
+    distinct(record, *names, may_be_empty=may_be_empty)
+    for name in names:
+        if min(getattr(record, name), default=1) < 1:
+            raise ValueError(f"{name} holds {min(getattr(record, name))}, expected at least 1")
+
+
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 

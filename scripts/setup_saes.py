@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from sae_research.runtime import run_as_stage
+from sae_research.pipeline.runtime import run_as_stage
 
 
 def setup() -> None:
     """Imports torch only once the process is prepared for it."""
-    from sae_research.engine.setup import setup_stage
+    from sae_research.pipeline.stages.setup import setup_stage
 
     setup_stage()
 

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from sae_research.params import load_params
-from sae_research.paths import find_paths
-from sae_research.plots.draw import visualize
-from sae_research.runtime import run_as_stage
-
-
-def draw() -> None:
-    """Draws every picture that the results ask for."""
-    paths = find_paths()
-    visualize(paths, load_params(paths.params).visualization)
-
+from sae_research.pipeline.runtime import run_as_stage
+from sae_research.pipeline.stages.visualize import visualize_stage
 
 if __name__ == "__main__":
-    sys.exit(run_as_stage(draw))
+    sys.exit(run_as_stage(visualize_stage))

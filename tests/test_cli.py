@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from project import ROOT, environment
+from support.project import ROOT, environment
 
 from sae_research.cli import main
-from sae_research.runtime import warn_of_untracked_code
+from sae_research.pipeline.runtime import warn_of_untracked_code
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -93,9 +93,8 @@ def test_before_setup_a_plan_asks_for_it(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
-    code = (
-        "import sys; from sae_research.runtime import run_as_stage; sys.exit(run_as_stage(lambda: print('x' * 10**6)))"
-    )
+    run = "run_as_stage(lambda: print('x' * 10**6))"
+    code = f"import sys; from sae_research.pipeline.runtime import run_as_stage; sys.exit({run})"
     done = subprocess.run(
         f'"{sys.executable}" -c "{code}" | head -c 1', shell=True, cwd=ROOT, capture_output=True, text=True
     )
@@ -106,7 +105,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
 
 _LATE = """
 import os, sys, time
-from sae_research.runtime import run_as_stage
+from sae_research.pipeline.runtime import run_as_stage
 def work():
     time.sleep(1)
     open(sys.argv[1], "w").close()
@@ -132,7 +131,7 @@ def test_a_stage_ends_with_dvc_but_outlives_a_shell(stage: str, survives: bool, 
 
 _BUSY = """
 import sys, threading
-from sae_research.runtime import run_as_stage
+from sae_research.pipeline.runtime import run_as_stage
 from sae_research.workers import side_by_side
 import torch
 def work():
@@ -147,7 +146,7 @@ sys.exit(run_as_stage(work))
 
 _UNENDING = """
 import sys, threading
-from sae_research.runtime import run_as_stage
+from sae_research.pipeline.runtime import run_as_stage
 def work():
     try:
         print("working", flush=True)

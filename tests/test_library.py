@@ -21,11 +21,11 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 import sae_research
 from sae_research.errors import UserError
-from sae_research.evals.core import CoreSettings
-from sae_research.given import GivenLabels
+from sae_research.evals.core.settings import CoreSettings
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
-from sae_research.saes.parts.build import build_sae
+from sae_research.saes.build import build_sae
+from sae_research.sources.memory import GivenLabels
 
 ROOT = Path(__file__).parent.parent
 D_IN, D_SAE, VOCAB = 16, 48, 61

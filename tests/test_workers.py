@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from threads import torch_threads
+from support.threads import torch_threads
 
 from sae_research.workers import side_by_side, workers
 

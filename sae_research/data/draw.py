@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
+
+Sampling = Literal["keyed", "sae_bench"]
+"""How texts are drawn: each draw by a key of its own, or as SAEBench does, from one random stream."""
 
 
 def draw(texts: Sequence[str], n: int, *key: str | int) -> list[str]:

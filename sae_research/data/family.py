@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from sae_research.data.parquet import read_files, split_files
 from sae_research.errors import UserError
-from sae_research.hub import Hub
+from sae_research.sources.hub import Hub
 
 Groups = Mapping[str, list[str]]
 """Texts of a class by group; a sample takes equally many of each group. One group where nothing is balanced."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
+from sae_research.data import families as package
 from sae_research.data.draw import draw, shares
 from sae_research.data.family import ONE_GROUP, ByClass, Family, Pool
 from sae_research.errors import UserError
-from sae_research.given import GivenLabels
-from sae_research.hub import Hub
 from sae_research.plugins import only_class, plugin_names
+from sae_research.sources.hub import Hub
+from sae_research.sources.memory import GivenLabels
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,8 @@ class LabelledSet:
 @lru_cache(maxsize=1)
 def families() -> Mapping[str, type[Family]]:
     """The family of each data set name."""
-    modules = plugin_names(Path(__file__).parent / "families", others=())
-    families = [only_class(f"sae_research.data.families.{module}", Family) for module in modules]
-    return {name: family for family in families for name in family.names}
+    classes = [only_class(f"sae_research.data.families.{module}", Family) for module in plugin_names(package)]
+    return {name: family for family in classes for name in family.names}
 
 
 def valid_names() -> tuple[str, ...]:
@@ -44,12 +43,6 @@ def require_name(name: str) -> None:
     """Fail, listing what is valid, unless `name` is a labelled data set."""
     if name not in families():
         raise UserError(f"labelled data set {name!r} is not known; valid: {', '.join(valid_names())}")
-
-
-def family_module(name: str) -> str:
-    """The module that reads the data set `name`."""
-    require_name(name)
-    return families()[name].__module__
 
 
 def labelled_revision(hub: Hub, name: str) -> str:

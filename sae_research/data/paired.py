@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from sae_research.data.draw import draw
+from sae_research.data.draw import Sampling, draw
 from sae_research.data.family import ByClass, Crossed, class_codes, read_splits
 from sae_research.data.labelled import families
 from sae_research.errors import UserError
-from sae_research.hub import Hub
-
-Sampling = Literal["keyed", "sae_bench"]
+from sae_research.sources.hub import Hub
 
 
 class Quadrants(NamedTuple):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sae_research.errors import UserError
-from sae_research.hub import Hub, RemoteFiles
+from sae_research.sources.hub import Hub, RemoteFiles
 
 _USUAL_CONFIGS = ("data", "default", "plain_text", "")
 """Folders of the configuration meant where none is named, most usual first ('': the root)."""

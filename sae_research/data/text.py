@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from sae_research.data.parquet import read_files, split_files
 from sae_research.errors import UserError
-from sae_research.given import GivenRows, GivenTexts
-from sae_research.hub import Hub
 from sae_research.lm.tokens import bos_id, encode_plain
+from sae_research.sources.hub import Hub
+from sae_research.sources.memory import GivenRows, GivenTexts
 
 _TEXTS_AT_ONCE = 256
 """Texts given to the tokenizer in one call, which it spreads over threads."""

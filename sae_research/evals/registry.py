@@ -1,21 +1,39 @@
-"""The evals there are: one file of this folder each, the file's name being the eval's name in `params.yaml`."""
+"""The evals there are: one folder each, its `eval.py` holding the one `Eval`; the folder's name is the eval's."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import cache
 
+from sae_research import evals
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval
-from sae_research.plugins import only_class, plugin_names
+from sae_research.plugins import only_value, plugin_folders
 
 
+@cache
 def eval_names() -> tuple[str, ...]:
-    """The names of all evals."""
-    return plugin_names(Path(__file__).parent, others={"base", "registry"})
+    """The names of all evals: those with a stage of their own first, then in alphabetical order."""
+    return tuple(
+        sorted(plugin_folders(evals, with_module="eval"), key=lambda name: (not _load(name).has_own_stage, name))
+    )
 
 
-def find_eval(name: str) -> type[Eval]:
+def find_eval(name: str) -> Eval:
     """The eval of that name."""
     if name not in eval_names():
         raise UserError(f"there is no eval {name!r}; valid: {', '.join(eval_names())}")
-    return only_class(f"sae_research.evals.{name}", Eval)
+    return _load(name)
+
+
+def all_evals() -> tuple[Eval, ...]:
+    """Every eval, in the order of `eval_names`."""
+    return tuple(_load(name) for name in eval_names())
+
+
+def optional_evals() -> tuple[str, ...]:
+    """The evals that share the DVC stage `optional_evals`."""
+    return tuple(e.name for e in all_evals() if not e.has_own_stage)
+
+
+def _load(name: str) -> Eval:
+    return only_value(f"sae_research.evals.{name}.eval", Eval)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from sae_research.errors import UserError
+from sae_research.formats import readers
 from sae_research.plugins import plugin_names
 from sae_research.saes.base import Sae
 
@@ -34,12 +35,12 @@ class Format(Protocol):
 
 def format_names() -> tuple[str, ...]:
     """The names of all formats."""
-    return plugin_names(Path(__file__).parent, others={"registry"})
+    return plugin_names(readers)
 
 
 def find_format(name: str) -> Format:
     """The format of that name."""
-    return cast(Format, importlib.import_module(f"sae_research.formats.{name}"))
+    return cast(Format, importlib.import_module(f"sae_research.formats.readers.{name}"))
 
 
 def read_sae(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:

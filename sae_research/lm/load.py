@@ -15,11 +15,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as library_logging
 
 from sae_research.errors import UserError
-from sae_research.hub import Hub
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.structure import take_apart
+from sae_research.sources.hub import Hub
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A metric over n, a line for one SAE of each architecture."""
+"""A metric over one place, a line for one SAE of each architecture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from sae_research.evals.base import PartsFigure
 from sae_research.plots.axes import Bar, draw_bars
 from sae_research.plots.choice import Chosen, choice_text, choose_saes
 from sae_research.plots.labels import axis_label
@@ -25,21 +26,22 @@ _DODGE = 0.12
 """The width over which markers at one n are spread, in shares of the distance between two n."""
 
 
-def draw_curve(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
+def draw_curve(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style: Style) -> Any:
     """The picture; lines of SAEs that interpolate most of the text are dashed, their markers hollow."""
-    measured = [row for row in rows if is_part(row, figure.eval, figure.metric, {"n"})]
+    (place,) = parts.places
+    measured = [row for row in rows if is_part(row, figure.eval, figure.metric, parts.places)]
     chosen = choose_saes(measured)
     shown = [row for one in chosen for row in one.rows]
     entries = [line_entry(one, style) for one in chosen]
     drawing, axes = blank(figure.caption + choice_text(measured), legend_height(entries, style))
-    places = sorted({row.place["n"] for row in shown})
+    places = sorted({row.place[place] for row in shown})
     for index, one in enumerate(chosen):
         shift = _DODGE * (index / (len(chosen) - 1) - 0.5) if len(chosen) > 1 else 0.0
-        _draw_line(axes, one, style, [places.index(row.place["n"]) + shift for row in one.rows])
+        _draw_line(axes, one, style, [places.index(row.place[place]) + shift for row in one.rows])
     axes.xaxis.set_major_locator(FixedLocator(range(len(places))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{places[round(at)]:g}"))
-    axes.set_xlabel("n, latents ablated")
+    axes.set_xlabel(parts.axis)
     axes.set_ylabel(axis_label(shown[0]))
     _limit(axes, shown)
     add_legend(drawing, entries, style)

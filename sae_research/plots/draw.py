@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -10,27 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sae_research.evals.base import PartsFigure
 from sae_research.files import folder_in_the_making
-from sae_research.paths import Paths
 from sae_research.plots.labels import BETTER, L0_LABEL, axis_label
 from sae_research.plots.points import Panel, find_panels, reference_labels
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.plots.style import Style, find_style, rc_settings
 from sae_research.results.figures import Figure, planned_figures
-from sae_research.results.rows import TABLE_FILE, Row, read_table
-
-log = logging.getLogger(__name__)
+from sae_research.results.rows import Row, read_table
 
 _PANEL_SIZE = (5.0, 4.4)
 _LEGEND_WIDTH = 3.1
 _COLUMNS = 3
-
-
-def visualize(paths: Paths, settings: VisualizationSettings) -> list[Path]:
-    """Fills `images/` from the merged table; returns the pictures."""
-    drawn = draw_all(paths.merged / TABLE_FILE, paths.images, settings, scratch=paths.store / "scratch")
-    log.info("visualize: %s: %d pictures", paths.images, len(drawn))
-    return drawn
 
 
 def draw_all(table: Path, images: Path, settings: VisualizationSettings, *, scratch: Path) -> list[Path]:
@@ -69,8 +59,8 @@ def _save(drawing: Any, folder: Path, name: str, ending: str, settings: Visualiz
 
 def draw_figure(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
     """The picture as a Matplotlib figure; one without points says why it is empty."""
-    if figure.kind in {"curve", "letters", "tradeoff"}:
-        return _draw_parts(figure, rows, style)
+    if figure.parts is not None and figure.kind != "panels":
+        return _draw_parts(figure, figure.parts, rows, style)
     panels = find_panels(figure, rows, style.settings)
     if not any(panel.points for panel in panels):
         return _empty(figure, panels)
@@ -82,14 +72,13 @@ def draw_figure(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
     return _draw_loss_recovered(figure, panels, example, style)
 
 
-def _draw_parts(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
+def _draw_parts(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style: Style) -> Any:
     from sae_research.plots.curve import draw_curve
-    from sae_research.plots.letters import draw_letters
+    from sae_research.plots.heatmap import draw_heatmap
     from sae_research.plots.tradeoff import draw_tradeoff
 
-    if figure.kind == "curve":
-        return draw_curve(figure, rows, style)
-    return (draw_letters if figure.kind == "letters" else draw_tradeoff)(figure, rows, style)
+    drawers = {"curve": draw_curve, "heatmap": draw_heatmap, "tradeoff": draw_tradeoff}
+    return drawers[parts.kind](figure, parts, rows, style)
 
 
 def _empty(figure: Figure, panels: Sequence[Panel]) -> Any:

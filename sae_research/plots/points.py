@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sae_research.plots.settings import VisualizationSettings
-from sae_research.results.figures import ATTRIBUTE, LOSS_RECOVERED, Figure, is_part
-from sae_research.results.references import BASELINES, REFERENCES
+from sae_research.results.figures import LOSS_RECOVERED, Figure, is_part
+from sae_research.results.references import baseline_titles, references
 from sae_research.results.rows import Interpolation, Row, Source, interpolation
 
 
@@ -58,26 +58,29 @@ def reference_labels(panels: Sequence[Panel]) -> list[str]:
 def find_panels(figure: Figure, rows: Sequence[Row], settings: VisualizationSettings) -> list[Panel]:
     """The panels of `figure`, one for each place of its metric that `settings` ask for; none if none was measured."""
     chosen = [row for row in rows if _belongs(row, figure)]
-    places = _places(chosen, settings)
+    order = figure.parts.places if figure.parts else ()
+    places = _places(chosen, settings, order)
     heights = {row.identity: row for row in rows if row.metric == LOSS_RECOVERED and row.at == "{}"}
     panels = []
     for at in places:
         here = [row for row in chosen if row.at == at]
         if figure.kind != "loss_recovered":
-            panels.append(_panel(here, [_point(row, row) for row in here], _references(rows, here[0])))
+            panels.append(_panel(here, order, [_point(row, row) for row in here], _references(rows, here[0])))
         else:
-            panels.append(_panel(here, [_point(heights.get(row.identity), row, shade=row.value) for row in here]))
+            panels.append(
+                _panel(here, order, [_point(heights.get(row.identity), row, shade=row.value) for row in here])
+            )
     return panels
 
 
 def _belongs(row: Row, figure: Figure) -> bool:
     """Whether `row` is a number that the panels of `figure` show."""
-    if figure.kind == "attributes":
-        return is_part(row, figure.eval, figure.metric, ATTRIBUTE)
+    if figure.parts is not None:
+        return is_part(row, figure.eval, figure.metric, figure.parts.places)
     return (row.eval, row.metric) == (figure.eval, figure.metric) and row.column is not None
 
 
-def _places(rows: Sequence[Row], settings: VisualizationSettings) -> list[str]:
+def _places(rows: Sequence[Row], settings: VisualizationSettings, order: Sequence[str]) -> list[str]:
     """The places of `rows` in rising order, without those whose k or n the settings leave out."""
     wanted = {"k": settings.k_values, "n": settings.n_values}
     by_text = {row.at: row.place for row in rows}
@@ -86,17 +89,21 @@ def _places(rows: Sequence[Row], settings: VisualizationSettings) -> list[str]:
         for at, place in by_text.items()
         if all(not wanted.get(key) or value in wanted[key] for key, value in place.items())
     }
-    # An entity's attributes stand together: "entity" comes last in the alphabet.
-    return sorted(kept, key=lambda at: sorted(kept[at].items(), reverse="entity" in kept[at]))
+    return sorted(kept, key=lambda at: [kept[at][key] for key in order or sorted(kept[at])])
 
 
-def _panel(here: Sequence[Row], points: Sequence[Point | None], references: tuple[Reference, ...] = ()) -> Panel:
+def _panel(
+    here: Sequence[Row],
+    order: Sequence[str],
+    points: Sequence[Point | None],
+    levels: tuple[Reference, ...] = (),
+) -> Panel:
     place = here[0].place
     title = ", ".join(f"{key} = {value}" for key, value in place.items())
-    if place.keys() == set(ATTRIBUTE):
-        title = f"{place['entity']}: {place['attribute']}"
+    if order:
+        title = ": ".join(str(place[key]) for key in order)
     hidden = tuple(row.sae for row, point in zip(here, points, strict=True) if point is None)
-    return Panel(title, tuple(point for point in points if point is not None), references, hidden)
+    return Panel(title, tuple(point for point in points if point is not None), levels, hidden)
 
 
 def _point(height: Row | None, row: Row, **shade: Any) -> Point | None:
@@ -122,14 +129,14 @@ def _references(rows: Sequence[Row], example: Row) -> tuple[Reference, ...]:
 
     Where one was measured at this very place, its level over all places is left out.
     """
-    metrics = REFERENCES.get(example.metric or "", ())
+    metrics = references().get(example.metric or "", ())
     here: dict[tuple[str, float], Reference] = {}
     overall: dict[tuple[str, float], Reference] = {}
     for row in sorted(
         (r for r in rows if r.metric in metrics and r.value is not None), key=lambda r: _rank(r, metrics)
     ):
         place = row.place
-        label = BASELINES.get(str(place.pop("baseline", "")), row.title or str(row.metric))
+        label = baseline_titles().get(str(place.pop("baseline", "")), row.title or str(row.metric))
         if place in ({}, example.place):
             found = here if place else overall
             found.setdefault((label, round(row.value or 0.0, 6)), Reference(label, row.value or 0.0, not place))
@@ -139,6 +146,6 @@ def _references(rows: Sequence[Row], example: Row) -> tuple[Reference, ...]:
 
 def _rank(row: Row, metrics: Sequence[str]) -> tuple[int, int]:
     """The order of references: of their metrics, then of baselines."""
-    names = [*BASELINES]
+    names = [*baseline_titles()]
     baseline = row.place.get("baseline")
     return metrics.index(row.metric or ""), names.index(baseline) if baseline in names else len(names)

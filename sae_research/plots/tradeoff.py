@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from sae_research.evals.base import PartsFigure
 from sae_research.plots.axes import draw_bars
 from sae_research.plots.choice import Chosen, choice_text, choose_saes
 from sae_research.plots.curve import bar, blank, line_entry
 from sae_research.plots.labels import axis_label
 from sae_research.plots.legend import add_legend, legend_height
 from sae_research.plots.style import Style, marker_look
-from sae_research.results.figures import FORGET, SIDE_EFFECT, Figure
+from sae_research.results.figures import Figure
 from sae_research.results.rows import Row, interpolation
 
 
@@ -26,13 +27,13 @@ class _Setting(NamedTuple):
     kept: Row
 
 
-def draw_tradeoff(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
+def draw_tradeoff(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style: Style) -> Any:
     """The picture: all settings as dots, and a line along those that no other beats on both sides."""
-    kept = {(row.identity, row.at): row for row in rows if (row.eval, row.metric) == (figure.eval, SIDE_EFFECT)}
+    kept = {(row.identity, row.at): row for row in rows if (row.eval, row.metric) == (figure.eval, parts.against)}
     both = [
         row
         for row in rows
-        if (row.eval, row.metric) == (figure.eval, FORGET)
+        if (row.eval, row.metric) == (figure.eval, figure.metric)
         and row.value is not None
         and (row.identity, row.at) in kept
         and kept[row.identity, row.at].value is not None

@@ -7,15 +7,15 @@ affine, and the error x - x̂ is left as it is. A probe w then loses Σ_{i in S}
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_research.probes.draws import Rules
 from sae_research.probes.tasks import Split
 
-Rules = Literal["clean", "sae_bench"]
 # Rows turned into float64 at a time.
 _ROWS = 1024
 

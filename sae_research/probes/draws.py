@@ -6,8 +6,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
+
+Rules = Literal["clean", "sae_bench"]
+"""How ablations are judged: real tokens and latents that speak for the class alone, or as SAEBench does."""
 
 
 def keyed_generator(*parts: str | int) -> np.random.Generator:

@@ -13,7 +13,7 @@ from torch import Tensor
 from sae_research.metrics.accuracies import Judged
 from sae_research.probes.draws import draw_held_out, draw_negatives
 from sae_research.probes.logistic import fit_logistic, predict
-from sae_research.probes.peer import draw_one_against_rest
+from sae_research.probes.sae_bench import draw_one_against_rest
 from sae_research.probes.wide import fit_wide, predict_wide
 
 _HELD_OUT = 0.2

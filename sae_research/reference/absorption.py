@@ -13,9 +13,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from sae_research.evals.absorption import AbsorptionSettings
-from sae_research.reference.peer_sae import PeerSae
-from sae_research.reference.silence import silenced
+from sae_research.evals.absorption.settings import AbsorptionSettings
+from sae_research.reference.adapter import PeerSae, silenced
 from sae_research.saes.base import Sae
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sae_research.evals.base import EvalContext
-from sae_research.reference.silence import silenced
+from sae_research.reference.adapter import silenced
 
 
 def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Any:

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.evals.parts.ravel_pairs import Pairs, Split
-from sae_research.evals.parts.ravel_prompts import Prompts
-from sae_research.evals.ravel import RavelSettings
+from sae_research.evals.ravel.pairs import Pairs, Split
+from sae_research.evals.ravel.prompts import Prompts
+from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.lm.model import LanguageModel
-from sae_research.reference.peer_sae import PeerSae
+from sae_research.reference.adapter import PeerSae
 from sae_research.saes.base import Sae
 
 

@@ -1,32 +1,25 @@
-"""Which evals SAEBench's own implementation can compute here; read without torch and without sae_bench.
-
-One file of `reference/evals/` each, named as the eval, with a function `run` that does what `Eval.run` does.
-"""
+"""Which evals SAEBench's own implementation can compute here; read without torch and without sae_bench."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from sae_research.errors import UserError
-from sae_research.evals.base import EvalContext, Outcome
-from sae_research.plugins import plugin_names
-
-if TYPE_CHECKING:
-    from sae_research.saes.base import Sae
+from sae_research.evals.base import Run
 
 Engine = Literal["native", "sae_bench"]
 """Who computes the cells: this package, or the official implementation."""
 
+_MODULES = {"core": "sae_research.reference.core", "sparse_probing": "sae_research.reference.sparse_probing"}
+"""By eval the module whose `run` computes its cells with SAEBench."""
 _PACKAGES = {"sae_bench": "sae-bench", "transformer_lens": "transformer-lens"}
 
 
 def reference_names() -> tuple[str, ...]:
     """The evals that engine `sae_bench` offers."""
-    return plugin_names(Path(__file__).parent / "evals", others=())
+    return tuple(_MODULES)
 
 
 def require_offered(eval_name: str) -> None:
@@ -41,7 +34,7 @@ def require_offered(eval_name: str) -> None:
 def reference_module(eval_name: str) -> str:
     """The module whose `run` computes the eval's cells with SAEBench."""
     require_offered(eval_name)
-    return f"sae_research.reference.evals.{eval_name}"
+    return _MODULES[eval_name]
 
 
 def require_installed() -> None:
@@ -54,6 +47,6 @@ def require_installed() -> None:
         )
 
 
-def find_reference(eval_name: str) -> Callable[[EvalContext, Sequence[Sae], Any], Iterator[Outcome]]:
+def find_reference(eval_name: str) -> Run:
     """What computes the eval with SAEBench, in the place of `Eval.run`."""
     return importlib.import_module(reference_module(eval_name)).run

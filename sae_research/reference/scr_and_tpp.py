@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 from sae_research.data.paired import PairPool
-from sae_research.probes.peer import PeerRecipe
-from sae_research.reference.peer_sae import PeerSae
-from sae_research.reference.silence import silenced
+from sae_research.probes.sae_bench import PeerRecipe
+from sae_research.reference.adapter import PeerSae, silenced
 from sae_research.saes.base import Sae
 
 if TYPE_CHECKING:

@@ -18,12 +18,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_research.data.prompt_formats import prompt_of, template_of
-from sae_research.data.questions import Question
-from sae_research.evals.unlearning import UnlearningSettings
+from sae_research.evals.unlearning.prompt_formats import prompt_of, template_of
+from sae_research.evals.unlearning.questions import Question
+from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.lm.tokens import bos_id, encode_plain
-from sae_research.reference.peer_sae import PeerSae
-from sae_research.reference.silence import silenced
+from sae_research.reference.adapter import PeerSae, silenced
 from sae_research.saes.base import Sae
 
 _LENT_NAME = "gemma-2-2b-it"

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from sae_research.measurements import Measurement, MetricSpec
 from sae_research.metrics.intervals import half_widths, mean_half_widths
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import rounded
-from sae_research.results.record import Measurement, MetricSpec
-from sae_research.results.references import REFERENCES
+from sae_research.results.references import references
 from sae_research.results.rows import column_name, place_text
 
 Method = Literal["paired", "unpaired", "none"]
@@ -71,7 +71,7 @@ def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
 
 def _columns(entries: Sequence[Entry]) -> dict[tuple[str, str], _Column]:
     """By eval and column."""
-    own_levels = set(chain(*REFERENCES.values()))
+    own_levels = set(chain(*references().values()))
     columns: dict[tuple[str, str], _Column] = {}
     for entry in entries:
         if entry.source != "computed" or entry.result is None:

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from sae_research.evals.base import PartsFigure, PartsFigureKind
+from sae_research.evals.registry import all_evals
 from sae_research.results.rows import Row
 
 LOSS_RECOVERED = "ce_loss_score"
-FigureKind = Literal["metric", "loss_recovered", "curve", "letters", "attributes", "tradeoff"]
-ATTRIBUTE = frozenset({"entity", "attribute"})
-"""What tells one attribute of RAVEL from another."""
-FORGET, SIDE_EFFECT = "forget_accuracy", "side_effect_accuracy"
-
-
-class _Parts(NamedTuple):
-    """A picture of a metric's parts."""
-
-    kind: FigureKind
-    eval: str
-    metric: str
-    places: frozenset[str]
-    """What tells one part from another."""
-    suffix: str
-    caption: str
-
-
-def _parts() -> Iterator[_Parts]:
-    by_n, by_letter = frozenset({"n"}), frozenset({"letter"})
-    yield _Parts("curve", "scr", "scr_metric", by_n, "by_n", "SCR against the number of latents ablated")
-    yield _Parts("curve", "tpp", "tpp_total_metric", by_n, "by_n", "TPP against the number of latents ablated")
-    for metric, title in (
-        ("absorption_fraction_score", "Absorption fraction"),
-        ("full_absorption_score", "Full absorption"),
-        ("num_split_features", "Split latents"),
-    ):
-        caption = f"{title} by letter (lower is better)"
-        yield _Parts("letters", "absorption", metric, by_letter, "by_letter", caption)
-    for metric, title in (
-        ("disentanglement_score", "Disentanglement"),
-        ("cause_score", "Cause"),
-        ("isolation_score", "Isolation"),
-    ):
-        yield _Parts("attributes", "ravel", metric, ATTRIBUTE, "by_attribute", f"{title} (RAVEL) by attribute")
-    grid, caption = frozenset({"retain_threshold", "n", "multiplier"}), "What is kept against what is forgotten"
-    yield _Parts("tradeoff", "unlearning", FORGET, grid, "tradeoff", caption)
+FigureKind = Literal["metric", "loss_recovered"] | PartsFigureKind
 
 
 @dataclass(frozen=True)
@@ -55,12 +21,13 @@ class Figure:
     name: str
     """The file's name without its ending."""
     kind: FigureKind
-    """`metric`: L0 against the metric. `loss_recovered`: L0 against loss recovered, coloured by the metric. `curve`:
-    the metric over n. `letters`: the metric by SAE and letter. `attributes`: L0 against the metric, by attribute.
-    `tradeoff`: what is kept against what is forgotten."""
+    """`metric`: L0 against the metric. `loss_recovered`: L0 against loss recovered, coloured by the metric. The others
+    are those of `PartsFigure`."""
     eval: str
     metric: str
     caption: str
+    parts: PartsFigure | None = None
+    """What the eval declared, for a figure of a metric's parts."""
 
 
 def planned_figures(rows: Sequence[Row]) -> list[Figure]:
@@ -85,20 +52,17 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
             for (eval_name, metric), title in metrics.items()
             if metric != LOSS_RECOVERED
         ]
-    return figures + [_of_parts(parts) for parts in _parts() if _has_parts(rows, parts)]
-
-
-def _has_parts(rows: Sequence[Row], parts: _Parts) -> bool:
-    return any(is_part(row, parts.eval, parts.metric, parts.places) for row in rows)
+    for evaluated in all_evals():
+        for parts in evaluated.figures:
+            if any(is_part(row, evaluated.name, parts.metric, parts.places) for row in rows):
+                name = f"{evaluated.name}_{parts.metric}_{parts.suffix}"
+                figures.append(Figure(name, parts.kind, evaluated.name, parts.metric, parts.caption, parts))
+    return figures
 
 
 def is_part(row: Row, eval_name: str, metric: str, places: Collection[str]) -> bool:
     """Whether `row` is a number of the metric at a place that these names tell."""
     return (row.eval, row.metric) == (eval_name, metric) and row.value is not None and row.place.keys() == set(places)
-
-
-def _of_parts(parts: _Parts) -> Figure:
-    return Figure(f"{parts.eval}_{parts.metric}_{parts.suffix}", parts.kind, parts.eval, parts.metric, parts.caption)
 
 
 def _in_a_sentence(title: str) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sae_research.errors import UserError
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.results.document import explained_version, from_document, metric_specs, read_document
 from sae_research.results.published import read_published
-from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.results.rows import Row, Source, card_label, column_name, place_text
-from sae_research.results.saebench import explained_version, from_document, metric_specs, read_document
 
 STATUS_FILE = "_status.json"
 

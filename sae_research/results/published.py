@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sae_research.errors import UserError
-from sae_research.results.peer import BY_TYPE_ID, MINUS_ONE, PeerEval, match_key
-from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result
-from sae_research.results.saebench import BLOCK, explained_version, from_document, metric_specs, read_document
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.results.document import BLOCK, explained_version, from_document, metric_specs, read_document
+from sae_research.results.sae_bench_schema import MINUS_ONE, SaeBenchEval, by_type_id, match_key
 
 ARCHITECTURES: Mapping[str, str] = {
     "standard": "relu",
@@ -52,23 +52,23 @@ def read_published_file(path: Path) -> Published:
     if BLOCK in document:
         with explained_version(path):
             return Published(path, from_document(document), metric_specs(document))
-    peer = _peer(document, path)
+    known = _eval_of(document, path)
     card = _card(document, path)
     config = document.get("eval_config") or {}
-    output = EvalOutput(measurements=tuple(_measurements(document, peer, path)))
-    result = Result(key="", eval_name=peer.name, sae=card, settings=config, key_parts={}, output=output)
-    return Published(path, result, peer.specs)
+    output = EvalOutput(measurements=tuple(_measurements(document, known, path)))
+    result = Result(key="", eval_name=known.name, sae=card, settings=config, key_parts={}, output=output)
+    return Published(path, result, known.specs)
 
 
-def _peer(document: Mapping[str, Any], path: Path) -> PeerEval:
+def _eval_of(document: Mapping[str, Any], path: Path) -> SaeBenchEval:
     type_id = document.get("eval_type_id")
-    if not isinstance(type_id, str) or type_id not in BY_TYPE_ID:
+    if not isinstance(type_id, str) or type_id not in by_type_id():
         got = "no eval_type_id" if type_id is None else f"eval_type_id {type_id!r}"
         raise UserError(
             f"{path} is no SAEBench result that can be shown: it has {got}, expected one of "
-            f"{', '.join(sorted(BY_TYPE_ID))}; remove it from the folder"
+            f"{', '.join(sorted(by_type_id()))}; remove it from the folder"
         )
-    return BY_TYPE_ID[type_id]
+    return by_type_id()[type_id]
 
 
 def _card(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -93,24 +93,24 @@ def _card(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def _measurements(document: Mapping[str, Any], peer: PeerEval, path: Path) -> Iterator[Measurement]:
+def _measurements(document: Mapping[str, Any], known: SaeBenchEval, path: Path) -> Iterator[Measurement]:
     metrics = document.get("eval_result_metrics")
     if not isinstance(metrics, Mapping) or not all(isinstance(category, Mapping) for category in metrics.values()):
         raise UserError(f"{path} has no eval_result_metrics of the form {{category: {{metric: number}}}}")
     for category, values in metrics.items():
-        specs = [spec for spec in peer.specs if spec.category == category]
-        yield from _matched(values, specs, peer, path, {})
+        specs = [spec for spec in known.specs if spec.category == category]
+        yield from _matched(values, specs, known, path, {})
     for row in document.get("eval_result_details") or ():
         if isinstance(row, Mapping) and isinstance(row.get("dataset_name"), str):
             # SAEBench names the results of a data set `<data set>_results`.
             place = {"dataset": row["dataset_name"].removesuffix("_results")}
-            yield from _matched(row, peer.specs, peer, path, place)
+            yield from _matched(row, known.specs, known, path, place)
 
 
 def _matched(
     values: Mapping[str, Any],
     specs: Sequence[MetricSpec],
-    peer: PeerEval,
+    known: SaeBenchEval,
     path: Path,
     place: Mapping[str, str],
 ) -> Iterator[Measurement]:
@@ -118,17 +118,17 @@ def _matched(
     for key, value in values.items():
         for spec in specs:
             at = match_key(spec, key)
-            if at is not None and (value is not None or key in peer.required):
-                yield _measurement(spec.name, value, {**at, **place}, peer, f"{path}: {key}")
+            if at is not None and (value is not None or key in known.required):
+                yield _measurement(spec.name, value, {**at, **place}, known, f"{path}: {key}")
 
 
-def _measurement(metric: str, value: Any, at: Mapping[str, Any], peer: PeerEval, where: str) -> Measurement:
+def _measurement(metric: str, value: Any, at: Mapping[str, Any], known: SaeBenchEval, where: str) -> Measurement:
     if value is None:
         return Measurement(metric, None, "null in SAEBench's file", at=at)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UserError(f"{where} is {value!r}, expected a number")
     if not math.isfinite(value):
         return Measurement(metric, None, f"{value} in SAEBench's file", at=at)
-    if value == MINUS_ONE and peer.minus_one_is_missing:
+    if value == MINUS_ONE and known.schema.minus_one_is_missing:
         return Measurement(metric, None, "-1 in SAEBench's file: its sign for a missing number", at=at)
     return Measurement(metric, float(value), at=at)

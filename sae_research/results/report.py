@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sae_research.measurements import NOT_FOR_TOKENS
 from sae_research.results.comparison_report import comparison_section
 from sae_research.results.comparisons import Comparison
 from sae_research.results.figures import planned_figures
 from sae_research.results.markdown import ARROWS, column_title, table
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import shown
-from sae_research.results.record import NOT_FOR_TOKENS
-from sae_research.results.references import REFERENCES
+from sae_research.results.references import references
 from sae_research.results.rows import Row, Source, card_label, interpolation
 from sae_research.results.summary import best_value, by_sae, headline_columns
 
@@ -102,7 +102,7 @@ def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[str
     cells = []
     for example in columns.values():
         figures = []
-        for reference in REFERENCES.get(example.metric or "", ()):
+        for reference in references().get(example.metric or "", ()):
             values = {shown(r.value) for r in rows if r.metric == reference and _same_place(r, example) and r.value}
             if len(values) == 1:
                 figures.append(f"{values.pop()} ({'all channels' if reference.count('_k_') == 0 else 'k best'})")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sae_research.errors import UserError
+from sae_research.measurements import MetricSpec
 from sae_research.results.numbers import rounded
-from sae_research.results.peer import placeholders
-from sae_research.results.record import MetricSpec
+from sae_research.results.sae_bench_schema import placeholders
 
 Source = Literal["computed", "published"]
 Interpolation = Literal["no", "some", "most", "unknown"]

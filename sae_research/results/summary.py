@@ -7,8 +7,8 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
+from sae_research.measurements import Measurement
 from sae_research.results.merge import Entry
-from sae_research.results.record import Measurement
 from sae_research.results.rows import Row, interpolation
 
 BY_ARCHITECTURE = ("l0", "ce_loss_score")

@@ -53,6 +53,8 @@ class Sae(nn.Module, ABC):
 
     scope: ClassVar[Scope] = "token"
     """'sequence' where the codes of a token depend on the other tokens of its sequence."""
+    settings_type: ClassVar[type]
+    """The frozen record of its options: what `card.hyperparameters` holds."""
     shapes: ClassVar[Shapes] = MappingProxyType({})
     """The tensors that determine the codes and the reconstruction: name -> sizes in terms of d_in and d_sae."""
 
@@ -78,6 +80,25 @@ class Sae(nn.Module, ABC):
     def decode(self, codes: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
         """x_hat = codes W_dec + b_dec."""
         return codes @ self.W_dec + self.b_dec
+
+    def describe(self) -> dict[str, Any]:
+        """What manifests and results say of the SAE."""
+        card = self.card
+        return {
+            "name": card.name,
+            "architecture": card.architecture,
+            "label": card.label or card.architecture,
+            "hook_name": card.site.hook_name,
+            "layer": card.site.layer,
+            "scope": self.scope,
+            "d_in": card.d_in,
+            "d_sae": card.d_sae,
+            "hyperparameters": dict(card.hyperparameters),
+            "source": dict(card.source),
+            "digest": card.digest,
+            "training_tokens": card.training_tokens,
+            "model_name": card.model_name,
+        }
 
     @property
     def encoder_directions(self) -> Float[Tensor, "d_in d_sae"]:

@@ -73,9 +73,9 @@ def _write_saes(
     draft: Path, settings: WorldSettings, texts: list[str], progress: Progress, pool: Executor
 ) -> dict[str, Any]:
     from sae_research.data.text import token_rows
-    from sae_research.hub import Hub
     from sae_research.lm.load import load_language_model
     from sae_research.lm.site import Site
+    from sae_research.sources.hub import Hub
     from sae_research.world.harvest import harvest
     from sae_research.world.sae_files import MODEL_NAME, write_sae
     from sae_research.world.sae_training import train_saes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from sae_research.code_version import code_version
 from sae_research.digests import digest_of
-from sae_research.world.version import world_version
 
 Size = Literal["default", "tiny"]
 
@@ -75,4 +75,6 @@ class WorldSettings:
     @property
     def key(self) -> str:
         """Digest of all that determines the world: seed, recipe and the code that builds it."""
-        return digest_of({"seed": self.seed, "recipe": asdict(self.recipe), "code": world_version()})
+        return digest_of(
+            {"seed": self.seed, "recipe": asdict(self.recipe), "code": code_version("sae_research.world.build")}
+        )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sae_research.hub import Hub
+from sae_research.sources.hub import Hub
 
 Table = Mapping[str, Sequence[Any]]
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from sae_research.data.parquet import split_files
 from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
-from sae_research.hub import Hub
+from sae_research.sources.hub import Hub
 
 WORDS = ["cat", "dog", "sat", "mat", "on", "the", "a", "ran", "far", "away", "1", "22", "!"]
 

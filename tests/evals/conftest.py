@@ -12,13 +12,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from sae_research.evals.base import EvalContext
-from sae_research.hub import Hub
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.structure import take_apart
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.registry import sae_class
+from sae_research.sources.hub import Hub
 
 D_MODEL = 16
 VOCAB = 61

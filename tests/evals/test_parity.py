@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from outcomes import MakeSae
+from support.outcomes import MakeSae
 
 from sae_research.data.labelled import LabelledSet
-from sae_research.evals.base import Attempt, EvalContext
-from sae_research.evals.parts.core_pass import CorePlan, measure_core
-from sae_research.evals.parts.pooling import pool_texts
-from sae_research.evals.parts.probing_pass import measure_probing
-from sae_research.evals.sparse_probing import SparseProbingSettings
+from sae_research.evals.base import EvalContext
+from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.evals.shared.attempts import Attempt
+from sae_research.evals.shared.pooling import pool_texts
+from sae_research.evals.sparse_probing.measure import measure_probing
+from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.probes.tasks import make_tasks, rank_features, score_top_k
 from sae_research.reference import sparse_probing as peer_probing
 from sae_research.reference.core import run_core

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from outcomes import MakeSae
+from support.outcomes import MakeSae
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairPool, cut_pair
 from sae_research.evals.base import EvalContext
-from sae_research.evals.parts.scr_pass import measure_scr
-from sae_research.evals.parts.tpp_pass import measure_tpp
-from sae_research.evals.scr import ScrSettings
-from sae_research.evals.tpp import TppSettings
-from sae_research.probes.peer import PeerRecipe
+from sae_research.evals.scr.measure import measure_scr
+from sae_research.evals.scr.settings import ScrSettings
+from sae_research.evals.tpp.measure import measure_tpp
+from sae_research.evals.tpp.settings import TppSettings
+from sae_research.measurements import EvalOutput
+from sae_research.probes.sae_bench import PeerRecipe
 from sae_research.reference.scr_and_tpp import PeerAblationPlan, PeerAblations, run_scr, run_tpp
-from sae_research.results.record import EvalOutput
 from sae_research.saes.base import Sae
 
 N_VALUES = (2, 5, 10, 40)

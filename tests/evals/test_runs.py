@@ -13,16 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from outcomes import MakeSae
+from support.outcomes import MakeSae
 
 from sae_research.data.labelled import valid_names
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext, Outcome
-from sae_research.evals.core import Core, CoreSettings
+from sae_research.evals.core.eval import CORE
+from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.registry import find_eval
-from sae_research.evals.sparse_probing import SparseProbing, SparseProbingSettings
-from sae_research.results.record import Result
-from sae_research.results.saebench import to_document
+from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
+from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.measurements import Result
+from sae_research.results.document import to_document
 
 CORE = CoreSettings(context_size=12, batch_size=2, n_reconstruction_batches=2, n_sparsity_batches=3)
 PROBING = SparseProbingSettings(
@@ -93,12 +95,12 @@ def _accept(name: str, document: dict[str, Any]) -> None:
 def test_a_class_too_small_is_named(filled: EvalContext, make_sae: MakeSae) -> None:
     settings = dataclasses.replace(PROBING, train_size=60)
     with pytest.raises(UserError, match="class 'low' has 15 texts, needed 30"):
-        list(SparseProbing.run(filled, [make_sae("relu")], settings))
+        list(SPARSE_PROBING.run(filled, [make_sae("relu")], settings))
 
 
 def test_too_little_text_says_so(filled: EvalContext, make_sae: MakeSae) -> None:
     with pytest.raises(UserError, match="ask for fewer"):
-        list(Core.run(filled, [make_sae("relu")], dataclasses.replace(CORE, n_sparsity_batches=1000)))
+        list(CORE.run(filled, [make_sae("relu")], dataclasses.replace(CORE, n_sparsity_batches=1000)))
 
 
 def test_registered() -> None:
@@ -114,5 +116,5 @@ def test_no_gradients_are_kept(filled: EvalContext, make_sae: MakeSae) -> None:
     sae = make_sae("relu")
     sae.W_dec.requires_grad_(True)
     with torch.enable_grad():
-        assert next(iter(Core.run(filled, [sae], CORE))).output is not None
-        assert next(iter(SparseProbing.run(filled, [sae], PROBING))).output is not None
+        assert next(iter(CORE.run(filled, [sae], CORE))).output is not None
+        assert next(iter(SPARSE_PROBING.run(filled, [sae], PROBING))).output is not None

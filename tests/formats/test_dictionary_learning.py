@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sae_research.errors import UserError
-from sae_research.formats.dictionary_learning import companions, read, recognises
+from sae_research.formats.readers.dictionary_learning import companions, read, recognises
 from sae_research.formats.registry import read_sae
 from sae_research.saes.base import Sae
 

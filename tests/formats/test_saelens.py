@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sae_research.errors import UserError
+from sae_research.formats.readers.saelens import load_sae, save_sae
 from sae_research.formats.registry import format_names, read_sae
-from sae_research.formats.saelens import load_sae, save_sae
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
-from sae_research.saes.parts.build import build_sae, unit_atoms
+from sae_research.saes.build import build_sae, unit_atoms
 from sae_research.saes.registry import architectures, sae_class
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sae_research.errors import UserError
-from sae_research.hub import Hub
 from sae_research.lm.load import find_device, load_language_model
 from sae_research.lm.site import Site
+from sae_research.sources.hub import Hub
 
 HUB = Hub(Path("no-world"))
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from sae_research.errors import UserError
-from sae_research.hub import Hub
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
+from sae_research.sources.hub import Hub
 
 FAMILIES = ("neox", "neox_serial", "gpt2", "llm_rope", "softcapped")
 KINDS = ("resid_pre", "resid_post", "mlp_out", "attn_z")

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sae_research.metrics.core_formulas import BOUNDS, estimate_densities
-from sae_research.metrics.core_specs import CORE_SPECS
+from sae_research.evals.core.formulas import BOUNDS, estimate_densities
+from sae_research.evals.core.specs import CORE_SPECS
 from sae_research.metrics.intervals import Estimate, Sums, accuracy, average, jackknife, paired_difference, wilson
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench import Bench
-from project import Project, make_project
-from stage_server import StageServer, running_stage_server
+from support.bench import Bench
+from support.project import Project, make_project
+from support.stage_server import StageServer, running_stage_server
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from bench import Bench
 from safetensors.torch import load_file, save_file
+from support.bench import Bench
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench import Bench
-from project import Project
-from stage_server import StageServer
+from support.bench import Bench
+from support.project import Project
+from support.stage_server import StageServer
 
 pytestmark = pytest.mark.slow
 

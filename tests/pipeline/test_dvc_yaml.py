@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
-from sae_research.params import EvalTypes, read_yaml
+from sae_research.pipeline.params import EvalTypes, read_yaml
 from sae_research.reference.registry import reference_module, reference_names
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 # What they hold reaches a stage only as values of params.yaml, which DVC tracks by themselves.
-LEFT_OUT = WITHOUT_INFLUENCE | {"sae_research.params", "sae_research.runtime"}
+LEFT_OUT = WITHOUT_INFLUENCE | {"sae_research.pipeline.params", "sae_research.pipeline.runtime"}
 
 
 def _unrolled() -> dict[str, tuple[dict[str, Any], list[str]]]:

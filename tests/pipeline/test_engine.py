@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import ROOT, TINY, Project
+from support.project import ROOT, TINY, Project
 
-from sae_research.engine.eval_stage import run_eval_stage
-from sae_research.engine.explain import explain_plan
-from sae_research.engine.setup import run_setup
 from sae_research.errors import UserError
 from sae_research.evals.registry import eval_names
-from sae_research.params import Params, load_params
-from sae_research.paths import Paths, find_paths
-from sae_research.reference.missing import NOT_COMPUTED
+from sae_research.measurements import Measurement, Result
+from sae_research.pipeline.params import Params, load_params
+from sae_research.pipeline.paths import Paths, find_paths
+from sae_research.pipeline.plan import explain_plan
+from sae_research.pipeline.stages.evals import run_eval_stage
+from sae_research.pipeline.stages.setup import run_setup
+from sae_research.reference.adapter import NOT_COMPUTED
 from sae_research.reference.registry import reference_names
-from sae_research.results.record import Measurement, Result
-from sae_research.results.saebench import read_document, read_result
+from sae_research.results.document import read_document, read_result
 
 EVALS = ("core", "sparse_probing")
 _TRAINED = {"repo_id": "embedded/sae-topk", "filename": "k8"}
@@ -160,7 +160,7 @@ def test_without_the_packages_it_says_what_to_install(
 ) -> None:
     params, paths = workspace
     monkeypatch.setitem(sys.modules, "sae_bench", None)
-    monkeypatch.setattr("sae_research.engine.execute.load_language_model", _must_not_run)
+    monkeypatch.setattr("sae_research.pipeline.execute.load_language_model", _must_not_run)
     asked = dataclasses.replace(params, engine="sae_bench", random_seed=6)
     with pytest.raises(UserError, match=r"engine sae_bench needs sae-bench: install the extra 'reference'"):
         run_eval_stage("core", asked, paths)

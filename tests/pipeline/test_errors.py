@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from bench import ELSEWHERE, Bench, Config
 from safetensors.torch import load_file, save_file
+from support.bench import ELSEWHERE, Bench, Config
 
-from sae_research.hub import Hub
+from sae_research.sources.hub import Hub
 
 pytestmark = pytest.mark.slow
 

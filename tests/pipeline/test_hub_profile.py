@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hub_server import COMMIT, FakeHub, Repo, running_hub
-from project import Finished, Project
-from stage_server import StageServer, running_stage_server
+from support.hub_server import COMMIT, FakeHub, Repo, running_hub
+from support.project import Finished, Project
+from support.stage_server import StageServer, running_stage_server
 
 pytestmark = pytest.mark.slow
 

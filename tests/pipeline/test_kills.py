@@ -7,8 +7,8 @@ import shutil
 import signal
 
 import pytest
-from kills import Victim, in_stage, kill_repro
-from project import Project
+from support.kills import Victim, in_stage, kill_repro
+from support.project import Project
 
 pytestmark = pytest.mark.slow
 

@@ -11,11 +11,11 @@ import json
 from typing import Any
 
 import pytest
-from project import Project
+from support.project import Project
 
 from sae_research import evaluate
 from sae_research.evals.registry import find_eval
-from sae_research.params import load_params
+from sae_research.pipeline.params import load_params
 
 OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning")
 TINY: dict[str, Any] = {

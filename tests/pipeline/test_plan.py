@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from project import Project
+from support.project import Project
 
 
 def _plan(project: Project) -> list[str]:

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from project import Project, environment
+from support.project import Project, environment
 
-from sae_research.params import read_yaml
+from sae_research.pipeline.params import read_yaml
 
 pytestmark = pytest.mark.slow
 

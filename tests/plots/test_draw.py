@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sae_research.paths import Paths
+from sae_research.pipeline.paths import Paths
 from sae_research.plots.draw import axis_label, draw_all, draw_figure, plain_matplotlib, visualize
 from sae_research.plots.settings import DEFAULT_MARKERS, VisualizationSettings
 from sae_research.plots.style import find_style

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sae_research.paths import Paths
-from sae_research.results.peer import PEER_EVALS
-from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result
-from sae_research.results.saebench import write_result
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.pipeline.paths import Paths
+from sae_research.results.document import write_result
+from sae_research.results.sae_bench_schema import PEER_EVALS
 
 ROOT = Path(__file__).parents[2]
 CORE = (

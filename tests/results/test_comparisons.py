@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result, measured
 from sae_research.metrics.accuracies import Judged, mean_accuracy, seed_spread
 from sae_research.metrics.intervals import Estimate, accuracy, jackknife, paired_difference
+from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.comparison_report import comparison_section
 from sae_research.results.comparisons import Comparison, compare_saes
 from sae_research.results.merge import Entry, tidy_rows
-from sae_research.results.process import process_results
-from sae_research.results.record import EvalOutput, Measurement, MetricSpec, Result, measured
 from sae_research.results.rows import table_as_csv
 
 SPECS = (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sae_research.errors import UserError
+from sae_research.measurements import Result
 from sae_research.results.merge import read_entries, tidy_rows
-from sae_research.results.record import Result
 from sae_research.results.rows import Row
 
 BOTH = {"core": True, "sparse_probing": True}

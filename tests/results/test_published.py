@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from sae_research.errors import UserError
-from sae_research.results.peer import PEER_EVALS
+from sae_research.measurements import Measurement, MetricSpec, Result
+from sae_research.results.document import to_document
 from sae_research.results.published import read_published, read_published_file
-from sae_research.results.record import Measurement, MetricSpec, Result
-from sae_research.results.saebench import to_document
+from sae_research.results.sae_bench_schema import PEER_EVALS
 
 FOLDERS = {"scr": "scr_and_tpp", "tpp": "scr_and_tpp"}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sae_research.results.process import process_results
-from sae_research.results.record import NOT_FOR_TOKENS, EvalOutput, Measurement, Result
+from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Result
+from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.report import table
 
 BOTH = {"core": True, "sparse_probing": True}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sae_research.errors import UserError
-from sae_research.results.record import MetricSpec
+from sae_research.measurements import MetricSpec
 from sae_research.results.rows import (
     Row,
     column_name,

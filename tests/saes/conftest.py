@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
-from sae_research.saes.parts.build import build_sae, unit_atoms
+from sae_research.saes.build import build_sae, unit_atoms
 from sae_research.saes.registry import sae_class
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sae_research.errors import UserError
 from sae_research.saes.base import Sae
-from sae_research.saes.parts.build import build_sae, held_tensors
-from sae_research.saes.parts.selection import top_k_mask
+from sae_research.saes.build import build_sae, held_tensors
 from sae_research.saes.registry import architectures, sae_class
+from sae_research.saes.solvers.selection import top_k_mask
 
 ALL = architectures()
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from sae_research.formats.registry import read_sae
-from sae_research.hub import Hub
 from sae_research.lm.load import load_language_model
 from sae_research.progress import Progress
+from sae_research.sources.hub import Hub
 from sae_research.world.build import build_world, world_is_valid
 from sae_research.world.manifest import read_manifest
 from sae_research.world.sae_plan import HOOK_NAME, PLANS, SaePlan

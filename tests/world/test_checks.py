@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from sae_research.evals.ravel import RavelSettings
+from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.lm.site import Site
 from sae_research.metrics.intervals import Estimate
-from sae_research.params import read_yaml
+from sae_research.pipeline.params import read_yaml
 from sae_research.records import read_record
+from sae_research.saes.architectures.pca import PcaSae
 from sae_research.saes.base import SaeCard
-from sae_research.saes.pca import PcaSae
 from sae_research.world.checks.absorption import SETTINGS as ABSORPTION
 from sae_research.world.checks.bar import Bar, bootstrapped, markdown_table, mean_estimate, resamples
 from sae_research.world.checks.correlation import SCR_SETTINGS, TPP_SETTINGS

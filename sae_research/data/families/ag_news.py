@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sae_research.data.family import Columns, Family, Pool, class_codes, read_splits
-from sae_research.hub import Hub
+from sae_research.sources.hub import Hub
 
 _REPOSITORY = "fancyzhx/ag_news"
 _TOPICS = {"World": "0", "Sports": "1", "Business": "2", "Sci/Tech": "3"}

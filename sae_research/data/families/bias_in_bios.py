@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from sae_research.data.family import Columns, Crossed, Family, Pool, class_codes, read_splits
-from sae_research.hub import Hub
+from sae_research.sources.hub import Hub
 
 _REPOSITORY = "LabHC/bias_in_bios"
 _WORLD = "embedded/bios"

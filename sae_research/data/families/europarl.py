@@ -6,7 +6,7 @@ from itertools import islice
 
 from sae_research.data.family import ONE_GROUP, Family, Pool
 from sae_research.data.parquet import read_files, split_files
-from sae_research.hub import Hub
+from sae_research.sources.hub import Hub
 
 _REPOSITORY = "Helsinki-NLP/europarl"
 _PAIRS = {"en": "en-fr", "fr": "fr-it", "de": "de-en", "es": "es-fr", "nl": "nl-pt"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sae_research.evals.absorption import Absorption, AbsorptionSettings
+from sae_research.evals.absorption.eval import ABSORPTION
+from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.world.checks.bar import Bar
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
 from sae_research.world.checks.subject import Subject
@@ -24,7 +25,7 @@ def absorption_bars(subject: Subject) -> list[Bar]:
     Lower is better. Random SAEs show in the fraction, for their split latents say little of a letter; how many
     latents fire shows in full absorption: the fewer, the oftener a single one says all.
     """
-    outputs = evaluate(subject, Absorption, SETTINGS, _SAES)
+    outputs = evaluate(subject, ABSORPTION, SETTINGS, _SAES)
     fractions = {name: score_of(output, "mean_absorption_fraction_score") for name, output in outputs.items()}
     full = {name: score_of(output, "mean_full_absorption_score") for name, output in outputs.items()}
     to_k16, to_k32 = (difference(fractions["random"], fractions[name]) for name in ("TopK k16", "TopK k32"))

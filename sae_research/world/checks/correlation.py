@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from sae_research.evals.scr import Scr, ScrSettings
-from sae_research.evals.tpp import Tpp, TppSettings
-from sae_research.results.record import EvalOutput
+from sae_research.evals.scr.eval import SCR
+from sae_research.evals.scr.settings import ScrSettings
+from sae_research.evals.tpp.eval import TPP
+from sae_research.evals.tpp.settings import TppSettings
+from sae_research.measurements import EvalOutput
 from sae_research.world.checks.bar import Bar, mean_estimate
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
 from sae_research.world.checks.subject import Subject
 
+_DATA = ("embedded/bios", "embedded/reviews")
 _N_VALUES = (2, 5, 10, 20, 50, 100)
-SCR_SETTINGS = ScrSettings(train_size=200, test_size=200, n_values=_N_VALUES)
-TPP_SETTINGS = TppSettings(train_size=200, test_size=100, n_values=_N_VALUES)
+SCR_SETTINGS = ScrSettings(_DATA, train_size=200, test_size=200, n_values=_N_VALUES)
+TPP_SETTINGS = TppSettings(_DATA, train_size=200, test_size=100, n_values=_N_VALUES)
 """The embedded profile's; a test compares them."""
 
 _SAES = {
@@ -31,8 +34,8 @@ probe reads. On TPP the denser SAE is ahead, whose latents are fewer for a class
 
 def correlation_bars(subject: Subject) -> list[Bar]:
     """What the bias costs a probe on bios, then what a trained SAE is ahead of a random one, a sparse of a dense."""
-    scr = evaluate(subject, Scr, SCR_SETTINGS, _SAES)
-    tpp = evaluate(subject, Tpp, TPP_SETTINGS, _SAES)
+    scr = evaluate(subject, SCR, SCR_SETTINGS, _SAES)
+    tpp = evaluate(subject, TPP, TPP_SETTINGS, _SAES)
     return [
         _cost_of_the_bias(scr["topk k8"]),
         *_comparisons("SCR", "scr_metric", scr),

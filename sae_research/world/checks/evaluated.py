@@ -6,27 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from sae_research.evals.base import Eval, EvalContext
+from sae_research.evals.run import run_eval
+from sae_research.measurements import EvalOutput
 from sae_research.metrics.intervals import Estimate, paired_difference
 from sae_research.progress import Progress
-from sae_research.results.record import EvalOutput
 from sae_research.world.checks.subject import Subject
 
 _BATCH_SIZE = 32
 
 
-def evaluate(
-    subject: Subject, eval_type: type[Eval], settings: object, saes: Mapping[str, str]
-) -> dict[str, EvalOutput]:
+def evaluate(subject: Subject, evaluated: Eval, settings: object, saes: Mapping[str, str]) -> dict[str, EvalOutput]:
     """What the eval finds for each of `saes`, names with their folders; an error where it fails for one."""
-    progress = Progress(eval_type.name, shown=False)
+    progress = Progress(evaluated.name, shown=False)
     context = EvalContext(subject.lm, subject.hub, subject.seed, _BATCH_SIZE, progress)
     loaded = [subject.sae(folder) for folder in saes.values()]
-    found = {}
-    for name, outcome in zip(saes, eval_type.run(context, loaded, settings), strict=True):
-        if outcome.output is None:
-            raise RuntimeError(f"{eval_type.name} failed for {name}") from outcome.error
-        found[name] = outcome.output
-    return found
+    outputs: dict[str, EvalOutput] = {}
+    # Nothing is kept under a key here.
+    measured = run_eval(context, evaluated, settings, loaded, parts=lambda _: {})
+    for name, (_, result, error) in zip(saes, measured, strict=True):
+        if result is None:
+            raise RuntimeError(f"{evaluated.name} failed for {name}") from error
+        outputs[name] = result.output
+    return outputs
 
 
 def score_of(output: EvalOutput, metric: str, **at: Any) -> Estimate:

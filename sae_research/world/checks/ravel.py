@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sae_research.evals.ravel import Ravel, RavelSettings
+from sae_research.evals.ravel.eval import RAVEL
+from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.world.checks.bar import Bar
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
 from sae_research.world.checks.subject import Subject
@@ -19,7 +20,7 @@ SETTINGS = RavelSettings(
 
 def ravel_bars(subject: Subject) -> list[Bar]:
     """Learnt axes disentangle; a trained SAE beats a random one and, at a good L0, a trained one at a bad L0."""
-    outputs = evaluate(subject, Ravel, SETTINGS, _SAES)
+    outputs = evaluate(subject, RAVEL, SETTINGS, _SAES)
     scores = {name: score_of(output, _SCORE) for name, output in outputs.items()}
     trained = outputs["BatchTopK k32"]
     return [

@@ -14,11 +14,11 @@ from torch import Tensor
 from sae_research.data.parquet import read_files, split_files
 from sae_research.data.text import token_rows
 from sae_research.formats.registry import read_sae
-from sae_research.hub import Hub
 from sae_research.lm.load import load_language_model
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import encode_plain, tokenize_texts
 from sae_research.saes.base import Sae
+from sae_research.sources.hub import Hub
 from sae_research.world.sae_files import MODEL_NAME
 from sae_research.world.sae_plan import HOOK_NAME
 from sae_research.world.settings import WorldSettings

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sae_research.data.corpora import Corpus
-from sae_research.data.questions import QuestionSource
-from sae_research.evals.unlearning import Unlearning, UnlearningSettings
+from sae_research.evals.unlearning.corpora import Corpus
+from sae_research.evals.unlearning.eval import UNLEARNING
+from sae_research.evals.unlearning.questions import QuestionSource
+from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.world.checks.bar import Bar
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
 from sae_research.world.checks.subject import Subject
@@ -37,7 +38,7 @@ _SAES = {
 
 def unlearning_bars(subject: Subject) -> list[Bar]:
     """What a sparse SAE is ahead of a random and of a dense one; then each one's score."""
-    outputs = evaluate(subject, Unlearning, SETTINGS, _SAES)
+    outputs = evaluate(subject, UNLEARNING, SETTINGS, _SAES)
     scores = {name: score_of(output, "unlearning_score") for name, output in outputs.items()}
     to_random, to_dense = (difference(scores["sparse"], scores[other]) for other in ("random", "dense"))
     return [

@@ -1,0 +1,1 @@
+"""Absorption of first letters."""

@@ -1,0 +1,68 @@
+"""Absorption: how often a latent that should say a word's first letter is silent while a narrower one says it instead.
+
+Lower is better for all of its scores. Chanin et al., "A is for Absorption" (2024), in SAEBench's form.
+
+Sign policy: a code counts as it is. A split latent with a negative code is silent, since it does not say the letter;
+what a latent contributes is code x cosine with the probe, and only latents with a positive cosine can absorb.
+
+https://arxiv.org/abs/2409.14507
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sae_research.evals.absorption.settings import AbsorptionSettings
+from sae_research.evals.absorption.specs import ABSORPTION_SPECS
+from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+
+if TYPE_CHECKING:
+    from sae_research.saes.base import Sae
+
+
+def data(_settings: AbsorptionSettings) -> list[DataSet]:
+    """None: the words are the tokenizer's own."""
+    return []
+
+
+def run(context: EvalContext, saes: Sequence[Sae], settings: AbsorptionSettings) -> Iterator[Outcome]:
+    """One pass of the language model over a prompt per word, one over fresh prompts, both shared by all SAEs."""
+    from sae_research.evals.absorption.measure import measure_absorption
+
+    yield from measure_absorption(context, saes, settings)
+
+
+def _by_letter(metric: str, title: str) -> PartsFigure:
+    return PartsFigure(
+        "heatmap", metric, ("letter",), "by_letter", f"{title} by letter (lower is better)", "First letter",
+        mean=f"mean_{metric}",
+    )  # fmt: skip
+
+
+ABSORPTION = Eval(
+    name="absorption",
+    section="absorption",
+    settings=AbsorptionSettings,
+    specs=ABSORPTION_SPECS,
+    data=data,
+    run=run,
+    figures=(
+        _by_letter("absorption_fraction_score", "Absorption fraction"),
+        _by_letter("full_absorption_score", "Full absorption"),
+        _by_letter("num_split_features", "Split latents"),
+    ),
+    sae_bench=SaeBenchSchema(
+        type_id="absorption_first_letter",
+        required_details=frozenset(
+            {
+                "mean_absorption_fraction",
+                "full_absorption_rate",
+                "num_full_absorption",
+                "num_probe_true_positives",
+                "num_split_features",
+            }
+        ),
+        config_names={"min_probe_f1": "min_GT_probe_f1"},
+    ),
+)

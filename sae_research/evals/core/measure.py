@@ -1,0 +1,228 @@
+"""The passes of the core eval: the language model runs once over the text, whatever the number of SAEs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.core.codes import CodeCounts, count_codes, count_sparse
+from sae_research.evals.core.columns import Columns, sum_real
+from sae_research.evals.core.likelihood import Losses, compare_predictions
+from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
+from sae_research.evals.core.report import Gathered, core_output
+from sae_research.evals.shared.attempts import Attempt, do_each
+from sae_research.evals.shared.batches import capture, finite, is_real, pieces
+from sae_research.saes.base import Sae
+from sae_research.saes.encoding import Screen
+
+# Groups of sequences that firing counts are kept for, so that densities get an interval too.
+_GROUPS = 20
+# Final hidden states that exist at a time, over all SAEs: 1 GiB in float32.
+_STATE_ELEMENTS = 2**28
+
+Ablation = Literal["zero", "mean"]
+
+
+@dataclass(frozen=True)
+class CorePlan:
+    """How the rows of tokens are used."""
+
+    batch_size: int
+    """Sequences of one batch, in the sense of the metrics that average by batch."""
+    n_reconstruction: int
+    """The leading rows serve cross-entropy and KL, the rest everything else."""
+    keep_special: bool
+    """Whether BOS, EOS and pad keep their activation when the model reads the reconstruction."""
+
+
+def measure_core(context: EvalContext, saes: Sequence[Sae], rows: Tensor, plan: CorePlan) -> Iterator[Outcome]:
+    """The outcome of every SAE on the given token rows (sequences, tokens); the SAEs share one site."""
+    context.progress.expect(len(rows))
+    with torch.no_grad():
+        run = _CorePass(context, saes, rows, plan)
+        run.reconstruct(rows[: plan.n_reconstruction])
+        run.describe(rows[plan.n_reconstruction :])
+        outcomes = [run.finish(attempt) for attempt in run.attempts]
+    yield from outcomes
+
+
+class _CorePass:
+    """The sums of all SAEs while the text goes by."""
+
+    def __init__(self, context: EvalContext, saes: Sequence[Sae], rows: Tensor, plan: CorePlan) -> None:
+        self.context, self.lm, self.plan = context, context.lm, plan
+        self.site = saes[0].card.site
+        self.rows = rows
+        self.attempts = [Attempt(sae) for sae in saes]
+        self.losses, self.inputs = Columns(), Columns()
+        self.own_losses = {attempt: Columns() for attempt in self.attempts}
+        n = len(rows) - plan.n_reconstruction
+        n_groups = min(_GROUPS, n)
+        self.groups = torch.arange(n) * n_groups // n
+        screens = {attempt: attempt.do(Screen.of, attempt.sae) for attempt in self.attempts}
+        self.outputs = {attempt: _Outputs(attempt.sae, screens[attempt], n_groups) for attempt in self.attempts}
+        self.centre = self._mean_activation(rows[: plan.batch_size])
+        self.offset = torch.zeros_like(self.centre, dtype=torch.float64)
+
+    def _mean_activation(self, rows: Tensor) -> Tensor:
+        tokens = rows.to(self.lm.device)
+        x, real = self._capture(tokens).float(), is_real(self.lm, tokens)
+        total = torch.where(real[..., None], x, 0.0).sum(dim=1).double().sum(dim=0)
+        return (total / real.sum().clamp(min=1)).float()
+
+    def _capture(self, tokens: Tensor) -> Tensor:
+        return capture(self.lm, self.site, tokens, batch_size=self.context.batch_size)
+
+    def _advance(self, sequences: int) -> None:
+        self.context.progress.advance(sequences, doing=f"{len(self.attempts)} SAEs at {self.site.hook_name}")
+
+    def reconstruct(self, rows: Tensor) -> None:
+        """What the model predicts when it reads each reconstruction, zeros, or the mean activation."""
+        states = (len(self.attempts) + 3) * self.lm.d_model * rows.shape[1]
+        for part in rows.split(max(1, min(self.context.batch_size, _STATE_ELEMENTS // states))):
+            tokens = part.to(self.lm.device)
+            real, x = is_real(self.lm, tokens), self.lm.capture(tokens, self.site)
+            replaced = real if self.plan.keep_special else torch.ones_like(real)
+            hidden: dict[Attempt | Ablation, Tensor] = {
+                "zero": self._resume(torch.zeros_like(x), tokens)[real],
+                # The mean serves as the reconstruction of an SAE that knows nothing else: special tokens alike.
+                "mean": self._resume(torch.where(replaced[..., None], self.centre.to(x.dtype), x), tokens)[real],
+            }
+            read = do_each(self.lm.device, self.attempts, self._read_reconstruction, x, replaced, tokens)
+            hidden |= {attempt: states[real] for attempt, states in read.items()}
+            self._add_losses(self._resume(x, tokens)[real], hidden, tokens, real)
+            self._advance(len(part))
+
+    def _resume(self, x: Tensor, tokens: Tensor) -> Tensor:
+        return self.lm.resume(self.site, x, tokens)
+
+    def _read_reconstruction(self, attempt: Attempt, x: Tensor, replaced: Tensor, tokens: Tensor) -> Tensor:
+        outputs, x_hat = self.outputs[attempt], torch.empty_like(x)
+        for part in pieces(outputs.sae, *x.shape[:2]):
+            x_hat[part] = outputs.reconstruct(x[part], replaced[part]).x_hat.to(x.dtype)
+        return self._resume(torch.where(replaced[..., None], x_hat, x), tokens)
+
+    def _add_losses(
+        self, clean: Tensor, hidden: Mapping[Attempt | Ablation, Tensor], tokens: Tensor, real: Tensor
+    ) -> None:
+        """Adds one block, states given at real tokens: KL over all of these, cross-entropy where a next one is."""
+        has_next = real.clone()
+        has_next[:, -1] = False
+        clean_loss, changed = compare_predictions(
+            clean,
+            hidden,
+            tokens.roll(-1, dims=1)[real],
+            self.lm.unembed,
+            vocab_size=self.lm.vocab_size,
+        )
+        block = {
+            "ce_tokens": has_next.sum(dim=1),
+            "kl_tokens": real.sum(dim=1),
+            "ce_clean": sum_real(_placed(clean_loss, real), has_next),
+        }
+        for name, losses in changed.items():
+            if isinstance(name, Attempt):
+                self.own_losses[name].add(_loss_sums("sae", losses, real, has_next))
+            else:
+                block |= _loss_sums(name, losses, real, has_next)
+        self.losses.add(block)
+
+    def describe(self, rows: Tensor) -> None:
+        """Sparsity, reconstruction and firing of every SAE, over whole batches of about the model's batch size."""
+        step = max(1, self.context.batch_size // self.plan.batch_size) * self.plan.batch_size
+        for part, group in zip(rows.split(step), self.groups.split(step), strict=True):
+            tokens = part.to(self.lm.device)
+            x = self._capture(tokens)
+            inputs = describe_inputs(x, is_real(self.lm, tokens), self.centre, batch_size=self.plan.batch_size)
+            self.inputs.add(inputs.columns)
+            self.offset += inputs.offset
+            do_each(self.lm.device, self.attempts, self._add_outputs, x, inputs, group.to(self.lm.device))
+            self._advance(len(part))
+
+    def _add_outputs(self, attempt: Attempt, x: Tensor, inputs: Inputs, groups: Tensor) -> None:
+        self.outputs[attempt].add(x, inputs, groups)
+
+    def finish(self, attempt: Attempt) -> Outcome:
+        """The outcome of one SAE, all text read."""
+        return attempt.finish(lambda: core_output(attempt.sae, self._gathered(attempt)))
+
+    def _gathered(self, attempt: Attempt) -> Gathered:
+        outputs = self.outputs[attempt]
+        inputs = self.inputs.arrays()
+        offset = (self.offset / max(1.0, inputs["tokens"].sum())).square().sum()
+        return Gathered(
+            losses=self.losses.arrays() | self.own_losses[attempt].arrays(),
+            sums=inputs | outputs.columns.arrays(),
+            offset_square=float(offset),
+            fired=outputs.fired.cpu().numpy(),
+            positive=outputs.positive.cpu().numpy(),
+            fired_sequences=outputs.fired_sequences.cpu().numpy(),
+            positive_sequences=outputs.positive_sequences.cpu().numpy(),
+            groups=self.groups.numpy(),
+            batch_size=self.plan.batch_size,
+            context_size=self.rows.shape[1],
+        )
+
+
+class _Reconstruction(NamedTuple):
+    x_hat: Tensor
+    """(sequences, tokens, d_in); what stands at masked tokens is of no use."""
+    count: Callable[[], CodeCounts]
+    """Counts the codes, which only one of the passes wants."""
+
+
+class _Outputs:
+    """What one SAE's codes and reconstructions add up to."""
+
+    def __init__(self, sae: Sae, screen: Screen | None, n_groups: int) -> None:
+        self.sae, self.screen = sae, screen
+        self.columns = Columns()
+        width, device = sae.card.d_sae, sae.W_dec.device
+        self.fired = torch.zeros(n_groups, width, dtype=torch.int64, device=device)
+        self.positive = torch.zeros_like(self.fired)
+        self.fired_sequences = torch.zeros(width, dtype=torch.int64, device=device)
+        self.positive_sequences = torch.zeros_like(self.fired_sequences)
+
+    def reconstruct(self, x: Tensor, mask: Tensor) -> _Reconstruction:
+        """x_hat at the tokens of `mask`, by sparse codes where the SAE gives them."""
+        sparse = self.screen.encode(x[mask]) if self.screen is not None else None
+        if self.screen is None or sparse is None:
+            codes = self.sae.encode(x, mask=mask)
+            return _Reconstruction(finite(self.sae.decode(codes), "reconstruction"), partial(count_codes, codes))
+        x_hat = x.new_zeros(x.shape, dtype=torch.float32)
+        x_hat[mask] = finite(self.screen.decode(sparse), "reconstruction")
+        owners = mask.nonzero()[:, 0].repeat_interleave(sparse.counts)
+        counted = partial(count_sparse, owners, sparse.latents, sparse.values)
+        return _Reconstruction(x_hat, partial(counted, sequences=len(x), width=self.sae.card.d_sae))
+
+    def add(self, x: Tensor, inputs: Inputs, groups: Tensor) -> None:
+        """The next sequences: `x` as the model gave it, `groups` the group of each sequence."""
+        for part in pieces(self.sae, *x.shape[:2]):
+            made = self.reconstruct(x[part], inputs.real[part])
+            counts = made.count()
+            support = counts.columns["support"]
+            interpolating = (support >= self.sae.card.d_in).double()
+            outputs = describe_outputs(take(inputs, part), made.x_hat)
+            self.columns.add(counts.columns | outputs | {"interpolating": interpolating})
+            self.fired.index_add_(0, groups[part], counts.fired)
+            self.positive.index_add_(0, groups[part], counts.positive)
+            self.fired_sequences += (counts.fired > 0).sum(dim=0)
+            self.positive_sequences += (counts.positive > 0).sum(dim=0)
+
+
+def _placed(values: Tensor, real: Tensor) -> Tensor:
+    """Per-token values back at their places (sequence, token), 0 elsewhere."""
+    return torch.zeros(real.shape, dtype=values.dtype, device=values.device).masked_scatter(real, values)
+
+
+def _loss_sums(name: str, losses: Losses, real: Tensor, has_next: Tensor) -> dict[str, Tensor]:
+    return {
+        f"ce_{name}": sum_real(_placed(losses.cross_entropy, real), has_next),
+        f"kl_{name}": sum_real(_placed(losses.divergence, real), real),
+    }

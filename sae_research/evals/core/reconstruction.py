@@ -1,0 +1,89 @@
+"""What a reconstruction keeps of its input: per-sequence sums of per-token quantities."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sae_research.evals.core.columns import sum_real
+
+# As in SAEBench: shorter inputs count as length 1 in ‖x_hat‖ / ‖x‖.
+_SHORTEST_NORM = 1e-4
+
+
+class Inputs(NamedTuple):
+    """What depends on the input alone, shared by all SAEs."""
+
+    x: Float[Tensor, "sequences tokens d_in"]
+    real: Bool[Tensor, "sequences tokens"]
+    norm: Float[Tensor, "sequences tokens"]
+    batch_spread: Float[Tensor, "sequences tokens"]
+    """‖x - μ_b‖², μ_b the mean of the token's batch."""
+    columns: dict[str, Float[Tensor, " sequences"]]
+    offset: Float[Tensor, " d_in"]
+    """Σ (x - centre) over all real tokens, float64."""
+
+
+def describe_inputs(
+    x: Float[Tensor, "sequences tokens d_in"],
+    real: Bool[Tensor, "sequences tokens"],
+    centre: Float[Tensor, " d_in"],
+    *,
+    batch_size: int,
+) -> Inputs:
+    """The inputs with their norms and spreads; `batch_size` sequences make one batch (for SAEBench's legacy value).
+
+    `centre` is any fixed vector near the mean: sums of squares about it lose no digits.
+    """
+    x = x.to(torch.float32)
+    norm = x.norm(dim=-1)
+    shifted = x - centre
+    columns = {
+        "tokens": real.sum(dim=1).to(torch.float64),
+        "in_square": sum_real(norm.double() ** 2, real),
+        "in_norm": sum_real(norm, real),
+        "in_spread": sum_real(shifted.pow(2).sum(dim=-1), real),
+    }
+    offset = torch.where(real[..., None], shifted, 0.0).sum(dim=1).double().sum(dim=0)
+    return Inputs(x, real, norm, _batch_spread(shifted, real, batch_size), columns, offset)
+
+
+def _batch_spread(x: Tensor, real: Tensor, batch_size: int) -> Tensor:
+    """‖x - μ_b‖² for each token; the same for `x` and any shifted `x`."""
+    spreads = []
+    for part, seen in zip(x.split(batch_size), real.split(batch_size), strict=True):
+        mean = torch.where(seen[..., None], part, 0.0).sum(dim=1).double().sum(dim=0) / seen.sum()
+        spreads.append((part - mean.to(part.dtype)).pow(2).sum(dim=-1))
+    return torch.cat(spreads)
+
+
+def take(inputs: Inputs, part: slice) -> Inputs:
+    """The inputs of some of the sequences; columns and offset stay those of all."""
+    return inputs._replace(
+        x=inputs.x[part], real=inputs.real[part], norm=inputs.norm[part], batch_spread=inputs.batch_spread[part]
+    )
+
+
+def describe_outputs(
+    inputs: Inputs, x_hat: Float[Tensor, "sequences tokens d_in"]
+) -> dict[str, Float[Tensor, " sequences"]]:
+    """Per-sequence sums that say how `x_hat` relates to `x`."""
+    x_hat = x_hat.to(torch.float32)
+    norm = x_hat.norm(dim=-1)
+    error = (inputs.x - x_hat).pow(2).sum(dim=-1)
+    dot = torch.linalg.vecdot(inputs.x, x_hat)
+    long_norm = torch.where(inputs.norm < _SHORTEST_NORM, 1.0, inputs.norm)
+    cosine = torch.where((norm > 0) & (inputs.norm > 0), dot / (norm * inputs.norm), 0.0)
+    quantities = {
+        "error": error,
+        "legacy": 1 - error.double() / inputs.batch_spread.double(),
+        "out_norm": norm,
+        "out_square": norm.double() ** 2,
+        "dot": dot,
+        "ratio": norm / long_norm,
+        "cosine": cosine,
+    }
+    return {name: sum_real(values, inputs.real) for name, values in quantities.items()}

@@ -1,0 +1,124 @@
+"""From the sums of the core eval to its measurements and per-latent records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sae_research.evals.core.formulas import (
+    estimate_as_peer,
+    estimate_behaviour,
+    estimate_densities,
+    estimate_quality,
+)
+from sae_research.evals.core.specs import CORE_SPECS
+from sae_research.evals.core.weights import describe_weights
+from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, measured
+from sae_research.metrics.intervals import Estimate
+from sae_research.saes.base import Sae
+
+_DECIMALS = 10  # As SAEBench rounds its per-latent records.
+_NOT_FINITE = {
+    "negative_share": "no code is other than 0",
+    "normalized_freq_over_1_percent": "no latent fired",
+    "normalized_freq_over_10_percent": "no latent fired",
+    "average_max_encoder_cosine_sim": "the SAE has a single latent",
+    "average_max_decoder_cosine_sim": "the SAE has a single latent",
+}
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All sums of one SAE over the text."""
+
+    losses: Mapping[str, np.ndarray]
+    """Per sequence of the reconstruction pass."""
+    sums: Mapping[str, np.ndarray]
+    """Per sequence of the sparsity pass."""
+    offset_square: float
+    """‖mean(x) - centre‖²."""
+    fired: np.ndarray
+    """(groups, d_sae): tokens with a code other than 0."""
+    positive: np.ndarray
+    """(groups, d_sae): tokens with a code above 0."""
+    fired_sequences: np.ndarray
+    """(d_sae,): sequences in which the latent fired."""
+    positive_sequences: np.ndarray
+    """(d_sae,): sequences in which its code was above 0 somewhere."""
+    groups: np.ndarray
+    """The group of each sequence of the sparsity pass."""
+    batch_size: int
+    context_size: int
+
+
+def core_output(sae: Sae, found: Gathered) -> EvalOutput:
+    """Every metric of `CORE_SPECS`, and one record per latent in SAEBench's names."""
+    weights = {
+        name: values.double().cpu().numpy()
+        for name, values in describe_weights(sae.encoder_directions, sae.W_dec, sae.encoder_bias).items()
+    }
+    estimates = _estimates(sae, found) | {
+        f"average_{name}": Estimate(float(weights[name].mean()))
+        for name in ("max_encoder_cosine_sim", "max_decoder_cosine_sim")
+    }
+    measurements = tuple(_measurement(spec.name, estimates[spec.name], sae) for spec in CORE_SPECS)
+    return EvalOutput(measurements, details=_records(found, weights))
+
+
+def _estimates(sae: Sae, found: Gathered) -> dict[str, Estimate]:
+    sums = dict(found.sums)
+    sums["sequences"] = (sums["tokens"] > 0).astype(np.float64)
+    d_in = sae.card.d_in
+    tokens = np.bincount(found.groups, weights=sums["tokens"], minlength=len(found.fired))
+    as_peer = estimate_densities(found.positive, tokens)
+    return (
+        estimate_behaviour(found.losses)
+        | estimate_quality(sums, offset_square=found.offset_square, d_in=d_in)
+        | estimate_as_peer(sums, batch_size=found.batch_size, d_in=d_in)
+        | estimate_densities(found.fired, tokens)
+        | {f"{name}_sae_bench": estimate for name, estimate in as_peer.items()}
+        | {
+            # As SAEBench counts them: special tokens included.
+            "total_tokens_eval_reconstruction": Estimate(float(len(found.losses["ce_tokens"]) * found.context_size)),
+            "total_tokens_eval_sparsity_variance": Estimate(float(len(sums["tokens"]) * found.context_size)),
+        }
+    )
+
+
+def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
+    if name == "interpolates" and sae.scope != "sequence":
+        return Measurement(name, None, reason=NOT_FOR_TOKENS)
+    if not math.isfinite(estimate.value):
+        reason = _NOT_FINITE.get(name, "undefined on this text: a divisor is 0")
+        return Measurement(name, None, reason=reason)
+    return measured(name, estimate)
+
+
+def _records(found: Gathered, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Per latent: density, tokens per sequence in which it fires (None where it never does), weights."""
+    fired, positive = found.fired.sum(axis=0), found.positive.sum(axis=0)
+    tokens = max(1.0, float(found.sums["tokens"].sum()))
+    columns = {
+        "feature_density": fired / tokens,
+        "feature_density_sae_bench": positive / tokens,
+        "consistent_activation_heuristic": _ratio(fired, found.fired_sequences),
+        "consistent_activation_heuristic_sae_bench": _ratio(positive, found.positive_sequences),
+        **weights,
+    }
+    rows = zip(*(np.round(values, _DECIMALS).tolist() for values in columns.values()), strict=True)
+    return [
+        {"index": index, **{name: _plain(value) for name, value in zip(columns, row, strict=True)}}
+        for index, row in enumerate(rows)
+    ]
+
+
+def _ratio(numbers: np.ndarray, divisors: np.ndarray) -> np.ndarray:
+    return np.where(divisors > 0, numbers / np.maximum(divisors, 1), np.nan)
+
+
+def _plain(value: float) -> float | None:
+    return value + 0.0 if math.isfinite(value) else None

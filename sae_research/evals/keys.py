@@ -1,0 +1,30 @@
+"""What determines an eval's numbers, as the plain values that keys are digests of. Needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sae_research.evals.base import Eval
+from sae_research.sources.hub import Hub
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """A settings record as JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def shared_parts(
+    evaluated: Eval, settings: Any, *, engine: str, model: Mapping[str, Any], hub: Hub, seed: int
+) -> dict[str, Any]:
+    """The parts of a key that all SAEs under one eval share; `model` holds name, revision and dtype."""
+    return {
+        "eval": evaluated.name,
+        "engine": engine,
+        "settings": plain(settings),
+        "model": dict(model),
+        "data": {data_set.name: data_set.revision(hub) for data_set in evaluated.data(settings)},
+        "seed": seed,
+    }

@@ -1,0 +1,57 @@
+"""RAVEL: whether a few latents carry one attribute of an entity (a city's country) and leave the others alone.
+
+A mask over latents is trained so that, at the entity's last token, taking the masked codes from another entity's prompt
+makes the model name the other entity's attribute (cause) and leaves its answers on other attributes as they were
+(isolation). The score is the mean of both on pairs not trained on.
+
+Sign policy: a masked code is replaced by the other entity's as it is, sign included; no sign is favoured.
+
+Huang et al. 2024, https://arxiv.org/abs/2402.17700; for SAEs: Chaudhary and Geiger 2024, https://arxiv.org/abs/2409.04478
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.evals.ravel.entities import entity_prompts_revision, load_entity_prompts
+from sae_research.evals.ravel.settings import RavelSettings
+from sae_research.evals.ravel.specs import BASELINE, BASELINE_TITLES, RAVEL_SPECS, SCORES
+
+if TYPE_CHECKING:
+    from sae_research.saes.base import Sae
+
+
+def data(settings: RavelSettings) -> list[DataSet]:
+    """The prompts about entities."""
+    first = next(iter(settings.attributes))
+    return [DataSet("dataset", settings.dataset, lambda hub: entity_prompts_revision(hub, settings.dataset, first))]
+
+
+def run(context: EvalContext, saes: Sequence[Sae], settings: RavelSettings) -> Iterator[Outcome]:
+    """Masks of all SAEs, trained and tested on the same pairs; what precedes the site is run once."""
+    from sae_research.evals.ravel.measure import measure_ravel
+
+    prompts = {
+        entity_class: load_entity_prompts(context.hub, settings.dataset, entity_class, attributes)
+        for entity_class, attributes in settings.attributes.items()
+    }
+    yield from measure_ravel(context, saes, prompts, settings)
+
+
+RAVEL = Eval(
+    name="ravel",
+    section="ravel",
+    settings=RavelSettings,
+    specs=RAVEL_SPECS,
+    data=data,
+    run=run,
+    figures=tuple(
+        PartsFigure("panels", score, ("entity", "attribute"), "by_attribute", f"{title} by attribute")
+        for score, title in SCORES.items()
+    ),
+    references={score: (f"{BASELINE}{score}",) for score in SCORES},
+    place_titles={"baseline": BASELINE_TITLES},
+    sae_bench=SaeBenchSchema(type_id="ravel"),
+)

@@ -1,0 +1,141 @@
+"""The passes of RAVEL: what precedes the site is run once for all SAEs, what follows it for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.ravel.entities import EntityPrompt
+from sae_research.evals.ravel.pairs import Split, draw_pairs
+from sae_research.evals.ravel.prompts import equal_lengths, known_prompts, rows_at_once, tokenize_prompts
+from sae_research.evals.ravel.report import ClassHits, ravel_output
+from sae_research.evals.ravel.settings import Baseline, RavelSettings
+from sae_research.evals.ravel.swaps import (
+    Axes,
+    Latents,
+    MaskSwap,
+    RotationSwap,
+    Swap,
+    WholeSwap,
+    principal_axes,
+    random_rotation,
+)
+from sae_research.evals.ravel.training import Contender, Contest
+from sae_research.evals.shared.attempts import Attempt, do_each
+from sae_research.evals.shared.batches import finite, is_real
+from sae_research.saes.base import Sae
+
+Owner = Attempt | Baseline
+
+
+def measure_ravel(
+    context: EvalContext,
+    saes: Sequence[Sae],
+    prompts: Mapping[str, Sequence[EntityPrompt]],
+    settings: RavelSettings,
+) -> Iterator[Outcome]:
+    """The outcome of every SAE (all at one site) on the prompts of each class of entities."""
+    attempts = [Attempt(sae) for sae in saes]
+    hits: dict[Owner, dict[str, ClassHits]] = {owner: {} for owner in (*attempts, *settings.baselines)}
+    with torch.no_grad():
+        for entity_class, items in prompts.items():
+            found = _EntityClass(context, attempts, entity_class, items, settings).run()
+            for owner, of_class in found.items():
+                hits[owner][entity_class] = of_class
+    baselines = {name: hits[name] for name in settings.baselines}
+    for attempt in attempts:
+        yield attempt.finish(lambda own=attempt: ravel_output(hits[own], baselines))
+
+
+class _EntityClass:
+    """All SAEs and baselines on one class of entities."""
+
+    def __init__(
+        self, context: EvalContext, attempts: Sequence[Attempt], name: str, items: Sequence[EntityPrompt],
+        settings: RavelSettings,
+    ) -> None:  # fmt: skip
+        self._context, self._attempts, self._settings = context, attempts, settings
+        self._site = attempts[0].sae.card.site
+        self._attributes = settings.attributes[name]
+        self._key = ("ravel", context.seed, settings.dataset, name)
+        asked = tokenize_prompts(context.lm, items)
+        self._prompts = known_prompts(context, self._site, asked, settings)
+        self._n_asked = len(asked.items)
+
+    def run(self) -> dict[Owner, ClassHits]:
+        """What each SAE and baseline achieves on the test pairs of every attribute."""
+        splits = {
+            a: draw_pairs(self._prompts, a, [b for b in self._attributes if b != a], self._settings, self._key)
+            for a in self._attributes
+        }
+        self._expect(splits)
+        x, latents = self._represent()
+        # Baselines of a class share their axes; each attribute learns anew.
+        axes = self._axes(x)
+        hits: dict[Owner, ClassHits] = {
+            owner: ClassHits(self._prompts, self._n_asked, {}) for owner in (*latents, *self._settings.baselines)
+        }
+        for attribute, split in splits.items():
+            contenders: list[Contender] = [Contender(MaskSwap(f), attempt=a) for a, f in latents.items()]
+            contenders += [Contender(self._swap(name, x, axes), name=name) for name in self._settings.baselines]
+            contest = Contest(self._context, self._site, self._prompts, self._settings, contenders)
+            for contender, achieved in contest.run(split).items():
+                hits[contender.attempt or contender.name].attributes[attribute] = achieved  # type: ignore[index]
+        return hits
+
+    def _expect(self, splits: Mapping[str, Split]) -> None:
+        self._context.progress.expect(
+            sum(len(s.train) * self._settings.num_epochs + len(s.test) for s in splits.values())
+        )
+
+    def _represent(self) -> tuple[Tensor, dict[Attempt, Latents]]:
+        """Activations at the entities' last tokens, and every SAE's codes of them."""
+        lm, prompts = self._context.lm, self._prompts
+        x = torch.zeros(len(prompts.items), lm.width(self._site), device=lm.device)
+        codes = {a: torch.zeros(len(x), a.sae.card.d_sae, device=lm.device) for a in self._attempts if a.error is None}
+        for rows in equal_lengths(prompts.lengths, rows_at_once(self._context)):
+            tokens = prompts.tokens[rows][:, : int(prompts.lengths[rows[0]])].to(lm.device)
+            whole = lm.capture(tokens, self._site)
+            at = torch.arange(len(rows), device=lm.device), prompts.entity[rows].to(lm.device)
+            real = is_real(lm, tokens)
+            x[rows] = whole[at].float()
+            for attempt, found in do_each(lm.device, codes, _entity_codes, whole, real, at).items():
+                codes[attempt][rows] = found
+        made = {attempt: attempt.do(_latents, attempt.sae, own, x) for attempt, own in codes.items()}
+        return x, {attempt: latents for attempt, latents in made.items() if latents is not None}
+
+    def _axes(self, x: Tensor) -> dict[str, Tensor]:
+        """The fixed axes of baselines; principal ones of what may be seen in training."""
+        seen = [i for i, p in enumerate(self._prompts.items) if self._settings.split == "sae_bench" or not p.held_out]
+        width, device = x.shape[1], x.device
+        axes = {"neurons": torch.eye(width, device=device)}
+        if "pca" in self._settings.baselines:
+            axes["pca"] = principal_axes(x[seen])
+        if {"rotation", "das", "mdas"} & set(self._settings.baselines):
+            axes["rotation"] = random_rotation(width, (*self._key, "rotation")).to(device)
+        return axes
+
+    def _swap(self, name: Baseline, x: Tensor, axes: Mapping[str, Tensor]) -> Swap:
+        match name:
+            case "noop" | "full_swap":
+                return WholeSwap(x, of_source=name == "full_swap")
+            case "das" | "mdas":
+                dimension = min(self._settings.das_dimension, x.shape[1]) if name == "das" else None
+                return RotationSwap(x, axes["rotation"], dimension)
+            case _:
+                return MaskSwap(Axes(x, axes[name]))
+
+
+def _entity_codes(attempt: Attempt, x: Tensor, real: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
+    """Codes at the entities' last tokens; an SAE of scope `sequence` reads the whole prompt."""
+    sae = attempt.sae
+    codes = sae.encode(x, mask=real)[at] if sae.scope == "sequence" else sae.encode(x[at])
+    return finite(codes.float(), "code")
+
+
+def _latents(sae: Sae, codes: Tensor, x: Tensor) -> Latents:
+    x_hat = sae.decode(codes.to(sae.W_dec.dtype)).float()
+    return Latents(codes, x_hat, x, sae.W_dec.float())

@@ -1,0 +1,73 @@
+"""The one way to run an eval: SAEs grouped by site, outcomes turned into results."""
+
+from __future__ import annotations
+
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any, NamedTuple
+
+from sae_research.digests import digest_of
+from sae_research.evals.base import Eval, EvalContext, Run
+from sae_research.evals.keys import plain
+from sae_research.lm.site import Site
+from sae_research.measurements import Result
+from sae_research.saes.base import Sae
+
+_LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "sae-lens", "sae-bench")
+
+
+class Measured(NamedTuple):
+    """One SAE's result, or the error that stopped it while the other SAEs went on."""
+
+    sae: Sae
+    result: Result | None
+    error: Exception | None
+
+
+def run_eval(
+    context: EvalContext,
+    evaluated: Eval,
+    settings: Any,
+    saes: Sequence[Sae],
+    *,
+    parts: Callable[[Sae], Mapping[str, Any]],
+    run: Run | None = None,
+) -> Iterator[Measured]:
+    """One result per SAE, site by site; the language model runs once for all SAEs of a site.
+
+    `parts` gives what the key of an SAE's result is the digest of. `run` computes in the place of the eval's own
+    function: SAEBench's implementation does.
+    """
+    by_site: dict[Site, list[Sae]] = defaultdict(list)
+    for sae in saes:
+        by_site[sae.card.site].append(sae)
+    versions = library_versions()
+    for group in by_site.values():
+        for sae, output, error in (run or evaluated.run)(context, group, settings):
+            if output is None:
+                yield Measured(sae, None, error)
+                continue
+            key_parts = parts(sae)
+            result = Result(
+                key=digest_of(key_parts),
+                eval_name=evaluated.name,
+                sae=sae.describe(),
+                settings=plain(settings),
+                key_parts=key_parts,
+                output=output,
+                versions=versions,
+            )
+            yield Measured(sae, result, None)
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that numbers rest on, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

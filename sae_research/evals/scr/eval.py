@@ -1,0 +1,77 @@
+"""Spurious-correlation removal: what ablating one concept's latents wins back for a probe that took it for another.
+
+Of two classes crossed with two groups a probe is trained on the biased sample: first class and first group against
+second class and second group. The latents that tell the groups apart (direction 1) or the classes (direction 2) are
+ablated, and the biased probe is asked for the other of the two.
+
+Sign policy: latents are ranked by the absolute effect of their signed mean codes, and a latent that is ablated has code
+0, whatever its sign was.
+
+Karvonen et al. 2024 (together with TPP), https://arxiv.org/abs/2411.18895, after SHIFT: Marks et al. 2024, https://arxiv.org/abs/2403.19647
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sae_research.data.paired import load_pairs, require_crossed
+from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.evals.scr.settings import ScrSettings
+from sae_research.evals.shared.labelled_data import labelled_data
+from sae_research.measurements import MetricSpec
+
+if TYPE_CHECKING:
+    from sae_research.saes.base import Sae
+
+
+def data(settings: ScrSettings) -> list[DataSet]:
+    """The labelled texts, each set with classes crossed with groups."""
+    return labelled_data(settings.dataset_names, require_crossed)
+
+
+def run(context: EvalContext, saes: Sequence[Sae], settings: ScrSettings) -> Iterator[Outcome]:
+    """Probes on pooled activations, ablations in closed form: each text is read and encoded once."""
+    from sae_research.evals.scr.measure import measure_scr
+
+    # All of them first: a quadrant that is too small must not show after an hour.
+    sets = [
+        paired
+        for name in settings.dataset_names
+        for paired in load_pairs(
+            context.hub,
+            name,
+            train=settings.train_size // 4,
+            test=settings.test_size // 4,
+            seed=context.seed,
+            sampling=settings.sampling,
+        )
+    ]
+    yield from measure_scr(context, saes, sets, settings)
+
+
+SCR = Eval(
+    name="scr",
+    section="scr",
+    settings=ScrSettings,
+    specs=(
+        MetricSpec("scr_metric", "scr_metrics", "", "higher", "SCR", "scr_metric_threshold_{n}", headline=True),
+        MetricSpec("scr_dir1", "scr_metrics", "", "higher", "SCR, direction 1", "scr_dir1_threshold_{n}"),
+        MetricSpec("scr_dir2", "scr_metrics", "", "higher", "SCR, direction 2", "scr_dir2_threshold_{n}"),
+    ),
+    data=data,
+    run=run,
+    figures=(
+        PartsFigure(
+            "curve", "scr_metric", ("n",), "by_n", "SCR against the number of latents ablated", "n, latents ablated"
+        ),
+    ),
+    sae_bench=SaeBenchSchema(
+        type_id="scr",
+        optional=None,
+        config_names={
+            "train_size": "train_set_size", "test_size": "test_set_size", "context_size": "context_length",
+        },
+        config_constants={"perform_scr": True},
+    ),
+)  # fmt: skip

@@ -1,0 +1,35 @@
+"""Which texts the probes of spurious-correlation removal read, and how many latents are ablated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sae_research.data.draw import Sampling
+from sae_research.evals.shared.ablation_settings import check_ablations
+from sae_research.probes.draws import Rules
+
+
+@dataclass(frozen=True)
+class ScrSettings:
+    """Which texts the probes read, and how many latents are ablated."""
+
+    dataset_names: tuple[str, ...]
+    """Labelled data sets; which of their classes are paired belongs to the data set."""
+    train_size: int = 4000
+    """Training texts of each probe: a quarter from each quadrant, or half from each of the biased ones."""
+    test_size: int = 1000
+    """Test texts of each probe."""
+    context_size: int = 128
+    """Tokens read of each text, the leading BOS included."""
+    n_values: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 500)
+    """How many latents are ablated."""
+    sampling: Sampling = "keyed"
+    """`keyed`: texts are drawn by data set, class and group alone; probes are convex and chosen on held-out training
+    texts. `sae_bench`: the first texts of each quadrant, and SAEBench's probes from its random stream, epochs chosen on
+    test texts."""
+    rules: Rules = "clean"
+    """`clean`: real tokens alone are ablated; a direction without a gap to close has no score. `sae_bench`: padding is
+    ablated too, as if it had codes; a direction without a gap scores 0."""
+
+    def __post_init__(self) -> None:
+        check_ablations(self, shares=4)

@@ -1,0 +1,37 @@
+"""What the settings of SCR and TPP have in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sae_research.records import at_least, counts, distinct
+
+
+class AblationSettings(Protocol):
+    """Texts that are cut into equal shares, and how many latents are ablated."""
+
+    @property
+    def dataset_names(self) -> tuple[str, ...]: ...
+    @property
+    def train_size(self) -> int: ...
+    @property
+    def test_size(self) -> int: ...
+    @property
+    def context_size(self) -> int: ...
+    @property
+    def n_values(self) -> tuple[int, ...]: ...
+
+
+def check_ablations(settings: AblationSettings, *, shares: int) -> None:
+    """ValueError unless both sizes can be cut into `shares`, and lists hold something and nothing twice."""
+    at_least(settings, train_size=5 * shares, test_size=shares, context_size=2)
+    for name, size in (("train_size", settings.train_size), ("test_size", settings.test_size)):
+        if size % shares:
+            raise ValueError(f"{name} is {size}, expected a multiple of {shares}: it is cut into so many equal parts")
+    distinct(settings, "dataset_names")
+    counts(settings, "n_values")
+
+
+def too_few(n: int) -> str:
+    """The reason of a number that takes more latents than there are."""
+    return f"the SAE has fewer latents than n = {n}"

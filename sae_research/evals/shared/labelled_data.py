@@ -1,0 +1,23 @@
+"""Labelled data sets as what an eval declares to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sae_research.data.labelled import families, labelled_revision, require_name
+from sae_research.evals.base import DataSet
+
+
+def labelled_data(names: Sequence[str], require: Callable[[str], None] = require_name) -> list[DataSet]:
+    """The sets that the settings field `dataset_names` holds; `require` refuses one that the eval cannot read."""
+    return [
+        DataSet(
+            field="dataset_names",
+            name=name,
+            revision=partial(labelled_revision, name=name),
+            reader=families()[name].__module__ if name in families() else None,
+            require=partial(require, name),
+        )
+        for name in names
+    ]

@@ -1,0 +1,35 @@
+"""Which texts the probes of targeted probe perturbation read, and how many latents are ablated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sae_research.data.draw import Sampling
+from sae_research.evals.shared.ablation_settings import check_ablations
+from sae_research.probes.draws import Rules
+
+
+@dataclass(frozen=True)
+class TppSettings:
+    """Which texts the probes read, and how many latents are ablated."""
+
+    dataset_names: tuple[str, ...]
+    """Labelled data sets; the texts are those that sparse probing draws at equal sizes."""
+    train_size: int = 4000
+    """Training texts of each probe: half of the class, half of the others."""
+    test_size: int = 1000
+    """Test texts of each probe."""
+    context_size: int = 128
+    """Tokens read of each text, the leading BOS included."""
+    n_values: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 500)
+    """How many latents are ablated."""
+    sampling: Sampling = "keyed"
+    """`keyed`: the texts of the other classes depend on data set and class alone; probes are convex and chosen on
+    held-out training texts. `sae_bench`: SAEBench's draws and probes from its random stream with a warm cache, other
+    texts for every accuracy; epochs chosen on test texts."""
+    rules: Rules = "clean"
+    """`clean`: real tokens alone are ablated, and latents that speak for the class alone. `sae_bench`: padding is
+    ablated too, as if it had codes; where too few latents speak for the class, others fill up; signs count."""
+
+    def __post_init__(self) -> None:
+        check_ablations(self, shares=2)

@@ -1,0 +1,119 @@
+"""Questions answered under every intervention of one SAE: what runs again is only what an intervention changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sae_research.evals.shared.batches import finite, pieces
+from sae_research.evals.unlearning.grid import ChosenLatents
+from sae_research.evals.unlearning.prompts import PromptBatch, Protocol, real_tokens, right_answers
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.site import Site
+from sae_research.saes.base import Sae
+from sae_research.saes.encoding import Screen
+
+
+@dataclass(frozen=True)
+class Clamping:
+    """One SAE's interventions."""
+
+    sae: Sae
+    screen: Screen | None
+    chosen: ChosenLatents
+    levels: Float[Tensor, "multiplier union"]
+    """How far beyond 0 each latent goes under each multiplier, in the SAE's own units."""
+
+    def changes(
+        self, codes: Float[Tensor, "row position union"], kept: Bool[Tensor, "row union"], level: Tensor
+    ) -> Float[Tensor, "row position d"]:
+        """What clamping the latents `kept` of each row adds to the activation: sum of (-level sign(z) - z) W_dec."""
+        moved = torch.where((codes != 0) & kept[:, None], -level * codes.sign() - codes, 0)
+        return moved @ self.sae.W_dec[self.chosen.latents]
+
+
+def units(sae: Sae, chosen: ChosenLatents, mean_norm: float, *, scaled: bool) -> Float[Tensor, " union"]:
+    """The code that a multiplier of 1 stands for, for each chosen latent."""
+    atoms = sae.W_dec[chosen.latents]
+    if not scaled:
+        return torch.ones(len(atoms), device=atoms.device)
+    return mean_norm / sae.card.d_in**0.5 / atoms.float().norm(dim=1).clamp(min=1e-12)
+
+
+class _Variants(NamedTuple):
+    """The ways in which a batch's prompts are changed, equal ones once."""
+
+    prompts: Int[Tensor, " variant"]
+    kept: Bool[Tensor, "variant union"]
+    """The latents that are clamped in the prompt: those of a set that fire there."""
+    changed: Bool[Tensor, "prompt set"]
+    """Whether a set changes a prompt at all."""
+    variant: Int[Tensor, " changed"]
+    """The variant of each pair of prompt and set that is changed, in order."""
+
+
+def answer_clamped(
+    lm: LanguageModel,
+    site: Site,
+    batch: PromptBatch,
+    x: Float[Tensor, "row position d"],
+    clamping: Clamping,
+    protocol: Protocol,
+    *,
+    tokens_at_once: int,
+) -> Bool[Tensor, "prompt set multiplier"]:
+    """Whether each prompt, which the unmodified model answers rightly, is still answered so under each intervention.
+
+    A prompt in which no latent of a set fires stays as it is; two sets that clamp the same latents in it are one run.
+    """
+    codes = _chosen_codes(lm, batch, x, clamping)
+    variants = _variants(codes, batch, clamping.chosen)
+    right = torch.ones(*variants.changed.shape, len(clamping.levels), dtype=torch.bool, device=x.device)
+    if not len(variants.prompts):
+        return right
+    found = torch.empty(len(variants.prompts), len(clamping.levels), dtype=torch.bool, device=x.device)
+    step = max(1, tokens_at_once * len(batch.answers) // max(1, batch.tokens.numel()))
+    for part in torch.arange(len(variants.prompts), device=x.device).split(step):
+        taken, rows = batch.take(variants.prompts[part])
+        for place, level in enumerate(clamping.levels):
+            change = clamping.changes(codes[rows], variants.kept[part][taken.owners], level)
+            hidden = lm.resume(site, x[rows] + change.to(x.dtype), taken.tokens)
+            found[part, place] = right_answers(lm, hidden, taken, protocol)
+    right[variants.changed] = found[variants.variant]
+    return right
+
+
+def _chosen_codes(
+    lm: LanguageModel, batch: PromptBatch, x: Tensor, clamping: Clamping
+) -> Float[Tensor, "row position union"]:
+    """The chosen latents' codes at real tokens, 0 elsewhere."""
+    real = real_tokens(lm, batch)
+    sae, latents = clamping.sae, clamping.chosen.latents
+    codes = torch.zeros(*real.shape, len(latents), device=x.device)
+    sparse = clamping.screen.encode(x[real]) if clamping.screen is not None else None
+    if sparse is not None:
+        places = torch.full((sae.card.d_sae,), -1, device=x.device)
+        places[latents] = torch.arange(len(latents), device=x.device)
+        token = torch.arange(len(sparse.counts), device=x.device).repeat_interleave(sparse.counts)
+        column = places[sparse.latents.long()]
+        flat = codes.new_zeros(len(sparse.counts), len(latents))
+        flat[token[column >= 0], column[column >= 0]] = sparse.values[column >= 0]
+        codes[real] = flat
+        return codes
+    for part in pieces(sae, *x.shape[:2]):
+        codes[part] = sae.encode(x[part], mask=real[part])[..., latents].float()
+    return finite(codes, "codes")
+
+
+def _variants(codes: Tensor, batch: PromptBatch, chosen: ChosenLatents) -> _Variants:
+    fires = torch.zeros(len(batch.answers), codes.shape[-1], device=codes.device)
+    fires.index_add_(0, batch.owners, (codes != 0).any(dim=1).float())
+    kept = (fires > 0)[:, None] & chosen.sets
+    changed = kept.any(dim=-1)
+    prompts = changed.nonzero()[:, 0]
+    ways, variant = torch.unique(torch.cat([prompts[:, None], kept[changed].long()], dim=1), dim=0, return_inverse=True)
+    return _Variants(ways[:, 0], ways[:, 1:].bool(), changed, variant)

@@ -1,0 +1,199 @@
+"""Questions as token rows, and where in them the model's answer is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from itertools import permutations
+from string import ascii_uppercase
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from sae_research.errors import UserError
+from sae_research.evals.shared.batches import is_real
+from sae_research.evals.unlearning.prompt_formats import prompt_of, template_of
+from sae_research.evals.unlearning.questions import Question
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.tokens import bos_id, encode_plain
+
+Protocol = Literal["letters", "option_text"]
+
+
+@cache
+def orders_of(n_options: int, wanted: int) -> tuple[tuple[int, ...], ...]:
+    """`wanted` orders of the options (all where there are no more), the given one first, the rest evenly spread."""
+    every = list(permutations(range(n_options)))
+    n = min(wanted, len(every))
+    return tuple(every[i * len(every) // n] for i in range(n))
+
+
+class _Read(NamedTuple):
+    """The probability of `token` after `position` counts for `option`."""
+
+    position: int
+    token: int
+    option: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question in one order: rows of tokens with what is read of each."""
+
+    rows: tuple[tuple[int, ...], ...]
+    reads: tuple[tuple[_Read, ...], ...]
+    n_options: int
+    answer: int
+
+    @property
+    def length(self) -> int:
+        return max(len(row) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Prompter:
+    """Makes prompts in one format, answered by one protocol."""
+
+    tokenizer: PreTrainedTokenizerBase
+    prompt_format: str
+    protocol: Protocol
+
+    def prompts(self, questions: Sequence[Question]) -> list[Prompt]:
+        """One prompt for each question as it stands."""
+        template, start = template_of(self.prompt_format), bos_id(self.tokenizer)
+        encoded = encode_plain(self.tokenizer, [prompt_of(q, template) for q in questions]) if questions else []
+        letters = self._letters(max((len(q.choices) for q in questions), default=0))
+        made = []
+        for question, ids in zip(questions, encoded, strict=True):
+            tokens = tuple(ids) if ids[:1] == [start] else (start, *ids)
+            made.append(self._lettered(question, tokens, letters) if letters else self._spelled(question, tokens))
+        return made
+
+    def _letters(self, n: int) -> list[list[int]]:
+        """The tokens of each of `n` letters, alone and after a space; none where options are read by their text."""
+        if self.protocol != "letters":
+            return []
+        found: list[list[int]] = []
+        for letter in ascii_uppercase[:n]:
+            ids = encode_plain(self.tokenizer, [letter, f" {letter}"])
+            found.append(sorted({own[0] for own in ids if len(own) == 1}))
+            if not found[-1]:
+                raise UserError(f"the tokenizer has no token for the answer {letter!r}; use protocol option_text")
+        return found
+
+    def _lettered(self, question: Question, tokens: tuple[int, ...], letters: list[list[int]]) -> Prompt:
+        n = len(question.choices)
+        reads = tuple(_Read(len(tokens) - 1, token, option) for option in range(n) for token in letters[option])
+        return Prompt((tokens,), (reads,), n, question.answer)
+
+    def _spelled(self, question: Question, tokens: tuple[int, ...]) -> Prompt:
+        """Options of one token are read together; a longer one gets a row of its own."""
+        last = len(tokens) - 1
+        options = encode_plain(self.tokenizer, [f" {choice}" for choice in question.choices])
+        together = tuple(_Read(last, ids[0], option) for option, ids in enumerate(options) if len(ids) == 1)
+        rows, reads = ([tokens], [together]) if together else ([], [])
+        for option, ids in enumerate(options):
+            if len(ids) > 1:
+                rows.append((*tokens, *ids[:-1]))
+                reads.append(tuple(_Read(last + i, token, option) for i, token in enumerate(ids)))
+        return Prompt(tuple(rows), tuple(reads), len(options), question.answer)
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts padded to one length; the rows of a prompt lie together, and so do its reads."""
+
+    places: Int[Tensor, " prompt"]
+    """Which prompt of all each one is."""
+    answers: Int[Tensor, " prompt"]
+    n_options: Int[Tensor, " prompt"]
+    tokens: Int[Tensor, "row position"]
+    owners: Int[Tensor, " row"]
+    """The prompt of each row."""
+    reads: Int[Tensor, "read 4"]
+    """Row, position, token and option of each read."""
+
+    def to(self, device: torch.device) -> PromptBatch:
+        """The same batch on `device`."""
+        return PromptBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def take(self, which: Int[Tensor, " wanted"]) -> tuple[PromptBatch, Int[Tensor, " rows"]]:
+        """The prompts `which` (any may come again), and the rows of this batch that they are."""
+        n = len(self.answers)
+        rows, owners, starts = _runs(torch.bincount(self.owners, minlength=n), which)
+        reads, readers, _ = _runs(torch.bincount(self.owners[self.reads[:, 0]], minlength=n), which)
+        first = torch.bincount(self.owners, minlength=n).cumsum(0) - torch.bincount(self.owners, minlength=n)
+        moved = self.reads[reads].clone()
+        moved[:, 0] += starts[readers] - first[which][readers]
+        taken = PromptBatch(
+            self.places[which], self.answers[which], self.n_options[which], self.tokens[rows], owners, moved
+        )
+        return taken, rows
+
+
+def _runs(counts: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of items that lie in runs of `counts`: the items of the runs `which`, the place in `which` of each, and where
+    each run then starts."""
+    own = counts[which]
+    starts = own.cumsum(0) - own
+    places = torch.arange(len(which), device=which.device).repeat_interleave(own)
+    within = torch.arange(len(places), device=which.device) - starts[places]
+    return (counts.cumsum(0) - counts)[which][places] + within, places, starts
+
+
+def batches(prompts: Sequence[Prompt], *, pad: int, tokens_at_once: int) -> Iterator[PromptBatch]:
+    """The prompts by length, as many at a time as have `tokens_at_once` tokens, one at least."""
+    order = sorted(range(len(prompts)), key=lambda i: prompts[i].length)
+    group: list[int] = []
+    n_rows = 0
+    for place in order:
+        prompt = prompts[place]
+        if group and (n_rows + len(prompt.rows)) * prompt.length > tokens_at_once:
+            yield _batch(prompts, group, pad)
+            group, n_rows = [], 0
+        group.append(place)
+        n_rows += len(prompt.rows)
+    if group:
+        yield _batch(prompts, group, pad)
+
+
+def _batch(prompts: Sequence[Prompt], places: Sequence[int], pad: int) -> PromptBatch:
+    own = [prompts[place] for place in places]
+    rows = [(i, row) for i, prompt in enumerate(own) for row in prompt.rows]
+    tokens = torch.full((len(rows), max(prompt.length for prompt in own)), pad, dtype=torch.long)
+    for place, (_, row) in enumerate(rows):
+        tokens[place, : len(row)] = torch.tensor(row)
+    reads = [reads for prompt in own for reads in prompt.reads]
+    return PromptBatch(
+        torch.tensor(places),
+        torch.tensor([prompt.answer for prompt in own]),
+        torch.tensor([prompt.n_options for prompt in own]),
+        tokens,
+        torch.tensor([i for i, _ in rows]),
+        torch.tensor([(row, *read) for row, found in enumerate(reads) for read in found]),
+    )
+
+
+def real_tokens(lm: LanguageModel, batch: PromptBatch) -> Bool[Tensor, "row position"]:
+    """Where an SAE may change a row: neither BOS nor EOS nor padding."""
+    return is_real(lm, batch.tokens)
+
+
+def right_answers(
+    lm: LanguageModel, hidden: Float[Tensor, "row position d"], batch: PromptBatch, protocol: Protocol
+) -> Bool[Tensor, " prompt"]:
+    """Whether each prompt's right option is the likeliest: by its best letter, or by all tokens of its text."""
+    rows, positions, tokens, options = batch.reads.unbind(dim=1)
+    spots, spot = torch.unique(rows * hidden.shape[1] + positions, return_inverse=True)
+    log_p = lm.unembed(hidden.flatten(0, 1)[spots]).float().log_softmax(dim=-1)[spot, tokens]
+    width = int(batch.n_options.max())
+    slots = batch.owners[rows] * width + options
+    table = torch.zeros(len(batch.answers) * width, device=log_p.device)
+    reduce = "amax" if protocol == "letters" else "sum"
+    table = table.scatter_reduce(0, slots, log_p, reduce=reduce, include_self=reduce == "sum")
+    absent = torch.arange(width, device=table.device) >= batch.n_options[:, None]
+    return table.view(-1, width).masked_fill(absent, -torch.inf).argmax(dim=1) == batch.answers

@@ -1,0 +1,96 @@
+"""Multiple-choice questions by subject: the embedded world's, WMDP's, MMLU's, or any of either layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sae_research.data.draw import draw
+from sae_research.data.parquet import read_files, split_files
+from sae_research.errors import UserError
+from sae_research.sources.hub import Hub
+
+_COLUMNS = ("question", "choices", "answer")
+_SPOKEN = {"wmdp-bio": "biology", "wmdp-cyber": "cyber security", "wmdp-chem": "chemistry"}
+"""How SAEBench's prompts call what is not named by its subject."""
+
+
+@dataclass(frozen=True)
+class QuestionSource:
+    """Which questions: some subjects of one data set."""
+
+    dataset: str
+    """A hub id, a local folder, or `embedded/<name>`. Either each subject is a configuration of it with a test split
+    (`cais/mmlu`), or it has a train and a test split with a column `subject` (`embedded/facts`)."""
+    subjects: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.subjects or len(set(self.subjects)) != len(self.subjects):
+            raise ValueError(f"subjects is {list(self.subjects)}, expected at least one, none of them twice")
+
+
+class Question(NamedTuple):
+    """One question; `answer` is the place of the right option in `choices`."""
+
+    subject: str
+    question: str
+    choices: tuple[str, ...]
+    answer: int
+
+    @property
+    def spoken_subject(self) -> str:
+        """The subject in words."""
+        return _SPOKEN.get(self.subject, self.subject.replace("_", " "))
+
+    def in_order(self, order: Sequence[int]) -> Question:
+        """The same question with its options in another order."""
+        return self._replace(choices=tuple(self.choices[i] for i in order), answer=tuple(order).index(self.answer))
+
+
+class Halves(NamedTuple):
+    """Questions to choose settings on, and others to report."""
+
+    select: list[Question]
+    report: list[Question]
+
+
+def load_questions(hub: Hub, source: QuestionSource, *, seed: int) -> Halves:
+    """The questions of all subjects: its train and test split; a test split alone is divided at random by `seed`."""
+    names = hub.dataset_files(source.dataset, lambda name: name.endswith(".parquet")).names
+    configs = {name.partition("/")[0] for name in names if "/" in name}
+    if set(source.subjects) <= configs:
+        found = [_divided(hub, source.dataset, subject, seed) for subject in source.subjects]
+    else:
+        found = [_by_column(hub, source, configs)]
+    return Halves([q for halves in found for q in halves.select], [q for halves in found for q in halves.report])
+
+
+def _divided(hub: Hub, dataset: str, subject: str, seed: int) -> Halves:
+    rows = read_files(split_files(hub, dataset, "test", config=subject), _COLUMNS)
+    questions = [_question(dataset, subject, *row) for row in rows]
+    order = draw([str(i) for i in range(len(questions))], len(questions), "questions", dataset, subject, seed)
+    first = {int(i) for i in order[: len(order) // 2]}
+    return Halves(
+        [q for i, q in enumerate(questions) if i in first], [q for i, q in enumerate(questions) if i not in first]
+    )
+
+
+def _by_column(hub: Hub, source: QuestionSource, configs: set[str]) -> Halves:
+    halves: list[list[Question]] = []
+    present: set[str] = set()
+    for split in ("train", "test"):
+        rows = list(read_files(split_files(hub, source.dataset, split), ["subject", *_COLUMNS]))
+        present |= {row[0] for row in rows}
+        halves.append([_question(source.dataset, *row) for row in rows if row[0] in source.subjects])
+    absent = [subject for subject in source.subjects if subject not in present]
+    if absent:
+        known = ", ".join(sorted(present | configs)[:20])
+        raise UserError(f"data set {source.dataset!r} has no subject {', '.join(map(repr, absent))}; it has: {known}")
+    return Halves(*halves)
+
+
+def _question(dataset: str, subject: str, question: str, choices: Sequence[str], answer: int) -> Question:
+    if not 0 <= answer < len(choices):
+        raise UserError(f"data set {dataset!r}: {question!r} has {len(choices)} choices, its answer is {answer}")
+    return Question(subject, question, tuple(choices), int(answer))

@@ -1,0 +1,227 @@
+"""Checkpoints of dictionary_learning: `ae.pt` (a state_dict) with `config.json` beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sae_research.errors import UserError
+from sae_research.formats.folding import fold_atom_norms
+from sae_research.formats.reading import naming_file, read_json, read_pickled, required
+from sae_research.lm.site import Site
+from sae_research.saes.base import Sae, SaeCard
+from sae_research.saes.build import build_sae
+
+CONFIG, WEIGHTS = "config.json", "ae.pt"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one of dictionary_learning's classes maps onto ours."""
+
+    architecture: str
+    keys: Mapping[str, str]
+    """Its name of a tensor -> ours."""
+    subtract_b_dec: bool = True
+    """Whether its encoder sees x - b_dec."""
+    ignored: frozenset[str] = frozenset()
+    """Entries that do not enter the codes."""
+    has_k: bool = False
+
+
+_LINEAR = {"encoder.weight": "W_enc", "encoder.bias": "b_enc", "decoder.weight": "W_dec"}
+_PLAIN = {name: name for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")}
+_GATED = {
+    "encoder.weight": "W_enc", "decoder.weight": "W_dec", "decoder_bias": "b_dec",
+    "r_mag": "r_mag", "gate_bias": "b_gate", "mag_bias": "b_mag",
+}  # fmt: skip
+
+_LAYOUTS = {
+    "AutoEncoder": Layout("relu", {**_LINEAR, "bias": "b_dec"}),
+    "AutoEncoderNew": Layout("relu", {**_LINEAR, "decoder.bias": "b_dec"}, subtract_b_dec=False),
+    "GatedAutoEncoder": Layout("gated", _GATED),
+    # The threshold is an option of the class; it and the peer use the k largest by default.
+    "AutoEncoderTopK": Layout("topk", {**_LINEAR, "b_dec": "b_dec"}, ignored=frozenset({"k", "threshold"}), has_k=True),
+    "BatchTopKSAE": Layout(
+        "batchtopk", {**_LINEAR, "b_dec": "b_dec", "threshold": "threshold"}, ignored=frozenset({"k"}), has_k=True
+    ),
+    "MatryoshkaBatchTopKSAE": Layout("batchtopk", _PLAIN, ignored=frozenset({"k", "group_sizes"}), has_k=True),
+    "JumpReluAutoEncoder": Layout("jumprelu", _PLAIN, subtract_b_dec=False),
+}
+_CLASS_OF_TRAINER = {
+    "StandardTrainer": "AutoEncoder",
+    "StandardTrainerAprilUpdate": "AutoEncoder",
+    "PAnnealTrainer": "AutoEncoder",
+    "GatedSAETrainer": "GatedAutoEncoder",
+    "GatedAnnealTrainer": "GatedAutoEncoder",
+    "TopKTrainer": "AutoEncoderTopK",
+    "BatchTopKTrainer": "BatchTopKSAE",
+    "MatryoshkaBatchTopKTrainer": "MatryoshkaBatchTopKSAE",
+    "JumpReluTrainer": "JumpReluAutoEncoder",
+}
+# nn.Linear keeps its weight as (out, in): the transpose of ours. Used where d_in = d_sae leaves it open.
+_TRANSPOSED = {"encoder.weight", "decoder.weight"}
+# What a training backup has yet to be multiplied by the norm that activations were divided by.
+_IN_UNITS_OF_X = {"b_enc", "b_dec", "threshold", "b_gate", "b_mag"}
+
+
+def recognises(path: Path) -> bool:
+    """A `.pt` file with a `config.json` beside it or one folder up, or a folder with both."""
+    weights = path / WEIGHTS if path.is_dir() else path
+    return weights.suffix == ".pt" and weights.is_file() and _config_path(weights).is_file()
+
+
+def companions(filename: str) -> tuple[str, ...]:
+    """`config.json` beside a `.pt` file, or above it where the file is one of a run's `checkpoints/`."""
+    path = PurePosixPath(filename)
+    if path.suffix != ".pt":
+        return ()
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    return ((folder / CONFIG).as_posix(),)
+
+
+def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
+    """The SAE in `ae.pt`; atoms in norm 1 where that changes nothing else (ReLU, JumpReLU, gated, BatchTopK)."""
+    weights = path / WEIGHTS if path.is_dir() else path
+    config_path = _config_path(weights)
+    config = read_json(config_path, sae=name)
+    trainer = required(config, "trainer", dict, sae=name, path=config_path)
+    with naming_file(config_path):
+        class_name = _class_name(trainer, name)
+        site = _site(trainer, name)
+    layout = _LAYOUTS[class_name]
+    content = read_pickled(weights, sae=name)
+    with naming_file(weights):
+        tensors = _tensors(content, layout, trainer, class_name, name)
+        d_sae, d_in = tensors["W_dec"].shape
+        hyperparameters: dict[str, Any] = {"subtract_b_dec": layout.subtract_b_dec}
+        if layout.has_k:
+            hyperparameters["k"] = _k(trainer, content, name)
+        card = SaeCard(
+            name=name,
+            architecture=layout.architecture,
+            site=site,
+            d_in=d_in,
+            d_sae=d_sae,
+            model_name=str(trainer.get("lm_name") or "unknown"),
+            hyperparameters=hyperparameters,
+            source={**source, "dict_class": class_name, "trainer_class": trainer.get("trainer_class")},
+            training_tokens=_training_tokens(config, weights),
+        )
+        return build_sae(card, fold_atom_norms(layout.architecture, tensors))
+
+
+def _config_path(weights: Path) -> Path:
+    beside = weights.parent / CONFIG
+    return weights.parent.parent / CONFIG if weights.parent.name == "checkpoints" and not beside.is_file() else beside
+
+
+def _class_name(trainer: Mapping[str, Any], name: str) -> str:
+    found = trainer.get("dict_class") or _CLASS_OF_TRAINER.get(str(trainer.get("trainer_class")))
+    if found not in _LAYOUTS:
+        raise UserError(
+            f"SAE {name!r}: dict_class {trainer.get('dict_class')!r}, trainer_class {trainer.get('trainer_class')!r} "
+            f"is not supported; supported: {', '.join(_LAYOUTS)}"
+        )
+    return str(found)
+
+
+def _site(trainer: Mapping[str, Any], name: str) -> Site:
+    """From `layer` and `submodule_name`, e.g. 4 and `resid_post_layer_4`; without the latter the residual stream."""
+    layer, submodule = trainer.get("layer"), trainer.get("submodule_name")
+    if not isinstance(layer, int) or layer < 0:
+        raise UserError(f"SAE {name!r}: trainer.layer is {layer!r}, expected a layer number")
+    if submodule is None:
+        return Site(layer, "resid_post")
+    match = re.fullmatch(r"(resid_pre|resid_post|mlp_out)(?:_layer_?(\d+))?", str(submodule))
+    if match is None:
+        raise UserError(
+            f"SAE {name!r}: submodule_name {submodule!r} is not supported; supported: resid_pre, resid_post, mlp_out"
+        )
+    if match[2] is not None and int(match[2]) != layer:
+        raise UserError(f"SAE {name!r}: submodule_name {submodule!r} and trainer.layer {layer} disagree")
+    return Site.parse(f"blocks.{layer}.hook_{match[1]}")
+
+
+def _tensors(
+    content: Mapping[str, Any], layout: Layout, trainer: Mapping[str, Any], class_name: str, name: str
+) -> dict[str, Tensor]:
+    """The checkpoint's tensors under our names, in our orientation and in units of the activations."""
+    is_backup = isinstance(content.get("ae"), dict)
+    state: Mapping[str, Any] = content["ae"] if is_backup else content
+    missing = sorted(set(layout.keys) - set(state))
+    unexpected = sorted(set(state) - set(layout.keys) - layout.ignored)
+    if missing or unexpected:
+        raise UserError(
+            f"SAE {name!r}: not the checkpoint of a {class_name}: missing {', '.join(missing) or 'nothing'}, "
+            f"unexpected {', '.join(unexpected) or 'nothing'}; correct dict_class or the file"
+        )
+    strange = [key for key in layout.keys if not isinstance(state[key], Tensor)]
+    if strange:
+        raise UserError(f"SAE {name!r}: {', '.join(strange)} is no tensor; the checkpoint is damaged")
+    d_in, d_sae = _sizes(state, layout, trainer, name)
+    tensors = {ours: _oriented(key, state[key], ours, d_in, d_sae, name) for key, ours in layout.keys.items()}
+    factor = float(content.get("norm_factor") or 1.0) if is_backup else 1.0
+    return {ours: value * factor if ours in _IN_UNITS_OF_X else value for ours, value in tensors.items()}
+
+
+def _sizes(state: Mapping[str, Any], layout: Layout, trainer: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """d_in and d_sae, from the biases; the config must not say otherwise."""
+    bias = {ours: key for key, ours in layout.keys.items()}
+    d_in = state[bias["b_dec"]].numel()
+    d_sae = state[bias["b_enc" if "b_enc" in bias else "b_mag"]].numel()
+    for key, found in (("activation_dim", d_in), ("dict_size", d_sae)):
+        said = trainer.get(key, found)
+        if said != found:
+            raise UserError(f"SAE {name!r}: the config says {key} = {said}, the weights have {found}")
+    return d_in, d_sae
+
+
+def _oriented(key: str, tensor: Tensor, ours: str, d_in: int, d_sae: int, name: str) -> Tensor:
+    if ours == "threshold":
+        return _threshold(tensor, d_sae, name)
+    if tensor.ndim != 2:
+        return tensor
+    expected = (d_in, d_sae) if ours == "W_enc" else (d_sae, d_in)
+    if tuple(tensor.shape) not in (expected, expected[::-1]):
+        raise UserError(f"SAE {name!r}: {key} has shape {tuple(tensor.shape)}, expected {expected} or its transpose")
+    turned = key in _TRANSPOSED if d_in == d_sae else tuple(tensor.shape) != expected
+    return tensor.T if turned else tensor
+
+
+def _threshold(tensor: Tensor, d_sae: int, name: str) -> Tensor:
+    """One threshold per latent, from one for all where it is a single number."""
+    if tensor.ndim:
+        return tensor
+    if float(tensor) < 0:
+        raise UserError(
+            f"SAE {name!r}: its threshold is {float(tensor):g}, that is not set: the training ended before it was "
+            "learnt; train for longer, or use a later checkpoint"
+        )
+    return torch.full((d_sae,), float(tensor))
+
+
+def _k(trainer: Mapping[str, Any], content: Mapping[str, Any], name: str) -> int:
+    """k of the config, which must agree with the checkpoint's own where it has one."""
+    state = content["ae"] if isinstance(content.get("ae"), dict) else content
+    said, held = trainer.get("k"), state.get("k")
+    if held is not None and said is not None and int(held) != said:
+        raise UserError(f"SAE {name!r}: the checkpoint has k = {int(held)}, its config says k = {said}; correct one")
+    if said is None and held is None:
+        raise UserError(f"SAE {name!r}: neither config nor checkpoint says what k is; add trainer.k to the config")
+    return int(said if said is not None else held)  # type: ignore[arg-type]
+
+
+def _training_tokens(config: Mapping[str, Any], weights: Path) -> int | None:
+    """Steps times batch size where both are told; for the end of a run only, not for its checkpoints."""
+    steps = config["trainer"].get("steps")
+    batch = (config.get("buffer") or {}).get("out_batch_size")
+    if isinstance(steps, int) and isinstance(batch, int) and weights.name == WEIGHTS:
+        return steps * batch
+    return None

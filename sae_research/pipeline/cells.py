@@ -1,0 +1,79 @@
+"""Cells: one SAE under one eval, with the key that determines its numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sae_research.code_version import code_version
+from sae_research.digests import digest_of
+from sae_research.evals.base import Eval
+from sae_research.evals.keys import shared_parts
+from sae_research.pipeline.manifest import Manifest
+from sae_research.pipeline.params import Params
+from sae_research.reference.registry import reference_module
+from sae_research.sources.hub import Hub
+
+# What every cell goes through, whatever the eval.
+_ALWAYS = ("sae_research.formats.readers.saelens", "sae_research.lm.load")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (SAE, eval); `key` is the digest of `parts`, all that determines its numbers."""
+
+    sae: Mapping[str, Any]
+    """The SAE's entry in the manifest."""
+    eval_name: str
+    key: str
+    parts: Mapping[str, Any]
+
+    @property
+    def sae_name(self) -> str:
+        return self.sae["name"]
+
+
+def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) -> list[Cell]:
+    """A cell for every SAE of the manifest, in its order."""
+    settings = params.settings_of(evaluated)
+    shared = shared_parts(
+        evaluated,
+        settings,
+        engine=params.engine,
+        model={**manifest.model, "dtype": params.model.torch_dtype},
+        hub=hub,
+        seed=params.random_seed,
+    )
+    computed_by = evaluated.module if params.engine == "native" else reference_module(evaluated.name)
+    readers = {data_set.reader for data_set in evaluated.data(settings) if data_set.reader is not None}
+    modules = (computed_by, *sorted(readers), *_ALWAYS)
+    return [_cell(entry, shared, modules) for entry in manifest.saes]
+
+
+def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence[str]) -> Cell:
+    code = code_version(*modules, f"sae_research.saes.architectures.{entry['architecture']}")
+    parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"], "code": code}
+    return Cell(sae=entry, eval_name=shared["eval"], key=digest_of(parts), parts=parts)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
+    """What differs between two cells' parts, in words: `settings.k_values [1] -> [1, 2]`. Other engines, other code."""
+    found: list[str] = []
+    for name in sorted(set(old) | set(new)):
+        a, b = old.get(name), new.get(name)
+        if a == b or (name == "code" and old.get("engine") != new.get("engine")):
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif name in {"code", "sae"}:
+            found.append(f"changed {'code' if name == 'code' else 'SAE'}")
+        else:
+            found.append(f"{prefix}{name} {_short(a)} -> {_short(b)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

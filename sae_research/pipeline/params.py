@@ -1,0 +1,220 @@
+"""`params.yaml`, read as DVC reads it (YAML 1.2) into frozen typed records; a mistake anywhere in it fails at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from sae_research.errors import UserError
+from sae_research.evals.base import Eval
+from sae_research.evals.registry import all_evals, eval_names, find_eval
+from sae_research.plots.settings import VisualizationSettings
+from sae_research.records import read_record
+from sae_research.reference.registry import Engine, require_offered
+from sae_research.saes.registry import architectures
+from sae_research.sources.hub import WORLD_PREFIX
+from sae_research.world.settings import WorldSettings
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The language model."""
+
+    name: str
+    """A hub id, a local folder, or `embedded/lm`."""
+    torch_dtype: Dtype = "float32"
+    revision: str | None = None
+    """A hub branch, tag or commit; null: the hub's default branch, resolved once by `setup`."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`; never changes what is computed."""
+    llm_batch_size: int = 32
+    """Sequences per language-model batch; never changes what is computed."""
+
+    def __post_init__(self) -> None:
+        if self.llm_batch_size < 1:
+            raise ValueError(f"llm_batch_size is {self.llm_batch_size}, expected at least 1")
+        kind, _, index = self.device.partition(":")
+        if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and index.isdigit())):
+            raise ValueError(f"device is {self.device!r}; valid: auto, cpu, cuda, cuda:N")
+
+
+@dataclass(frozen=True)
+class BaselineSae:
+    """The SAE that the variants are derived from."""
+
+    repo_id: str
+    """A hub id, a local folder, or `embedded/<name>`."""
+    filename: str
+    """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
+    hook_layer: int
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.hook_layer < 0:
+            raise ValueError(f"hook_layer is {self.hook_layer}, expected at least 0")
+
+
+@dataclass(frozen=True)
+class VariantGrid:
+    """The variants of one architecture that are put on the baseline's dictionary."""
+
+    enabled: bool
+    options: Mapping[str, Any]
+    """The architecture's own settings: `<setting>: value`, or `<setting>_values: [...]`, one variant for each
+    combination. Read by `setup`, which knows the architecture's record."""
+
+
+@dataclass(frozen=True)
+class ComparisonSae:
+    """SAEs to compare with: one checkpoint (`repo_id` + `filename`), or all that two regular expressions name in
+    SAELens' registry (`release` + `sae_id`, both matched in full)."""
+
+    repo_id: str | None = None
+    filename: str | None = None
+    revision: str | None = None
+    release: str | None = None
+    sae_id: str | None = None
+    label: str | None = None
+    """What tables and plots call its architecture; default: its own. Its name starts with it. Re-runs no eval."""
+
+    def __post_init__(self) -> None:
+        if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.label):
+            raise ValueError(f"label is {self.label!r}, expected letters, digits, dots, dashes and underscores")
+        checkpoint = self.repo_id is not None and self.filename is not None
+        registry = self.release is not None and self.sae_id is not None
+        mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
+        if mixed or checkpoint == registry:
+            raise ValueError("give either repo_id and filename, or release and sae_id")
+
+
+@dataclass(frozen=True)
+class ActivationCaching:
+    """Whether the language model's activations are kept on disk between runs; never changes a number."""
+
+    save_activations: bool = False
+    max_gigabytes: float = 20.0
+    """Size of the cache; the least recently used activations go first."""
+
+    def __post_init__(self) -> None:
+        if self.max_gigabytes <= 0:
+            raise ValueError(f"max_gigabytes is {self.max_gigabytes}, expected more than 0")
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of `params.yaml`; the evals' sections are `settings`."""
+
+    random_seed: int
+    model: ModelParams
+    baseline_sae: BaselineSae
+    engine: Engine = "native"
+    """Who computes the evals: this package, or the official implementation on the same model, data and SAEs."""
+    sae_variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By architecture; `variants` holds them checked."""
+    comparison_saes: tuple[ComparisonSae, ...] = ()
+    eval_types: Mapping[str, bool] = field(default_factory=dict)
+    """Which evals run, in the order in which reports list them."""
+    activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
+    world: WorldSettings = field(default_factory=WorldSettings)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The settings record of each eval whose section is given or that is on, by the eval's name."""
+
+    def __post_init__(self) -> None:
+        _refuse_unknown("eval_types", self.eval_types, eval_names())
+        _refuse_unknown("sae_variants", self.sae_variants, architectures())
+        if self.engine == "sae_bench":
+            for name in self.enabled_evals:
+                require_offered(name)
+        for evaluated in map(find_eval, self.enabled_evals):
+            for data_set in evaluated.data(self.settings_of(evaluated)):
+                data_set.require()
+        if not self.model.name.startswith(WORLD_PREFIX):
+            self._refuse_parts_of_the_world()
+
+    @property
+    def enabled_evals(self) -> tuple[str, ...]:
+        """The evals that run."""
+        return tuple(name for name, is_on in self.eval_types.items() if is_on)
+
+    def is_enabled(self, eval_name: str) -> bool:
+        """Whether that eval runs."""
+        return eval_name in self.enabled_evals
+
+    def settings_of(self, evaluated: Eval) -> Any:
+        """The settings record of an eval."""
+        return self.settings[evaluated.name]
+
+    @property
+    def variants(self) -> Mapping[str, VariantGrid]:
+        """The variants that are switched on, by architecture."""
+        grids = {
+            name: VariantGrid(options.get("enabled", True), {k: v for k, v in options.items() if k != "enabled"})
+            for name, options in self.sae_variants.items()
+        }
+        return {name: grid for name, grid in grids.items() if grid.enabled}
+
+    def _refuse_parts_of_the_world(self) -> None:
+        """The world is there for its own model only."""
+        named = [("baseline_sae.repo_id", self.baseline_sae.repo_id)]
+        named += [("comparison_saes", entry.repo_id or "") for entry in self.comparison_saes]
+        for evaluated in map(find_eval, self.enabled_evals):
+            data_sets = evaluated.data(self.settings_of(evaluated))
+            named += [(f"{evaluated.section}.{data_set.field}", data_set.name) for data_set in data_sets]
+        for place in dict.fromkeys(place for place, _ in named):
+            inside = [name for where, name in named if where == place and name.startswith(WORLD_PREFIX)]
+            if inside:
+                raise ValueError(
+                    f"{place} names {', '.join(inside)}, which goes with model.name {WORLD_PREFIX}lm alone, but "
+                    f"model.name is {self.model.name}; give what goes with it, or use a profile (`profile NAME`)"
+                )
+
+
+def _refuse_unknown(place: str, values: Mapping[str, Any], valid: Sequence[str]) -> None:
+    unknown = next((name for name in values if name not in valid), None)
+    if unknown is not None:
+        raise ValueError(f"{place}: unknown key {unknown!r}; valid: {', '.join(valid)}")
+
+
+def read_params(values: object, *, where: str) -> Params:
+    """The validated parameters in the mapping `values`, which come from the file `where`."""
+    if not isinstance(values, Mapping):
+        return read_record(Params, values, where=where)
+    sections = {evaluated.section: evaluated for evaluated in all_evals()}
+    valid = [*(f.name for f in fields(Params) if f.name != "settings"), *sections]
+    for key in values:
+        if key not in valid:
+            raise UserError(f"{where}: unknown key {key!r}; valid: {', '.join(valid)}")
+    types = values.get("eval_types")
+    enabled = [name for name, is_on in types.items() if is_on is True] if isinstance(types, Mapping) else []
+    settings = {
+        evaluated.name: read_record(evaluated.settings, values.get(section, {}), where=f"{where}.{section}")
+        for section, evaluated in sections.items()
+        if section in values or evaluated.name in enabled
+    }
+    plain = {key: value for key, value in values.items() if key not in sections}
+    return read_record(Params, {**plain, "settings": settings}, where=where)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML 1.2 file as plain objects, exactly as DVC sees it."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            return YAML(typ="safe", pure=True).load(file)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run this in the project's folder") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def load_params(path: Path) -> Params:
+    """The validated parameters in `path`."""
+    return read_params(read_yaml(path), where=path.name)

@@ -1,0 +1,158 @@
+"""One eval stage: plan its cells, compute those that are missing, publish all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sae_research.errors import UserError
+from sae_research.evals.base import Eval
+from sae_research.evals.registry import find_eval
+from sae_research.files import remove_leftovers, write_atomically
+from sae_research.measurements import Result
+from sae_research.pipeline.cells import Cell, plan_cells
+from sae_research.pipeline.manifest import Manifest, read_manifest
+from sae_research.pipeline.params import Params, load_params
+from sae_research.pipeline.paths import Paths, find_paths
+from sae_research.pipeline.store import ResultStore
+from sae_research.results.document import document_text, to_document
+from sae_research.results.merge import STATUS_FILE
+from sae_research.sources.hub import Hub
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """What a stage did."""
+
+    computed: int
+    reused: int
+    failures: Mapping[str, str]
+    """Reason by SAE name."""
+
+
+def eval_stage(eval_name: str) -> None:
+    """The stage of that eval in the current folder; raises after all other cells are done if any failed."""
+    paths = find_paths()
+    summary = run_eval_stage(eval_name, load_params(paths.params), paths)
+    if summary.failures:
+        reasons = "\n".join(f"  {sae}: {reason}" for sae, reason in summary.failures.items())
+        raise UserError(
+            f"{eval_name}: {len(summary.failures)} SAE(s) failed; the other cells are kept and will not be computed "
+            f"again:\n{reasons}"
+        )
+
+
+def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary:
+    """Fills `eval_results/<eval_name>/` with exactly the cells that `params` ask for.
+
+    A cell that fails leaves the others alone; its reason stands in `_status.json` and in the summary.
+    """
+    started = time.monotonic()
+    folder = paths.results / eval_name
+    remove_leftovers(paths.store)
+    if not params.is_enabled(eval_name):
+        _publish(folder, eval_name, enabled=False, results={}, failures={}, cells=[], paths=paths)
+        log.info("%s: disabled in params.yaml (eval_types.%s)", eval_name, eval_name)
+        return StageSummary(computed=0, reused=0, failures={})
+    evaluated = find_eval(eval_name)
+    hub = Hub(paths.world)
+    manifest = read_manifest(paths.saes)
+    cells = plan_cells(params, manifest, evaluated, hub)
+    store = ResultStore(paths.store / "cells")
+    store.adopt(folder)
+    results = {} if os.environ.get("SAE_NO_REUSE") else _stored(cells, store)
+    missing = [cell for cell in cells if cell.key not in results]
+    log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(missing), len(results))
+    reused = len(cells) - len(missing)
+    failures, tokens = _compute(missing, evaluated, params, manifest, paths) if missing else ({}, 0)
+    results |= _stored([cell for cell in missing if cell.sae_name not in failures], store)
+    _publish(folder, eval_name, enabled=True, results=results, failures=failures, cells=cells, paths=paths)
+    computed = len(missing) - len(failures)
+    seconds = time.monotonic() - started
+    log.info(
+        "%s: %s: %d cells computed, %d reused, %d failed, %.1f s, %.0f tokens/s",
+        eval_name, folder, computed, reused, len(failures), seconds, tokens / seconds,
+    )  # fmt: skip
+    return StageSummary(computed=computed, reused=reused, failures=failures)
+
+
+def _stored(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:
+    """The results, by key, of those cells that are in the store."""
+    found = {cell.key: store.get(cell.key) for cell in cells}
+    return {key: result for key, result in found.items() if result is not None}
+
+
+def _compute(
+    missing: Sequence[Cell], evaluated: Eval, params: Params, manifest: Manifest, paths: Paths
+) -> tuple[Mapping[str, str], int]:
+    """Computes and stores the cells; the reason of each that failed, by SAE name, and the tokens that were read."""
+    # Imports torch: only a stage with something to compute pays for it.
+    from sae_research.lm.cache import ActivationCache
+    from sae_research.pipeline.execute import Job, execute_cells
+    from sae_research.reference.registry import require_installed
+
+    if params.engine == "sae_bench":
+        require_installed()
+    caching = params.activation_caching
+    cache = ActivationCache(paths.store / "activations", max_bytes=int(caching.max_gigabytes * 2**30))
+    job = Job(
+        evaluated=evaluated,
+        engine=params.engine,
+        settings=params.settings_of(evaluated),
+        model=params.model,
+        revision=manifest.model["revision"],
+        seed=params.random_seed,
+        hub=Hub(paths.world),
+        saes_folder=paths.saes,
+        store=ResultStore(paths.store / "cells"),
+        cache=cache if caching.save_activations else None,
+    )
+    return execute_cells(missing, job)
+
+
+def _publish(
+    folder: Path,
+    eval_name: str,
+    *,
+    enabled: bool,
+    results: Mapping[str, Result],
+    failures: Mapping[str, str],
+    cells: Sequence[Cell],
+    paths: Paths,
+) -> None:
+    """Makes `folder` hold the results of `cells`, a status file, and nothing else."""
+    scratch = paths.store / "scratch"
+    entries: list[dict[str, Any]] = []
+    for cell in cells:
+        if cell.key in results:
+            name = f"{cell.sae_name}_eval_results.json"
+            document = to_document(_under_current_name(results[cell.key], cell))
+            write_atomically(folder / name, document_text(document), scratch=scratch)
+            entries.append({"sae": cell.sae_name, "file": name, "state": "done", "reason": None})
+        else:
+            reason = failures[cell.sae_name]
+            entries.append({"sae": cell.sae_name, "file": None, "state": "failed", "reason": reason})
+    status = {"eval": eval_name, "enabled": enabled, "cells": entries}
+    write_atomically(folder / STATUS_FILE, json.dumps(status, indent=2, sort_keys=True) + "\n", scratch=scratch)
+    _prune(folder, {STATUS_FILE, *(e["file"] for e in entries if e["file"])})
+
+
+def _under_current_name(result: Result, cell: Cell) -> Result:
+    """The same numbers under the manifest's present entry: a renamed SAE keeps its cells."""
+    return dataclasses.replace(result, sae=cell.sae)
+
+
+def _prune(folder: Path, wanted: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in wanted:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,0 +1,75 @@
+"""The stage `process_results`: every result in one table, a summary, a report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sae_research.files import folder_in_the_making, write_atomically
+from sae_research.pipeline.manifest import read_manifest
+from sae_research.pipeline.params import load_params
+from sae_research.pipeline.paths import Paths, find_paths
+from sae_research.results.comparisons import Comparison, compare_saes
+from sae_research.results.merge import read_entries, tidy_rows
+from sae_research.results.numbers import json_text
+from sae_research.results.report import report_text
+from sae_research.results.rows import TABLE_FILE, table_as_csv, table_as_parquet
+from sae_research.results.summary import by_sae, merged_document, plot_records, summarize
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MergeSummary:
+    """What was merged."""
+
+    saes: int
+    rows: int
+    comparisons: int
+    failed: int
+    """Cells that failed."""
+
+
+def process_results(
+    paths: Paths, enabled: Mapping[str, bool], *, saes: Sequence[Mapping[str, Any]] = ()
+) -> MergeSummary:
+    """Fills `eval_results/merged/`, `metrics.json` and `METRICS.md` from the results of the `enabled` evals.
+
+    `saes` are the manifest's entries, for SAEs of which every cell failed. The same results give the same bytes.
+    """
+    entries = read_entries(paths.results, paths.published, enabled)
+    rows = tidy_rows(entries, saes)
+    comparisons = compare_saes(entries)
+    scratch = paths.store / "scratch"
+    with folder_in_the_making(paths.merged, scratch=scratch) as folder:
+        (folder / "results.csv").write_text(table_as_csv(rows), encoding="utf-8")
+        (folder / TABLE_FILE).write_bytes(table_as_parquet(rows))
+        (folder / "comparisons.csv").write_text(table_as_csv(comparisons, Comparison), encoding="utf-8")
+        (folder / "comparisons.parquet").write_bytes(table_as_parquet(comparisons, Comparison))
+        (folder / "results.json").write_text(json_text(merged_document(entries, rows)), encoding="utf-8")
+        (folder / "plots.json").write_text(json_text(plot_records(rows)), encoding="utf-8")
+    write_atomically(paths.metrics, json_text(summarize(rows)), scratch=scratch)
+    write_atomically(paths.report, report_text(entries, rows, comparisons), scratch=scratch)
+    summary = MergeSummary(
+        saes=len(by_sae(rows)),
+        rows=len(rows),
+        comparisons=len(comparisons),
+        failed=sum(entry.result is None for entry in entries),
+    )
+    log.info(
+        "process_results: %s: %d SAEs, %d rows, %d comparisons, %d failed cells",
+        paths.merged,
+        summary.saes,
+        summary.rows,
+        summary.comparisons,
+        summary.failed,
+    )
+    return summary
+
+
+def process_results_stage() -> None:
+    """Merges the results of the enabled evals in the current folder."""
+    paths = find_paths()
+    process_results(paths, load_params(paths.params).eval_types, saes=read_manifest(paths.saes).saes)

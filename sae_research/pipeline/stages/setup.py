@@ -1,0 +1,107 @@
+"""The setup stage: the world if it is asked for, then every SAE in one folder with a manifest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+
+from sae_research.files import folder_in_the_making, remove_leftovers
+from sae_research.lm.load import model_shape
+from sae_research.pipeline.params import Params, load_params
+from sae_research.pipeline.paths import Paths, find_paths
+from sae_research.pipeline.run_saes import (
+    check_fits,
+    check_width,
+    derive_variants,
+    fetch_baseline,
+    fetch_comparison,
+    warn_beyond,
+    write_saes,
+)
+from sae_research.progress import Progress
+from sae_research.saes.base import Sae
+from sae_research.sources.hub import WORLD_PREFIX, Hub, Snapshot
+from sae_research.world.build import build_world, world_is_valid
+
+log = logging.getLogger(__name__)
+
+NO_WORLD = {"enabled": False, "reason": "model.name does not start with 'embedded/'"}
+
+
+def setup_stage() -> None:
+    """The setup stage in the current folder."""
+    paths = find_paths()
+    run_setup(load_params(paths.params), paths)
+
+
+def run_setup(params: Params, paths: Paths) -> None:
+    """Fills `world/` and `downloaded_saes/` as `params` ask."""
+    started = time.monotonic()
+    log.info(
+        "setup: model %s, baseline %s/%s", params.model.name, params.baseline_sae.repo_id, params.baseline_sae.filename
+    )
+    remove_leftovers(paths.store)
+    if needs_world(params):
+        with Progress("setup") as progress:
+            ensure_world(params, paths, progress)
+    hub = Hub(paths.world)
+    model = hub.model(params.model.name, revision=params.model.revision)
+    manifest = write_saes(
+        _wanted_saes(params, hub, model),
+        paths.saes,
+        model={"name": params.model.name, "revision": model.revision},
+        scratch=paths.store / "scratch",
+    )
+    if not needs_world(params):
+        # Last: a misspelt model or a hub out of reach must not cost the world.
+        remove_world(paths)
+    log.info("setup: %s: %d SAEs, %.1f s", paths.saes, len(manifest["saes"]), time.monotonic() - started)
+
+
+def needs_world(params: Params) -> bool:
+    """Whether the language model is the embedded one."""
+    return params.model.name.startswith(WORLD_PREFIX)
+
+
+def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
+    """Makes `world/` hold the world of `params.world`: as it is, from the store, or built anew into the store."""
+    if world_is_valid(paths.world, params.world):
+        log.info("setup: the embedded world is there")
+        return
+    kept = paths.store / "worlds" / params.world.key
+    if not world_is_valid(kept, params.world):
+        log.info("setup: building the embedded world, seed %d (minutes)", params.world.seed)
+        build_world(kept, params.world, progress)
+    with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
+        shutil.copytree(kept, draft, dirs_exist_ok=True)
+
+
+def remove_world(paths: Paths) -> None:
+    """Makes `world/` say that there is none."""
+    text = json.dumps(NO_WORLD, indent=2, sort_keys=True) + "\n"
+    with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
+        (draft / "_status.json").write_text(text, encoding="utf-8")
+
+
+def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
+    wanted = params.baseline_sae
+    baseline = fetch_baseline(
+        hub,
+        wanted.repo_id,
+        wanted.filename,
+        hook_layer=wanted.hook_layer,
+        revision=wanted.revision,
+        model_name=params.model.name,
+    )
+    width, n_layers = model_shape(model.path)
+    check_fits(baseline.card, width=width, n_layers=n_layers)
+    yield baseline
+    yield from derive_variants(baseline, {name: grid.options for name, grid in params.variants.items()})
+    for entry in params.comparison_saes:
+        for sae in fetch_comparison(hub, entry):
+            check_width(sae.card, width)
+            warn_beyond(sae.card, n_layers)
+            yield sae

@@ -1,0 +1,77 @@
+"""Finished cells on disk, one file per content key; two writers of a key write the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sae_research.files import write_atomically
+from sae_research.measurements import Result
+from sae_research.results.document import document_text, from_document, is_intact, to_document
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PastCell:
+    """What a stored cell was the answer to: kept beside the result so that a plan can say what changed since."""
+
+    eval_name: str
+    sae_name: str
+    parts: Mapping[str, Any]
+
+
+def read_intact(path: Path) -> Result | None:
+    """The result in a file of ours, or None where it is damaged, altered, or of another version."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return from_document(document) if is_intact(document) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class ResultStore:
+    """The results under `folder`; what is damaged counts as missing and is computed again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, key: str) -> Result | None:
+        """The result of that key, or None."""
+        path = self._path(key)
+        if not path.exists():
+            return None
+        result = read_intact(path)
+        if result is None:
+            log.warning("%s is damaged or of another version and will be computed again", path)
+        return result if result is not None and result.key == key else None
+
+    def put(self, result: Result) -> None:
+        """Keeps `result`; it is whole on disk when this returns."""
+        path = self._path(result.key)
+        past = PastCell(eval_name=result.eval_name, sae_name=result.sae["name"], parts=result.key_parts)
+        write_atomically(path.with_suffix(".parts"), json.dumps(dataclasses.asdict(past), sort_keys=True))
+        write_atomically(path, document_text(to_document(result)))
+
+    def adopt(self, folder: Path) -> None:
+        """Takes in the results of an output folder that the store lacks: those that DVC pulled from elsewhere."""
+        for path in sorted(folder.glob("*.json")):
+            result = read_intact(path)
+            if result is not None and not self._path(result.key).exists():
+                self.put(result)
+
+    def past_cells(self) -> Iterator[PastCell]:
+        """What every stored cell was the answer to; cheap, the numbers are not read."""
+        for path in sorted(self._folder.glob("*/*.parts")):
+            try:
+                yield PastCell(**json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError):
+                log.warning("%s is damaged or of another version and is passed over", path)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.json"

@@ -1,0 +1,251 @@
+"""Results as SAEBench writes them, with what its schema has no place for in one block beside: `sae_research`.
+
+The document is a function of the result alone: no clock, no random id, sorted keys, ten significant digits. Our block
+holds everything a `Result` holds (what is missing is null, with its reason); the rest is what SAEBench accepts:
+
+- a number that is missing is null where its class allows null, and -1, its own sign for it, where it does not;
+- `eval_config` is our settings plus its own names for them;
+- metrics that its schema does not know stand in our block only.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sae_research.digests import digest_of
+from sae_research.errors import UserError
+from sae_research.evals.registry import find_eval
+from sae_research.files import write_atomically
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.results.numbers import json_text, stable
+from sae_research.results.sae_bench_schema import MINUS_ONE, SaeBenchEval, placeholders, sae_bench_evals
+
+BLOCK = "sae_research"
+_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "sae_research/eval_id")
+
+
+def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> dict[str, Any]:
+    """`result` as a JSON document; `specs` are its eval's metrics, by default those of the eval of its name."""
+    specs = find_eval(result.eval_name).specs if specs is None else specs
+    by_name = {spec.name: spec for spec in specs}
+    unknown = sorted({m.metric for m in result.output.measurements} - set(by_name))
+    if unknown:
+        raise ValueError(f"{result.eval_name} measured {', '.join(unknown)} without a MetricSpec")
+    known = sae_bench_evals().get(result.eval_name)
+    details, nulls = _details(result.output.details, known)
+    official = result.key_parts.get("engine") == "sae_bench"
+    document = {
+        "eval_type_id": known.schema.type_id if known else result.eval_name,
+        "eval_config": _config(result, known),
+        "eval_id": str(uuid.uuid5(_IDS, result.key)),
+        "datetime_epoch_millis": 0,
+        "eval_result_metrics": _metrics(
+            result.output.measurements, by_name | (_own_specs(known) if official and known else {}), known
+        ),
+        "eval_result_details": details,
+        "eval_result_unstructured": dict(result.output.unstructured),
+        "sae_bench_commit_hash": _made_by(result, official=official),
+        **_identity(result),
+        BLOCK: {
+            "eval": result.eval_name,
+            "key": result.key,
+            "key_parts": dict(result.key_parts),
+            "settings": dict(result.settings),
+            "sae": dict(result.sae),
+            "versions": dict(result.versions),
+            "metrics": {spec.name: _spec_entry(spec) for spec in specs},
+            "measurements": [_entry(m) for m in result.output.measurements],
+            "details_null": nulls,
+        },
+    }
+    return sealed(stable(document))
+
+
+def sealed(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` with the digest of all the rest in our block."""
+    block = {key: value for key, value in document[BLOCK].items() if key != "digest"}
+    digest = digest_of({**document, BLOCK: block})
+    return {**document, BLOCK: {**block, "digest": digest}}
+
+
+def is_intact(document: Any) -> bool:
+    """Whether `document` is one of ours, as it was written."""
+    try:
+        return document[BLOCK]["digest"] == sealed(document)[BLOCK]["digest"]
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def from_document(document: Mapping[str, Any]) -> Result:
+    """The result that `to_document` wrote; floats have the ten digits that were written."""
+    block = document[BLOCK]
+    output = EvalOutput(
+        measurements=tuple(
+            Measurement(**{**entry, "replicates": tuple(entry["replicates"])}) for entry in block["measurements"]
+        ),
+        details=_details_with_nulls(document["eval_result_details"], block["details_null"]),
+        unstructured=document["eval_result_unstructured"],
+    )
+    return Result(
+        key=block["key"],
+        eval_name=block["eval"],
+        sae=block["sae"],
+        settings=block["settings"],
+        key_parts=block["key_parts"],
+        output=output,
+        versions=block["versions"],
+    )
+
+
+def metric_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
+    """The metrics that a document of ours describes."""
+    return tuple(MetricSpec(name=name, **entry) for name, entry in document[BLOCK]["metrics"].items())
+
+
+def document_text(document: Mapping[str, Any]) -> str:
+    """The document as text: sorted keys, a final newline, always the same bytes."""
+    return json_text(document)
+
+
+def write_result(path: Path, result: Result, specs: Sequence[MetricSpec] | None = None, *, scratch: Path) -> None:
+    """Writes the file at `path` whole or not at all; `scratch` is a folder of the same file system, outside the out."""
+    write_atomically(path, document_text(to_document(result, specs)), scratch=scratch)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON object in the file at `path`."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run its stage again") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); delete it, then run its stage again") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds a JSON {type(document).__name__}, expected an object; delete it")
+    return document
+
+
+def read_result(path: Path) -> Result:
+    """The result in a file of ours."""
+    document = read_document(path)
+    if BLOCK not in document:
+        raise UserError(f"{path} was not written by sae_research; SAEBench's own files belong in published_results/")
+    with explained_version(path):
+        return from_document(document)
+
+
+@contextmanager
+def explained_version(path: Path) -> Iterator[None]:
+    """Turns what another version's document lacks or has too much into a UserError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            f"{path} was written by another version of sae_research ({type(error).__name__}: {error}); "
+            "run its stage again"
+        ) from error
+
+
+def _entry(measurement: Measurement) -> dict[str, Any]:
+    if (measurement.value is None) != (measurement.reason is not None):
+        raise ValueError(f"{measurement.metric}: a missing value needs a reason, and a value has none: {measurement}")
+    return {**asdict(measurement), "at": dict(measurement.at), "replicates": list(measurement.replicates)}
+
+
+def _config(result: Result, known: SaeBenchEval | None) -> dict[str, Any]:
+    """SAEBench's `eval_config`: our settings, and its own names for those that it has too."""
+    settings = dict(result.settings)
+    names = known.schema.config_names if known else {}
+    renamed = {theirs: settings[ours] for ours, theirs in names.items() if ours in settings}
+    model = result.key_parts.get("model") or {}
+    shared = {
+        "model_name": model.get("name"),
+        "llm_dtype": model.get("dtype"),
+        "random_seed": result.key_parts.get("seed"),
+    }
+    present = {key: value for key, value in shared.items() if value is not None}
+    return {**settings, **renamed, **present, **(known.schema.config_constants if known else {})}
+
+
+def _spec_entry(spec: MetricSpec) -> dict[str, Any]:
+    entry = asdict(spec)
+    del entry["name"]
+    return entry
+
+
+def _metrics(
+    measurements: Sequence[Measurement], specs: Mapping[str, MetricSpec], known: SaeBenchEval | None
+) -> dict[str, dict[str, float | None]]:
+    """SAEBench's `eval_result_metrics`: every key its class requires, and what else was measured of its schema."""
+    found: dict[str, dict[str, float | None]] = {}
+    for spec in known.specs if known else ():
+        category = found.setdefault(spec.category, {})
+        if known and spec.key in known.required:
+            category[str(spec.key)] = MINUS_ONE
+    for measurement in measurements:
+        spec = specs[measurement.metric]
+        if spec.key is None or set(placeholders(spec.key)) != set(measurement.at):
+            continue
+        key = spec.key.format(**measurement.at)
+        found.setdefault(spec.category, {})[key] = _as_written(measurement.value, key, known)
+    return found
+
+
+def _own_specs(known: SaeBenchEval) -> dict[str, MetricSpec]:
+    """SAEBench's own keys for the numbers that are its own, whatever stands under our plain name."""
+    return {f"{spec.key}_sae_bench": spec for spec in known.specs}
+
+
+def _made_by(result: Result, *, official: bool) -> str:
+    if official:
+        return f"SAEBench {result.versions.get('sae-bench', '')}, run by sae_research".strip()
+    return f"not run by SAEBench: sae_research {result.versions.get('sae_research', '')}".strip()
+
+
+def _as_written(value: float | None, key: str, known: SaeBenchEval | None) -> float | None:
+    if value is None:
+        return MINUS_ONE if known and key in known.required else None
+    return int(value) if known and key in known.schema.whole else float(value)
+
+
+def _details(
+    details: Sequence[Mapping[str, Any]], known: SaeBenchEval | None
+) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
+    """The details as SAEBench's classes take them, and where its -1 stands for a null of ours (rows by field)."""
+    required = known.schema.required_details if known else frozenset()
+    rows = [dict(row) for row in details]
+    nulls: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        for name in required & row.keys():
+            if row[name] is None:
+                row[name] = MINUS_ONE
+                nulls.setdefault(name, []).append(index)
+    return rows, nulls
+
+
+def _details_with_nulls(rows: Sequence[Mapping[str, Any]], nulls: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+    restored = [dict(row) for row in rows]
+    for name, indices in nulls.items():
+        for index in indices:
+            restored[index][name] = None
+    return restored
+
+
+def _identity(result: Result) -> dict[str, Any]:
+    """What SAEBench says of the SAE; one that is not in SAELens' registry is a `custom_sae` there."""
+    source = result.sae.get("source") or {}
+    registered = "release" in source and "sae_id" in source
+    hyperparameters = result.sae.get("hyperparameters") or {}
+    plain = {key: value for key, value in result.sae.items() if key not in {"source", "hyperparameters"}}
+    return {
+        "sae_lens_id": source["sae_id"] if registered else "custom_sae",
+        "sae_lens_release_id": source["release"] if registered else result.sae["name"],
+        "sae_lens_version": result.versions.get("sae_lens"),
+        "sae_cfg_dict": {**hyperparameters, **plain},
+    }

@@ -1,0 +1,84 @@
+"""SAEBench's result schema as data: what each of its evals reports, where, and how it says that a number is missing.
+
+Made from what our evals declare (`Eval.sae_bench` and their metrics' keys), and from what SAEBench 0.6.0 has and we do
+not; a test compares all of it with SAEBench's own classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+from sae_research.evals.base import Eval, SaeBenchSchema
+from sae_research.evals.registry import all_evals
+from sae_research.measurements import MetricSpec
+
+MINUS_ONE = -1.0
+"""What SAEBench's core writes where it had NaN."""
+
+
+@dataclass(frozen=True)
+class SaeBenchEval:
+    """One eval of SAEBench."""
+
+    name: str
+    """Its name here."""
+    schema: SaeBenchSchema
+    specs: tuple[MetricSpec, ...]
+    """Its metrics; the key may hold a placeholder, as in `sae_top_{k}_test_accuracy`."""
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Keys that its class wants as numbers; all others may be null."""
+        if self.schema.optional is None:
+            return frozenset()
+        return frozenset(str(spec.key) for spec in self.specs) - self.schema.optional
+
+
+_AUTOINTERP = SaeBenchEval(
+    "autointerp",
+    SaeBenchSchema(type_id="autointerp"),
+    (
+        MetricSpec("autointerp_score", "autointerp", "", "higher", "Automated interpretability", "autointerp_score",
+                   headline=True),
+        MetricSpec("autointerp_std_dev", "autointerp", "", "neither",
+                   "Automated interpretability, deviation over latents", "autointerp_std_dev"),
+    ),
+)  # fmt: skip
+
+
+@cache
+def sae_bench_evals() -> Mapping[str, SaeBenchEval]:
+    """SAEBench's evals by our name."""
+    ours = [_described(evaluated, evaluated.sae_bench) for evaluated in all_evals() if evaluated.sae_bench is not None]
+    return {known.name: known for known in (*ours, _AUTOINTERP)}
+
+
+def _described(evaluated: Eval, schema: SaeBenchSchema) -> SaeBenchEval:
+    by_name = {spec.name: spec for spec in evaluated.specs}
+    specs = (
+        replace(by_name[f"{spec.name}_sae_bench"], key=spec.key) if spec.key in schema.other_formula else spec
+        for spec in evaluated.specs
+        if spec.key is not None
+    )
+    return SaeBenchEval(evaluated.name, schema, tuple(specs))
+
+
+@cache
+def by_type_id() -> Mapping[str, SaeBenchEval]:
+    """SAEBench's evals by its own `eval_type_id`."""
+    return {known.schema.type_id: known for known in sae_bench_evals().values()}
+
+
+def placeholders(key: str) -> list[str]:
+    """The names in braces: `["k"]` for `sae_top_{k}_test_accuracy`."""
+    return re.findall(r"{(\w+)}", key)
+
+
+def match_key(spec: MetricSpec, key: str) -> dict[str, int] | None:
+    """The placeholders' values where `key` is one of `spec`'s keys, None otherwise."""
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(spec.key or ""))
+    match = re.fullmatch(pattern, key)
+    return {name: int(value) for name, value in match.groupdict().items()} if match else None

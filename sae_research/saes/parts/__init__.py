@@ -1,1 +1,0 @@
-"""What several architectures are made of."""

@@ -1,0 +1,1 @@
+"""Pursuit on a fixed dictionary: choose atoms, then fit codes on them."""

@@ -1,0 +1,80 @@
+"""The first half of hard thresholding pursuit: the atoms most correlated with each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sae_research.saes.base import SaeCard
+from sae_research.saes.build import check_k, read_settings
+from sae_research.saes.kernels import pursuit
+from sae_research.saes.kernels.screening import Firing, ScreenedEncoder
+from sae_research.saes.solvers.selection import top_k_mask
+
+
+@dataclass(frozen=True)
+class Thresholding:
+    """Options of IHTP in all its forms."""
+
+    k: int
+    """Atoms that each token adds to its support."""
+    nonneg: bool = False
+    """Only positive codes: atoms by largest correlation, non-negative least squares."""
+
+
+def read_thresholding(card: SaeCard) -> Thresholding:
+    """The options in the card, refused where no code can have `k` atoms."""
+    settings = read_settings(Thresholding, card)
+    check_k(card, settings.k)
+    return settings
+
+
+def strongest(correlations: Float[Tensor, "*batch d_sae"], settings: Thresholding) -> Bool[Tensor, "*batch d_sae"]:
+    """The `k` atoms of largest magnitude, none at 0 (non-negative: of largest correlation, none below); uses up
+    `correlations`."""
+    return top_k_mask(correlations if settings.nonneg else correlations.abs_(), settings.k)
+
+
+class Chooser:
+    """Chooses the atoms of sequences; where the machine can, without taking all of their correlations."""
+
+    def __init__(self, settings: Thresholding) -> None:
+        self._settings = settings
+        self._atoms: Tensor | None = None
+        self._screened: ScreenedEncoder | None = None
+
+    def choose(
+        self, y: Float[Tensor, "seq token d_in"], W_dec: Float[Tensor, "d_sae d_in"]
+    ) -> Bool[Tensor, "seq d_sae"]:
+        """The union of `strongest` over the tokens of each sequence."""
+        screened = self._screen(W_dec)
+        found = screened.encode(y.flatten(0, 1)) if screened is not None else None
+        if found is None:
+            return _strongest_of_sequence(y @ W_dec.T, self._settings)
+        chosen = torch.zeros(len(y), len(W_dec), dtype=torch.bool)
+        owners = torch.arange(len(y)).repeat_interleave(found.counts.view(y.shape[:2]).sum(1))
+        chosen[owners, found.latents.long()] = True
+        return chosen
+
+    def _screen(self, W_dec: Float[Tensor, "d_sae d_in"]) -> ScreenedEncoder | None:
+        """The quantised atoms, made at first use and again where they went to another device or dtype."""
+        k = self._settings.k
+        if self._atoms is not W_dec:
+            fits = ScreenedEncoder.serves(W_dec, k)
+            zero = torch.zeros(len(W_dec))
+            firing = Firing(zero, zero, torch.ones(len(W_dec)), zero, k, magnitude=not self._settings.nonneg)
+            self._screened = ScreenedEncoder(W_dec, firing) if fits else None
+            self._atoms = W_dec
+        return self._screened
+
+
+def _strongest_of_sequence(
+    correlations: Float[Tensor, "seq token d_sae"], settings: Thresholding
+) -> Bool[Tensor, "seq d_sae"]:
+    """The union of `strongest` over the tokens of each sequence; uses up `correlations`."""
+    if pursuit.serves(correlations):
+        return pursuit.mark_strongest(correlations, k=settings.k, nonneg=settings.nonneg)
+    return strongest(correlations, settings).any(dim=1)

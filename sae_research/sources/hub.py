@@ -1,0 +1,247 @@
+"""Finds models, SAE files and data sets: in the embedded world, in a local folder, or on the Hugging Face hub.
+
+Nothing falls through from one place to another: the id alone says where a thing comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+
+from sae_research.errors import UserError
+from sae_research.sources.huggingface import Kind, fetch, list_files, noun
+from sae_research.sources.memory import Given
+
+WORLD_PREFIX = "embedded/"
+# TransformerLens' short names, which SAE configs and SAEBench use, by the start of the name.
+_ORGANISATIONS = {
+    "pythia-": "EleutherAI",
+    "gpt-neo": "EleutherAI",
+    "gpt-j-": "EleutherAI",
+    "gemma-": "google",
+    "gpt2": "openai-community",
+    "opt-": "facebook",
+    "Llama-": "meta-llama",
+    "Meta-Llama-": "meta-llama",
+    "Mistral-": "mistralai",
+    "Qwen": "Qwen",
+}
+CONVERTED = "refs/convert/parquet"
+"""Branch where the hub keeps the parquet form of data sets that are published as a script or as other files."""
+
+_MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.tiktoken", "*.jinja", "merges.txt", "vocab.txt")
+_DATASET_FILES = ("*.parquet", "*.json", "*.jsonl")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A file or folder on this machine, and the revision that determines its content."""
+
+    path: Path
+    revision: str
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """The names of a repository's files at one revision; `fetch(name)` downloads one where needed."""
+
+    names: tuple[str, ...]
+    revision: str
+    fetch: Callable[[str], Path]
+
+
+class Hub:
+    """The one way to models, SAE files and data sets.
+
+    `embedded/<x>` is `<world>/models/<x>` or `<world>/datasets/<x>`; an existing folder is itself; all else is a
+    repository of the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are respected). A revision is the
+    commit hash on the hub, and `sha256:` + the digest of names and bytes for a folder. Data sets that are `given` in
+    memory come before all others of their name.
+    """
+
+    def __init__(self, world: Path, given: Mapping[str, Given] = MappingProxyType({})) -> None:
+        self.world = world
+        self.given = given
+
+    def model(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
+        """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched."""
+        return _whole(self._files(repo_id, "model", is_model_file, revision), self._root(repo_id, "model"))
+
+    def dataset(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
+        """The folder of a data set, all of its parquet files in place."""
+        return _whole(self.dataset_files(repo_id, is_dataset_file, revision=revision), self._root(repo_id, "dataset"))
+
+    def dataset_revision(self, repo_id: str, *, revision: str | None = None) -> str:
+        """The revision that determines a data set's content; downloads nothing."""
+        if repo_id in self.given:
+            return self.given[repo_id].revision
+        return self.dataset_files(repo_id, is_dataset_file, revision=revision).revision
+
+    def dataset_files(self, repo_id: str, keep: Callable[[str], bool], *, revision: str | None = None) -> RemoteFiles:
+        """Those files of a data set that `keep` wants, none fetched yet.
+
+        A repository without parquet files (a script, CSV, ...) is read from the hub's parquet conversion of it.
+        """
+        files = self._files(repo_id, "dataset", is_dataset_file, revision)
+        if not any(name.endswith(".parquet") for name in files.names):
+            if revision is not None or self._root(repo_id, "dataset") is not None:
+                raise UserError(
+                    f"data set {repo_id!r} has no parquet file; it has: {', '.join(files.names) or 'nothing'}"
+                )
+            files = self._converted(repo_id)
+        return RemoteFiles(tuple(name for name in files.names if keep(name)), files.revision, files.fetch)
+
+    def dataset_file(self, repo_id: str, filename: str, *, revision: str | None = None) -> RemoteFiles:
+        """The one file of a data set that is read as it is, not fetched yet."""
+        files = self._files(repo_id, "dataset", _any_file, revision)
+        if filename not in files.names:
+            raise UserError(_no_such_file(repo_id, filename, files.names))
+        return RemoteFiles((filename,), files.revision, files.fetch)
+
+    def _converted(self, repo_id: str) -> RemoteFiles:
+        try:
+            return self._files(repo_id, "dataset", is_dataset_file, CONVERTED)
+        except UserError as error:
+            raise UserError(
+                f"data set {repo_id!r} has no parquet file, and its parquet conversion cannot be had: {error}"
+            ) from error
+
+    def file(self, repo_id: str, filename: str, *, revision: str | None = None) -> Snapshot:
+        """One file of a model repository, or the folder `filename` with all that is in it ('.': the root)."""
+        inside = "" if filename in ("", ".") else filename.strip("/")
+        root = self._root(repo_id, "model")
+        if root is not None:
+            _require(root / inside, repo_id, filename)
+            _check_local_revision(repo_id, revision, found := _digest_of(root / inside, _any_file))
+            return Snapshot(root / inside, found)
+        files = self._files(repo_id, "model", lambda name: _is_within(name, inside), revision)
+        if not files.names:
+            every = self._files(repo_id, "model", _any_file, revision).names
+            raise UserError(_no_such_file(repo_id, filename, every))
+        return Snapshot(_fetch_all(files) / inside, files.revision)
+
+    def _root(self, repo_id: str, kind: Kind) -> Path | None:
+        """The local folder that `repo_id` means, or None where it means a repository on the hub."""
+        if repo_id.startswith(WORLD_PREFIX):
+            folder = self.world / f"{kind}s" / repo_id.removeprefix(WORLD_PREFIX)
+            if not folder.is_dir():
+                raise UserError(
+                    f"{noun(kind)} {repo_id!r}: the embedded world has no folder {folder}; "
+                    f"build it with the setup stage (`dvc repro setup`){_known(folder.parent)}"
+                )
+            return folder
+        folder = Path(repo_id).expanduser()
+        if folder.is_dir():
+            return folder.resolve()
+        if repo_id.startswith(("/", ".", "~")) or repo_id.count("/") > 1:
+            raise UserError(
+                f"{noun(kind)} {repo_id!r}: there is no such folder (looked in {Path.cwd()}); correct the path, "
+                "or give a hub id such as 'EleutherAI/pythia-70m-deduped'"
+            )
+        return None
+
+    def _files(self, repo_id: str, kind: Kind, keep: Callable[[str], bool], revision: str | None) -> RemoteFiles:
+        root = self._root(repo_id, kind)
+        if root is not None:
+            keep_for_digest = is_model_file if kind == "model" else is_dataset_file
+            _check_local_revision(repo_id, revision, found := _digest_of(root, keep_for_digest))
+            return RemoteFiles(tuple(name for name in _names(root) if keep(name)), found, lambda name: root / name)
+        remote_id = full_model_id(repo_id) if kind == "model" else repo_id
+        listing = list_files(remote_id, kind, revision or "main")
+        names = tuple(sorted(name for name in listing.names if keep(name)))
+        return RemoteFiles(names, listing.commit, lambda name: fetch(remote_id, kind, name, listing.commit))
+
+
+def full_model_id(name: str) -> str:
+    """The hub id of a model that is named as TransformerLens names it: `pythia-70m-deduped`, `gpt2-small`."""
+    if "/" in name:
+        return name
+    organisation = next((org for start, org in _ORGANISATIONS.items() if name.startswith(start)), None)
+    return f"{organisation}/{name.removesuffix('-small')}" if organisation else name
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a repository's file belongs to a language model: top-level config, tokenizer, safetensors."""
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in _MODEL_FILES)
+
+
+def is_dataset_file(name: str) -> bool:
+    """Whether a repository's file belongs to a data set as we read it."""
+    return any(fnmatch(name, pattern) for pattern in _DATASET_FILES)
+
+
+def _any_file(_name: str) -> bool:
+    return True
+
+
+def _is_within(name: str, inside: str) -> bool:
+    return inside == "" or name == inside or name.startswith(f"{inside}/")
+
+
+def _whole(files: RemoteFiles, root: Path | None) -> Snapshot:
+    """All of `files` in place, as one folder."""
+    if root is not None:
+        return Snapshot(root, files.revision)
+    if not files.names:
+        raise UserError(f"the repository at revision {files.revision} has none of the files needed")
+    return Snapshot(_fetch_all(files), files.revision)
+
+
+def _fetch_all(files: RemoteFiles) -> Path:
+    """The root of the repository's snapshot, with all of `files` in it."""
+    paths = [files.fetch(name) for name in files.names]
+    return paths[0].parents[len(Path(files.names[0]).parts) - 1]
+
+
+def _known(parent: Path) -> str:
+    present = sorted(folder.name for folder in parent.iterdir() if folder.is_dir()) if parent.is_dir() else []
+    return f"; it has: {', '.join(WORLD_PREFIX + name for name in present)}" if present else ""
+
+
+def _require(path: Path, repo_id: str, filename: str) -> None:
+    if not path.exists():
+        raise UserError(_no_such_file(repo_id, filename, _names(path.parent) if path.parent.is_dir() else ()))
+
+
+def _no_such_file(repo_id: str, filename: str, present: tuple[str, ...]) -> str:
+    last = Path(filename).name
+    near = [name for name in present if last in name] or list(present)
+    shown = ", ".join(near[:8]) + (f", ... ({len(near)} in all)" if len(near) > 8 else "")
+    missing = f"repository {repo_id!r} has no file or folder {filename!r}"
+    return f"{missing}; correct 'filename'; it has: {shown or 'nothing'}"
+
+
+def _check_local_revision(repo_id: str, wanted: str | None, found: str) -> None:
+    if wanted is not None and wanted != found:
+        raise UserError(
+            f"folder {repo_id!r}: its content is {found}, expected {wanted}; if it was changed or damaged since setup, "
+            "run the setup stage again; if this 'revision' stands in params.yaml, remove it there"
+        )
+
+
+def _names(root: Path) -> tuple[str, ...]:
+    """Files under `root`, hidden ones left out, sorted, with '/' between parts."""
+    relative = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return tuple(sorted(path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)))
+
+
+def _digest_of(path: Path, keep: Callable[[str], bool]) -> str:
+    """`sha256:` + digest over the names and bytes of a file, or of the files of a folder that `keep` wants."""
+    names = [name for name in _names(path) if keep(name)] if path.is_dir() else []
+    files = [(name, path / name) for name in names] if path.is_dir() else [(path.name, path)]
+    whole = hashlib.sha256()
+    for name, file in files:
+        stat = file.stat()
+        whole.update(f"{name}\0{_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(file: Path, _size: int, _mtime_ns: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

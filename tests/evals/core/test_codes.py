@@ -1,0 +1,70 @@
+"""Counts of codes and statistics of weights, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sae_research.evals.core.codes import count_codes
+from sae_research.evals.core.formulas import estimate_densities
+from sae_research.evals.core.weights import describe_weights, largest_cosines
+from sae_research.metrics import weights
+
+CODES = torch.tensor([[[1.0, 0.0, -2.0], [3.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, -1.0]]])
+
+
+def test_counts_by_hand() -> None:
+    found = count_codes(CODES)
+    assert {n: c.tolist() for n, c in found.columns.items()} == {
+        "l0": [3, 1],
+        "l1": [6, 1],
+        "signed": [2, -1],
+        "negative": [1, 1],
+        "support": [2, 1],
+    }
+    assert found.fired.tolist() == [[2, 0, 1], [0, 0, 1]]
+    assert found.positive.tolist() == [[2, 0, 0], [0, 0, 0]]
+
+
+def test_nothing_fires() -> None:
+    found = count_codes(torch.zeros(2, 3, 4))
+    assert found.fired.sum() == 0
+    assert found.columns["l0"].tolist() == [0, 0]
+
+
+def test_densities_by_hand() -> None:
+    found = estimate_densities(np.array([[0, 1, 30, 4], [0, 0, 30, 0]]), np.array([100, 100]))
+    assert found["frac_alive"].value == 0.75
+    assert found["frac_dead"].value == 0.25
+    assert found["freq_over_1_percent"].value == 0.5
+    assert found["freq_over_10_percent"].value == 0.25
+    assert found["normalized_freq_over_1_percent"].value == pytest.approx(64 / 65)
+    assert found["normalized_freq_over_10_percent"].value == pytest.approx(60 / 65)
+
+
+def test_weights_by_hand() -> None:
+    decoder = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+    encoder = torch.tensor([[2.0, 0.0], [0.0, -1.0], [0.0, 0.0]]).T
+    found = describe_weights(encoder, decoder, torch.tensor([1.0, 2.0, 3.0]))
+    root = math.sqrt(0.5)
+    assert found["encoder_bias"].tolist() == [1, 2, 3]
+    assert found["encoder_norm"].tolist() == [2, 1, 0]
+    assert found["encoder_decoder_cosine_sim"].tolist() == pytest.approx([1, -1, 0])
+    assert found["max_decoder_cosine_sim"].tolist() == pytest.approx([root, root, root])
+    assert found["max_encoder_cosine_sim"].tolist() == pytest.approx([0, 0, 0])
+
+
+def test_blocks_of_cosines_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = torch.nn.functional.normalize(torch.randn(11, 5, generator=torch.Generator().manual_seed(0)), dim=1)
+    whole = largest_cosines(units)
+    by_hand = (units @ units.T - 2 * torch.eye(11)).amax(dim=1)
+    torch.testing.assert_close(whole, by_hand)
+    monkeypatch.setattr(weights, "_ROWS", 3)
+    torch.testing.assert_close(largest_cosines(units), whole)
+
+
+def test_a_lone_latent_has_no_neighbour() -> None:
+    assert largest_cosines(torch.ones(1, 1)).item() == -math.inf

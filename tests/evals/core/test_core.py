@@ -1,0 +1,286 @@
+"""The core eval as a whole: oracles, invariances, failures, against the definitions on a random model."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from support.outcomes import MakeSae, check_company, output_of
+from support.threads import torch_threads
+
+from sae_research.errors import UserError
+from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.core.eval import CORE
+from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.evals.core.settings import CoreSettings
+from sae_research.evals.core.specs import CORE_SPECS
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.structure import take_apart
+from sae_research.measurements import Measurement
+from sae_research.records import read_record
+from sae_research.saes.base import Sae
+
+PLAN = CorePlan(batch_size=4, n_reconstruction=8, keep_special=True)
+
+
+def _measure(
+    context: EvalContext, saes: Sequence[Sae], rows: torch.Tensor, plan: CorePlan = PLAN, batch_size: int = 8
+) -> list[Outcome]:
+    return list(measure_core(dataclasses.replace(context, batch_size=batch_size), saes, rows, plan))
+
+
+def _by_name(outcome: Outcome) -> dict[str, Measurement]:
+    return {m.metric: m for m in output_of(outcome).measurements}
+
+
+def _values(outcome: Outcome) -> dict[str, float | None]:
+    return {name: m.value for name, m in _by_name(outcome).items()}
+
+
+def _assert_close(a: Outcome, b: Outcome) -> None:
+    """Both outputs hold the same numbers to float tolerance, and lack the same."""
+    for one, other in zip(output_of(a).measurements, output_of(b).measurements, strict=True):
+        expected = _numbers(dataclasses.asdict(other))
+        assert _numbers(dataclasses.asdict(one)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    for one, other in zip(output_of(a).details, output_of(b).details, strict=True):
+        assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-6)
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in record.items() if isinstance(value, (int, float))}
+
+
+def _mean_activation(context: EvalContext, rows: torch.Tensor, site: Any) -> torch.Tensor:
+    x = context.lm.capture(rows, site)
+    return x[~torch.isin(rows, torch.tensor([0, 1, 2]))].mean(dim=0)
+
+
+def test_every_metric_is_reported_once(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    output = output_of(_measure(context, [make_sae("relu")], rows)[0])
+    assert [m.metric for m in output.measurements] == [spec.name for spec in CORE_SPECS]
+    assert len(output.details) == 48
+    missing = {m.metric for m in output.measurements if m.value is None}
+    assert missing == {"interpolates"}
+
+
+def test_identity_loses_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    found = _values(_measure(context, [make_sae("identity", d_sae=16)], rows)[0])
+    assert found["explained_variance"] == 1
+    assert found["mse"] == 0
+    assert found["cossim"] == pytest.approx(1)
+    for name in ("l2_ratio", "relative_reconstruction_bias", "ce_loss_score", "kl_div_score"):
+        assert found[name] == pytest.approx(1, abs=1e-6)
+    for name in ("ce_loss_increase", "kl_div_with_sae"):
+        assert found[name] == pytest.approx(0, abs=1e-6)
+    assert found["l0"] == 16
+    assert found["frac_alive"] == 1
+    assert found["frac_alive_sae_bench"] == 1
+    assert found["negative_share"] == pytest.approx(0.5, abs=0.2)
+
+
+def test_zeros_recover_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    zero = make_sae("relu", tensors={n: torch.zeros(s) for n, s in _SHAPES.items()})
+    plan = dataclasses.replace(PLAN, keep_special=False)
+    found = _values(_measure(context, [zero], rows, plan)[0])
+    assert found["ce_loss_score"] == pytest.approx(0, abs=1e-6)
+    assert found["kl_div_score"] == pytest.approx(0, abs=1e-6)
+    assert found["l0"] == found["frac_alive"] == found["cossim"] == found["l2_ratio"] == 0
+    assert found["negative_share"] is None
+    assert found["relative_reconstruction_bias"] is None
+    assert found["normalized_freq_over_1_percent"] is None
+
+
+_SHAPES = {"W_enc": (16, 48), "b_enc": (48,), "W_dec": (48, 16), "b_dec": (16,)}
+
+
+def test_mean_explains_no_variance(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    sae = make_sae("relu")
+    zeros = {n: torch.zeros(s) for n, s in _SHAPES.items()}
+    of_text = make_sae("relu", tensors={**zeros, "b_dec": _mean_activation(context, rows[8:], sae.card.site)})
+    found = _values(_measure(context, [of_text], rows)[0])
+    assert found["explained_variance"] == pytest.approx(0, abs=1e-5)
+    of_first_batch = make_sae("relu", tensors={**zeros, "b_dec": _mean_activation(context, rows[:4], sae.card.site)})
+    found = _values(_measure(context, [of_first_batch], rows)[0])
+    assert found["ce_loss_score_mean_ablation"] == pytest.approx(0, abs=1e-4)
+    assert found["kl_div_score_mean_ablation"] == pytest.approx(0, abs=1e-4)
+
+
+def test_definitions(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    """Every metric of the sparsity pass, once more in float64 from its definition over all tokens."""
+    sae = make_sae("topk", k=5)
+    found = _values(_measure(context, [sae], rows)[0])
+    text = rows[8:]
+    real = text > 2
+    x = context.lm.capture(text, sae.card.site)
+    z = sae.encode(x)
+    x_hat = sae.decode(z)[real].double()
+    x, z = x[real].double(), z[real].double()
+    error = (x - x_hat).square().sum(-1)
+    spread = (x - x.mean(0)).square().sum(-1)
+    density = (z != 0).double().mean(0)
+    expected = {
+        "l0": (z != 0).sum(-1).double().mean(),
+        "l1": z.abs().sum(-1).mean(),
+        "mse": error.mean(),
+        "explained_variance": 1 - error.sum() / spread.sum(),
+        "cossim": torch.cosine_similarity(x, x_hat, dim=-1).mean(),
+        "l2_norm_in": x.norm(dim=-1).mean(),
+        "l2_norm_out": x_hat.norm(dim=-1).mean(),
+        "l2_ratio": (x_hat.norm(dim=-1) / x.norm(dim=-1)).mean(),
+        "relative_reconstruction_bias": x_hat.square().sum() / (x * x_hat).sum(),
+        "frac_alive": (density > 0).double().mean(),
+        "freq_over_10_percent": (density > 0.1).double().mean(),
+        "normalized_freq_over_10_percent": density[density > 0.1].sum() / density.sum(),
+        "support_per_sequence": torch.stack([(sae.encode(context.lm.capture(t[None], sae.card.site))[0][t > 2] != 0)
+                                             .any(0).sum() for t in text]).double().mean(),
+    }  # fmt: skip
+    assert {name: found[name] for name in expected} == pytest.approx({n: float(v) for n, v in expected.items()})
+
+
+def test_losses_against_full_logits(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    sae = make_sae("relu")
+    found = _values(_measure(context, [sae], rows)[0])
+    lm, text, site = context.lm, rows[:8], sae.card.site
+    real = text > 2
+    x = lm.capture(text, site)
+    x_hat = torch.where(real[..., None], sae.decode(sae.encode(x)), x)
+    logs = {
+        name: torch.log_softmax(lm.unembed(lm.resume(site, value, text)).double(), -1)
+        for name, value in {"clean": x, "sae": x_hat, "zero": torch.zeros_like(x)}.items()
+    }
+    has_next = real[:, :-1]
+    ce = {name: -log[:, :-1].gather(2, text[:, 1:, None])[..., 0][has_next].mean() for name, log in logs.items()}
+    kl = {name: (logs["clean"].exp() * (logs["clean"] - log)).sum(-1)[real].mean() for name, log in logs.items()}
+    assert found["ce_loss_without_sae"] == pytest.approx(float(ce["clean"]), rel=1e-5)
+    assert found["ce_loss_with_sae"] == pytest.approx(float(ce["sae"]), rel=1e-5)
+    assert found["ce_loss_with_ablation"] == pytest.approx(float(ce["zero"]), rel=1e-5)
+    assert found["kl_div_with_sae"] == pytest.approx(float(kl["sae"]), rel=1e-4)
+    assert found["kl_div_with_ablation"] == pytest.approx(float(kl["zero"]), rel=1e-4)
+    recovered = (ce["zero"] - ce["sae"]) / (ce["zero"] - ce["clean"])
+    assert found["ce_loss_score"] == pytest.approx(float(recovered), rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_batch_size_changes_no_number(
+    context: EvalContext, make_sae: MakeSae, rows: torch.Tensor, batch_size: int
+) -> None:
+    saes = [make_sae("topk", k=5), make_sae("ihtp", k=1)]
+    for a, b in zip(_measure(context, saes, rows), _measure(context, saes, rows, batch_size=batch_size), strict=True):
+        _assert_close(a, b)
+
+
+def test_company_order_and_threads_change_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    saes = [make_sae("relu"), make_sae("topk", k=3), make_sae("mpsae", s=4)]
+    measure = partial(_measure, context, rows=rows)
+    check_company(measure, saes)
+    together = measure(saes)
+    with torch_threads(3):
+        others = measure(saes)
+    # The language model's own passes use all threads: last digits may differ.
+    for own, other in zip(together, others, strict=True):
+        _assert_close(own, other)
+
+
+def test_repeats_to_the_bit(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    saes = [make_sae("relu"), make_sae("ihtp", k=1)]
+    first, second = _measure(context, saes, rows), _measure(context, saes, rows)
+    assert [o.output for o in first] == [o.output for o in second]
+
+
+def test_shared_support_is_counted(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    narrow, wide = _measure(context, [make_sae("ihtp", name="a", k=1), make_sae("ihtp", name="b", k=8)], rows)
+    few, many = _values(narrow), _values(wide)
+    assert few["interpolates"] == 0
+    assert few["l0"] == pytest.approx(few["support_per_sequence"], rel=0.2)
+    assert 0 < few["negative_share"] < 1  # type: ignore[operator]
+    assert many["interpolates"] == 1
+    assert many["explained_variance"] == pytest.approx(1, abs=1e-4)
+
+
+def test_negative_codes_fire(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    outcome = _measure(context, [make_sae("pca", d_sae=4)], rows)[0]
+    found = _values(outcome)
+    assert found["l0"] == 4
+    assert 0 < found["negative_share"] < 1  # type: ignore[operator]
+    assert found["l1_sae_bench"] < found["l1"]  # type: ignore[operator]
+    record = output_of(outcome).details[0]
+    assert record["feature_density"] == 1
+    assert record["feature_density_sae_bench"] < 1
+
+
+def test_dead_latents(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    bias = torch.zeros(48)
+    bias[7] = -1e6
+    outcome = _measure(context, [make_sae("relu", tensors={"b_enc": bias})], rows)[0]
+    found = _values(outcome)
+    assert found["frac_alive"] == pytest.approx(47 / 48)
+    assert found["frac_dead"] == pytest.approx(1 / 48)
+    dead = output_of(outcome).details[7]
+    assert dead["index"] == 7
+    assert dead["feature_density"] == 0
+    assert dead["consistent_activation_heuristic"] is None
+
+
+class _Broken(torch.nn.Module):
+    """Stands in for an SAE whose encoder fails."""
+
+    def __init__(self, sae: Sae, error: Exception) -> None:
+        super().__init__()
+        self.card, self.scope, self.W_dec, self.error = sae.card, sae.scope, sae.W_dec, error
+
+    def encode(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        raise self.error
+
+
+def test_one_failing_sae_leaves_the_others_alone(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    good, error = make_sae("relu"), RuntimeError("cannot")
+    broken: Any = _Broken(make_sae("relu", name="broken"), error)
+    nan = make_sae("topk", k=3)
+    nan.W_dec.fill_(math.nan)
+    outcomes = _measure(context, [broken, good, nan], rows)
+    assert outcomes[0].error is error
+    assert outcomes[0].output is None
+    assert outcomes[1].output == _measure(context, [good], rows)[0].output
+    assert isinstance(outcomes[2].error, FloatingPointError)
+    assert "NaN" in str(outcomes[2].error)
+
+
+def test_intervals_enclose_values_and_shrink(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    sae = make_sae("topk", k=5)
+    few = _by_name(_measure(context, [sae], rows)[0])
+    many = _by_name(_measure(context, [sae], torch.cat([rows[:8], *[rows[8:]] * 6]))[0])
+    for name in ("l0", "mse", "explained_variance", "cossim", "freq_over_10_percent"):
+        low, value, high = few[name].ci_low, few[name].value, few[name].ci_high
+        assert low is not None
+        assert value is not None
+        assert high is not None
+        assert low <= value <= high
+        assert many[name].ci_high - many[name].ci_low <= high - low  # type: ignore[operator]
+    assert few["average_max_decoder_cosine_sim"].ci_low is None
+
+
+@pytest.mark.parametrize(("field", "value"), [("batch_size", 0), ("context_size", 1), ("n_sparsity_batches", 0)])
+def test_settings_are_checked(field: str, value: int) -> None:
+    with pytest.raises(UserError, match=f"core_eval: {field} is {value}, expected at least"):
+        read_record(CoreSettings, {field: value}, where="core_eval")
+
+
+def test_no_saes_need_no_data(context: EvalContext) -> None:
+    assert list(CORE.run(context, [], CoreSettings())) == []
+
+
+def test_half_precision_model_and_sae(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    """Sums stay wide: bfloat16 changes numbers by its own rounding of activations and codes, no more."""
+    model = copy.deepcopy(context.lm._decoder.model).to(torch.bfloat16)
+    half = LanguageModel(take_apart(model, 2), context.lm.tokenizer, name="half", revision="none")
+    low = _values(_measure(dataclasses.replace(context, lm=half), [make_sae("relu").bfloat16()], rows)[0])
+    full = _values(_measure(context, [make_sae("relu")], rows)[0])
+    for name in ("l0", "explained_variance", "cossim", "ce_loss_with_sae", "ce_loss_without_sae", "mse"):
+        assert low[name] == pytest.approx(full[name], rel=0.05)
+    assert low["mse"] != full["mse"]

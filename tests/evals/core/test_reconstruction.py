@@ -1,0 +1,81 @@
+"""Sums of a reconstruction, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sae_research.evals.core.formulas import estimate_as_peer, estimate_quality
+from sae_research.evals.core.reconstruction import describe_inputs, describe_outputs, take
+
+X = torch.tensor([[[3.0, 4.0], [9.0, 9.0]], [[0.0, 2.0], [1.0, 0.0]]])
+X_HAT = torch.tensor([[[3.0, 0.0], [7.0, 7.0]], [[0.0, 2.0], [0.0, 1.0]]])
+REAL = torch.tensor([[True, False], [True, True]])
+
+
+def test_sums_by_hand() -> None:
+    inputs = describe_inputs(X, REAL, torch.tensor([1.0, 1.0]), batch_size=2)
+    assert {n: c.tolist() for n, c in inputs.columns.items()} == {
+        "tokens": [1, 2],
+        "in_square": [25, 5],
+        "in_norm": [5, 3],
+        "in_spread": [4 + 9, 2 + 1],
+    }
+    assert inputs.offset.tolist() == [4 - 3, 6 - 3]
+    found = describe_outputs(inputs, X_HAT)
+    assert found["error"].tolist() == [16, 2]
+    assert found["dot"].tolist() == [9, 4]
+    assert found["out_square"].tolist() == [9, 5]
+    assert found["ratio"].tolist() == pytest.approx([3 / 5, 1 + 1])
+    assert found["cosine"].tolist() == pytest.approx([3 / 5, 1 + 0])
+
+
+def test_formulas_by_hand() -> None:
+    inputs = describe_inputs(X, REAL, torch.tensor([1.0, 1.0]), batch_size=1)
+    columns = {n: c.numpy() for n, c in {**inputs.columns, **describe_outputs(inputs, X_HAT)}.items()}
+    columns |= dict.fromkeys(("l0", "l1", "signed", "negative", "support", "interpolating"), columns["tokens"])
+    columns["sequences"] = columns["tokens"] * 0 + 1
+    centre_error = torch.tensor([1 / 3, 1.0]).square().sum().item()  # The mean is (4/3, 2).
+    found = estimate_quality(columns, offset_square=centre_error, d_in=2)
+    spread = (X[REAL] - X[REAL].mean(0)).square().sum().item()
+    assert found["explained_variance"].value == pytest.approx(1 - 18 / spread)
+    assert found["mse"].value == 6
+    assert found["relative_reconstruction_bias"].value == pytest.approx(14 / 13)
+    peer = estimate_as_peer(columns, batch_size=1, d_in=2)
+    assert peer["mse_sae_bench"].value == pytest.approx((16 / 1 + 2 / 2) / 3)
+    square = (25 / 1 + 5 / 2) / 2
+    assert peer["explained_variance_sae_bench"].value == pytest.approx(1 - (16 + 1) / 2 / (square - (square / 2) ** 2))
+    assert peer["relative_reconstruction_bias_sae_bench"].value == pytest.approx((9 / 9 + 5 / 4) / 2)
+
+
+def test_legacy_variance_is_about_the_batch_mean() -> None:
+    inputs = describe_inputs(X, REAL, torch.zeros(2), batch_size=2)
+    mean = X[REAL].mean(0)
+    expected = (1 - (X - X_HAT).square().sum(-1) / (X - mean).square().sum(-1))[REAL].sum()
+    assert describe_outputs(inputs, X_HAT)["legacy"].sum() == pytest.approx(float(expected))
+    alone = describe_inputs(X, REAL, torch.zeros(2), batch_size=1)
+    assert alone.batch_spread[1].tolist() == [1.25, 1.25]
+
+
+def test_masked_tokens_are_never_read() -> None:
+    wild = torch.where(REAL[..., None], X, torch.nan)
+    inputs, other = (describe_inputs(x, REAL, torch.ones(2), batch_size=2) for x in (X, wild))
+    torch.testing.assert_close(inputs.columns, other.columns)
+    torch.testing.assert_close(inputs.offset, other.offset)
+    torch.testing.assert_close(describe_outputs(inputs, X_HAT), describe_outputs(other, X_HAT))
+
+
+def test_parts_make_the_whole() -> None:
+    inputs = describe_inputs(X, REAL, torch.zeros(2), batch_size=2)
+    whole = describe_outputs(inputs, X_HAT)
+    for i in range(2):
+        part = slice(i, i + 1)
+        for name, values in describe_outputs(take(inputs, part), X_HAT[part]).items():
+            assert values.item() == whole[name][i].item()
+
+
+def test_zero_vectors() -> None:
+    inputs = describe_inputs(torch.zeros(1, 1, 2), torch.tensor([[True]]), torch.zeros(2), batch_size=1)
+    found = describe_outputs(inputs, torch.tensor([[[3.0, 4.0]]]))
+    assert found["cosine"].item() == 0
+    assert found["ratio"].item() == 5

@@ -1,0 +1,190 @@
+"""SCR as a whole: a planted correlation, what is missing and why, and that nothing depends on company."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.outcomes import MakeSae, check_company, check_failing_sae, check_threads, one, output_of
+from support.sae_bench_documents import read_by_peer
+
+from sae_research.data.paired import PairedSet, PairPool, cut_pair
+from sae_research.errors import UserError
+from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.scr.eval import SCR
+from sae_research.evals.scr.measure import measure_scr
+from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, Layout
+from sae_research.evals.scr.report import PairProbes, score_pair
+from sae_research.evals.scr.settings import ScrSettings
+from sae_research.evals.shared.padding import padding_ratios, with_padding
+from sae_research.metrics.intervals import Estimate
+from sae_research.records import read_record
+
+SETTINGS = ScrSettings(("one",), train_size=120, test_size=80, context_size=12, n_values=(2, 5, 60))
+
+
+def _texts(rng: np.random.Generator, n: int, word: int, marks: Sequence[int]) -> list[str]:
+    """Texts of 6 to 14 words, some that tell the class, more that tell the group."""
+    made = []
+    for length in rng.integers(6, 15, n):
+        kinds = rng.random(length)
+        words = np.where(
+            kinds < 0.2, word, np.where(kinds < 0.55, rng.choice(marks, length), rng.integers(0, 58, length))
+        )
+        made.append(" ".join(f"w{i}" for i in words))
+    return made
+
+
+@pytest.fixture(scope="module")
+def pool() -> PairPool:
+    rng = np.random.default_rng(0)
+    groups = {"m": (40, 41), "f": (50, 51)}
+    splits = [
+        {label: {g: _texts(rng, n, 5 + 3 * i, marks) for g, marks in groups.items()} for i, label in enumerate("abc")}
+        for n in (70, 50)
+    ]
+    return PairPool("one", ("m", "f"), (("a", "b"), ("b", "c")), *splits)
+
+
+@pytest.fixture(scope="module")
+def sets(pool: PairPool) -> list[PairedSet]:
+    return [cut_pair(pool, pair, train=30, test=20, seed=0, sampling="keyed") for pair in pool.pairs]
+
+
+def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[PairedSet], **changed: Any) -> list[Outcome]:
+    return list(measure_scr(context, saes, sets, dataclasses.replace(SETTINGS, **changed)))
+
+
+def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]) -> None:
+    (outcome,) = _measure(context, [make_sae("relu")], sets)
+    output = output_of(outcome)
+    assert {m.metric for m in output.measurements} == {spec.name for spec in SCR.specs}
+    assert [detail["dataset_name"] for detail in output.details] == ["one_scr_a_b_results", "one_scr_b_c_results"]
+    for n in (2, 5):
+        parts = [one(outcome, "scr_metric", n=n, dataset="one", pair=pair).value for pair in ("a / b", "b / c")]
+        whole = one(outcome, "scr_metric", n=n)
+        assert whole.value == pytest.approx(np.mean(parts))  # type: ignore[arg-type]
+        assert whole.ci_low is not None and whole.ci_high is not None
+        assert whole.ci_low < whole.value < whole.ci_high  # type: ignore[operator]
+        assert len(whole.replicates) == 32
+    assert one(outcome, "scr_metric", n=60).reason == "the SAE has fewer latents than n = 60"
+
+
+def test_ablating_all_of_a_basis_leaves_nothing_of_the_correlation(
+    context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]
+) -> None:
+    """With the identity for an SAE the biased probe sees the remaining coordinates only: direct check of one number."""
+    (outcome,) = _measure(context, [make_sae("identity", d_sae=16)], sets, n_values=(16,))
+    detail = output_of(outcome).unstructured["one_scr_a_b"]
+    found = one(outcome, "scr_dir1", n=16, dataset="one", pair="a / b").value
+    # All channels are gone: the probe says the same of every text, right for half of them.
+    expected = (0.5 - detail["biased_accuracy_dir1"]) / (detail["clean_accuracy_dir1"] - detail["biased_accuracy_dir1"])
+    assert found == pytest.approx(expected)
+    assert detail["biased_accuracy_dir1"] < detail["biased_accuracy_dir2"], "the group is easier to tell"
+
+
+def test_layout_by_hand() -> None:
+    pool = PairPool("x", ("m", "f"), (("a", "b"),), *[
+        {c: {g: [f"{c}{g}{i}" for i in range(4)] for g in "mf"} for c in "ab"} for _ in range(2)
+    ])  # fmt: skip
+    split = Layout.of(cut_pair(pool, ("a", "b"), train=2, test=2, seed=0, sampling="sae_bench").train)
+    texts = [*split.balanced, *split.rest]
+
+    def named(probe: int) -> list[list[str]]:
+        return [[texts[i] for i in side] for side in split.sides(probe)]
+
+    assert named(GROUP) == [["am0", "am1", "bm0", "bm1"], ["af0", "af1", "bf0", "bf1"]]
+    assert named(CLASS) == [["am0", "am1", "af0", "af1"], ["bm0", "bm1", "bf0", "bf1"]]
+    assert named(BIASED) == [["am0", "am1", "am2", "am3"], ["bf0", "bf1", "bf2", "bf3"]]
+
+
+def _probes(clean: float, one: float, two: float) -> PairProbes:
+    def hits(share: float) -> np.ndarray:
+        return (np.arange(100) % 10 < 10 * share).astype(float)
+
+    return PairProbes({1: hits(clean), 2: hits(clean)}, {1: hits(one), 2: hits(two)})
+
+
+def _score(sets: list[PairedSet], probes: PairProbes, rules: Any) -> dict[str, Any]:
+    after = (np.arange(100) % 10 < 8).astype(float)[None]
+    found = score_pair(sets[0], probes, {1: after, 2: after}, (2,), rules)
+    return {metric: by_n[2] for metric, by_n in found.by_metric.items()}
+
+
+def test_scores_by_hand(sets: list[PairedSet]) -> None:
+    found = _score(sets, _probes(0.9, 0.5, 0.7), "clean")
+    assert found["scr_dir1"].value == pytest.approx((0.8 - 0.5) / (0.9 - 0.5))
+    assert found["scr_dir2"].value == pytest.approx((0.8 - 0.7) / (0.9 - 0.7))
+    assert found["scr_metric"] == found["scr_dir1"]
+    assert _score(sets, _probes(0.9, 0.7, 0.5), "clean")["scr_metric"].value == pytest.approx(0.75)
+
+
+def test_no_direction_and_no_gap(sets: list[PairedSet]) -> None:
+    equal = _score(sets, _probes(0.9, 0.5, 0.5), "clean")
+    assert equal["scr_metric"] == "the biased probe is equally accurate in both directions"
+    assert isinstance(equal["scr_dir1"], Estimate)
+    assert "less than 0.001" in _score(sets, _probes(0.6, 0.5, 0.6), "clean")["scr_dir2"]
+    assert _score(sets, _probes(0.6, 0.5, 0.6), "sae_bench")["scr_dir2"] == Estimate(0.0)
+
+
+def test_padding_adds_the_codes_of_zero_for_each_position_that_is_not_real(
+    context: EvalContext, make_sae: MakeSae
+) -> None:
+    ratios = padding_ratios(context.lm, ["w1 w2 w3", "w1"], context_size=6)
+    assert ratios.tolist() == [1.0, 5.0]
+    sae, codes = make_sae("relu"), torch.ones(2, 48)
+    empty = sae.encode(torch.zeros(1, 16))
+    assert float(empty.max()) > 0
+    torch.testing.assert_close(with_padding(sae, codes, ratios), 1 + torch.tensor([[1.0], [5.0]]) * empty)
+    assert with_padding(make_sae("ihtp", k=1), codes, ratios) is codes
+
+
+def test_company_order_memory_and_threads_change_nothing(
+    context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1), make_sae("mpsae", s=3)]
+    measure = partial(_measure, context, sets=sets)
+    together = check_company(measure, saes)
+    monkeypatch.setattr("sae_research.evals.scr.measure._MEMORY", 1)
+    check_threads(measure, saes, together)
+
+
+def test_one_failing_sae_leaves_the_others_alone(
+    context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]
+) -> None:
+    check_failing_sae(partial(_measure, context, sets=sets), make_sae)
+
+
+@pytest.mark.parametrize("rules", ["clean", "sae_bench"])
+def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], rules: Any) -> None:
+    settings = dataclasses.replace(SETTINGS, rules=rules, n_values=(2, 500))
+    (outcome,) = measure_scr(context, [make_sae("relu")], sets, settings)
+    read = read_by_peer("scr", output_of(outcome), settings)
+    assert read.eval_result_metrics.scr_metrics.scr_metric_threshold_2 == pytest.approx(
+        one(outcome, "scr_metric", n=2).value
+    )
+    assert read.eval_result_metrics.scr_metrics.scr_metric_threshold_500 is None
+    assert read.eval_result_details[0].dataset_name == "one_scr_a_b_results"
+    assert read.eval_config.perform_scr is True
+    assert read.eval_config.train_set_size == 120
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train_size": 42}, "train_size is 42, expected a multiple of 4"),
+        ({"test_size": 0}, "test_size is 0, expected at least 4"),
+        ({"n_values": []}, "n_values is empty"),
+        ({"n_values": [1, 1]}, "n_values holds a value twice"),
+        ({"n_values": [0]}, "n_values holds 0"),
+        ({"rules": "ours"}, "valid: clean, sae_bench"),
+    ],
+)
+def test_settings_are_checked(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_record(ScrSettings, values, where="scr")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sae_research.pipeline.cells import Cell, differences, plan_cells
+from sae_research.pipeline.manifest import Manifest
+from sae_research.pipeline.params import load_params
+from sae_research.pipeline.plan import why_missing
+from sae_research.pipeline.store import PastCell
+from sae_research.sources.hub import Hub
+
+PARTS: dict[str, Any] = {
+    "sae": "d1", "code": "c1", "seed": 42, "settings": {"n_batches": 200, "k_values": [1]}, "model": {"name": "lm"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, []),
+        ({"seed": 43}, ["seed 42 -> 43"]),
+        ({"settings": {"n_batches": 400, "k_values": [1]}}, ["settings.n_batches 200 -> 400"]),
+        ({"settings": {"n_batches": 200, "k_values": [1, 2]}}, ["settings.k_values [1] -> [1, 2]"]),
+        ({"code": "c2"}, ["changed code"]),
+        ({"code": "c2", "sae": "d2"}, ["changed code", "changed SAE"]),
+    ],
+)
+def test_differences_in_words(change: dict[str, Any], said: list[str]) -> None:
+    assert differences(PARTS, PARTS | change) == said
+
+
+def test_a_name_and_a_label_are_no_part_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "dataset_revision", lambda *_: "r")
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    site = "blocks.0.hook_resid_post"
+    entry = {"name": "topk_k16", "architecture": "topk", "label": "topk", "digest": "d", "hook_name": site}
+
+    def key(**change: str) -> str:
+        manifest = Manifest({"name": "embedded/lm", "revision": "r"}, ({**entry, **change},))
+        [cell] = plan_cells(params, manifest, Core, Hub(tmp_path))
+        return cell.key
+
+    assert key(name="random_k16", label="random") == key()
+    assert key(digest="e") != key()
+
+
+def _cell(**change: Any) -> Cell:
+    return Cell(sae={"name": "topk"}, eval_name="core", key="k", parts=PARTS | change)
+
+
+@pytest.mark.parametrize(
+    ("past", "said"),
+    [
+        ([], "never computed"),
+        ([PastCell("sparse_probing", "topk", PARTS)], "never computed"),
+        ([PastCell("core", "relu", PARTS | {"sae": "other"})], "new SAE"),
+        ([PastCell("core", "topk", PARTS | {"sae": "other"})], "changed SAE"),
+        (
+            [PastCell("core", "topk", PARTS | {"seed": 1, "code": "x"}), PastCell("core", "b", PARTS | {"seed": 2})],
+            "seed 2 -> 42",
+        ),
+        ([PastCell("core", "topk", PARTS)], "its result is damaged"),
+    ],
+)
+def test_why_a_cell_is_missing_is_told_from_the_nearest_stored_one(past: list[PastCell], said: str) -> None:
+    assert why_missing(_cell(), past) == said

@@ -1,0 +1,421 @@
+"""The SAEs of a run: fetched, derived, named and kept in one folder that is never half of anything."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from sae_research.run_saes import check_fits, derive_variants, fetch_baseline, fetch_comparison, write_fleet
+
+from sae_research.errors import UserError
+from sae_research.formats import pretrained
+from sae_research.formats.readers.saelens import load_sae, save_sae
+from sae_research.lm.site import Site
+from sae_research.pipeline import run_saes
+from sae_research.pipeline.manifest import read_manifest
+from sae_research.pipeline.params import ComparisonSae, SaeVariants
+from sae_research.records import read_record
+from sae_research.saes.base import Sae, SaeCard
+from sae_research.saes.build import build_sae
+from sae_research.sources.hub import Hub
+
+MODEL = {"name": "embedded/lm", "revision": "sha256:1"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of `comparison_saes`."""
+
+    repo_id: str | None = None
+    filename: str | None = None
+    revision: str | None = None
+    release: str | None = None
+    sae_id: str | None = None
+    label: str | None = None
+
+
+def _sae(name: str, architecture: str = "relu", *, seed: int = 0, d_sae: int = 16, **options: Any) -> Sae:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"W_enc": (6, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, 6), "b_dec": (6,)}
+    tensors = {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+    card = SaeCard(name, architecture, Site(3, "resid_post"), 6, d_sae, "gpt2", options)
+    return build_sae(card, tensors)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    """A world with a dictionary_learning baseline and two SAELens folders."""
+    models = tmp_path / "world" / "models"
+    trainer = models / "sae-relu" / "resid_post_layer_3" / "trainer_0"
+    trainer.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(1)
+    state = {
+        "encoder.weight": torch.randn(16, 6, generator=generator), "encoder.bias": torch.zeros(16),
+        "decoder.weight": torch.randn(6, 16, generator=generator), "bias": torch.ones(6),
+    }  # fmt: skip
+    torch.save(state, trainer / "ae.pt")
+    config = {"trainer_class": "StandardTrainer", "dict_class": "AutoEncoder", "layer": 3, "lm_name": "embedded/lm"}
+    (trainer / "config.json").write_text(json.dumps({"trainer": config}))
+    save_sae(_sae("a", "topk", k=4), models / "sae-topk" / "k4")
+    save_sae(_sae("b", "topk", seed=1, k=4), models / "sae-other" / "topk_k4")
+    return Hub(tmp_path / "world")
+
+
+BASELINE = ("embedded/sae-relu", "resid_post_layer_3/trainer_0/ae.pt")
+
+
+def _baseline(hub: Hub, **changes: Any) -> Sae:
+    given = {"hook_layer": 3, "revision": None, "model_name": "embedded/lm", **changes}
+    return fetch_baseline(hub, *BASELINE, **given)
+
+
+def test_the_baseline_is_named_after_its_folder_and_tells_its_source(hub: Hub) -> None:
+    sae = _baseline(hub)
+    assert sae.card.name == "relu_trainer_0"
+    assert sae.card.source["repo_id"] == "embedded/sae-relu"
+    assert sae.card.source["format"] == "dictionary_learning"
+    assert sae.card.source["revision"].startswith("sha256:")
+    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(16))
+
+
+def test_a_baseline_of_another_layer_is_refused(hub: Hub) -> None:
+    with pytest.raises(UserError, match=r"hook_layer is 4, but .*ae\.pt of 'embedded/sae-relu' was trained on layer 3"):
+        _baseline(hub, hook_layer=4)
+
+
+def test_a_baseline_of_another_model_is_warned_of(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        _baseline(hub, model_name="/data/lm/")
+        assert not caplog.records
+        _baseline(hub, model_name="gpt2")
+    assert "was trained on model embedded/lm, and is to be put into gpt2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("filename", "short"),
+    [
+        ("sweep/layer_4/trainer_8/ae.pt", "trainer_8"), ("t/trainer_8/checkpoints/ae_500.pt", "trainer_8_ae_500"),
+        ("ae.pt", "sae-relu"), (".", "sae-relu"), ("l0/average_71", "average_71"), ("odd name/k=4", "k_4"),
+        ("v1.5", "v1.5"), ("l/k4/", "k4"),
+    ],
+)  # fmt: skip
+def test_short_names_tell_neighbours_apart(filename: str, short: str) -> None:
+    assert run_saes._short_name("embedded/sae-relu", filename) == short
+
+
+def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
+    baseline = _baseline(hub)
+    variants = derive_variants(baseline, [("ihtp", {"k": 1}), ("ihtp", {"k": 2}), ("mpsae", {"s": 3})])
+    assert [v.card.name for v in variants] == [
+        "relu_trainer_0_ihtp_k1", "relu_trainer_0_ihtp_k2", "relu_trainer_0_mpsae_s3"
+    ]  # fmt: skip
+    assert [dict(v.card.hyperparameters) for v in variants] == [
+        {"k": 1, "nonneg": False}, {"k": 2, "nonneg": False}, {"s": 3, "nonneg": False}
+    ]  # fmt: skip
+    assert variants[0].card.source["baseline"] == "relu_trainer_0"
+    assert len({v.card.digest for v in variants}) == 3
+
+
+@pytest.mark.parametrize("architecture", ["relu", "topk"])
+def test_variants_of_any_baseline_pursue_its_directions(architecture: str) -> None:
+    baseline = _sae("base", architecture, **({"k": 4} if architecture == "topk" else {}))
+    [variant] = derive_variants(baseline, [("mpsae", {"s": 16})])
+    directions = baseline.W_dec / baseline.W_dec.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(variant.W_dec, directions)
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
+    rest = (x - variant.decode(variant.encode(x))).norm(dim=1)
+    assert (rest < 0.5 * (x - variant.b_dec).norm(dim=1)).all()
+
+
+def test_a_k_beyond_the_dictionary_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'base_ihtp_k17': k is 17, but d_sae is 16"):
+        derive_variants(_sae("base"), [("ihtp", {"k": 17})])
+
+
+def test_comparisons_from_folders(hub: Hub) -> None:
+    found = [
+        *fetch_comparison(hub, Entry("embedded/sae-topk", "k4")),
+        *fetch_comparison(hub, Entry("embedded/sae-other", "topk_k4")),
+    ]
+    assert [sae.card.name for sae in found] == ["topk_k4", "topk_k4"]
+    assert found[0].card.digest == _sae("a", "topk", k=4).card.digest
+    with pytest.raises(UserError, match="has no file or folder 'k9'"):
+        list(fetch_comparison(hub, Entry("embedded/sae-topk", "k9")))
+    with pytest.raises(UserError, match="give either"):
+        list(fetch_comparison(hub, Entry(repo_id="embedded/sae-topk")))
+
+
+def test_a_label_renames_and_changes_nothing_that_is_computed(hub: Hub, tmp_path: Path) -> None:
+    def entries(label: str | None) -> list[Any]:
+        return write_fleet(
+            fetch_comparison(hub, Entry("embedded/sae-topk", "k4", label=label)), tmp_path / "s", model=MODEL
+        )["saes"]
+
+    [plain], [random], [pca] = entries(None), entries("random"), entries("pca")
+    assert [(e["name"], e["architecture"], e["label"]) for e in (plain, random, pca)] == [
+        ("topk_k4", "topk", "topk"), ("random_k4", "topk", "random"), ("pca_k4", "topk", "pca")
+    ]  # fmt: skip
+    assert plain["digest"] == random["digest"] == pca["digest"]
+
+
+def test_a_label_that_is_no_word_is_refused() -> None:
+    with pytest.raises(UserError, match=r"label is 'a \| b', expected letters"):
+        read_record(ComparisonSae, {"repo_id": "r", "filename": "f", "label": "a | b"}, where="comparison_saes[0]")
+
+
+def test_a_checkpoint_without_its_config_is_told(hub: Hub) -> None:
+    (hub.world / "models" / BASELINE[0].split("/")[1] / BASELINE[1]).with_name("config.json").unlink()
+    with pytest.raises(UserError, match=r"'embedded/sae-relu' has no file or folder .*config\.json"):
+        _baseline(hub)
+
+
+def test_an_sae_must_fit_the_model() -> None:
+    card = _sae("mine").card
+    check_fits(card, width=6, n_layers=4)
+    with pytest.raises(UserError, match=r"'mine' has d_in = 6, but the model's activations at .*resid_post have 8"):
+        check_fits(card, width=8, n_layers=4)
+    with pytest.raises(UserError, match=r"'mine' is of layer 3, but the model has layers 0 to 2"):
+        check_fits(card, width=6, n_layers=3)
+
+
+def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
+    folder = tmp_path / "downloaded_saes"
+    saes = [_sae("a"), *derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])]
+    written = write_fleet(saes, folder, model=MODEL)
+    assert written == json.loads((folder / "manifest.json").read_text())
+    manifest = read_manifest(folder)
+    assert manifest.model == MODEL
+    assert [entry["name"] for entry in manifest.saes] == ["a", "a_ihtp_k1", "a_mpsae_s2"]
+    assert manifest.saes[1] == {
+        "name": "a_ihtp_k1", "architecture": "ihtp", "label": "ihtp", "hook_name": "blocks.3.hook_resid_post",
+        "layer": 3, "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
+        "digest": saes[1].card.digest,
+        "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,
+        "model_name": "gpt2",
+    }  # fmt: skip
+    for entry in manifest.saes:
+        assert load_sae(folder / entry["name"]).card.digest == entry["digest"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["downloaded_saes"]
+
+
+def _state(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_what_did_not_change_is_not_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "downloaded_saes"
+    write_fleet([_sae("a"), _sae("b", seed=1)], folder, model=MODEL)
+    before = _state(folder)
+    write_fleet([_sae("a"), _sae("b", seed=1)], folder, model=MODEL)
+    assert _state(folder) == before
+    (folder / "stray").mkdir()
+    (folder / "stray.txt").touch()
+    write_fleet(iter([_sae("a"), _sae("c", seed=2)]), folder, model=MODEL)
+    after = _state(folder)
+    assert {name: state for name, state in after.items() if name.startswith("a/")} == {
+        name: state for name, state in before.items() if name.startswith("a/")
+    }
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "c", "manifest.json"]
+
+
+def test_a_damaged_folder_is_written_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "downloaded_saes"
+    write_fleet([_sae("a")], folder, model=MODEL)
+    (folder / "a" / "sae_weights.safetensors").write_bytes(b"short")
+    write_fleet([_sae("a")], folder, model=MODEL)
+    assert load_sae(folder / "a").card.digest == _sae("a").card.digest
+
+
+def test_names_never_collide(tmp_path: Path) -> None:
+    saes = [_sae("a"), _sae("a", seed=1), _sae("A", seed=2), _sae("a", seed=1), _sae("x/y z" + 200 * "w", seed=3)]
+    digests = [sae.card.digest for sae in saes]
+    manifest = write_fleet(saes, tmp_path / "s", model=MODEL)
+    names = [entry["name"] for entry in manifest["saes"]]
+    assert names[:4] == ["a", f"a_{digests[1][:8]}", f"A_{digests[2][:8]}", f"a_{digests[1][:8]}_2"]
+    assert re.fullmatch(r"x_y_zw{100,}_[0-9a-f]{8}", names[4])
+    assert len(names[4]) <= 120
+    assert [load_sae(tmp_path / "s" / name).card.digest for name in names] == digests
+
+
+def test_a_failure_while_fetching_changes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "downloaded_saes"
+    write_fleet([_sae("a")], folder, model=MODEL)
+    before = _state(folder)
+
+    def saes() -> Iterator[Sae]:
+        yield _sae("b", seed=1)
+        raise UserError("the second one cannot be had")
+
+    with pytest.raises(UserError, match="cannot be had"):
+        write_fleet(saes(), folder, model=MODEL)
+    assert _state(folder) == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["downloaded_saes"]
+
+
+def test_an_interrupted_change_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "downloaded_saes"
+    write_fleet([_sae("a")], folder, model=MODEL)
+
+    def die(_source: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_saes, "replace_folder", die)
+    with pytest.raises(KeyboardInterrupt):
+        write_fleet([_sae("a", seed=1)], folder, model=MODEL)
+    with pytest.raises(UserError, match=r"manifest\.json does not exist; run the setup stage first"):
+        read_manifest(folder)
+    monkeypatch.undo()
+    write_fleet([_sae("a", seed=1)], folder, model=MODEL)
+    assert load_sae(folder / "a").card.digest == _sae("a", seed=1).card.digest
+
+
+def test_what_a_killed_run_left_behind_does_no_harm(tmp_path: Path) -> None:
+    folder = tmp_path / "downloaded_saes"
+    (tmp_path / ".downloaded_saes.part" / ".tmp-dead" / "a").mkdir(parents=True)
+    write_fleet([_sae("a")], folder, model=MODEL)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["downloaded_saes"]
+
+
+def test_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        variants = derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])
+        write_fleet([_sae("a"), *variants], tmp_path / place, model=MODEL)
+    one, two = _state(tmp_path / "one"), _state(tmp_path / "two")
+    assert {name: state[0] for name, state in one.items()} == {name: state[0] for name, state in two.items()}
+
+
+def test_a_manifest_of_another_form_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(UserError, match="not in the form that this version writes"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match="is not valid JSON"):
+        read_manifest(tmp_path)
+
+
+def test_the_manifest_is_read_without_torch() -> None:
+    code = "import sys, sae_research.pipeline.manifest; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Lens:
+    """What `SAE.from_pretrained_with_cfg_and_sparsity` gives, as far as it is used."""
+
+    def __init__(self, architecture: str) -> None:
+        self.cfg = SimpleNamespace(to_dict=lambda: self.config)
+        self.config = {
+            "architecture": architecture, "d_in": 6, "d_sae": 16, "apply_b_dec_to_input": True,
+            "metadata": {"model_name": "gpt2", "hook_name": "blocks.3.hook_resid_post"},
+        }  # fmt: skip
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        sae = _sae("x")
+        return {name: sae.get_buffer(name) for name in sae.shapes}
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """A registry of two releases in place of SAELens'; the pairs that were loaded from it."""
+    loaded: list[tuple[str, str]] = []
+
+    def load(*, release: str, sae_id: str, device: str) -> tuple[Lens, dict[str, Any], None]:
+        loaded.append((release, sae_id))
+        if sae_id == "gone":
+            raise OSError("no route to host\nmore")
+        return Lens("temporal" if sae_id == "odd" else "standard"), {}, None
+
+    directory = {
+        "rel-a": SimpleNamespace(saes_map={"l3/k4": "p", "l3/k8": "q", "l4/k4": "r"}),
+        "rel-b": SimpleNamespace(saes_map={"gone": "p", "odd": "q"}),
+    }
+    monkeypatch.setattr(pretrained, "_directory", lambda: directory)
+    fake = SimpleNamespace(SAE=SimpleNamespace(from_pretrained_with_cfg_and_sparsity=load))
+    monkeypatch.setitem(sys.modules, "sae_lens", fake)
+    return loaded
+
+
+def test_comparisons_from_the_registry(hub: Hub, registry: list[tuple[str, str]], tmp_path: Path) -> None:
+    found = list(fetch_comparison(hub, Entry(release="rel-.", sae_id=r"l3/k\d")))
+    assert registry == [("rel-a", "l3/k4"), ("rel-a", "l3/k8")]
+    assert found[0].card.source == {"release": "rel-a", "sae_id": "l3/k4", "format": "sae_lens registry"}
+    names = [entry["name"] for entry in write_fleet(found, tmp_path / "s", model=MODEL)["saes"]]
+    assert names == ["rel-a_l3_k4", "rel-a_l3_k8"]
+
+
+@pytest.mark.parametrize(
+    ("release", "sae_id", "message"),
+    [
+        ("rel-c", ".*", r"no release of SAELens' registry matches 'rel-c' in full; near: rel-"),
+        ("rel-a", "k4", r"no SAE of rel-a matches sae_id 'k4' in full; its ids look like: l3/k4"),
+        ("rel-(", ".*", r"release 'rel-\(' is no regular expression"),
+        ("rel-b", "gone", r"'gone' of release 'rel-b': SAELens could not load it: OSError: no route to host; check"),
+        ("rel-b", "odd", r"'rel-b_odd': SAELens architecture 'temporal' is not supported"),
+    ],
+)
+def test_registry_errors_name_the_sae(
+    release: str, sae_id: str, message: str, hub: Hub, registry: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(UserError, match=message):
+        list(fetch_comparison(hub, Entry(release=release, sae_id=sae_id)))
+
+
+def test_without_sae_lens_the_registry_is_told_to_be_missing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sae_lens", None)
+    monkeypatch.setitem(sys.modules, "sae_lens.loading.pretrained_saes_directory", None)
+    with pytest.raises(UserError, match=r"not installed: pip install 'sae-research\[registry\]'"):
+        list(fetch_comparison(hub, Entry(release="a", sae_id="b")))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_real_registry_is_read() -> None:
+    matches = pretrained._matches(pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre")
+    assert matches == [("gpt2-small-res-jb", f"blocks.{layer}.hook_resid_pre") for layer in (0, 1)]
+
+
+def test_a_renamed_sae_keeps_its_digest(tmp_path: Path) -> None:
+    sae = _sae("a")
+    sae.card = replace(sae.card, name="b")
+    manifest = write_fleet([sae], tmp_path / "s", model=MODEL)
+    assert manifest["saes"][0]["digest"] == _sae("a").card.digest
+    shutil.rmtree(tmp_path / "s")
+
+
+def test_the_parameters_name_every_form_of_pursuit() -> None:
+    variants = read_record(
+        SaeVariants,
+        {
+            "ihtp": {"k_values": [2, 3], "supports": ["sequence", "causal", "token"], "nonneg": [False, True]},
+            "mpsae": {"s_values": [4], "nonneg": [True]},
+            "shtp": {"s_values": [5], "iters": 3},
+            "omp": {"enabled": False, "s_values": [6]},
+        },
+        where="sae_variants",
+    )
+    names = [sae.card.name for sae in derive_variants(_sae("a"), variants.wanted())]
+    assert names == [
+        f"a_{form}_k{k}{sign}" for form in ("ihtp", "ihtp_causal", "ihtp_token") for sign in ("", "_nonneg")
+        for k in (2, 3)
+    ] + ["a_mpsae_s4_nonneg", "a_shtp_s5_iters3_mu1.0"]  # fmt: skip
+    assert SaeVariants().wanted() == []
+
+
+def test_unusable_options_of_variants_are_told() -> None:
+    for values, message in [
+        ({"ihtp": {"supports": ["future"]}}, r"ihtp\.supports\[0\]: got 'future'.*sequence, causal, token"),
+        ({"shtp": {"iters": 0}}, "iters is 0 and mu 1.0"),
+        ({"omp": {"s_values": [0]}}, r"s_values holds \[0\]"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            read_record(SaeVariants, values, where="sae_variants")

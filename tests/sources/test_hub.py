@@ -1,0 +1,279 @@
+"""Hub: the embedded world, local folders, and the real huggingface_hub client against a small server."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sae_research.errors import UserError
+from sae_research.sources.hub import Hub, full_model_id
+
+
+def _load_server() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+server = _load_server()
+
+ASK = """
+import json
+from pathlib import Path
+from sae_research.errors import UserError
+from sae_research.sources.hub import Hub
+hub = Hub(Path("no-world"))
+def answer(call):
+    try:
+        found = eval(call)
+    except UserError as error:
+        return {{"error": str(error)}}
+    path = found.path
+    files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
+    text = path.read_text() if path.is_file() else ""
+    return {{"name": path.name, "revision": found.revision, "files": files, "text": text}}
+print(json.dumps([answer(call) for call in {calls!r}]))
+"""
+
+
+def ask_all(endpoint: str, home: Path, calls: list[str], **environment: str) -> list[dict[str, Any]]:
+    """What each call gives in one fresh process: the snapshot's content, or the UserError's text."""
+    done = server.run_against(endpoint, home, ASK.format(calls=calls), **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def ask(endpoint: str, home: Path, call: str, **environment: str) -> dict[str, Any]:
+    return ask_all(endpoint, home, [call], **environment)[0]
+
+
+@pytest.fixture
+def hub() -> Iterator[Any]:
+    model = {
+        "config.json": b"{}",
+        "model.safetensors": b"weights",
+        "pytorch_model.bin": b"pickle",
+        "tokenizer.json": b"{}",
+        "onnx/config.json": b"{}",
+        "README.md": b"read me",
+    }
+    sae = {"layer_3/k_5/cfg.json": b"{}", "layer_3/k_5/sae_weights.safetensors": b"w", "layer_4/ae.pt": b"pickle"}
+    table = {"data/train-00000-of-00002.parquet": b"a", "data/train-00001-of-00002.parquet": b"b", "script.py": b"x"}
+    repos = {
+        "lab/lm": server.Repo({"main": model, "step1": model}),
+        "lab/saes": server.Repo({"main": sae}),
+        "lab/secret": server.Repo({"main": model}, gated=True, token="hf_right"),
+        "lab/down": server.Repo({"main": model}, failing=503),
+        "lab/table": server.Repo({"main": table}, kind="datasets"),
+        "lab/script": server.Repo(
+            {"main": {"script.py": b"x"}, "refs/convert/parquet": {"plain/train/0000.parquet": b"p"}}, kind="datasets"
+        ),
+    }
+    with server.running_hub(repos) as running:
+        yield running
+
+
+def test_model_snapshot_has_safetensors_and_tokenizer_but_no_pickle(hub: Any, tmp_path: Path) -> None:
+    found = ask(hub.endpoint, tmp_path, "hub.model('lab/lm')")
+    assert found["files"] == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert found["revision"] == server.COMMIT
+    assert not any("pytorch_model.bin" in path for path in hub.downloads())
+
+
+def test_model_at_a_named_revision(hub: Any, tmp_path: Path) -> None:
+    found = ask(hub.endpoint, tmp_path, "hub.model('lab/lm', revision='step1')")
+    assert found["revision"] == hub.commit_of("step1")
+
+
+def test_one_file_and_a_folder_of_a_repository(hub: Any, tmp_path: Path) -> None:
+    calls = ["hub.file('lab/saes', 'layer_4/ae.pt')", "hub.file('lab/saes', 'layer_3/k_5')"]
+    file, folder = ask_all(hub.endpoint, tmp_path, calls)
+    assert (file["name"], file["text"]) == ("ae.pt", "pickle")
+    assert (folder["name"], folder["files"]) == ("k_5", ["cfg.json", "sae_weights.safetensors"])
+    assert len(hub.downloads()) == 3
+
+
+def test_dataset_from_its_own_parquet_and_from_the_conversion(hub: Any, tmp_path: Path) -> None:
+    table, script = ask_all(hub.endpoint, tmp_path, ["hub.dataset('lab/table')", "hub.dataset('lab/script')"])
+    assert table["files"] == ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
+    assert script["files"] == ["plain/train/0000.parquet"]
+    assert script["revision"] == hub.commit_of("refs/convert/parquet")
+    assert not any(path.endswith("script.py") for path in hub.downloads())
+
+
+def test_listing_downloads_nothing_and_fetch_only_what_is_asked(hub: Any, tmp_path: Path) -> None:
+    call = "hub.dataset_files('lab/table', lambda name: name.endswith('.parquet'))"
+    script = (
+        f"from pathlib import Path\nfrom sae_research.sources.hub import Hub\nhub = Hub(Path('w'))\nfiles = {call}\n"
+    )
+    assert server.run_against(hub.endpoint, tmp_path, script).returncode == 0
+    assert hub.downloads() == []
+    done = server.run_against(hub.endpoint, tmp_path, script + "print(files.fetch(files.names[1]).read_text())")
+    assert done.stdout.strip() == "b"
+    assert len(hub.downloads()) == 1
+
+
+def test_missing_file_names_repository_file_and_what_there_is(hub: Any, tmp_path: Path) -> None:
+    error = ask(hub.endpoint, tmp_path, "hub.file('lab/saes', 'layer_9/ae.pt')")["error"]
+    assert "'lab/saes'" in error and "'layer_9/ae.pt'" in error and "layer_4/ae.pt" in error
+
+
+def test_gated_repository_says_how_to_log_in_and_a_token_opens_it(hub: Any, tmp_path: Path) -> None:
+    error = ask(hub.endpoint, tmp_path, "hub.model('lab/secret')")["error"]
+    assert "'lab/secret'" in error and "gated" in error and "hf auth login" in error and "HF_TOKEN" in error
+    opened = ask(hub.endpoint, tmp_path, "hub.model('lab/secret')", HF_TOKEN="hf_right")
+    assert "model.safetensors" in opened["files"]
+
+
+REFUSALS = {
+    "hub.model('lab/nothing')": ["'lab/nothing'", "correct the id", "HF_TOKEN"],
+    "hub.dataset('lab/nothing')": ["data set 'lab/nothing'", "correct the id"],
+    "hub.model('lab/lm', revision='v9')": ["'lab/lm'", "'v9'", "no such revision"],
+    "hub.model('lab/down')": ["'lab/down'", "503", "try again later"],
+    "hub.model('not a name')": ["'not a name'", "owner/name"],
+    "hub.model('./nowhere')": ["'./nowhere'", "no such folder"],
+}
+
+
+def test_other_refusals(hub: Any, tmp_path: Path) -> None:
+    for (call, parts), answer in zip(REFUSALS.items(), ask_all(hub.endpoint, tmp_path, list(REFUSALS)), strict=True):
+        for part in parts:
+            assert part in answer["error"], call
+
+
+def test_unreachable_hub_names_repository_file_and_remedies(tmp_path: Path) -> None:
+    with server.running_hub({}) as gone:
+        endpoint = gone.endpoint
+    error = ask(endpoint, tmp_path, "hub.file('lab/saes', 'layer_4/ae.pt')")["error"]
+    for part in ("'lab/saes'", endpoint, "cannot reach", "HF_HUB_OFFLINE", "local folder"):
+        assert part in error
+
+
+def test_offline_without_cache_says_so(tmp_path: Path) -> None:
+    error = ask("http://127.0.0.1:9", tmp_path, "hub.model('lab/lm')", HF_HUB_OFFLINE="1")["error"]
+    assert "'lab/lm'" in error and "offline" in error and "HF_HUB_OFFLINE" in error
+
+
+def test_offline_and_unreachable_use_the_cache_of_the_same_repository(hub: Any, tmp_path: Path) -> None:
+    online = ask(hub.endpoint, tmp_path, "hub.model('lab/lm')")
+    asked = len(hub.requests)
+    assert ask(hub.endpoint, tmp_path, "hub.model('lab/lm')", HF_HUB_OFFLINE="1") == online
+    assert len(hub.requests) == asked
+    assert ask("http://127.0.0.1:9", tmp_path, "hub.model('lab/lm')") == online
+
+
+def test_offline_names_the_one_file_that_is_not_cached(hub: Any, tmp_path: Path) -> None:
+    ask(hub.endpoint, tmp_path, "hub.file('lab/saes', 'layer_4/ae.pt')")
+    error = ask(hub.endpoint, tmp_path, "hub.file('lab/saes', 'layer_3/k_5')", HF_HUB_OFFLINE="1")["error"]
+    assert "'lab/saes'" in error and "layer_3/k_5/cfg.json" in error
+
+
+def test_offline_reads_what_the_hub_client_itself_had_cached(hub: Any, tmp_path: Path) -> None:
+    fill = "from huggingface_hub import hf_hub_download\nfor name in ('config.json', 'model.safetensors'):\n"
+    fill += "    hf_hub_download('lab/lm', name)"
+    assert server.run_against(hub.endpoint, tmp_path, fill).returncode == 0
+    found = ask(hub.endpoint, tmp_path, "hub.model('lab/lm')", HF_HUB_OFFLINE="1")
+    assert found["files"] == ["config.json", "model.safetensors"]
+    assert found["revision"] == server.COMMIT
+
+
+def _parquet(texts: list[str]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": texts}), sink)
+    return sink.getvalue()
+
+
+def test_texts_stream_from_the_conversion_shard_by_shard(tmp_path: Path) -> None:
+    shards = {f"plain_text/partial-train/000{i}.parquet": _parquet([f"{i} a", f"{i} b"]) for i in range(3)}
+    branches = {"main": {"openwebtext.py": b"raise SystemExit('remote code was run')"}, "refs/convert/parquet": shards}
+    script = (
+        "from itertools import islice\nfrom pathlib import Path\nfrom sae_research.sources.hub import Hub\n"
+        "from sae_research.data.parquet import read_files, split_files\n"
+        "files = split_files(Hub(Path('no-world')), 'lab/webtext', 'train')\n"
+        "print(*(text for (text,) in islice(read_files(files, ['text']), 3)), sep=',')"
+    )
+    with server.running_hub({"lab/webtext": server.Repo(branches, kind="datasets")}) as running:
+        online = server.run_against(running.endpoint, tmp_path, script)
+        assert online.stdout.strip() == "0 a,0 b,1 a", online.stderr
+        fetched = [path.rpartition("/")[2] for path in running.downloads()]
+        assert fetched == ["0000.parquet", "0001.parquet"]
+    offline = server.run_against(running.endpoint, tmp_path, script, HF_HUB_OFFLINE="1")
+    assert offline.stdout == online.stdout
+    further = server.run_against(running.endpoint, tmp_path, script.replace(", 3)", ", 5)"), HF_HUB_OFFLINE="1")
+    assert "UserError" in further.stderr
+    assert "0002.parquet" in further.stderr
+
+
+def _folder(root: Path) -> Path:
+    (root / "data").mkdir(parents=True)
+    (root / "config.json").write_text("{}")
+    (root / "model.safetensors").write_bytes(b"weights")
+    (root / "data" / "train-0.parquet").write_bytes(b"rows")
+    return root
+
+
+def test_embedded_names_lie_in_the_world(tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    _folder(world / "models" / "lm")
+    _folder(world / "datasets" / "text")
+    hub = Hub(world)
+    assert hub.model("embedded/lm").path == world / "models" / "lm"
+    assert hub.dataset("embedded/text").path == world / "datasets" / "text"
+    assert hub.file("embedded/lm", "config.json").path == world / "models" / "lm" / "config.json"
+    assert hub.file("embedded/lm", "data").path.is_dir()
+    for call in (lambda: hub.model("embedded/other"), lambda: hub.dataset("embedded/lm")):
+        with pytest.raises(UserError, match="setup stage"):
+            call()
+    with pytest.raises(UserError, match=r"'ae\.pt'.*model\.safetensors"):
+        hub.file("embedded/lm", "ae.pt")
+
+
+def test_digest_follows_names_and_bytes_and_nothing_else(tmp_path: Path) -> None:
+    first, second = _folder(tmp_path / "a"), tmp_path / "b"
+    shutil.copytree(first, second)
+    hub = Hub(tmp_path)
+    revision = hub.model(str(first)).revision
+    assert revision.startswith("sha256:") and hub.model(str(second)).revision == revision
+    (second / "README.md").write_text("a word")
+    assert hub.model(str(second)).revision == revision
+    (second / "model.safetensors").write_bytes(b"weightz")
+    assert hub.model(str(second)).revision != revision
+    (first / "model.safetensors").rename(first / "other.safetensors")
+    assert hub.model(str(first)).revision != revision
+
+
+def test_local_revision_must_be_the_content(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "a")
+    hub = Hub(tmp_path)
+    found = hub.model(str(folder))
+    assert hub.model(str(folder), revision=found.revision) == found
+    with pytest.raises(UserError, match="remove it"):
+        hub.model(str(folder), revision="main")
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("pythia-70m-deduped", "EleutherAI/pythia-70m-deduped"),
+        ("gemma-2-2b", "google/gemma-2-2b"),
+        ("gpt2-small", "openai-community/gpt2"),
+        ("lab/pythia-x", "lab/pythia-x"),
+        ("unheard-of", "unheard-of"),
+    ],
+)
+def test_short_names_are_those_of_transformer_lens(name: str, full: str) -> None:
+    assert full_model_id(name) == full
