@@ -25,7 +25,7 @@ from sae_research.evals.absorption.measure import measure_absorption
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.base import EvalContext
 from sae_research.measurements import EvalOutput
-from sae_research.reference.absorption import PeerAbsorptionPlan, peer_module, run_absorption
+from sae_research.reference.absorption import SaeBenchAbsorptionPlan, run_absorption, sae_bench_module
 from sae_research.saes.base import Sae
 
 PARTS = ("words and the model's probe", "probes of latents", "absorption")
@@ -51,10 +51,10 @@ class AbsorptionCase:
             self._done.clear()
             shutil.rmtree(artifacts)
         self._done.add(sae.card.name)
-        main = peer_module()
+        main = sae_bench_module()
         from sae_bench.evals.absorption import k_sparse_probing as probing
 
-        plan = PeerAbsorptionPlan(self.settings, self.context.seed, self.context.batch_size)
+        plan = SaeBenchAbsorptionPlan(self.settings, self.context.seed, self.context.batch_size)
         with inside.watching(
             (probing, "load_or_train_probe", PARTS[0]),
             (probing, "train_k_sparse_probes", PARTS[1]),
@@ -79,9 +79,9 @@ class AbsorptionCase:
         context = dataclasses.replace(self.context, seed=seed)
         return AbsorptionCase(context, self.lens, self.settings, self.scratch / f"seed{seed}")
 
-    def scores(self, peer: Any, output: EvalOutput) -> tuple[Scores, Scores]:
+    def scores(self, sae_bench: Any, output: EvalOutput) -> tuple[Scores, Scores]:
         """Both sides' scores of one SAE by name; SAEBench has none where it finds too few letters."""
-        theirs = {name: peer.means[name] for name in _METRICS} if peer is not None else {}
+        theirs = {name: sae_bench.means[name] for name in _METRICS} if sae_bench is not None else {}
         return theirs, {m.metric: m.value for m in output.measurements if m.metric in _METRICS}
 
 

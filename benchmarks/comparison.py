@@ -123,7 +123,7 @@ class Comparison:
         saes = self.saes(self.arguments.saes)
         turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        pairs = [core_pairs(peer.value, output) for peer, output in zip(turns.peers, turns.mine, strict=True)]
+        pairs = [core_pairs(sae_bench.value, output) for sae_bench, output in zip(turns.peers, turns.mine, strict=True)]
         yield metrics_table(pairs, [sae.card.name for sae in saes])
         yield times_table(turns, CORE_PARTS)
         yield from self._growth(case.theirs, case.ours)
@@ -134,7 +134,10 @@ class Comparison:
         if self.embedded:
             saes = [sae for sae in saes if sae.scope == "token"]
         peers = [case.theirs(sae, Inside()).value for sae in saes]
-        return [core_pairs(peer, output) for peer, output in zip(peers, case.ours(saes, Inside()).value, strict=True)]
+        return [
+            core_pairs(sae_bench, output)
+            for sae_bench, output in zip(peers, case.ours(saes, Inside()).value, strict=True)
+        ]
 
     def logit_difference(self) -> float:
         """The largest difference between the logits of both sides' models, relative to the largest logit."""
@@ -238,7 +241,7 @@ class Comparison:
         case.ours(saes[:1], Inside())
         turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        yield ablation_table(turns.peers, case.as_peer().ours(saes, Inside()).value)
+        yield ablation_table(turns.peers, case.as_sae_bench().ours(saes, Inside()).value)
         yield times_table(turns, ABLATION_PARTS)
 
     def _take_turns(self, case: Any, saes: Sequence[Sae]) -> Turns:
@@ -249,12 +252,12 @@ class Comparison:
             turns.peers = [case.theirs(sae, theirs) for sae in saes]
             found = case.ours(saes, ours)
             turns.mine = found.value
-            turns.theirs.add("all", sum(peer.seconds for peer in turns.peers))
+            turns.theirs.add("all", sum(sae_bench.seconds for sae_bench in turns.peers))
             turns.ours.add("all", found.seconds)
             for watch, inside in ((turns.theirs, theirs), (turns.ours, ours)):
                 for part, seconds in inside.seconds.items():
                     watch.add(part, seconds)
-            turns.memory["theirs"] = max(turns.memory["theirs"], *(peer.peak_bytes for peer in turns.peers))
+            turns.memory["theirs"] = max(turns.memory["theirs"], *(sae_bench.peak_bytes for sae_bench in turns.peers))
             turns.memory["ours"] = max(turns.memory["ours"], found.peak_bytes)
         return turns
 

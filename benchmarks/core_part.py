@@ -15,7 +15,7 @@ from sae_research.evals.base import EvalContext
 from sae_research.evals.core import measure as core_measure
 from sae_research.evals.core.measure import CorePlan, measure_core
 from sae_research.measurements import EvalOutput
-from sae_research.reference.core import PeerCore, run_core
+from sae_research.reference.core import SaeBenchCore, run_core
 from sae_research.saes.base import Sae
 
 PARTS = ("reconstruction", "sparsity", "weights and report")
@@ -36,9 +36,9 @@ class CoreCase:
 
         watched = zip(_PEER_FUNCTIONS, PARTS, strict=True)
         with inside.watching(*((main, function, part) for function, part in watched)):
-            return measure(self._run_peer(sae))
+            return measure(self._run_sae_bench(sae))
 
-    def _run_peer(self, sae: Sae) -> Any:
+    def _run_sae_bench(self, sae: Sae) -> Any:
         batch = self.plan.batch_size
         return lambda: run_core(
             self.lens,
@@ -83,13 +83,14 @@ class Pair(NamedTuple):
         return abs(self.ours - self.theirs) / max(abs(self.theirs), 1e-6)
 
 
-def core_pairs(peer: PeerCore, ours: EvalOutput) -> list[Pair]:
+def core_pairs(sae_bench: SaeBenchCore, ours: EvalOutput) -> list[Pair]:
     """Every scalar under SAEBench's name, then per latent column the entry that differs most."""
     values = {m.metric: m.value for m in ours.measurements}
     pairs = [
-        Pair(name, float(value), values.get(f"{name}_sae_bench", values[name])) for name, value in peer.scalars.items()
+        Pair(name, float(value), values.get(f"{name}_sae_bench", values[name]))
+        for name, value in sae_bench.scalars.items()
     ]
-    return pairs + [_worst(name, column, ours.details) for name, column in peer.latents.items()]
+    return pairs + [_worst(name, column, ours.details) for name, column in sae_bench.latents.items()]
 
 
 def _worst(name: str, column: Sequence[float], details: Sequence[Mapping[str, Any]]) -> Pair:

@@ -14,7 +14,7 @@ from sae_research.evals.base import EvalContext
 from sae_research.evals.sparse_probing import measure as probing_measure
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
-from sae_research.reference.sparse_probing import PeerProbingPlan, peer_module, run_sparse_probing
+from sae_research.reference.sparse_probing import SaeBenchProbingPlan, run_sparse_probing, sae_bench_module
 from sae_research.saes.base import Sae
 
 PARTS = ("encode and pool", "full-width probes", "k-probes")
@@ -33,14 +33,14 @@ class ProbingCase:
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
         """SAEBench's result for one SAE."""
-        main = peer_module()
+        main = sae_bench_module()
 
         def train(*args: Any, **kwargs: Any) -> Any:
             part = PARTS[1] if kwargs.get("select_top_k") is None else PARTS[2]
             return inside.timed(probe, part)(*args, **kwargs)
 
         probe = main.probe_training.train_probe_on_activations
-        plan = PeerProbingPlan(
+        plan = SaeBenchProbingPlan(
             k_values=self.settings.k_values,
             seed=self.context.seed,
             context_size=self.settings.context_size,

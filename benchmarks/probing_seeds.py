@@ -48,9 +48,9 @@ def _accuracies(case: Any, saes: list[Any], seed: int) -> dict[tuple[str, str], 
     ours = seeded.ours(saes, Inside()).value
     theirs = [seeded.theirs(sae, Inside()).value for sae in saes]
     return {
-        (sae.card.name, key): (peer.means[key], fmean(record[key] for record in output.details))
-        for sae, peer, output in zip(saes, theirs, ours, strict=True)
-        for key in peer.means
+        (sae.card.name, key): (sae_bench.means[key], fmean(record[key] for record in output.details))
+        for sae, sae_bench, output in zip(saes, theirs, ours, strict=True)
+        for key in sae_bench.means
         if "_top_" in key
     }
 

@@ -38,7 +38,7 @@ class Case:
     sequences: int
     tokens: int
     """In each sequence."""
-    peer: Callable[[Tensor, Sae], Tensor]
+    sae_bench: Callable[[Tensor, Sae], Tensor]
     architecture: str
     options: Mapping[str, Any]
     bar: float
@@ -101,10 +101,10 @@ def lens_matching_pursuit(x: Tensor, sae: Sae) -> Tensor:
         max_iterations=int(sae.card.hyperparameters["s"]),
         stop_on_duplicate_support=False,
     )
-    peer = MatchingPursuitSAE(config)
-    peer.load_state_dict({"W_dec": sae.W_dec, "b_dec": sae.b_dec}, strict=False)
+    sae_bench = MatchingPursuitSAE(config)
+    sae_bench.load_state_dict({"W_dec": sae.W_dec, "b_dec": sae.b_dec}, strict=False)
     with torch.no_grad():
-        return peer.encode(x)
+        return sae_bench.encode(x)
 
 
 def cases(*, quick: bool) -> list[Case]:
@@ -162,7 +162,7 @@ def compare(case: Case, device: str, machine: Machine) -> list[object]:
     first = measure(lambda: sae.encode(x))
     theirs, ours = [], []
     for _ in range(case.runs):
-        theirs.append(measure(lambda: case.peer(x, sae)))
+        theirs.append(measure(lambda: case.sae_bench(x, sae)))
         ours.append(measure(lambda: sae.encode(x)))
     codes, expected = ours[-1].value, theirs[-1].value
     apart = float((sae.decode(codes) - sae.decode(expected)).norm() / x.norm())

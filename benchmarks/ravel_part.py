@@ -21,7 +21,7 @@ from sae_research.evals.ravel.training import Contest
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.tokens import bos_id
 from sae_research.measurements import EvalOutput
-from sae_research.reference.ravel import PeerRavel
+from sae_research.reference.ravel import SaeBenchRavel
 from sae_research.saes.base import Sae
 
 PARTS = ("train masks", "test")
@@ -52,13 +52,13 @@ class RavelCase:
         prompts = self.known(sae)
         watched = ((mdbm, "train_mdbm", PARTS[0]), (intervention, "generate_batched_interventions", PARTS[1]))
         with inside.watching(*watched):
-            return measure(lambda: self._run_peer(sae, prompts))
+            return measure(lambda: self._run_sae_bench(sae, prompts))
 
-    def _run_peer(self, sae: Sae, prompts: Prompts) -> Scores:
-        peer = PeerRavel(self.context.lm, self.folder, self.settings)
+    def _run_sae_bench(self, sae: Sae, prompts: Prompts) -> Scores:
+        sae_bench = SaeBenchRavel(self.context.lm, self.folder, self.settings)
         names = self.settings.attributes[CITY]
         found = [
-            peer.score(sae, prompts, name, [other for other in names if other != name], seed=self.context.seed + i)
+            sae_bench.score(sae, prompts, name, [other for other in names if other != name], seed=self.context.seed + i)
             for i, name in enumerate(names)
         ]
         columns = zip(*((s.disentanglement, s.cause, s.isolation) for s in found), strict=True)
@@ -77,9 +77,9 @@ class RavelCase:
         """The same with other draws of pairs, in another order; SAEBench counts its attributes' seeds from there."""
         return dataclasses.replace(self, context=dataclasses.replace(self.context, seed=100 * seed))
 
-    def scores(self, peer: Scores, output: EvalOutput) -> tuple[Scores, Scores]:
+    def scores(self, sae_bench: Scores, output: EvalOutput) -> tuple[Scores, Scores]:
         """Both sides' scores of one SAE by name."""
-        return peer, {m.metric: m.value for m in output.measurements if m.metric in _METRICS and not m.at}
+        return sae_bench, {m.metric: m.value for m in output.measurements if m.metric in _METRICS and not m.at}
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from sae_research.evals.tpp.settings import TppSettings
 from sae_research.lm.model import LanguageModel
 from sae_research.measurements import EvalOutput
 from sae_research.pipeline.params import load_params
-from sae_research.reference.scr_and_tpp import PeerAblationPlan, PeerAblations, run_scr, run_tpp
+from sae_research.reference.scr_and_tpp import SaeBenchAblationPlan, SaeBenchAblations, run_scr, run_tpp
 from sae_research.saes.base import Sae
 
 PARTS = ("SCR", "TPP")
@@ -43,12 +43,12 @@ class AblationCase:
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
         """SAEBench's results for one SAE: of SCR, then of TPP."""
-        plan = PeerAblationPlan(
+        plan = SaeBenchAblationPlan(
             self.scr.train_size, self.scr.test_size, self.scr.n_values, self.context.seed,
             self.scr.context_size, self.context.batch_size,
         )  # fmt: skip
 
-        def work() -> tuple[PeerAblations, PeerAblations]:
+        def work() -> tuple[SaeBenchAblations, SaeBenchAblations]:
             scr, tpp = inside.timed(run_scr, PARTS[0]), inside.timed(run_tpp, PARTS[1])
             removed = scr(self.lens, sae, self.pools, plan, artifacts=self.artifacts / "scr")
             return removed, tpp(self.lens, sae, self.sets, plan, artifacts=self.artifacts / "tpp")
@@ -77,7 +77,7 @@ class AblationCase:
         run = inside.timed(lambda: list(measure_tpp(self.context, saes, self.sets, self.tpp)), PARTS[1])
         return [_output(outcome) for outcome in run()]
 
-    def as_peer(self) -> AblationCase:
+    def as_sae_bench(self) -> AblationCase:
         """The same with SAEBench's draws and rules."""
         return replace(
             self,
@@ -109,7 +109,7 @@ def ablation_table(peers: Sequence[Measured], mine: Sequence[tuple[EvalOutput, E
     rows = []
     for side in range(2):
         for key in peers[0].value[side].means:
-            theirs = [peer.value[side].means[key] for peer in peers]
+            theirs = [sae_bench.value[side].means[key] for sae_bench in peers]
             ours = [_mean(outputs[side], key) for outputs in mine]
             gap = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
             rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), f"{gap:.1e}"))

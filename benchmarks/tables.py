@@ -43,7 +43,7 @@ def accuracy_table(peers: Sequence[Any], mine: Sequence[EvalOutput]) -> str:
     """Mean accuracies over SAEs: the draws differ, and so does what the full-width probe is, so only roughly equal."""
     rows = []
     for key in peers[0].value.means:
-        theirs = [peer.value.means[key] for peer in peers]
+        theirs = [sae_bench.value.means[key] for sae_bench in peers]
         ours = [_mean_accuracy(output, key) for output in mine]
         gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
         rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), max(gaps, key=abs)))

@@ -26,7 +26,13 @@ from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.lm.site import Site
 from sae_research.measurements import EvalOutput
 from sae_research.pipeline.params import load_params
-from sae_research.reference.unlearning import FORGET, PeerAccuracies, PeerInputs, PeerUnlearning, run_unlearning
+from sae_research.reference.unlearning import (
+    FORGET,
+    SaeBenchAccuracies,
+    SaeBenchInputs,
+    SaeBenchUnlearning,
+    run_unlearning,
+)
 from sae_research.saes.base import Sae
 
 PARTS = ("firing rates", "questions")
@@ -40,13 +46,13 @@ class UnlearningCase:
     context: EvalContext
     lens: Any
     subject: UnlearningSubject
-    inputs: PeerInputs
+    inputs: SaeBenchInputs
     settings: UnlearningSettings
     scratch: Path
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
         """SAEBench's result for one SAE; nothing is left of an earlier run."""
-        from sae_bench.evals.unlearning.utils import eval as peer_eval
+        from sae_bench.evals.unlearning.utils import eval as sae_bench_eval
 
         artifacts = self.scratch / f"unlearning{next(_RUNS)}"
 
@@ -57,7 +63,7 @@ class UnlearningCase:
             )  # fmt: skip
 
         with inside.watching(
-            (peer_eval, "save_feature_sparsity", PARTS[0]), (peer_eval, "run_metrics_calculation", PARTS[1])
+            (sae_bench_eval, "save_feature_sparsity", PARTS[0]), (sae_bench_eval, "run_metrics_calculation", PARTS[1])
         ):
             found = measure(run)
         shutil.rmtree(artifacts)
@@ -90,7 +96,7 @@ def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, 
     scale = _mean_norm(context, site, subject) / context.lm.width(site) ** 0.5
     multipliers = tuple(sorted({max(1, round(m * scale)) for m in settings.multipliers}))
     settings = replace(settings, multiplier_unit="code", multipliers=multipliers)
-    inputs = _peer_inputs(context, site, subject, settings)
+    inputs = _sae_bench_inputs(context, site, subject, settings)
     return UnlearningCase(context, lens, subject, inputs, settings, scratch)
 
 
@@ -108,9 +114,9 @@ def _random_subject(context: EvalContext, settings: UnlearningSettings) -> Unlea
     return UnlearningSubject(forget, retain, QuestionSet(asked, is_forget, yes, yes))
 
 
-def _peer_inputs(
+def _sae_bench_inputs(
     context: EvalContext, site: Site, subject: UnlearningSubject, settings: UnlearningSettings
-) -> PeerInputs:
+) -> SaeBenchInputs:
     """Questions under SAEBench's names of subjects, with the places of those that count."""
     counted = {id(q) for q in find_known(context, site, subject.questions, settings).questions}
     asked: dict[str, list[Any]] = {}
@@ -118,20 +124,20 @@ def _peer_inputs(
         asked.setdefault(FORGET if is_forget else question.subject, []).append(question)
     known = {name: [i for i, q in enumerate(own) if id(q) in counted] for name, own in asked.items()}
     device = context.lm.device
-    return PeerInputs(subject.forget_rows.to(device), subject.retain_rows.to(device), asked, known)
+    return SaeBenchInputs(subject.forget_rows.to(device), subject.retain_rows.to(device), asked, known)
 
 
 def unlearning_table(peers: Sequence[Any], mine: Sequence[EvalOutput], saes: Sequence[Sae]) -> str:
     """Each SAE's score on both sides, and the largest differences of its accuracies over the interventions of both."""
     rows = []
-    for peer, output, sae in zip(peers, mine, saes, strict=True):
-        theirs: PeerUnlearning = peer.value
+    for sae_bench, output, sae in zip(peers, mine, saes, strict=True):
+        theirs: SaeBenchUnlearning = sae_bench.value
         ours = _our_grid(output)
         # A firing rate at the threshold may count on one side only, since SAEBench reads its rates from six digits.
         both = sorted(theirs.grid.keys() & ours.keys())
         forget, kept = (
             max(abs(getattr(theirs.grid[key], name) - getattr(ours[key], name)) for key in both)
-            for name in PeerAccuracies._fields
+            for name in SaeBenchAccuracies._fields
         )
         (score,) = (m.value for m in output.measurements if m.metric == "unlearning_score")
         lowest = min(own.forget for own in theirs.grid.values())
@@ -143,12 +149,12 @@ def unlearning_table(peers: Sequence[Any], mine: Sequence[EvalOutput], saes: Seq
     )  # fmt: skip
 
 
-def _our_grid(output: EvalOutput) -> dict[tuple[float, int, int], PeerAccuracies]:
+def _our_grid(output: EvalOutput) -> dict[tuple[float, int, int], SaeBenchAccuracies]:
     """Our accuracies by retain threshold, number of latents that there were, as SAEBench has it, and multiplier."""
     held = {(own["retain_threshold"], own["n"]): len(own["latents"]) for own in output.unstructured["latents"]}
     values = {(m.metric, *m.at.values()): m.value or 0.0 for m in output.measurements}
     return {
-        (float(threshold), held[threshold, n], int(multiplier)): PeerAccuracies(
+        (float(threshold), held[threshold, n], int(multiplier)): SaeBenchAccuracies(
             value, values["side_effect_accuracy", threshold, n, multiplier]
         )
         for (metric, threshold, n, multiplier), value in ((k, v) for k, v in values.items() if len(k) == 4)

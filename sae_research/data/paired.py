@@ -90,7 +90,7 @@ def cut_pair(
     each quadrant in the order of the data set, and in the test split too a biased sample, on which SAEBench chooses the
     epoch of its biased probe.
     """
-    as_peer = sampling == "sae_bench"
+    as_sae_bench = sampling == "sae_bench"
 
     def quadrants(split: str, classes: ByClass, n: int, biased: int) -> Quadrants:
         def texts(side: int, group: int, count: int) -> list[str]:
@@ -101,7 +101,7 @@ def cut_pair(
                     f"data set {pool.name!r}, {split} split: class {name!r} with {label!r} has {len(found)} texts, "
                     f"needed {count}; lower the size of that split in scr"
                 )
-            return list(found[:count]) if as_peer else draw(found, count, pool.name, name, label, split, seed)
+            return list(found[:count]) if as_sae_bench else draw(found, count, pool.name, name, label, split, seed)
 
         return Quadrants(texts(0, 0, biased), texts(0, 1, n), texts(1, 0, n), texts(1, 1, biased))
 
@@ -109,5 +109,5 @@ def cut_pair(
         name=pool.name,
         pair=pair,
         train=quadrants("train", pool.train, train, 2 * train),
-        test=quadrants("test", pool.test, test, 2 * test if as_peer else test),
+        test=quadrants("test", pool.test, test, 2 * test if as_sae_bench else test),
     )

@@ -68,7 +68,7 @@ class LanguageModel:
 
     @property
     def plain_model(self) -> nn.Module:
-        """The whole Hugging Face model, for who runs it in another way (the peer)."""
+        """The whole Hugging Face model, for who runs it in another way (SAEBench)."""
         return self._decoder.model
 
     @property

@@ -23,7 +23,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PeerRecipe:
+class SaeBenchRecipe:
     """How SAEBench trains its probes for SCR and TPP."""
 
     epochs: int = 20
@@ -34,7 +34,7 @@ class PeerRecipe:
     """AdamW's default."""
 
 
-class PeerStart(NamedTuple):
+class SaeBenchStart(NamedTuple):
     """What the random stream settles about a probe before its training begins."""
 
     train: Drawn
@@ -76,20 +76,20 @@ def draw_one_against_rest(classes: Mapping[str, Tensor], positive: str, generato
     return draw_two_sides(wanted, torch.cat(drawn), generator)
 
 
-def draw_start(train: Drawn, test: Drawn, d: int, recipe: PeerRecipe, generator: torch.Generator) -> PeerStart:
+def draw_start(train: Drawn, test: Drawn, d: int, recipe: SaeBenchRecipe, generator: torch.Generator) -> SaeBenchStart:
     """The initial values of a `torch.nn.Linear(d, 1)`, then a permutation of the training rows for each epoch."""
     weight = torch.empty(1, d)
     torch.nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
     bias = torch.empty(1).uniform_(-1 / math.sqrt(d), 1 / math.sqrt(d), generator=generator)
     orders = [torch.randperm(len(train.rows), generator=generator) for _ in range(recipe.epochs)]
-    return PeerStart(train, test, weight[0], bias[0], torch.stack(orders))
+    return SaeBenchStart(train, test, weight[0], bias[0], torch.stack(orders))
 
 
-def fit_as_peer(
+def fit_as_sae_bench(
     train: Float[Tensor, "train_rows d"],
     test: Float[Tensor, "test_rows d"],
-    starts: Sequence[PeerStart],
-    recipe: PeerRecipe,
+    starts: Sequence[SaeBenchStart],
+    recipe: SaeBenchRecipe,
 ) -> LinearProbes:
     """The probe of each start after the first epoch of the best accuracy on its test rows; all see equally many rows.
 
@@ -128,7 +128,7 @@ class _Adam:
         return torch.bmm(x, self.solution[:, :-1, None]).squeeze(2) + self.solution[:, -1:]
 
     def step(
-        self, x: Float[Tensor, "probes rows d"], positive: Bool[Tensor, "probes rows"], recipe: PeerRecipe
+        self, x: Float[Tensor, "probes rows d"], positive: Bool[Tensor, "probes rows"], recipe: SaeBenchRecipe
     ) -> None:
         pull = (torch.sigmoid(self.logits(x)) - positive.to(x.dtype)) / x.shape[1]
         slope = torch.bmm(pull[:, None], x).squeeze(1) + recipe.l1 * self.solution[:, :-1].sign()

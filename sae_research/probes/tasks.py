@@ -63,7 +63,7 @@ def make_tasks(train: Mapping[str, int], test: Mapping[str, int], *, key: tuple[
     )
 
 
-def draw_tasks_as_peer(
+def draw_tasks_as_sae_bench(
     tasks: Tasks, train: Mapping[str, int], test: Mapping[str, int], generator: torch.Generator
 ) -> Tasks:
     """`tasks` with the negatives that SAEBench draws for one kind of probe: by class, of train, then of test."""

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from sae_research.evals.absorption.settings import AbsorptionSettings
-from sae_research.reference.adapter import PeerSae, silenced
+from sae_research.reference.adapter import SaeBenchSae, silenced
 from sae_research.saes.base import Sae
 
 
 @dataclass(frozen=True)
-class PeerAbsorptionPlan:
+class SaeBenchAbsorptionPlan:
     """What SAEBench's config of the eval holds, and the seed that it never sets itself."""
 
     settings: AbsorptionSettings
@@ -29,7 +29,7 @@ class PeerAbsorptionPlan:
     """Whether it encodes the training words once rather than in every epoch; off by default there."""
 
 
-class PeerAbsorption(NamedTuple):
+class SaeBenchAbsorption(NamedTuple):
     """What SAEBench's absorption found."""
 
     means: Mapping[str, float]
@@ -38,14 +38,14 @@ class PeerAbsorption(NamedTuple):
     """Its `eval_result_details` by letter."""
 
 
-def peer_module() -> Any:
+def sae_bench_module() -> Any:
     """`sae_bench.evals.absorption.main`."""
     with silenced():
         from sae_bench.evals.absorption import main
     return main
 
 
-def run_absorption(lens: Any, sae: Sae, plan: PeerAbsorptionPlan, *, artifacts: Path) -> PeerAbsorption | None:
+def run_absorption(lens: Any, sae: Sae, plan: SaeBenchAbsorptionPlan, *, artifacts: Path) -> SaeBenchAbsorption | None:
     """`sae_bench.evals.absorption.main.run_eval` for one SAE; None where it finds too few letters.
 
     `artifacts` is its folder: the model's probe and activations that it finds there it does not compute. The number of
@@ -74,10 +74,10 @@ def run_absorption(lens: Any, sae: Sae, plan: PeerAbsorptionPlan, *, artifacts: 
         return None
     (document,) = found.values()
     letters = {row["first_letter"]: row for row in document["eval_result_details"]}
-    return PeerAbsorption(document["eval_result_metrics"]["mean"], letters)
+    return SaeBenchAbsorption(document["eval_result_metrics"]["mean"], letters)
 
 
-def _config(main: Any, plan: PeerAbsorptionPlan, lens: Any) -> Any:
+def _config(main: Any, plan: SaeBenchAbsorptionPlan, lens: Any) -> Any:
     settings = plan.settings
     return main.AbsorptionEvalConfig(
         model_name=lens.cfg.model_name,
@@ -100,8 +100,8 @@ def _config(main: Any, plan: PeerAbsorptionPlan, lens: Any) -> Any:
 @contextmanager
 def _in_its_place(lens: Any, sae: Sae, artifacts: Path) -> Iterator[Any]:
     """SAEBench's module with our model and SAE, and with all of its folders in `artifacts`."""
-    main = peer_module()
-    held = SimpleNamespace(to=lambda **_: PeerSae(sae))
+    main = sae_bench_module()
+    held = SimpleNamespace(to=lambda **_: SaeBenchSae(sae))
     folders = {
         "run_k_sparse_probing_experiment": {
             "experiment_dir": artifacts / "k_sparse",

@@ -15,7 +15,7 @@ from sae_research.measurements import Measurement
 from sae_research.saes.base import Sae
 
 
-class PeerSae:
+class SaeBenchSae:
     """`sae` with the attributes that SAEBench's evals read; it encodes all tokens, for SAEBench knows no mask."""
 
     def __init__(self, sae: Sae, *, watch_signs: bool = False) -> None:

@@ -17,12 +17,12 @@ from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS, OTHER_FORMULA
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement
-from sae_research.reference.adapter import PeerSae, not_computed
+from sae_research.reference.adapter import SaeBenchSae, not_computed
 from sae_research.reference.lens import lens_of
 from sae_research.saes.base import Sae
 
 
-class PeerCore(NamedTuple):
+class SaeBenchCore(NamedTuple):
     """What SAEBench's core eval found."""
 
     scalars: dict[str, float]
@@ -62,7 +62,7 @@ def run_core(
     n_reconstruction: int,
     keep_special: bool,
     watch_signs: bool = False,
-) -> PeerCore:
+) -> SaeBenchCore:
     """`sae_bench.evals.core.main.run_evals` with everything switched on, and its `calculate_misc_metrics`.
 
     `rows` serve `n_reconstruction` batches for cross-entropy and KL, then all that follow for the rest.
@@ -73,9 +73,9 @@ def run_core(
         from sae_bench.evals.core.main import calculate_misc_metrics, run_evals
 
     tokenizer = lens.tokenizer
-    peer = PeerSae(sae, watch_signs=watch_signs)
+    sae_bench = SaeBenchSae(sae, watch_signs=watch_signs)
     categories, latents = run_evals(
-        peer,  # type: ignore[arg-type]
+        sae_bench,  # type: ignore[arg-type]
         _Store(rows, batch_size),  # type: ignore[arg-type]
         lens,
         CoreEvalConfig(
@@ -94,8 +94,8 @@ def run_core(
         ignore_tokens={tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id},
     )
     scalars = {name: value for category in categories.values() for name, value in category.items()}
-    signed = peer.gave_negative_codes if watch_signs else None
-    return PeerCore({**scalars, **calculate_misc_metrics(latents)}, latents, signed)
+    signed = sae_bench.gave_negative_codes if watch_signs else None
+    return SaeBenchCore({**scalars, **calculate_misc_metrics(latents)}, latents, signed)
 
 
 _TWINS = frozenset(spec.name for spec in CORE_SPECS)
@@ -153,7 +153,7 @@ def _measurement(name: str, values: Mapping[str, float], sae: Sae) -> Measuremen
     return Measurement(name, value)
 
 
-def _records(found: PeerCore) -> list[dict[str, Any]]:
+def _records(found: SaeBenchCore) -> list[dict[str, Any]]:
     """Per latent, as SAEBench has them; None where it has NaN."""
     columns = _by_our_name(found.latents, signed=found.signed)
     n = len(next(iter(columns.values())))

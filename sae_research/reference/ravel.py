@@ -21,11 +21,11 @@ from sae_research.evals.ravel.pairs import Pairs, Split
 from sae_research.evals.ravel.prompts import Prompts
 from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.lm.model import LanguageModel
-from sae_research.reference.adapter import PeerSae
+from sae_research.reference.adapter import SaeBenchSae
 from sae_research.saes.base import Sae
 
 
-class PeerScores(NamedTuple):
+class SaeBenchScores(NamedTuple):
     """What SAEBench reports of one attribute."""
 
     cause: float
@@ -36,22 +36,22 @@ class PeerScores(NamedTuple):
         return (self.cause + self.isolation) / 2
 
 
-class PeerMask(NamedTuple):
+class SaeBenchMask(NamedTuple):
     """SAEBench's mask of one attribute on pairs that were given, and what it then reports."""
 
     mask: Float[Tensor, " latent"]
-    scores: PeerScores
+    scores: SaeBenchScores
 
 
 @dataclass(frozen=True)
-class PeerRavel:
+class SaeBenchRavel:
     """SAEBench's RAVEL with one model, whose folder has its tokenizer."""
 
     lm: LanguageModel
     folder: Path
     settings: RavelSettings
 
-    def score(self, sae: Sae, prompts: Prompts, attribute: str, others: Sequence[str], *, seed: int) -> PeerScores:
+    def score(self, sae: Sae, prompts: Prompts, attribute: str, others: Sequence[str], *, seed: int) -> SaeBenchScores:
         """`run_eval_single_cause_attribute`: its own pairs, split and order, on prompts that the model knows."""
         main = _modules().main
         dataset = main.RAVELFilteredDataset(self._prompts(prompts), {})
@@ -59,11 +59,11 @@ class PeerRavel:
             random.seed(seed)
             torch.manual_seed(seed)
             found = main.run_eval_single_cause_attribute(
-                dataset, attribute, list(others), self._config(), PeerSae(sae), self.lm.plain_model
+                dataset, attribute, list(others), self._config(), SaeBenchSae(sae), self.lm.plain_model
             )
-        return PeerScores(found["cause_score"], found["isolation_score"])
+        return SaeBenchScores(found["cause_score"], found["isolation_score"])
 
-    def train_and_score(self, sae: Sae, prompts: Prompts, split: Split) -> PeerMask:
+    def train_and_score(self, sae: Sae, prompts: Prompts, split: Split) -> SaeBenchMask:
         """`train_mdbm`, then `generate_batched_interventions`, on our pairs in our order."""
         modules = _modules()
         config, model = self._config(), self.lm.plain_model
@@ -73,12 +73,12 @@ class PeerRavel:
                 for pairs in split
             )
             trained = modules.mdbm.train_mdbm(
-                model, self.lm.tokenizer, config, PeerSae(sae), train_loader=train, val_loader=test
+                model, self.lm.tokenizer, config, SaeBenchSae(sae), train_loader=train, val_loader=test
             )
             isolation, cause = modules.intervention.generate_batched_interventions(
                 model, trained, self.lm.tokenizer, test, max_new_tokens=config.n_generated_tokens
             )
-        return PeerMask(trained.binary_mask.detach(), PeerScores(cause, isolation))
+        return SaeBenchMask(trained.binary_mask.detach(), SaeBenchScores(cause, isolation))
 
     def entity_position(self, template: str) -> int:
         """Where it takes the entity to end, counted from the end of the prompt."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 from sae_research.data.paired import PairPool
-from sae_research.probes.sae_bench import PeerRecipe
-from sae_research.reference.adapter import PeerSae, silenced
+from sae_research.probes.sae_bench import SaeBenchRecipe
+from sae_research.reference.adapter import SaeBenchSae, silenced
 from sae_research.saes.base import Sae
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PeerAblationPlan:
+class SaeBenchAblationPlan:
     """What SAEBench's config of both evals holds."""
 
     train_size: int
@@ -28,10 +28,10 @@ class PeerAblationPlan:
     seed: int
     context_size: int = 128
     llm_batch_size: int = 32
-    recipe: PeerRecipe = field(default_factory=PeerRecipe)
+    recipe: SaeBenchRecipe = field(default_factory=SaeBenchRecipe)
 
 
-class PeerAblations(NamedTuple):
+class SaeBenchAblations(NamedTuple):
     """What SAEBench found."""
 
     means: Mapping[str, float]
@@ -40,7 +40,7 @@ class PeerAblations(NamedTuple):
     """The same for each of its runs, in order."""
 
 
-def peer_module() -> Any:
+def sae_bench_module() -> Any:
     """`sae_bench.evals.scr_and_tpp.main`."""
     with silenced():
         from sae_bench.evals.scr_and_tpp import main
@@ -48,13 +48,13 @@ def peer_module() -> Any:
 
 
 def run_scr(
-    lens: Any, sae: Sae, pools: Sequence[PairPool], plan: PeerAblationPlan, *, artifacts: Path
-) -> PeerAblations:
+    lens: Any, sae: Sae, pools: Sequence[PairPool], plan: SaeBenchAblationPlan, *, artifacts: Path
+) -> SaeBenchAblations:
     """`run_eval_single_sae` for SCR; the rows of `pools` take the place of its data sets.
 
     `artifacts` is its folder of activations and probes: what it finds there it does not compute.
     """
-    main = peer_module()
+    main = sae_bench_module()
     names = {f"bias_in_bios/{pool.name}": pool for pool in pools}  # It insists on one of two names.
     config = _config(
         main, lens, plan, perform_scr=True, dataset_names=list(names),
@@ -65,16 +65,16 @@ def run_scr(
 
 
 def run_tpp(
-    lens: Any, sae: Sae, sets: Sequence[LabelledSet], plan: PeerAblationPlan, *, artifacts: Path
-) -> PeerAblations:
+    lens: Any, sae: Sae, sets: Sequence[LabelledSet], plan: SaeBenchAblationPlan, *, artifacts: Path
+) -> SaeBenchAblations:
     """`run_eval_single_sae` for TPP, its texts replaced by ours; `artifacts` as above."""
-    main = peer_module()
+    main = sae_bench_module()
     config = _config(main, lens, plan, perform_scr=False, dataset_names=[labelled.name for labelled in sets])
     with _our_texts(main, sets):
         return _run(main, lens, sae, config, artifacts)
 
 
-def _config(main: Any, lens: Any, plan: PeerAblationPlan, **own: Any) -> Any:
+def _config(main: Any, lens: Any, plan: SaeBenchAblationPlan, **own: Any) -> Any:
     return main.ScrAndTppEvalConfig(
         random_seed=plan.seed,
         train_set_size=plan.train_size,
@@ -92,17 +92,17 @@ def _config(main: Any, lens: Any, plan: PeerAblationPlan, **own: Any) -> Any:
     )
 
 
-def _run(main: Any, lens: Any, sae: Sae, config: Any, artifacts: Path) -> PeerAblations:
+def _run(main: Any, lens: Any, sae: Sae, config: Any, artifacts: Path) -> SaeBenchAblations:
     import torch
 
     graded = torch.is_grad_enabled()
     try:
         with silenced():
-            found, _ = main.run_eval_single_sae(config, PeerSae(sae), lens, str(sae.W_dec.device), str(artifacts))
+            found, _ = main.run_eval_single_sae(config, SaeBenchSae(sae), lens, str(sae.W_dec.device), str(artifacts))
     finally:
         # SAEBench switches gradients on for good.
         torch.set_grad_enabled(graded)
-    return PeerAblations(
+    return SaeBenchAblations(
         {key: float(value) for key, value in found.items() if not isinstance(value, dict)},
         {key: value for key, value in found.items() if isinstance(value, dict)},
     )

@@ -23,13 +23,13 @@ from sae_research.evals.shared.probing_sets import probing_sets
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.intervals import average, wilson
-from sae_research.reference.adapter import PeerSae, not_computed, silenced
+from sae_research.reference.adapter import SaeBenchSae, not_computed, silenced
 from sae_research.reference.lens import lens_of
 from sae_research.saes.architectures.identity import IdentitySae
 from sae_research.saes.base import Sae, SaeCard
 
 
-class PeerPools(NamedTuple):
+class SaeBenchPools(NamedTuple):
     """SAEBench's means over the real tokens of each text."""
 
     channels: Float[Tensor, "texts d"]
@@ -37,7 +37,7 @@ class PeerPools(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PeerProbingPlan:
+class SaeBenchProbingPlan:
     """What SAEBench's config of the eval holds."""
 
     k_values: tuple[int, ...]
@@ -48,7 +48,7 @@ class PeerProbingPlan:
     """Whether the full-width probe of the latents is left out; the draws then depend on the seed alone."""
 
 
-class PeerProbing(NamedTuple):
+class SaeBenchProbing(NamedTuple):
     """What SAEBench's sparse probing found."""
 
     means: Mapping[str, float]
@@ -58,7 +58,7 @@ class PeerProbing(NamedTuple):
 
 
 def _modules() -> tuple[Any, Any, Any]:
-    peer_module()
+    sae_bench_module()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from sae_bench.evals.sparse_probing import probe_training
@@ -66,7 +66,7 @@ def _modules() -> tuple[Any, Any, Any]:
     return probe_training, activation_collection, dataset_utils
 
 
-def peer_module() -> Any:
+def sae_bench_module() -> Any:
     """`sae_bench.evals.sparse_probing.main`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -88,15 +88,15 @@ def _without_shape_checks() -> Iterator[None]:
 
 
 def run_sparse_probing(
-    lens: Any, sae: Sae, sets: Sequence[LabelledSet], plan: PeerProbingPlan, *, artifacts: Path
-) -> PeerProbing:
+    lens: Any, sae: Sae, sets: Sequence[LabelledSet], plan: SaeBenchProbingPlan, *, artifacts: Path
+) -> SaeBenchProbing:
     """`sae_bench.evals.sparse_probing.main.run_eval_single_sae`, its texts replaced by ours.
 
     `artifacts` is its folder of activations and of the model's own probes: what it finds there it does not compute.
     """
     import torch
 
-    main = peer_module()
+    main = sae_bench_module()
     config = main.SparseProbingEvalConfig(
         random_seed=plan.seed,
         dataset_names=[labelled.name for labelled in sets],
@@ -113,14 +113,14 @@ def run_sparse_probing(
     try:
         with _our_texts(main, sets), _without_shape_checks(), silenced():
             means, per_class = main.run_eval_single_sae(
-                config, PeerSae(sae), lens, str(sae.W_dec.device), str(artifacts)
+                config, SaeBenchSae(sae), lens, str(sae.W_dec.device), str(artifacts)
             )
     finally:
         # SAEBench switches gradients on for good.
         torch.set_grad_enabled(graded)
     names = [labelled.name for labelled in sets]
     scalars = {key: float(value) for key, value in means.items() if not isinstance(value, dict)}
-    return PeerProbing(scalars, {name: per_class[f"{name}_results"] for name in names})
+    return SaeBenchProbing(scalars, {name: per_class[f"{name}_results"] for name in names})
 
 
 def _size(classes: Mapping[str, Sequence[str]]) -> int:
@@ -143,7 +143,7 @@ def _our_texts(main: Any, sets: Sequence[LabelledSet]) -> Iterator[None]:
         yield
 
 
-def pool(lens: Any, sae: Sae, texts: Sequence[str], *, context_size: int) -> PeerPools:
+def pool(lens: Any, sae: Sae, texts: Sequence[str], *, context_size: int) -> SaeBenchPools:
     """What SAEBench's probes see of `texts`, by `tokenize_data_dictionary` and the `activation_collection` module."""
     _, collection, data = _modules()
     site = sae.card.site
@@ -151,8 +151,8 @@ def pool(lens: Any, sae: Sae, texts: Sequence[str], *, context_size: int) -> Pee
     acts = collection.get_all_llm_activations(
         tokens, lens, len(texts), site.layer, site.hook_name, mask_bos_pad_eos_tokens=True
     )
-    codes = collection.get_sae_meaned_activations(acts, PeerSae(sae), 125)
-    return PeerPools(collection.create_meaned_model_activations(acts)["all"], codes["all"])
+    codes = collection.get_sae_meaned_activations(acts, SaeBenchSae(sae), 125)
+    return SaeBenchPools(collection.create_meaned_model_activations(acts)["all"], codes["all"])
 
 
 def best_features(x: Float[Tensor, "rows features"], positive: Bool[Tensor, " rows"], k: int) -> Int[Tensor, " k"]:
@@ -196,9 +196,9 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: SparseProbingSettin
             context.progress.advance(doing=sae.card.name)
 
 
-def _plan(context: EvalContext, settings: SparseProbingSettings, width: int) -> PeerProbingPlan:
+def _plan(context: EvalContext, settings: SparseProbingSettings, width: int) -> SaeBenchProbingPlan:
     """SAEBench's config; it stops at a k above the number of channels or latents, so these are left out."""
-    return PeerProbingPlan(
+    return SaeBenchProbingPlan(
         k_values=tuple(k for k in settings.k_values if k <= width),
         seed=context.seed,
         context_size=settings.context_size,
@@ -207,7 +207,7 @@ def _plan(context: EvalContext, settings: SparseProbingSettings, width: int) -> 
     )
 
 
-def _fill(artifacts: Path, lens: Any, sets: Sequence[LabelledSet], plan: PeerProbingPlan, example: Sae) -> None:
+def _fill(artifacts: Path, lens: Any, sets: Sequence[LabelledSet], plan: SaeBenchProbingPlan, example: Sae) -> None:
     """Fills SAEBench's cache: what it draws for an SAE depends on whether it finds one, so it always shall."""
     card = example.card
     plain = SaeCard(
@@ -223,7 +223,7 @@ def _fill(artifacts: Path, lens: Any, sets: Sequence[LabelledSet], plan: PeerPro
     torch.cuda.empty_cache()
 
 
-def _output(found: PeerProbing, sets: Sequence[LabelledSet], k_values: Sequence[int]) -> EvalOutput:
+def _output(found: SaeBenchProbing, sets: Sequence[LabelledSet], k_values: Sequence[int]) -> EvalOutput:
     sizes = {labelled.name: 2 * len(next(iter(labelled.test.values()))) for labelled in sets}
     measurements: list[Measurement] = []
     for kind in _KINDS:
@@ -244,7 +244,7 @@ def _output(found: PeerProbing, sets: Sequence[LabelledSet], k_values: Sequence[
     )
 
 
-def _accuracies(found: PeerProbing, key: str) -> dict[str, Mapping[str, float]]:
+def _accuracies(found: SaeBenchProbing, key: str) -> dict[str, Mapping[str, float]]:
     """Test accuracy by data set and class, where SAEBench has it for all data sets."""
     kept = {name: _without_missing(results).get(key) for name, results in found.per_class.items()}
     return {name: shares for name, shares in kept.items() if shares}

@@ -22,7 +22,7 @@ from sae_research.evals.unlearning.prompt_formats import prompt_of, template_of
 from sae_research.evals.unlearning.questions import Question
 from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.lm.tokens import bos_id, encode_plain
-from sae_research.reference.adapter import PeerSae, silenced
+from sae_research.reference.adapter import SaeBenchSae, silenced
 from sae_research.saes.base import Sae
 
 _LENT_NAME = "gemma-2-2b-it"
@@ -32,25 +32,25 @@ FORGET = "wmdp-bio"
 """What SAEBench calls the questions that shall be answered wrongly; all others are harmless."""
 
 
-class PeerAccuracies(NamedTuple):
+class SaeBenchAccuracies(NamedTuple):
     """What SAEBench found under one intervention."""
 
     forget: float
     side_effects: float
 
 
-class PeerUnlearning(NamedTuple):
+class SaeBenchUnlearning(NamedTuple):
     """What SAEBench's unlearning found."""
 
     score: float
-    grid: Mapping[tuple[float, int, int], PeerAccuracies]
+    grid: Mapping[tuple[float, int, int], SaeBenchAccuracies]
     """By retain threshold, number of latents and multiplier; the number is that of the latents there were."""
     forget_rates: Float[Tensor, " d_sae"]
     retain_rates: Float[Tensor, " d_sae"]
 
 
 @dataclass(frozen=True)
-class PeerInputs:
+class SaeBenchInputs:
     """What SAEBench reads, in the place of its own data."""
 
     forget_rows: Int[Tensor, "row position"]
@@ -64,15 +64,15 @@ class PeerInputs:
 def run_unlearning(
     lens: Any,
     sae: Sae,
-    inputs: PeerInputs,
+    inputs: SaeBenchInputs,
     settings: UnlearningSettings,
     *,
     artifacts: Path,
     batch_size: int,
     seed: int,
-) -> PeerUnlearning:
+) -> SaeBenchUnlearning:
     """`run_eval_single_sae`, `get_metrics_df` and `get_unlearning_scores` of `sae_bench.evals.unlearning`."""
-    main = peer_module()
+    main = sae_bench_module()
     config = main.UnlearningEvalConfig(
         random_seed=seed,
         dataset_names=list(inputs.questions),
@@ -87,22 +87,22 @@ def run_unlearning(
     name = sae.card.name
     with _our_inputs(lens, inputs, settings), silenced():
         # Already there where a run of the same folder has found them, as with SAEBench itself.
-        main.run_eval_single_sae(lens, PeerSae(sae), config, str(artifacts), name, False)
+        main.run_eval_single_sae(lens, SaeBenchSae(sae), config, str(artifacts), name, False)
         frame = main.get_metrics_df(str(artifacts / name / "results/metrics"))
         score = float(main.get_unlearning_scores(frame.copy()))
     rates = [
         np.loadtxt(artifacts / name / f"results/sparsities/feature_sparsity_{c}.txt") for c in ("forget", "retain")
     ]
     grid = {
-        (row.retain_thres, int(row.n_features), int(row.multiplier)): PeerAccuracies(
+        (row.retain_thres, int(row.n_features), int(row.multiplier)): SaeBenchAccuracies(
             row.forget, row.all_side_effects_mcq
         )
         for row in frame.rename(columns={FORGET: "forget"}).itertuples()
     }
-    return PeerUnlearning(score, grid, *(torch.from_numpy(found) for found in rates))
+    return SaeBenchUnlearning(score, grid, *(torch.from_numpy(found) for found in rates))
 
 
-def peer_module() -> Any:
+def sae_bench_module() -> Any:
     """`sae_bench.evals.unlearning.main`."""
     with silenced():
         from sae_bench.evals.unlearning import main
@@ -121,7 +121,7 @@ def _write_known(artifacts: Path, known: Mapping[str, Sequence[int]]) -> None:
 
 
 @contextmanager
-def _our_inputs(lens: Any, inputs: PeerInputs, settings: UnlearningSettings) -> Iterator[None]:
+def _our_inputs(lens: Any, inputs: SaeBenchInputs, settings: UnlearningSettings) -> Iterator[None]:
     """Within the block SAEBench reads `inputs` and takes the model for one that it knows."""
     with silenced():
         from sae_bench.evals.unlearning.utils import feature_activation, metrics

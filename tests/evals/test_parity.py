@@ -19,9 +19,9 @@ from sae_research.evals.shared.pooling import pool_texts
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.probes.tasks import make_tasks, rank_features, score_top_k
-from sae_research.reference import sparse_probing as peer_probing
+from sae_research.reference import sparse_probing as sae_bench_probing
 from sae_research.reference.core import run_core
-from sae_research.reference.sparse_probing import PeerProbingPlan
+from sae_research.reference.sparse_probing import SaeBenchProbingPlan
 
 BATCH = 4
 OURS = ("mse", "explained_variance", "relative_reconstruction_bias", "l1")
@@ -36,17 +36,17 @@ def test_core(
     architecture: str, hyper: dict[str, Any], keep_special: bool,
 ) -> None:  # fmt: skip
     sae = make_sae(architecture, **hyper)
-    peer = run_core(lens, sae, rows, batch_size=BATCH, n_reconstruction=2, keep_special=keep_special)
+    sae_bench = run_core(lens, sae, rows, batch_size=BATCH, n_reconstruction=2, keep_special=keep_special)
     plan = CorePlan(batch_size=BATCH, n_reconstruction=2 * BATCH, keep_special=keep_special)
     (outcome,) = measure_core(context, [sae], rows, plan)
     assert outcome.output is not None
     ours = {m.metric: m.value for m in outcome.output.measurements}
-    for name, expected in peer.scalars.items():
+    for name, expected in sae_bench.scalars.items():
         same = f"{name}_sae_bench" if f"{name}_sae_bench" in ours else name
         assert ours[same] == pytest.approx(expected, rel=1e-4, abs=1e-6), name
     for name in OURS:
         assert f"{name}_sae_bench" in ours
-    for name, column in peer.latents.items():
+    for name, column in sae_bench.latents.items():
         mine = [record.get(f"{name}_sae_bench", record[name]) for record in outcome.output.details]
         known = [i for i, value in enumerate(mine) if value is not None and np.isfinite(column[i])]
         assert [mine[i] for i in known] == pytest.approx([column[i] for i in known], rel=1e-4, abs=1e-6), name
@@ -67,11 +67,11 @@ def texts() -> list[str]:
 
 def test_pools(lens: Any, context: EvalContext, make_sae: MakeSae, texts: list[str]) -> None:
     sae = make_sae("relu")
-    peer = peer_probing.pool(lens, sae, texts, context_size=12)
+    sae_bench = sae_bench_probing.pool(lens, sae, texts, context_size=12)
     attempt = Attempt(sae)
     channels, codes = pool_texts(context, [attempt], texts, site=sae.card.site, context_size=12)
-    torch.testing.assert_close(channels, peer.channels, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(codes[attempt], peer.codes, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(channels, sae_bench.channels, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(codes[attempt], sae_bench.codes, rtol=1e-4, atol=1e-5)
 
 
 def test_probes(context: EvalContext, make_sae: MakeSae, texts: list[str]) -> None:
@@ -87,13 +87,13 @@ def test_probes(context: EvalContext, make_sae: MakeSae, texts: list[str]) -> No
             (test[tasks.test.rows[i]], tasks.test.positive[i]),
         )
         for k, found in scores.items():
-            best = peer_probing.best_features(*seen, k)
+            best = sae_bench_probing.best_features(*seen, k)
             assert best.tolist() == sorted(rank_features(train, tasks.train, k)[i].tolist())
-            accuracy = peer_probing.probe_accuracy((seen[0][:, best], seen[1]), (asked[0][:, best], asked[1]))
+            accuracy = sae_bench_probing.probe_accuracy((seen[0][:, best], seen[1]), (asked[0][:, best], asked[1]))
             assert found[name].correct / found[name].total == pytest.approx(accuracy, abs=0.051)  # One of 20 examples.
 
 
-def test_sampling_as_the_peer(
+def test_sampling_as_the_sae_bench(
     lens: Any, context: EvalContext, make_sae: MakeSae, texts: list[str], tmp_path: Path
 ) -> None:
     """Whole runs: SAEBench's own draws, its latents, and its accuracies to within one test example."""
@@ -105,18 +105,18 @@ def test_sampling_as_the_peer(
         )
         for name, cut in (("one", texts), ("two", texts[::-1][20:] + texts[::-1][:20]))
     ]  # fmt: skip
-    plan = PeerProbingPlan(k_values=(1, 5, 20), seed=3, context_size=12, lower_vram_usage=True)
+    plan = SaeBenchProbingPlan(k_values=(1, 5, 20), seed=3, context_size=12, lower_vram_usage=True)
     settings = SparseProbingSettings(
         dataset_names=("one", "two"), train_size=30, test_size=16, context_size=12, k_values=(1, 5, 20),
         sampling="sae_bench",
     )  # fmt: skip
     for sae in (make_sae("relu"), make_sae("topk", k=5)):
         for _ in range(2):  # The first run fills the cache; the second is warm.
-            peer = peer_probing.run_sparse_probing(lens, sae, sets, plan, artifacts=tmp_path)
+            sae_bench = sae_bench_probing.run_sparse_probing(lens, sae, sets, plan, artifacts=tmp_path)
         (outcome,) = measure_probing(dataclasses.replace(context, seed=3), [sae], sets, settings)
         assert outcome.output is not None
         for name in ("one", "two"):
             for k in (1, 5, 20):
                 key = f"sae_top_{k}_test_accuracy"
-                ours, theirs = outcome.output.unstructured[f"{name}_results"][key], peer.per_class[name][key]
+                ours, theirs = outcome.output.unstructured[f"{name}_results"][key], sae_bench.per_class[name][key]
                 assert ours == pytest.approx(theirs, abs=1 / 16 + 1e-6), (sae.card.name, name, k)

@@ -19,8 +19,8 @@ from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.tpp.measure import measure_tpp
 from sae_research.evals.tpp.settings import TppSettings
 from sae_research.measurements import EvalOutput
-from sae_research.probes.sae_bench import PeerRecipe
-from sae_research.reference.scr_and_tpp import PeerAblationPlan, PeerAblations, run_scr, run_tpp
+from sae_research.probes.sae_bench import SaeBenchRecipe
+from sae_research.reference.scr_and_tpp import SaeBenchAblationPlan, SaeBenchAblations, run_scr, run_tpp
 from sae_research.saes.base import Sae
 
 N_VALUES = (2, 5, 10, 40)
@@ -67,7 +67,7 @@ def sets() -> list[LabelledSet]:
 
 
 SAES = [("relu", {}), ("mpsae", {"s": 4}), ("jumprelu", {})]
-RECIPE = PeerRecipe(epochs=5)
+RECIPE = SaeBenchRecipe(epochs=5)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def test_scr(
     architecture: str, hyper: dict[str, Any],
 ) -> None:  # fmt: skip
     sae = make_sae(architecture, **hyper)
-    plan = PeerAblationPlan(120, 48, N_VALUES, SEED, context_size=12, recipe=RECIPE)
-    peer = _warm(run_scr, lens, sae, pools, plan, artifacts / "scr")
+    plan = SaeBenchAblationPlan(120, 48, N_VALUES, SEED, context_size=12, recipe=RECIPE)
+    sae_bench = _warm(run_scr, lens, sae, pools, plan, artifacts / "scr")
     settings = ScrSettings(
         ("one", "two"), train_size=120, test_size=48, context_size=12, n_values=N_VALUES, sampling="sae_bench",
         rules="sae_bench",
@@ -95,7 +95,7 @@ def test_scr(
     ]
     (outcome,) = measure_scr(dataclasses.replace(context, seed=SEED), [sae], pairs, settings, RECIPE)
     assert outcome.output is not None, outcome.error
-    _compare(outcome.output, peer, {m: f"{m}_threshold_{{n}}" for m in ("scr_metric", "scr_dir1", "scr_dir2")})
+    _compare(outcome.output, sae_bench, {m: f"{m}_threshold_{{n}}" for m in ("scr_metric", "scr_dir1", "scr_dir2")})
 
 
 @pytest.mark.parametrize(("architecture", "hyper"), SAES)
@@ -104,8 +104,8 @@ def test_tpp(
     architecture: str, hyper: dict[str, Any],
 ) -> None:  # fmt: skip
     sae = make_sae(architecture, **hyper)
-    plan = PeerAblationPlan(64, 40, N_VALUES, SEED, context_size=12, recipe=RECIPE)
-    peer = _warm(run_tpp, lens, sae, sets, plan, artifacts / "tpp")
+    plan = SaeBenchAblationPlan(64, 40, N_VALUES, SEED, context_size=12, recipe=RECIPE)
+    sae_bench = _warm(run_tpp, lens, sae, sets, plan, artifacts / "tpp")
     settings = TppSettings(
         ("one", "two"), train_size=64, test_size=40, context_size=12, n_values=N_VALUES, sampling="sae_bench",
         rules="sae_bench",
@@ -113,24 +113,24 @@ def test_tpp(
     (outcome,) = measure_tpp(dataclasses.replace(context, seed=SEED), [sae], sets, settings, RECIPE)
     assert outcome.output is not None, outcome.error
     kinds = ("total_metric", "intended_diff_only", "unintended_diff_only")
-    _compare(outcome.output, peer, {f"tpp_{kind}": f"tpp_threshold_{{n}}_{kind}" for kind in kinds})
+    _compare(outcome.output, sae_bench, {f"tpp_{kind}": f"tpp_threshold_{{n}}_{kind}" for kind in kinds})
 
 
 def _warm(
-    run: Callable[..., PeerAblations], lens: Any, sae: Sae, data: Any, plan: PeerAblationPlan,
+    run: Callable[..., SaeBenchAblations], lens: Any, sae: Sae, data: Any, plan: SaeBenchAblationPlan,
     artifacts: Path,
-) -> PeerAblations:  # fmt: skip
+) -> SaeBenchAblations:  # fmt: skip
     """SAEBench's numbers with full caches."""
     if not artifacts.exists():
         run(lens, sae, data, plan, artifacts=artifacts)
     return run(lens, sae, data, plan, artifacts=artifacts)
 
 
-def _compare(output: EvalOutput, peer: PeerAblations, keys: dict[str, str]) -> None:
+def _compare(output: EvalOutput, sae_bench: SaeBenchAblations, keys: dict[str, str]) -> None:
     for metric, key in keys.items():
         ours = {m.at["n"]: m.value for m in output.measurements if m.metric == metric and set(m.at) == {"n"}}
-        theirs = {n: peer.means.get(key.format(n=n)) for n in N_VALUES}
+        theirs = {n: sae_bench.means.get(key.format(n=n)) for n in N_VALUES}
         assert ours == pytest.approx(theirs, abs=1e-3), metric
-    for ours, theirs in zip(output.details, peer.details.values(), strict=True):
+    for ours, theirs in zip(output.details, sae_bench.details.values(), strict=True):
         assert {k: v for k, v in ours.items() if k != "dataset_name"} == pytest.approx(dict(theirs), abs=1e-3)
-    assert any(abs(value) > 0.02 for value in peer.means.values()), "nothing happened"
+    assert any(abs(value) > 0.02 for value in sae_bench.means.values()), "nothing happened"

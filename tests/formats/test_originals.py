@@ -1,4 +1,4 @@
-"""The peers' own code on the same files: SAELens on folders it wrote and on ours, SAEBench on dictionary_learning's."""
+"""SAEBenchs' own code on the same files: SAELens on folders it wrote and on ours, SAEBench on dictionary_learning's."""
 
 from __future__ import annotations
 

@@ -8,14 +8,14 @@ import torch
 
 from sae_research.probes.sae_bench import (
     Drawn,
-    PeerRecipe,
+    SaeBenchRecipe,
     draw_one_against_rest,
     draw_start,
     draw_two_sides,
-    fit_as_peer,
+    fit_as_sae_bench,
 )
 
-RECIPE = PeerRecipe(epochs=4, batch_size=8)
+RECIPE = SaeBenchRecipe(epochs=4, batch_size=8)
 
 
 def test_both_sides_are_drawn_once_each() -> None:
@@ -47,7 +47,7 @@ def test_probes_are_those_of_torch() -> None:
             expected.append(_trained(x, positive, asked, wanted))
     stream = torch.Generator().manual_seed(5)
     starts = [draw_start(train, test, 6, RECIPE, stream) for _ in range(2)]
-    found = fit_as_peer(x, asked, starts, RECIPE)
+    found = fit_as_sae_bench(x, asked, starts, RECIPE)
     for i, linear in enumerate(expected):
         torch.testing.assert_close(found.weights[i], linear.weight[0].detach(), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(found.biases[i], linear.bias[0].detach(), rtol=1e-5, atol=1e-6)

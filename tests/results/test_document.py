@@ -29,7 +29,7 @@ Make = Callable[..., Result]
 Specs = tuple[MetricSpec, ...]
 
 
-def _as_peer_reads_it(document: dict[str, Any], eval_name: str, class_name: str) -> Any:
+def _as_sae_bench_reads_it(document: dict[str, Any], eval_name: str, class_name: str) -> Any:
     """The document through SAEBench's own class and its JSON Schema."""
     pytest.importorskip("sae_bench")
     import jsonschema
@@ -63,7 +63,7 @@ DETAIL = {
 
 def test_core_is_what_sae_bench_reads(core_result: Make, core_specs: Specs) -> None:
     document = to_document(_with(core_result(), details=[DETAIL]), core_specs)
-    read = _as_peer_reads_it(document, "core", "CoreEvalOutput")
+    read = _as_sae_bench_reads_it(document, "core", "CoreEvalOutput")
     assert read.eval_result_metrics.sparsity.l0 == 8.0
     assert read.eval_result_metrics.model_performance_preservation.ce_loss_score == 0.91
     assert read.eval_result_metrics.token_stats.total_tokens_eval_reconstruction == 20480
@@ -80,7 +80,7 @@ def test_core_is_what_sae_bench_reads(core_result: Make, core_specs: Specs) -> N
 
 def test_sparse_probing_is_what_sae_bench_reads(probing_result: Make) -> None:
     document = to_document(probing_result(), PROBING)
-    read = _as_peer_reads_it(document, "sparse_probing", "SparseProbingEvalOutput")
+    read = _as_sae_bench_reads_it(document, "sparse_probing", "SparseProbingEvalOutput")
     assert read.eval_result_metrics.sae.sae_top_5_test_accuracy == pytest.approx(0.85)
     assert read.eval_result_metrics.sae.sae_top_2_test_accuracy is None
     assert read.eval_result_metrics.llm.llm_test_accuracy == 0.96
@@ -99,7 +99,7 @@ def test_missing_core_numbers_are_minus_one_for_sae_bench_and_null_with_a_reason
     core_result: Make, core_specs: Specs
 ) -> None:
     document = to_document(core_result(ce_loss_score=None), core_specs)
-    _as_peer_reads_it(document, "core", "CoreEvalOutput")
+    _as_sae_bench_reads_it(document, "core", "CoreEvalOutput")
     metrics = document["eval_result_metrics"]
     assert metrics["model_performance_preservation"]["ce_loss_score"] == -1.0
     assert metrics["shrinkage"]["l2_ratio"] == -1.0, "not measured at all"
@@ -112,7 +112,7 @@ def test_missing_numbers_that_sae_bench_lets_be_null_are_null(probing_result: Ma
     missing = [*result.output.measurements, Measurement("sae_test_accuracy", None, "not asked for")]
     document = to_document(_with(result, missing), PROBING)
     assert document["eval_result_metrics"]["sae"]["sae_test_accuracy"] is None
-    _as_peer_reads_it(document, "sparse_probing", "SparseProbingEvalOutput")
+    _as_sae_bench_reads_it(document, "sparse_probing", "SparseProbingEvalOutput")
 
 
 def test_nulls_in_the_details_come_back_and_a_true_minus_one_stays(core_result: Make, core_specs: Specs) -> None:

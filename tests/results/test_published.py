@@ -22,7 +22,7 @@ from sae_research.results.sae_bench_schema import PEER_EVALS
 FOLDERS = {"scr": "scr_and_tpp", "tpp": "scr_and_tpp"}
 
 
-def _peer_module(eval_name: str) -> Any:
+def _sae_bench_module(eval_name: str) -> Any:
     pytest.importorskip("sae_bench")
     with warnings.catch_warnings():
         # SAEBench 0.6.0 declares its validators in a way that pydantic 2.12 deprecates.
@@ -33,22 +33,22 @@ def _peer_module(eval_name: str) -> Any:
 def _output_class(eval_name: str) -> Any:
     """The class of `eval_name`'s results: the one whose type id is the eval's."""
     type_id = PEER_EVALS[eval_name].type_id
-    for value in vars(_peer_module(eval_name)).values():
+    for value in vars(_sae_bench_module(eval_name)).values():
         fields = getattr(value, "__pydantic_fields__", {})
         if "eval_type_id" in fields and fields["eval_type_id"].default == type_id:
             return value
     raise AssertionError(f"SAEBench has no result class for {type_id}")
 
 
-def _peer_document(eval_name: str, *, number: float = 0.5, details: Any = (), **top: Any) -> dict[str, Any]:
+def _sae_bench_document(eval_name: str, *, number: float = 0.5, details: Any = (), **top: Any) -> dict[str, Any]:
     """A result as SAEBench writes it: validated by its class, then dumped by its own `asdict` and `json.dump`."""
     from pydantic import TypeAdapter
 
-    peer = PEER_EVALS[eval_name]
+    sae_bench = PEER_EVALS[eval_name]
     metrics: dict[str, dict[str, float]] = {}
-    for spec in peer.specs:
+    for spec in sae_bench.specs:
         key = str(spec.key).format(k=5, n=20)
-        metrics.setdefault(spec.category, {})[key] = 7 if key in peer.whole else number
+        metrics.setdefault(spec.category, {})[key] = 7 if key in sae_bench.whole else number
     raw = {
         "eval_config": {"model_name": "pythia-70m-deduped"},
         "eval_id": "0b3b",
@@ -75,7 +75,7 @@ def _write(folder: Path, document: Any, name: str = "scr/r.json") -> Path:
 
 @pytest.mark.parametrize("eval_name", list(PEER_EVALS))
 def test_every_eval_of_sae_bench_is_read_by_its_type_id(eval_name: str, tmp_path: Path) -> None:
-    path = _write(tmp_path, _peer_document(eval_name))
+    path = _write(tmp_path, _sae_bench_document(eval_name))
     _, result, specs = read_published_file(path)
     assert result.eval_name == eval_name
     assert {m.metric for m in result.output.measurements} == {spec.name for spec in specs}
@@ -90,26 +90,26 @@ def _measured(path: Path) -> dict[tuple[str, str], Measurement]:
 
 
 def test_places_are_read_from_the_keys(tmp_path: Path) -> None:
-    measured = _measured(_write(tmp_path, _peer_document("tpp")))
+    measured = _measured(_write(tmp_path, _sae_bench_document("tpp")))
     assert measured["tpp_total_metric", '{"n": 20}'].value == 0.5
 
 
 def test_the_parts_of_a_metric_are_read_from_the_details(tmp_path: Path) -> None:
     row = {"dataset_name": "fancyzhx/ag_news_results", "llm_test_accuracy": 0.9, "sae_top_5_test_accuracy": 0.8}
-    measured = _measured(_write(tmp_path, _peer_document("sparse_probing", details=[row])))
+    measured = _measured(_write(tmp_path, _sae_bench_document("sparse_probing", details=[row])))
     assert measured["sae_top_k_test_accuracy", '{"dataset": "fancyzhx/ag_news", "k": 5}'].value == 0.8
     assert measured["sae_top_k_test_accuracy", '{"k": 5}'].value == 0.5
 
 
 def test_numbers_that_sae_bench_computes_otherwise_get_names_of_their_own(tmp_path: Path) -> None:
-    names = {metric for metric, _ in _measured(_write(tmp_path, _peer_document("core")))}
+    names = {metric for metric, _ in _measured(_write(tmp_path, _sae_bench_document("core")))}
     assert {"mse_sae_bench", "explained_variance_sae_bench"} <= names
     assert not {"mse", "explained_variance"} & names
 
 
 def test_minus_one_is_a_missing_number_in_core_and_a_number_in_scr(tmp_path: Path) -> None:
-    core = _measured(_write(tmp_path, _peer_document("core", number=-1.0), "a.json"))["l0", "{}"]
-    scr = _measured(_write(tmp_path, _peer_document("scr", number=-1.0), "b.json"))["scr_metric", '{"n": 20}']
+    core = _measured(_write(tmp_path, _sae_bench_document("core", number=-1.0), "a.json"))["l0", "{}"]
+    scr = _measured(_write(tmp_path, _sae_bench_document("scr", number=-1.0), "b.json"))["scr_metric", '{"n": 20}']
     assert core.value is None
     assert "-1 in SAEBench's file" in str(core.reason)
     assert scr.value == -1.0
@@ -117,7 +117,7 @@ def test_minus_one_is_a_missing_number_in_core_and_a_number_in_scr(tmp_path: Pat
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_nan_and_infinity_are_missing_numbers(bad: float, tmp_path: Path) -> None:
-    measured = _measured(_write(tmp_path, _peer_document("autointerp", number=bad)))
+    measured = _measured(_write(tmp_path, _sae_bench_document("autointerp", number=bad)))
     missing = measured["autointerp_score", "{}"]
     assert missing.value is None
     assert "in SAEBench's file" in str(missing.reason)
@@ -125,12 +125,12 @@ def test_nan_and_infinity_are_missing_numbers(bad: float, tmp_path: Path) -> Non
 
 def test_saelens_6_keeps_the_hook_in_the_metadata_and_calls_relu_standard(tmp_path: Path) -> None:
     config = {"architecture": "standard", "d_in": 8, "d_sae": 16, "metadata": {"hook_name": "blocks.2.hook_mlp_out"}}
-    sae = read_published_file(_write(tmp_path, _peer_document("core", sae_cfg_dict=config))).result.sae
+    sae = read_published_file(_write(tmp_path, _sae_bench_document("core", sae_cfg_dict=config))).result.sae
     assert (sae["architecture"], sae["hook_name"]) == ("relu", "blocks.2.hook_mlp_out")
 
 
 def test_a_custom_sae_is_named_by_its_release(tmp_path: Path) -> None:
-    document = _peer_document("core", sae_lens_id="custom_sae", sae_lens_release_id="my_sae")
+    document = _sae_bench_document("core", sae_lens_id="custom_sae", sae_lens_release_id="my_sae")
     assert read_published_file(_write(tmp_path, document)).result.sae["name"] == "my_sae"
 
 
@@ -165,8 +165,8 @@ def test_a_file_that_cannot_be_understood_is_named(content: str, message: str, t
 
 
 def test_two_files_on_one_cell_are_an_error_that_names_both(tmp_path: Path) -> None:
-    _write(tmp_path, _peer_document("core"), "a.json")
-    _write(tmp_path, _peer_document("core", number=0.6), "b.json")
+    _write(tmp_path, _sae_bench_document("core"), "a.json")
+    _write(tmp_path, _sae_bench_document("core", number=0.6), "b.json")
     with pytest.raises(UserError, match=r"b\.json and .*a\.json both report 'core'"):
         read_published(tmp_path)
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import pytest
-from sae_research.results.sae_bench_config import _ALIASES, _ALWAYS, peer_config
+from sae_research.results.sae_bench_config import _ALIASES, _ALWAYS, sae_bench_config
 
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.scr.settings import ScrSettings
@@ -38,11 +38,11 @@ def test_every_alias_names_a_setting_of_ours_and_one_of_sae_benchs(eval_name: st
 
 
 def test_settings_stand_under_both_names(core_result: Callable[..., Result]) -> None:
-    config = peer_config(core_result())
+    config = sae_bench_config(core_result())
     assert config["n_reconstruction_batches"] == config["n_eval_reconstruction_batches"] == 10
     assert config["compute_kl"] is True
 
 
 def test_what_the_key_does_not_say_is_left_out(core_result: Callable[..., Result]) -> None:
-    config = peer_config(dataclasses.replace(core_result(), key_parts={}))
+    config = sae_bench_config(dataclasses.replace(core_result(), key_parts={}))
     assert not {"model_name", "llm_dtype", "random_seed"} & set(config)

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from sae_research.measurements import MetricSpec
-from sae_research.results.sae_bench_schema import BY_TYPE_ID, PEER_EVALS, PeerEval, match_key
+from sae_research.results.sae_bench_schema import BY_TYPE_ID, PEER_EVALS, SaeBenchEval, match_key
 
 FOLDERS = {"absorption": "absorption", "scr": "scr_and_tpp", "tpp": "scr_and_tpp"}
 
 
-def _schema(peer: PeerEval) -> dict[str, Any]:
+def _schema(sae_bench: SaeBenchEval) -> dict[str, Any]:
     spec = importlib.util.find_spec("sae_bench")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("sae-bench is not installed")
-    folder = Path(next(iter(spec.submodule_search_locations))) / "evals" / FOLDERS.get(peer.name, peer.name)
-    return json.loads((folder / f"eval_output_schema_{peer.type_id}.json").read_text(encoding="utf-8"))
+    folder = Path(next(iter(spec.submodule_search_locations))) / "evals" / FOLDERS.get(sae_bench.name, sae_bench.name)
+    return json.loads((folder / f"eval_output_schema_{sae_bench.type_id}.json").read_text(encoding="utf-8"))
 
 
 def _categories(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -30,39 +30,39 @@ def _categories(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: definitions[entry["$ref"].split("/")[-1]] for name, entry in top["properties"].items()}
 
 
-def _matches(peer: PeerEval, category: str, key: str) -> list[MetricSpec]:
-    return [spec for spec in peer.specs if spec.category == category and match_key(spec, key) is not None]
+def _matches(sae_bench: SaeBenchEval, category: str, key: str) -> list[MetricSpec]:
+    return [spec for spec in sae_bench.specs if spec.category == category and match_key(spec, key) is not None]
 
 
-@pytest.mark.parametrize("peer", PEER_EVALS.values(), ids=list(PEER_EVALS))
-def test_every_metric_of_sae_bench_is_known_once_and_nothing_else(peer: PeerEval) -> None:
-    categories = _categories(_schema(peer))
+@pytest.mark.parametrize("sae_bench", PEER_EVALS.values(), ids=list(PEER_EVALS))
+def test_every_metric_of_sae_bench_is_known_once_and_nothing_else(sae_bench: SaeBenchEval) -> None:
+    categories = _categories(_schema(sae_bench))
     used: set[str] = set()
     for category, content in categories.items():
         for key in content["properties"]:
-            found = _matches(peer, category, key)
+            found = _matches(sae_bench, category, key)
             assert len(found) == 1, f"{category}.{key}"
             used.add(found[0].name)
-    assert used == {spec.name for spec in peer.specs}
+    assert used == {spec.name for spec in sae_bench.specs}
 
 
-@pytest.mark.parametrize("peer", PEER_EVALS.values(), ids=list(PEER_EVALS))
-def test_required_and_whole_numbers_are_those_of_the_schema(peer: PeerEval) -> None:
-    schema = _schema(peer)
+@pytest.mark.parametrize("sae_bench", PEER_EVALS.values(), ids=list(PEER_EVALS))
+def test_required_and_whole_numbers_are_those_of_the_schema(sae_bench: SaeBenchEval) -> None:
+    schema = _schema(sae_bench)
     required, whole = set(), set()
     for content in _categories(schema).values():
         required |= set(content.get("required", ()))
         whole |= {key for key, entry in content["properties"].items() if entry.get("type") == "integer"}
-    assert (peer.required, peer.whole) == (required, whole)
+    assert (sae_bench.required, sae_bench.whole) == (required, whole)
 
 
-@pytest.mark.parametrize("peer", PEER_EVALS.values(), ids=list(PEER_EVALS))
-def test_required_numbers_of_the_details_are_those_of_the_schema(peer: PeerEval) -> None:
-    schema = _schema(peer)
+@pytest.mark.parametrize("sae_bench", PEER_EVALS.values(), ids=list(PEER_EVALS))
+def test_required_numbers_of_the_details_are_those_of_the_schema(sae_bench: SaeBenchEval) -> None:
+    schema = _schema(sae_bench)
     items = schema["properties"]["eval_result_details"].get("items") or {}
     rows = schema["$defs"].get(items.get("$ref", "").split("/")[-1], {})
     numbers = {key for key, entry in rows.get("properties", {}).items() if entry.get("type") in {"number", "integer"}}
-    assert peer.required_details == (numbers & set(rows.get("required", ()))) - {"index"}
+    assert sae_bench.required_details == (numbers & set(rows.get("required", ()))) - {"index"}
 
 
 def test_type_ids_lead_back_to_their_evals() -> None:

@@ -15,7 +15,7 @@ from sae_research.measurements import EvalOutput, Result
 from sae_research.results.document import to_document
 
 
-def read_by_peer(name: str, output: EvalOutput, settings: Any) -> Any:
+def read_by_sae_bench(name: str, output: EvalOutput, settings: Any) -> Any:
     """SAEBench's record of the result file that `output` makes."""
     pytest.importorskip("sae_bench")
     import jsonschema

@@ -48,7 +48,7 @@ def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str
     return jackknife(rows, statistic, bounds=BOUNDS)
 
 
-def estimate_as_peer(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Estimate]:
+def estimate_as_sae_bench(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Estimate]:
     """SAEBench's own formulas where they differ; they depend on the batches, which are the units of the jackknife."""
     batches = {name: row.reshape(-1, batch_size).sum(axis=1) for name, row in rows.items()}
     tokens = batches["tokens"]
@@ -61,7 +61,7 @@ def estimate_as_peer(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Est
             "bias": batches["out_square"] / batches["dot"],
             "signed": batches["signed"],
         }
-    return jackknife(parts, lambda s: _as_peer(s, d_in), bounds=BOUNDS)
+    return jackknife(parts, lambda s: _as_sae_bench(s, d_in), bounds=BOUNDS)
 
 
 def estimate_densities(fired: np.ndarray, tokens: np.ndarray) -> dict[str, Estimate]:
@@ -116,7 +116,7 @@ def _sparsity(s: Sums, d_in: int) -> dict[str, Any]:
     }
 
 
-def _as_peer(s: Sums, d_in: int) -> Sums:
+def _as_sae_bench(s: Sums, d_in: int) -> Sums:
     square = s["in_square"] / s["batches"]
     return {
         # (mean over batches and dimensions of E_b[x_j²])² is (S/d)²: SAEBench means Σ_j E[x_j]² there.

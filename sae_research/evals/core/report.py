@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sae_research.evals.core.formulas import (
-    estimate_as_peer,
+    estimate_as_sae_bench,
     estimate_behaviour,
     estimate_densities,
     estimate_quality,
@@ -74,13 +74,13 @@ def _estimates(sae: Sae, found: Gathered) -> dict[str, Estimate]:
     sums["sequences"] = (sums["tokens"] > 0).astype(np.float64)
     d_in = sae.card.d_in
     tokens = np.bincount(found.groups, weights=sums["tokens"], minlength=len(found.fired))
-    as_peer = estimate_densities(found.positive, tokens)
+    as_sae_bench = estimate_densities(found.positive, tokens)
     return (
         estimate_behaviour(found.losses)
         | estimate_quality(sums, offset_square=found.offset_square, d_in=d_in)
-        | estimate_as_peer(sums, batch_size=found.batch_size, d_in=d_in)
+        | estimate_as_sae_bench(sums, batch_size=found.batch_size, d_in=d_in)
         | estimate_densities(found.fired, tokens)
-        | {f"{name}_sae_bench": estimate for name, estimate in as_peer.items()}
+        | {f"{name}_sae_bench": estimate for name, estimate in as_sae_bench.items()}
         | {
             # As SAEBench counts them: special tokens included.
             "total_tokens_eval_reconstruction": Estimate(float(len(found.losses["ce_tokens"]) * found.context_size)),

@@ -127,7 +127,7 @@ _MISC = (
     _spec("misc_metrics", "average_max_encoder_cosine_sim", "Mean largest encoder cosine", "lower"),
     _spec("misc_metrics", "average_max_decoder_cosine_sim", "Mean largest decoder cosine", "lower"),
 )
-_MISC_AS_PEER = tuple(
+_MISC_AS_SAE_BENCH = tuple(
     _spec("misc_metrics", f"{spec.name}_sae_bench", f"{spec.title} (SAEBench)", ours=True)
     for spec in _MISC
     if (spec.key is not None and "freq" in spec.name) or spec.name == "frac_alive"
@@ -137,5 +137,5 @@ OTHER_FORMULA = frozenset({"explained_variance", "mse", "relative_reconstruction
 """What SAEBench computes by formulas of its own: its numbers are `<name>_sae_bench`, never the plain name's."""
 
 CORE_SPECS: tuple[MetricSpec, ...] = (
-    *_BEHAVIOUR, *_PERFORMANCE, *_QUALITY, *_SHRINKAGE, *_SPARSITY, *_TOKENS, *_MISC, *_MISC_AS_PEER
+    *_BEHAVIOUR, *_PERFORMANCE, *_QUALITY, *_SHRINKAGE, *_SPARSITY, *_TOKENS, *_MISC, *_MISC_AS_SAE_BENCH
 )  # fmt: skip

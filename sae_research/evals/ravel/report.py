@@ -39,7 +39,7 @@ def ravel_output(own: Mapping[str, ClassHits], baselines: Mapping[str, Mapping[s
         measurements += _measurements(prefix, own, prefix, {})
     for name, hits in baselines.items():
         measurements += _measurements(BASELINE, hits, "", {"baseline": name})
-    return EvalOutput((*measurements, *_latents(own), *_prompts_kept(own)), unstructured=_as_peer(own))
+    return EvalOutput((*measurements, *_latents(own), *_prompts_kept(own)), unstructured=_as_sae_bench(own))
 
 
 def _measurements(prefix: str, classes: Mapping[str, ClassHits], variant: str, at: At) -> Iterator[Measurement]:
@@ -145,7 +145,7 @@ def _prompts_kept(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
             yield Measurement("prompts_kept", None, reason=f"the data set has no prompts on {name}", at=at)
 
 
-def _as_peer(classes: Mapping[str, ClassHits]) -> dict[str, dict[str, dict[str, float]]]:
+def _as_sae_bench(classes: Mapping[str, ClassHits]) -> dict[str, dict[str, dict[str, float]]]:
     """SAEBench's nested record: class of entities, attribute, score."""
     spoken = {"cause_score": "cause_score", "isolation_score": "isolation_score",
               "disentanglement_score": "disentangle_score"}  # fmt: skip

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from sae_research.data.paired import PairedSet
 from sae_research.evals.base import EvalContext, Outcome
-from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, Layout, PeerStream, fit_keyed, shuffled_rows
+from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, Layout, SaeBenchStream, fit_keyed, shuffled_rows
 from sae_research.evals.scr.report import Changed, PairProbes, PairScores, score_pair, scr_output
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.padding import padding_ratios, with_padding
 from sae_research.evals.shared.pooling import group_by_memory, pool_texts
 from sae_research.probes.ablation import ablated_logits, choose_latents, class_means, removal_effects
-from sae_research.probes.sae_bench import LinearProbes, PeerRecipe, fit_as_peer
+from sae_research.probes.sae_bench import LinearProbes, SaeBenchRecipe, fit_as_sae_bench
 from sae_research.saes.base import Sae
 
 # Mean codes of all texts of a pair, over the SAEs of a group; a further group reads the texts again.
@@ -35,11 +35,11 @@ def measure_scr(
     saes: Sequence[Sae],
     sets: Sequence[PairedSet],
     settings: ScrSettings,
-    recipe: PeerRecipe | None = None,
+    recipe: SaeBenchRecipe | None = None,
 ) -> Iterator[Outcome]:
     """The outcome of every SAE (all at one site) on the given pairs; `recipe` is that of SAEBench's probes."""
-    recipe = recipe or PeerRecipe()
-    stream = PeerStream(context.seed, n_ablations=len(settings.n_values), recipe=recipe)
+    recipe = recipe or SaeBenchRecipe()
+    stream = SaeBenchStream(context.seed, n_ablations=len(settings.n_values), recipe=recipe)
     attempts = [Attempt(sae) for sae in saes]
     scores: dict[Attempt, list[PairScores]] = {attempt: [] for attempt in attempts}
     found: list[PairProbes] = []
@@ -67,7 +67,7 @@ def _read_pair(
     attempts: Sequence[Attempt],
     paired: PairedSet,
     settings: ScrSettings,
-    stream: PeerStream | None,
+    stream: SaeBenchStream | None,
 ) -> _PairFound:
     train, test = Layout.of(paired.train), Layout.of(paired.test)
     site, size = attempts[0].sae.card.site, settings.context_size
@@ -102,7 +102,7 @@ class _Subject:
     @classmethod
     def of(
         cls, context: EvalContext, paired: PairedSet, channels: Tensor, more: Tensor, settings: ScrSettings,
-        stream: PeerStream | None,
+        stream: SaeBenchStream | None,
     ) -> _Subject:  # fmt: skip
         """The pair with its probes trained; `channels` are the balanced texts of train, then test, `more` the rest."""
         train, test = Layout.of(paired.train), Layout.of(paired.test)
@@ -113,7 +113,7 @@ class _Subject:
             probes = fit_keyed(x, train, key)
         else:
             starts = stream.starts(train, test, x.shape[1])
-            probes = fit_as_peer(x, torch.cat([channels[cut:], more[cut_more:]]), starts, stream.recipe)
+            probes = fit_as_sae_bench(x, torch.cat([channels[cut:], more[cut_more:]]), starts, stream.recipe)
         ratios = padding_ratios(context.lm, test.balanced, context_size=settings.context_size)
         order = shuffled_rows(len(test.balanced), key)
         return cls(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae_research.data.paired import Quadrants
 from sae_research.probes.draws import draw_held_out, keyed_generator
-from sae_research.probes.sae_bench import LinearProbes, PeerRecipe, PeerStart, draw_start, draw_two_sides
+from sae_research.probes.sae_bench import LinearProbes, SaeBenchRecipe, SaeBenchStart, draw_start, draw_two_sides
 from sae_research.probes.tasks import Split
 from sae_research.probes.wide import fit_wide
 
@@ -74,14 +74,14 @@ def shuffled_rows(n: int, key: tuple[str | int, ...]) -> np.ndarray:
     return keyed_generator(*key, "order").permutation(n)
 
 
-class PeerStream:
+class SaeBenchStream:
     """SAEBench's random stream over a run with empty caches, in which it trains the probes of all pairs in turn."""
 
-    def __init__(self, seed: int, *, n_ablations: int, recipe: PeerRecipe) -> None:
+    def __init__(self, seed: int, *, n_ablations: int, recipe: SaeBenchRecipe) -> None:
         self._generator = torch.Generator().manual_seed(seed)
         self._seed, self._n_ablations, self.recipe = seed, n_ablations, recipe
 
-    def starts(self, train: Layout, test: Layout, d: int) -> list[PeerStart]:
+    def starts(self, train: Layout, test: Layout, d: int) -> list[SaeBenchStart]:
         """What the three probes of the next pair start from, the stream left where the pair after it begins."""
         seen, asked = _shuffled_lists(train, self._seed), _shuffled_lists(test, self._seed)
         starts = []

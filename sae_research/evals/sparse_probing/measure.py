@@ -17,7 +17,7 @@ from sae_research.evals.shared.pooling import group_by_memory, pool_texts
 from sae_research.evals.sparse_probing.report import SeedScores, SetScores, probing_output
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.metrics.accuracies import Judged
-from sae_research.probes.tasks import Scores, Tasks, draw_tasks_as_peer, make_tasks, score_top_k, score_wide
+from sae_research.probes.tasks import Scores, Tasks, draw_tasks_as_sae_bench, make_tasks, score_top_k, score_wide
 from sae_research.saes.base import Sae
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _draw(
         if settings.sampling == "keyed":
             top = [(keyed, tuple(settings.k_values))]
         else:
-            top = [(draw_tasks_as_peer(keyed, *sizes, stream), (k,)) for k in settings.k_values]
+            top = [(draw_tasks_as_sae_bench(keyed, *sizes, stream), (k,)) for k in settings.k_values]
         draws.append(_Draws(keyed.to(device), [(tasks.to(device), ks) for tasks, ks in top]))
     return draws
 

@@ -15,12 +15,12 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.padding import padding_ratios, with_padding
 from sae_research.evals.shared.pooling import group_by_memory, pool_texts
-from sae_research.evals.tpp.probes import PeerRun, TppDraws, draw_as_peer, draw_keyed, fit_probes
+from sae_research.evals.tpp.probes import SaeBenchRun, TppDraws, draw_as_sae_bench, draw_keyed, fit_probes
 from sae_research.evals.tpp.report import SetScores, TppHits, score_set, tpp_output
 from sae_research.evals.tpp.settings import TppSettings
 from sae_research.probes.ablation import ablated_logits, choose_latents, class_means, targeted_effects
 from sae_research.probes.draws import keyed_generator
-from sae_research.probes.sae_bench import LinearProbes, PeerRecipe
+from sae_research.probes.sae_bench import LinearProbes, SaeBenchRecipe
 from sae_research.saes.base import Sae
 
 # Mean codes of all texts of a data set, over the SAEs of a group; a further group reads the texts again.
@@ -32,10 +32,10 @@ def measure_tpp(
     saes: Sequence[Sae],
     sets: Sequence[LabelledSet],
     settings: TppSettings,
-    recipe: PeerRecipe | None = None,
+    recipe: SaeBenchRecipe | None = None,
 ) -> Iterator[Outcome]:
     """The outcome of every SAE (all at one site) on the given data sets; `recipe` is that of SAEBench's probes."""
-    recipe = recipe or PeerRecipe()
+    recipe = recipe or SaeBenchRecipe()
     attempts = [Attempt(sae) for sae in saes]
     scores: dict[Attempt, list[SetScores]] = {attempt: [] for attempt in attempts}
     width = context.lm.width(saes[0].card.site)
@@ -50,17 +50,17 @@ def measure_tpp(
 
 
 def _draw(
-    context: EvalContext, sets: Sequence[LabelledSet], settings: TppSettings, recipe: PeerRecipe, width: int
+    context: EvalContext, sets: Sequence[LabelledSet], settings: TppSettings, recipe: SaeBenchRecipe, width: int
 ) -> list[TppDraws]:
     keyed = [draw_keyed(labelled, ("tpp", context.seed, labelled.name)) for labelled in sets]
     if settings.sampling == "keyed":
         return keyed
-    return draw_as_peer(sets, keyed, PeerRun(context.seed, len(settings.n_values), recipe, width))
+    return draw_as_sae_bench(sets, keyed, SaeBenchRun(context.seed, len(settings.n_values), recipe, width))
 
 
 def _read_set(
     context: EvalContext, attempts: Sequence[Attempt], labelled: LabelledSet, draws: TppDraws, settings: TppSettings,
-    recipe: PeerRecipe,
+    recipe: SaeBenchRecipe,
 ) -> Iterator[tuple[Attempt, TppHits]]:  # fmt: skip
     """What the probes get right of one data set, before and after each SAE's ablations."""
     texts = list(chain(*labelled.train.values(), *labelled.test.values()))
@@ -90,7 +90,7 @@ class _Subject:
     @classmethod
     def of(
         cls, context: EvalContext, labelled: LabelledSet, channels: Tensor, draws: TppDraws, settings: TppSettings,
-        recipe: PeerRecipe,
+        recipe: SaeBenchRecipe,
     ) -> _Subject:  # fmt: skip
         cut = draws.tasks.train.n
         probes = fit_probes(channels[:cut], channels[cut:], draws, recipe)

@@ -13,11 +13,11 @@ from sae_research.data.labelled import LabelledSet
 from sae_research.probes.sae_bench import (
     Drawn,
     LinearProbes,
-    PeerRecipe,
-    PeerStart,
+    SaeBenchRecipe,
+    SaeBenchStart,
     draw_one_against_rest,
     draw_start,
-    fit_as_peer,
+    fit_as_sae_bench,
 )
 from sae_research.probes.tasks import Split, Tasks, class_rows, make_tasks, mark_rows
 from sae_research.probes.wide import fit_wide
@@ -34,7 +34,7 @@ class TppDraws(NamedTuple):
     """The test texts of each probe's accuracy before any ablation."""
     ablated: Bool[Tensor, "texts ablated n classes"]
     """The test texts of each probe's accuracy after an ablation; sizes of 1 where all are alike."""
-    starts: Sequence[PeerStart] = ()
+    starts: Sequence[SaeBenchStart] = ()
     """What SAEBench's probes start from; empty for keyed draws."""
 
 
@@ -46,17 +46,17 @@ def draw_keyed(labelled: LabelledSet, key: tuple[str | int, ...]) -> TppDraws:
     return TppDraws(tasks, tasks.train, clean, clean[:, None, None])
 
 
-class PeerRun(NamedTuple):
+class SaeBenchRun(NamedTuple):
     """SAEBench's settings that its random stream depends on."""
 
     seed: int
     n_ablations: int
-    recipe: PeerRecipe
+    recipe: SaeBenchRecipe
     d: int
     """The width of the activations."""
 
 
-def draw_as_peer(sets: Sequence[LabelledSet], keyed: Sequence[TppDraws], run: PeerRun) -> list[TppDraws]:
+def draw_as_sae_bench(sets: Sequence[LabelledSet], keyed: Sequence[TppDraws], run: SaeBenchRun) -> list[TppDraws]:
     """SAEBench's draws for all data sets from the seed: its probes' with empty caches, the rest with full ones."""
     cold, warm = (torch.Generator().manual_seed(run.seed) for _ in range(2))
     found = []
@@ -102,11 +102,11 @@ def _sizes(texts: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def fit_probes(
-    train: Float[Tensor, "train_texts d"], test: Float[Tensor, "test_texts d"], draws: TppDraws, recipe: PeerRecipe
+    train: Float[Tensor, "train_texts d"], test: Float[Tensor, "test_texts d"], draws: TppDraws, recipe: SaeBenchRecipe
 ) -> LinearProbes:
     """A probe per class: convex ones, their strength chosen on held-out training texts, or SAEBench's."""
     if draws.starts:
-        return fit_as_peer(train, test, draws.starts, recipe)
+        return fit_as_sae_bench(train, test, draws.starts, recipe)
     split = draws.tasks.train
     positive = mark_rows(split, positive_only=True)
     found = fit_wide(

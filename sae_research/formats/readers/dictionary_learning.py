@@ -46,7 +46,7 @@ _LAYOUTS = {
     "AutoEncoder": Layout("relu", {**_LINEAR, "bias": "b_dec"}),
     "AutoEncoderNew": Layout("relu", {**_LINEAR, "decoder.bias": "b_dec"}, subtract_b_dec=False),
     "GatedAutoEncoder": Layout("gated", _GATED),
-    # The threshold is an option of the class; it and the peer use the k largest by default.
+    # The threshold is an option of the class; it and SAEBench use the k largest by default.
     "AutoEncoderTopK": Layout("topk", {**_LINEAR, "b_dec": "b_dec"}, ignored=frozenset({"k", "threshold"}), has_k=True),
     "BatchTopKSAE": Layout(
         "batchtopk", {**_LINEAR, "b_dec": "b_dec", "threshold": "threshold"}, ignored=frozenset({"k"}), has_k=True

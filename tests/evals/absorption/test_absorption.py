@@ -30,7 +30,7 @@ from sae_research.lm.structure import take_apart
 from sae_research.measurements import Result
 from sae_research.progress import Progress
 from sae_research.records import read_record
-from sae_research.reference.absorption import PeerAbsorptionPlan, run_absorption
+from sae_research.reference.absorption import SaeBenchAbsorptionPlan, run_absorption
 from sae_research.results.document import to_document
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.kernels.screening import SparseCodes
@@ -325,14 +325,14 @@ def test_as_sae_bench(lm: LanguageModel, lens: Any, context: EvalContext, tmp_pa
     """Whole runs of both: words, prompts, probes and draws differ, what is planted is seen alike."""
     sae = _absorbing_sae(lm, "abcd")
     (outcome,) = _run(context, [sae])
-    plan = PeerAbsorptionPlan(SETTINGS, seed=0, precalculated=True)
-    peer = run_absorption(lens, sae, plan, artifacts=tmp_path / "artifacts")
-    assert peer is not None
+    plan = SaeBenchAbsorptionPlan(SETTINGS, seed=0, precalculated=True)
+    sae_bench = run_absorption(lens, sae, plan, artifacts=tmp_path / "artifacts")
+    assert sae_bench is not None
     for key in ("mean_absorption_fraction_score", "mean_full_absorption_score"):
-        assert _values(outcome)[key] == pytest.approx(peer.means[key], abs=0.1)
+        assert _values(outcome)[key] == pytest.approx(sae_bench.means[key], abs=0.1)
     # SAEBench draws words from a vocabulary in the order of a hash, another one in each process: rates differ.
     ours = {row["first_letter"]: row for row in output_of(outcome).details}
-    for rows in (ours, peer.letters):
+    for rows in (ours, sae_bench.letters):
         rates = {letter: row["full_absorption_rate"] for letter, row in rows.items()}
         assert min(rates[letter] for letter in "abcd") > max(rate for letter, rate in rates.items() if letter > "d")
 

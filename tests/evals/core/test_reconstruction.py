@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sae_research.evals.core.formulas import estimate_as_peer, estimate_quality
+from sae_research.evals.core.formulas import estimate_as_sae_bench, estimate_quality
 from sae_research.evals.core.reconstruction import describe_inputs, describe_outputs, take
 
 X = torch.tensor([[[3.0, 4.0], [9.0, 9.0]], [[0.0, 2.0], [1.0, 0.0]]])
@@ -41,11 +41,13 @@ def test_formulas_by_hand() -> None:
     assert found["explained_variance"].value == pytest.approx(1 - 18 / spread)
     assert found["mse"].value == 6
     assert found["relative_reconstruction_bias"].value == pytest.approx(14 / 13)
-    peer = estimate_as_peer(columns, batch_size=1, d_in=2)
-    assert peer["mse_sae_bench"].value == pytest.approx((16 / 1 + 2 / 2) / 3)
+    sae_bench = estimate_as_sae_bench(columns, batch_size=1, d_in=2)
+    assert sae_bench["mse_sae_bench"].value == pytest.approx((16 / 1 + 2 / 2) / 3)
     square = (25 / 1 + 5 / 2) / 2
-    assert peer["explained_variance_sae_bench"].value == pytest.approx(1 - (16 + 1) / 2 / (square - (square / 2) ** 2))
-    assert peer["relative_reconstruction_bias_sae_bench"].value == pytest.approx((9 / 9 + 5 / 4) / 2)
+    assert sae_bench["explained_variance_sae_bench"].value == pytest.approx(
+        1 - (16 + 1) / 2 / (square - (square / 2) ** 2)
+    )
+    assert sae_bench["relative_reconstruction_bias_sae_bench"].value == pytest.approx((9 / 9 + 5 / 4) / 2)
 
 
 def test_legacy_variance_is_about_the_batch_mean() -> None:

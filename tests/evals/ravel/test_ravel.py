@@ -41,7 +41,7 @@ from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.measurements import EvalOutput, Result
 from sae_research.progress import Progress
-from sae_research.reference.ravel import PeerRavel
+from sae_research.reference.ravel import SaeBenchRavel
 from sae_research.results.document import to_document
 from sae_research.sources.hub import Hub
 
@@ -285,7 +285,7 @@ def test_a_model_that_knows_nothing_gives_reasons(
     assert missing and all(m.value is None and "too few prompts" in str(m.reason) for m in missing)
 
 
-def test_from_files_to_a_document_that_the_peer_accepts(
+def test_from_files_to_a_document_that_the_sae_bench_accepts(
     context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt], tmp_path: Path
 ) -> None:
     """RAVEL's own layout in a local folder."""
@@ -351,7 +351,7 @@ def test_masks_and_scores_are_sae_benchs(
     entity_class = _EntityClass(context, [Attempt(sae)], "city", items, settings)
     known = entity_class._prompts
     split = draw_pairs(known, "Country", ["Language"], settings, ("parity",))
-    theirs = PeerRavel(lm, tmp_path, settings).train_and_score(sae, known, split)
+    theirs = SaeBenchRavel(lm, tmp_path, settings).train_and_score(sae, known, split)
     _, latents = entity_class._represent()
     (features,) = latents.values()
     swap = MaskSwap(features)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.outcomes import MakeSae, check_company, check_failing_sae, check_threads, one, output_of
-from support.sae_bench_documents import read_by_peer
+from support.sae_bench_documents import read_by_sae_bench
 
 from sae_research.data.paired import PairedSet, PairPool, cut_pair
 from sae_research.errors import UserError
@@ -164,7 +164,7 @@ def test_one_failing_sae_leaves_the_others_alone(
 def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], rules: Any) -> None:
     settings = dataclasses.replace(SETTINGS, rules=rules, n_values=(2, 500))
     (outcome,) = measure_scr(context, [make_sae("relu")], sets, settings)
-    read = read_by_peer("scr", output_of(outcome), settings)
+    read = read_by_sae_bench("scr", output_of(outcome), settings)
     assert read.eval_result_metrics.scr_metrics.scr_metric_threshold_2 == pytest.approx(
         one(outcome, "scr_metric", n=2).value
     )

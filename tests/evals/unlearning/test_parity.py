@@ -25,7 +25,7 @@ from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.progress import Progress
 from sae_research.reference.lens import load_lens
-from sae_research.reference.unlearning import FORGET, PeerInputs, run_unlearning
+from sae_research.reference.unlearning import FORGET, SaeBenchInputs, run_unlearning
 from sae_research.sources.hub import Hub
 
 SITE = Site(0, "resid_post")
@@ -75,7 +75,7 @@ def _questions(n: int, seed: int) -> list[Question]:
 
 @pytest.mark.parametrize("architecture", ["relu", "topk"])
 @pytest.mark.parametrize("protocol", ["letters", "option_text"])
-def test_every_number_is_the_peer_s(
+def test_every_number_is_the_sae_bench_s(
     folder: Path, lm: LanguageModel, make_sae: MakeSae, tmp_path: Path, protocol: Any, architecture: str
 ) -> None:
     sae = make_sae(architecture, d_sae=48, **({"k": 6} if architecture == "topk" else {}))
@@ -98,7 +98,7 @@ def test_every_number_is_the_peer_s(
     assert all(len(own) > 20 for own in places.values())
 
     theirs = run_unlearning(
-        load_lens(folder), sae, PeerInputs(forget_rows, retain_rows, asked, places), settings,
+        load_lens(folder), sae, SaeBenchInputs(forget_rows, retain_rows, asked, places), settings,
         artifacts=tmp_path, batch_size=8, seed=0,
     )  # fmt: skip
     (ours,) = measure_unlearning(context, [sae], UnlearningSubject(forget_rows, retain_rows, questions), settings)
@@ -111,7 +111,7 @@ def test_every_number_is_the_peer_s(
     values = {(m.metric, *m.at.values()): m.value for m in ours.output.measurements}
     assert values["unlearning_score",] == pytest.approx(theirs.score, abs=1e-6)
     assert len(theirs.grid) == 8
-    for at, peer in theirs.grid.items():
-        assert values[("forget_accuracy", *at)] == pytest.approx(peer.forget, abs=1e-6)
-        assert values[("side_effect_accuracy", *at)] == pytest.approx(peer.side_effects, abs=1e-6)
-    assert len({peer.forget for peer in theirs.grid.values()}) > 1
+    for at, sae_bench in theirs.grid.items():
+        assert values[("forget_accuracy", *at)] == pytest.approx(sae_bench.forget, abs=1e-6)
+        assert values[("side_effect_accuracy", *at)] == pytest.approx(sae_bench.side_effects, abs=1e-6)
+    assert len({sae_bench.forget for sae_bench in theirs.grid.values()}) > 1

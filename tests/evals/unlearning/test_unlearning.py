@@ -273,7 +273,7 @@ def test_the_lowest_forget_accuracy_that_keeps_the_rest_is_chosen() -> None:
     assert found == {"unlearning_score": 1.0, "chosen_side_effect_accuracy": 1.0}
 
 
-def test_on_the_same_questions_the_score_is_the_peer_s_formula() -> None:
+def test_on_the_same_questions_the_score_is_the_sae_bench_s_formula() -> None:
     rng = np.random.default_rng(0)
     known = _known(30, 200, same=True)
     right = np.where(known.is_forget, 0.7, 0.99)
