@@ -42,6 +42,7 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
     shades, means = drawing.subplots(1, 2, sharey=True, width_ratios=(width, _MEAN_WIDTH))
     image = _draw_shades(shades, groups, place, columns)
     shades.set_xlabel(parts.axis)
+    means.set_xlabel(f"Mean over {place}s")
     _draw_means(means, [r for r in rows if parts.mean and is_part(r, figure.eval, parts.mean, ())], groups, style)
     drawing.colorbar(image, ax=means, label=axis_label(chosen[0]), shrink=0.9, pad=0.03)
     return drawing
@@ -94,4 +95,3 @@ def _draw_means(axes: Axes, rows: Sequence[Row], groups: Sequence[Sequence[Row]]
         )
     axes.set_xlim(left=0.0)
     axes.tick_params(labelleft=False, left=False)
-    axes.set_xlabel("Mean")

@@ -1,10 +1,10 @@
-"""Which pictures a table asks for: their names follow from the table alone, so that the report can link to them."""
+"""The pictures of a table. Their names follow from the table alone, so the report can link to them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sae_research.evals.base import PartsFigure, PartsFigureKind
 from sae_research.evals.registry import all_evals
@@ -31,7 +31,7 @@ class Figure:
 
 
 def planned_figures(rows: Sequence[Row]) -> list[Figure]:
-    """Two pictures for every headline metric, loss recovered itself only one, and those of metrics' parts."""
+    """Two pictures for every headline metric, loss recovered itself only one, and those of metrics' parts by kind."""
     metrics: dict[tuple[str, str], str] = {}
     for row in rows:
         if row.headline and row.metric is not None and row.column is not None:
@@ -52,16 +52,16 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
             for (eval_name, metric), title in metrics.items()
             if metric != LOSS_RECOVERED
         ]
-    for evaluated in all_evals():
-        for parts in evaluated.figures:
-            if any(is_part(row, evaluated.name, parts.metric, parts.places) for row in rows):
-                name = f"{evaluated.name}_{parts.metric}_{parts.suffix}"
-                figures.append(Figure(name, parts.kind, evaluated.name, parts.metric, parts.caption, parts))
+    declared = [(evaluated.name, parts) for evaluated in all_evals() for parts in evaluated.figures]
+    for eval_name, parts in sorted(declared, key=lambda pair: get_args(PartsFigureKind).index(pair[1].kind)):
+        if any(is_part(row, eval_name, parts.metric, parts.places) for row in rows):
+            name = f"{eval_name}_{parts.metric}_{parts.suffix}"
+            figures.append(Figure(name, parts.kind, eval_name, parts.metric, parts.caption, parts))
     return figures
 
 
 def is_part(row: Row, eval_name: str, metric: str, places: Collection[str]) -> bool:
-    """Whether `row` is a number of the metric at a place that these names tell."""
+    """Whether `row` is a number of the metric at a place with exactly these keys."""
     return (row.eval, row.metric) == (eval_name, metric) and row.value is not None and row.place.keys() == set(places)
 
 

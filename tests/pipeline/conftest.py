@@ -8,6 +8,10 @@ import pytest
 from support.bench import Bench
 from support.project import Project, make_project
 from support.stage_server import StageServer, running_stage_server
+from support.workspace import card as card
+from support.workspace import core_result as core_result
+from support.workspace import filled as filled
+from support.workspace import workspace as workspace
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sae_research.pipeline.paths import Paths
-from sae_research.plots.draw import axis_label, draw_all, draw_figure, plain_matplotlib, visualize
+from sae_research.pipeline.stages.visualize import visualize
+from sae_research.plots.draw import axis_label, draw_all, draw_figure, plain_matplotlib
 from sae_research.plots.settings import DEFAULT_MARKERS, VisualizationSettings
 from sae_research.plots.style import find_style
 from sae_research.results.figures import planned_figures
@@ -196,7 +197,8 @@ def test_the_stage_reads_the_merged_table(fleet: list[Row], tmp_path: Path) -> N
     paths = Paths(root=tmp_path, store=tmp_path / ".sae_cache")
     paths.merged.mkdir(parents=True)
     _write([row for row in fleet if row.metric == "ce_loss_score"], paths.merged)
-    assert visualize(paths, SMALL) == [paths.images / "core_ce_loss_score.png"]
+    visualize(paths, SMALL)
+    assert [path.name for path in paths.images.iterdir()] == ["core_ce_loss_score.png"]
 
 
 def test_long_labels_are_broken_before_the_direction(row: Any) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import json
 import math
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,11 +24,9 @@ from sae_research.results.document import (
     to_document,
     write_result,
 )
-from sae_research.results.sae_bench_schema import PEER_EVALS
 
-PROBING = PEER_EVALS["sparse_probing"].specs
+ROOT = Path(__file__).parents[2]
 Make = Callable[..., Result]
-Specs = tuple[MetricSpec, ...]
 
 
 def _as_sae_bench_reads_it(document: dict[str, Any], eval_name: str, class_name: str) -> Any:
@@ -45,8 +45,8 @@ def _as_sae_bench_reads_it(document: dict[str, Any], eval_name: str, class_name:
 
 
 def _with(result: Result, measurements: Sequence[Measurement] | None = None, **output: Any) -> Result:
-    kept = result.output.measurements if measurements is None else tuple(measurements)
-    return dataclasses.replace(result, output=EvalOutput(kept, **output))
+    measured = result.output.measurements if measurements is None else tuple(measurements)
+    return dataclasses.replace(result, output=EvalOutput(measured, **output))
 
 
 DETAIL = {
@@ -61,8 +61,8 @@ DETAIL = {
 }
 
 
-def test_core_is_what_sae_bench_reads(core_result: Make, core_specs: Specs) -> None:
-    document = to_document(_with(core_result(), details=[DETAIL]), core_specs)
+def test_core_is_what_sae_bench_reads(core_result: Make) -> None:
+    document = to_document(_with(core_result(), details=[DETAIL]))
     read = _as_sae_bench_reads_it(document, "core", "CoreEvalOutput")
     assert read.eval_result_metrics.sparsity.l0 == 8.0
     assert read.eval_result_metrics.model_performance_preservation.ce_loss_score == 0.91
@@ -79,7 +79,7 @@ def test_core_is_what_sae_bench_reads(core_result: Make, core_specs: Specs) -> N
 
 
 def test_sparse_probing_is_what_sae_bench_reads(probing_result: Make) -> None:
-    document = to_document(probing_result(), PROBING)
+    document = to_document(probing_result())
     read = _as_sae_bench_reads_it(document, "sparse_probing", "SparseProbingEvalOutput")
     assert read.eval_result_metrics.sae.sae_top_5_test_accuracy == pytest.approx(0.85)
     assert read.eval_result_metrics.sae.sae_top_2_test_accuracy is None
@@ -91,14 +91,12 @@ def test_sparse_probing_is_what_sae_bench_reads(probing_result: Make) -> None:
 
 def test_parts_of_a_metric_do_not_replace_the_metric(probing_result: Make) -> None:
     """Accuracy on one data set has the same name and k as the mean over data sets."""
-    document = to_document(probing_result(ks=(1,)), PROBING)
+    document = to_document(probing_result(ks=(1,)))
     assert document["eval_result_metrics"]["sae"] == {"sae_top_1_test_accuracy": 0.73}
 
 
-def test_missing_core_numbers_are_minus_one_for_sae_bench_and_null_with_a_reason_for_us(
-    core_result: Make, core_specs: Specs
-) -> None:
-    document = to_document(core_result(ce_loss_score=None), core_specs)
+def test_missing_core_numbers_are_minus_one_for_sae_bench_and_null_with_a_reason_for_us(core_result: Make) -> None:
+    document = to_document(core_result(ce_loss_score=None))
     _as_sae_bench_reads_it(document, "core", "CoreEvalOutput")
     metrics = document["eval_result_metrics"]
     assert metrics["model_performance_preservation"]["ce_loss_score"] == -1.0
@@ -110,22 +108,22 @@ def test_missing_core_numbers_are_minus_one_for_sae_bench_and_null_with_a_reason
 def test_missing_numbers_that_sae_bench_lets_be_null_are_null(probing_result: Make) -> None:
     result = probing_result()
     missing = [*result.output.measurements, Measurement("sae_test_accuracy", None, "not asked for")]
-    document = to_document(_with(result, missing), PROBING)
+    document = to_document(_with(result, missing))
     assert document["eval_result_metrics"]["sae"]["sae_test_accuracy"] is None
     _as_sae_bench_reads_it(document, "sparse_probing", "SparseProbingEvalOutput")
 
 
-def test_nulls_in_the_details_come_back_and_a_true_minus_one_stays(core_result: Make, core_specs: Specs) -> None:
+def test_nulls_in_the_details_come_back_and_a_true_minus_one_stays(core_result: Make) -> None:
     rows = [DETAIL, {**DETAIL, "index": 1, "consistent_activation_heuristic": 2.0}]
-    document = to_document(_with(core_result(), details=rows), core_specs)
+    document = to_document(_with(core_result(), details=rows))
     assert document["eval_result_details"][0]["consistent_activation_heuristic"] == -1.0
     assert list(from_document(document).output.details) == rows
 
 
-def test_a_result_survives_the_disk(core_result: Make, core_specs: Specs, tmp_path: Path) -> None:
+def test_a_result_survives_the_disk(core_result: Make, tmp_path: Path) -> None:
     result = _with(core_result(ce_loss_score=None), details=[DETAIL], unstructured={"note": [1, None, "x"]})
     path = tmp_path / "out" / "a.json"
-    write_result(path, result, core_specs, scratch=tmp_path / "scratch")
+    write_result(path, result, scratch=tmp_path / "scratch")
     back = read_result(path)
     assert dataclasses.asdict(back.output)["measurements"] == dataclasses.asdict(result.output)["measurements"]
     assert list(back.output.details) == list(result.output.details)
@@ -133,48 +131,48 @@ def test_a_result_survives_the_disk(core_result: Make, core_specs: Specs, tmp_pa
     assert list((tmp_path / "out").iterdir()) == [path], "nothing but the result lies in the results folder"
 
 
-def test_writing_what_was_read_gives_the_same_bytes(core_result: Make, core_specs: Specs) -> None:
-    document = to_document(_with(core_result(ce_loss_score=1 / 3, l0=math.pi * 1e6), details=[DETAIL]), core_specs)
+def test_writing_what_was_read_gives_the_same_bytes(core_result: Make) -> None:
+    document = to_document(_with(core_result(ce_loss_score=1 / 3, l0=math.pi * 1e6), details=[DETAIL]))
     again = to_document(from_document(json.loads(document_text(document))), metric_specs(document))
     assert document_text(again) == document_text(document)
 
 
-def test_the_id_follows_from_the_key_alone(core_result: Make, core_specs: Specs) -> None:
+def test_the_id_follows_from_the_key_alone(core_result: Make) -> None:
     result = core_result()
-    first = to_document(result, core_specs)
-    same_key = to_document(core_result(l0=9.0), core_specs)
-    other_key = to_document(dataclasses.replace(result, key="other"), core_specs)
+    first = to_document(result)
+    same_key = to_document(core_result(l0=9.0))
+    other_key = to_document(dataclasses.replace(result, key="other"))
     assert first["eval_id"] == same_key["eval_id"] != other_key["eval_id"]
     assert first["datetime_epoch_millis"] == 0
 
 
-def test_metrics_outside_the_schema_stay_out_of_sae_benchs_part(core_result: Make, core_specs: Specs) -> None:
-    document = to_document(core_result(), core_specs)
+def test_metrics_outside_the_schema_stay_out_of_sae_benchs_part(core_result: Make) -> None:
+    document = to_document(core_result())
     assert "interpolates" not in document["eval_result_metrics"]["sparsity"]
     assert {m["metric"] for m in document[BLOCK]["measurements"]} >= {"interpolates", "explained_variance"}
 
 
-def test_an_sae_of_the_registry_keeps_its_ids(core_result: Make, core_specs: Specs, card: Callable[..., Any]) -> None:
+def test_an_sae_of_the_registry_keeps_its_ids(core_result: Make, card: Callable[..., Any]) -> None:
     source = {"release": "gemma-scope", "sae_id": "layer_3"}
-    registered = to_document(core_result(card(source=source)), core_specs)
-    own = to_document(core_result(), core_specs)
+    registered = to_document(core_result(card(source=source)))
+    unregistered = to_document(core_result())
     assert (registered["sae_lens_release_id"], registered["sae_lens_id"]) == ("gemma-scope", "layer_3")
-    assert (own["sae_lens_release_id"], own["sae_lens_id"]) == ("topk_k8", "custom_sae")
+    assert (unregistered["sae_lens_release_id"], unregistered["sae_lens_id"]) == ("topk_k8", "custom_sae")
 
 
-def test_nan_never_reaches_a_file(core_result: Make, core_specs: Specs) -> None:
+def test_nan_never_reaches_a_file(core_result: Make) -> None:
     with pytest.raises(ValueError, match=r"is nan; a missing number is None with a reason"):
-        to_document(core_result(l0=math.nan), core_specs)
+        to_document(core_result(l0=math.nan))
 
 
-def test_a_missing_value_without_a_reason_is_refused(core_result: Make, core_specs: Specs) -> None:
+def test_a_missing_value_without_a_reason_is_refused(core_result: Make) -> None:
     with pytest.raises(ValueError, match="l0: a missing value needs a reason"):
-        to_document(_with(core_result(), [Measurement("l0", None)]), core_specs)
+        to_document(_with(core_result(), [Measurement("l0", None)]))
 
 
-def test_a_metric_without_a_description_is_refused(core_result: Make, core_specs: Specs) -> None:
+def test_a_metric_without_a_description_is_refused(core_result: Make) -> None:
     with pytest.raises(ValueError, match="core measured nonsense without a MetricSpec"):
-        to_document(_with(core_result(), [Measurement("nonsense", 1.0)]), core_specs)
+        to_document(_with(core_result(), [Measurement("nonsense", 1.0)]))
 
 
 def test_an_eval_that_sae_bench_does_not_have_is_written_under_its_own_name() -> None:
@@ -199,10 +197,10 @@ def test_files_that_are_no_results_are_named(content: str, message: str, tmp_pat
     assert "broken.json" in str(caught.value)
 
 
-def test_results_and_plots_are_imported_without_torch(run_python: Callable[[str], str]) -> None:
-    modules = ("saebench", "merge", "report", "process", "published")
-    imports = "; ".join(f"import sae_research.results.{name}" for name in modules)
-    plots = "import sae_research.plots.draw, sae_research.plots.settings, sae_research.plots.legend"
+def test_results_and_plots_are_imported_without_torch() -> None:
+    stages = "import sae_research.pipeline.stages.process_results, sae_research.pipeline.stages.visualize"
+    plots = "import sae_research.plots.axes, sae_research.plots.heatmap, sae_research.plots.legend"
     heavy = {"torch", "sae_bench", "sae_lens", "transformers", "dvc", "pandas"}
-    found = run_python(f"{imports}; {plots}; import sys; print(sorted({heavy!r} & set(sys.modules)))")
-    assert found.strip() == "[]"
+    code = f"{stages}; {plots}; import sys; print(sorted({heavy!r} & set(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert printed.strip() == "[]"

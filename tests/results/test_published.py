@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from sae_research.errors import UserError
-from sae_research.measurements import Measurement, MetricSpec, Result
+from sae_research.evals.registry import find_eval
+from sae_research.measurements import Measurement, Result
 from sae_research.results.document import to_document
 from sae_research.results.published import read_published, read_published_file
-from sae_research.results.sae_bench_schema import PEER_EVALS
+from sae_research.results.sae_bench_schema import sae_bench_evals
 
 FOLDERS = {"scr": "scr_and_tpp", "tpp": "scr_and_tpp"}
 
@@ -32,7 +33,7 @@ def _sae_bench_module(eval_name: str) -> Any:
 
 def _output_class(eval_name: str) -> Any:
     """The class of `eval_name`'s results: the one whose type id is the eval's."""
-    type_id = PEER_EVALS[eval_name].type_id
+    type_id = sae_bench_evals()[eval_name].schema.type_id
     for value in vars(_sae_bench_module(eval_name)).values():
         fields = getattr(value, "__pydantic_fields__", {})
         if "eval_type_id" in fields and fields["eval_type_id"].default == type_id:
@@ -44,11 +45,11 @@ def _sae_bench_document(eval_name: str, *, number: float = 0.5, details: Any = (
     """A result as SAEBench writes it: validated by its class, then dumped by its own `asdict` and `json.dump`."""
     from pydantic import TypeAdapter
 
-    sae_bench = PEER_EVALS[eval_name]
+    sae_bench = sae_bench_evals()[eval_name]
     metrics: dict[str, dict[str, float]] = {}
     for spec in sae_bench.specs:
         key = str(spec.key).format(k=5, n=20)
-        metrics.setdefault(spec.category, {})[key] = 7 if key in sae_bench.whole else number
+        metrics.setdefault(spec.category, {})[key] = 7 if key in sae_bench.schema.whole else number
     raw = {
         "eval_config": {"model_name": "pythia-70m-deduped"},
         "eval_id": "0b3b",
@@ -73,7 +74,7 @@ def _write(folder: Path, document: Any, name: str = "scr/r.json") -> Path:
     return path
 
 
-@pytest.mark.parametrize("eval_name", list(PEER_EVALS))
+@pytest.mark.parametrize("eval_name", list(sae_bench_evals()))
 def test_every_eval_of_sae_bench_is_read_by_its_type_id(eval_name: str, tmp_path: Path) -> None:
     path = _write(tmp_path, _sae_bench_document(eval_name))
     _, result, specs = read_published_file(path)
@@ -134,13 +135,11 @@ def test_a_custom_sae_is_named_by_its_release(tmp_path: Path) -> None:
     assert read_published_file(_write(tmp_path, document)).result.sae["name"] == "my_sae"
 
 
-def test_our_own_files_can_be_published_too(
-    core_result: Callable[..., Result], core_specs: tuple[MetricSpec, ...], tmp_path: Path
-) -> None:
+def test_our_own_files_can_be_published_too(core_result: Callable[..., Result], tmp_path: Path) -> None:
     result = core_result()
-    _, back, specs = read_published_file(_write(tmp_path, to_document(result, core_specs)))
+    _, back, specs = read_published_file(_write(tmp_path, to_document(result)))
     assert back.output.measurements == result.output.measurements
-    assert {spec.name for spec in specs} == {spec.name for spec in core_specs}
+    assert {spec.name for spec in specs} == {spec.name for spec in find_eval("core").specs}
 
 
 @pytest.mark.parametrize(

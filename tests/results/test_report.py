@@ -10,6 +10,8 @@ import pytest
 
 from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Result
 from sae_research.pipeline.stages.process_results import process_results
+from sae_research.pipeline.stages.visualize import visualize
+from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.report import table
 
 BOTH = {"core": True, "sparse_probing": True}
@@ -41,19 +43,16 @@ def test_the_best_error_is_the_smallest(workspace: Any, core_result: Callable[..
     workspace.add(core_result(card("b"), mse=2.5))
     process_results(workspace.paths, {"core": True})
     text = workspace.paths.report.read_text(encoding="utf-8")
-    assert "| Squared error [squared activation] ↓ |" in text
+    assert "| Squared error [squared activation per token] ↓ |" in text
     assert "**2.500**" in text
     assert "**3.500**" not in text
 
 
 def test_every_picture_that_is_linked_is_drawn_and_the_other_way_round(filled: Any, report: str) -> None:
-    from sae_research.plots.draw import visualize
-    from sae_research.plots.settings import VisualizationSettings
-
     links = re.findall(r"\]\(images/(.*?)\)", report)
-    drawn = visualize(filled.paths, VisualizationSettings(dpi=50, k_values=(3,)))
+    visualize(filled.paths, VisualizationSettings(dpi=50, k_values=(3,)))
     assert links
-    assert sorted(links) == sorted(path.name for path in drawn)
+    assert sorted(links) == sorted(path.name for path in filled.paths.images.iterdir())
 
 
 def test_failures_stand_with_their_reasons_and_do_not_break_the_table(report: str) -> None:
