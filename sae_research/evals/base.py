@@ -78,6 +78,17 @@ class PartsFigure:
 
 
 @dataclass(frozen=True)
+class OverviewPanel:
+    """An eval's panel in the overview, the picture that the README shows: L0 against one metric at one place."""
+
+    position: int
+    """Panels stand from left to right by position."""
+    metric: str
+    at: Mapping[str, int] = field(default_factory=dict)
+    """The place, `{"k": 1}`; where it was not measured, the nearest one that was."""
+
+
+@dataclass(frozen=True)
 class SaeBenchSchema:
     """How SAEBench reports the same eval. Its keys and categories stand in the metrics' specs."""
 
@@ -118,6 +129,7 @@ class Eval:
     takes: Mapping[str, str] = field(default_factory=dict)
     """Arguments of `sae_research.evaluate` that stand in for data sets, and the settings field that names them."""
     figures: tuple[PartsFigure, ...] = ()
+    overview: OverviewPanel | None = None
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By an SAE's metric, the metrics that need no SAE to hold it against, at the same place or at the only one."""
     place_titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, SaeBenchSchema
+from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, SaeBenchSchema
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS, OTHER_FORMULA
 
@@ -46,6 +46,7 @@ CORE = Eval(
     run=run,
     has_own_stage=True,
     takes={"texts": "dataset"},
+    overview=OverviewPanel(3, "explained_variance"),
     sae_bench=SaeBenchSchema(
         type_id="core",
         whole=frozenset({"total_tokens_eval_reconstruction", "total_tokens_eval_sparsity_variance"}),

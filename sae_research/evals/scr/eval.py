@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sae_research.data.paired import load_pairs, require_crossed
-from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, PartsFigure, SaeBenchSchema
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.shared.labelled_data import labelled_data
 from sae_research.measurements import MetricSpec
@@ -66,6 +66,7 @@ SCR = Eval(
             "curve", "scr_metric", ("n",), "by_n", "SCR against the number of latents ablated", "n, latents ablated"
         ),
     ),
+    overview=OverviewPanel(2, "scr_metric", {"n": 10}),
     sae_bench=SaeBenchSchema(
         type_id="scr",
         optional=None,

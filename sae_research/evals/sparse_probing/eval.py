@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, SaeBenchSchema
+from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, SaeBenchSchema
 from sae_research.evals.shared.labelled_data import labelled_data
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.measurements import MetricSpec
@@ -58,6 +58,7 @@ SPARSE_PROBING = Eval(
     run=run,
     has_own_stage=True,
     takes={"labelled": "dataset_names"},
+    overview=OverviewPanel(1, "sae_top_k_test_accuracy", {"k": 1}),
     references={
         "sae_top_k_test_accuracy": ("llm_test_accuracy", "llm_top_k_test_accuracy"),
         "sae_test_accuracy": ("llm_test_accuracy",),
