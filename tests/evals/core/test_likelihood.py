@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from sae_research.evals.core import likelihood
 from sae_research.evals.core.likelihood import compare_predictions
-from sae_research.metrics import likelihood
 
 
 def _identity(hidden: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ print(json.dumps([
     told(lambda: load_corpus(hub, settings.retain_corpus, shortest=50)),
     told(lambda: [len(half) for half in load_questions(hub, settings.forget_questions, seed=0)]),
     told(lambda: [len(half) for half in load_questions(hub, settings.harmless_questions, seed=0)]),
-    told(lambda: dict(UNLEARNING.data_revisions(settings, hub))),
+    told(lambda: {data_set.name: data_set.revision(hub) for data_set in UNLEARNING.data(settings)}),
 ]))
 """
 SUBJECTS = ("high_school_us_history", "college_computer_science", "high_school_geography", "human_aging")

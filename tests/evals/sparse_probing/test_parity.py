@@ -1,4 +1,4 @@
-"""Our numbers beside those of the real sae_bench 0.6.0, on a random model and small SAEs."""
+"""Sparse probing beside the real sae_bench 0.6.0, on a random model and small SAEs."""
 
 from __future__ import annotations
 
@@ -13,43 +13,13 @@ from support.outcomes import MakeSae
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext
-from sae_research.evals.core.measure import CorePlan, measure_core
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.evals.shared.pooling import pool_texts
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.probes.tasks import make_tasks, rank_features, score_top_k
 from sae_research.reference import sparse_probing as sae_bench_probing
-from sae_research.reference.core import run_core
 from sae_research.reference.sparse_probing import SaeBenchProbingPlan
-
-BATCH = 4
-OURS = ("mse", "explained_variance", "relative_reconstruction_bias", "l1")
-
-
-@pytest.mark.parametrize("keep_special", [True, False])
-@pytest.mark.parametrize(
-    ("architecture", "hyper"), [("relu", {}), ("topk", {"k": 5}), ("batchtopk", {}), ("mpsae", {"s": 4})]
-)
-def test_core(
-    lens: Any, context: EvalContext, make_sae: MakeSae, rows: torch.Tensor,
-    architecture: str, hyper: dict[str, Any], keep_special: bool,
-) -> None:  # fmt: skip
-    sae = make_sae(architecture, **hyper)
-    sae_bench = run_core(lens, sae, rows, batch_size=BATCH, n_reconstruction=2, keep_special=keep_special)
-    plan = CorePlan(batch_size=BATCH, n_reconstruction=2 * BATCH, keep_special=keep_special)
-    (outcome,) = measure_core(context, [sae], rows, plan)
-    assert outcome.output is not None
-    ours = {m.metric: m.value for m in outcome.output.measurements}
-    for name, expected in sae_bench.scalars.items():
-        same = f"{name}_sae_bench" if f"{name}_sae_bench" in ours else name
-        assert ours[same] == pytest.approx(expected, rel=1e-4, abs=1e-6), name
-    for name in OURS:
-        assert f"{name}_sae_bench" in ours
-    for name, column in sae_bench.latents.items():
-        mine = [record.get(f"{name}_sae_bench", record[name]) for record in outcome.output.details]
-        known = [i for i, value in enumerate(mine) if value is not None and np.isfinite(column[i])]
-        assert [mine[i] for i in known] == pytest.approx([column[i] for i in known], rel=1e-4, abs=1e-6), name
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +35,20 @@ def texts() -> list[str]:
     return made
 
 
-def test_pools(lens: Any, context: EvalContext, make_sae: MakeSae, texts: list[str]) -> None:
+def test_pooled_activations_and_codes_are_sae_benchs(
+    lens: Any, context: EvalContext, make_sae: MakeSae, texts: list[str]
+) -> None:
     sae = make_sae("relu")
-    sae_bench = sae_bench_probing.pool(lens, sae, texts, context_size=12)
+    theirs = sae_bench_probing.pool(lens, sae, texts, context_size=12)
     attempt = Attempt(sae)
     channels, codes = pool_texts(context, [attempt], texts, site=sae.card.site, context_size=12)
-    torch.testing.assert_close(channels, sae_bench.channels, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(codes[attempt], sae_bench.codes, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(channels, theirs.channels, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(codes[attempt], theirs.codes, rtol=1e-4, atol=1e-5)
 
 
-def test_probes(context: EvalContext, make_sae: MakeSae, texts: list[str]) -> None:
+def test_chosen_latents_and_accuracies_are_sae_benchs(
+    context: EvalContext, make_sae: MakeSae, texts: list[str]
+) -> None:
     sae = make_sae("relu")
     attempt = Attempt(sae)
     pooled = pool_texts(context, [attempt], texts, site=sae.card.site, context_size=12)[1][attempt]
@@ -93,7 +67,7 @@ def test_probes(context: EvalContext, make_sae: MakeSae, texts: list[str]) -> No
             assert found[name].correct / found[name].total == pytest.approx(accuracy, abs=0.051)  # One of 20 examples.
 
 
-def test_sampling_as_the_sae_bench(
+def test_whole_runs_with_sae_benchs_draws(
     lens: Any, context: EvalContext, make_sae: MakeSae, texts: list[str], tmp_path: Path
 ) -> None:
     """Whole runs: SAEBench's own draws, its latents, and its accuracies to within one test example."""
@@ -112,11 +86,12 @@ def test_sampling_as_the_sae_bench(
     )  # fmt: skip
     for sae in (make_sae("relu"), make_sae("topk", k=5)):
         for _ in range(2):  # The first run fills the cache; the second is warm.
-            sae_bench = sae_bench_probing.run_sparse_probing(lens, sae, sets, plan, artifacts=tmp_path)
+            theirs = sae_bench_probing.run_sparse_probing(lens, sae, sets, plan, artifacts=tmp_path)
         (outcome,) = measure_probing(dataclasses.replace(context, seed=3), [sae], sets, settings)
         assert outcome.output is not None
         for name in ("one", "two"):
             for k in (1, 5, 20):
                 key = f"sae_top_{k}_test_accuracy"
-                ours, theirs = outcome.output.unstructured[f"{name}_results"][key], sae_bench.per_class[name][key]
-                assert ours == pytest.approx(theirs, abs=1 / 16 + 1e-6), (sae.card.name, name, k)
+                ours = outcome.output.unstructured[f"{name}_results"][key]
+                expected = theirs.per_class[name][key]
+                assert ours == pytest.approx(expected, abs=1 / 16 + 1e-6), (sae.card.name, name, k)

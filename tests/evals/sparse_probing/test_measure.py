@@ -251,4 +251,4 @@ def test_groups_fit_the_memory(make_sae: MakeSae) -> None:
 )
 def test_settings_are_checked(values: Mapping[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_record(SparseProbingSettings, values, where="sparse_probing")
+        read_record(SparseProbingSettings, {"dataset_names": ["one"], **values}, where="sparse_probing")

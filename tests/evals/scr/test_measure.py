@@ -164,7 +164,7 @@ def test_one_failing_sae_leaves_the_others_alone(
 def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], rules: Any) -> None:
     settings = dataclasses.replace(SETTINGS, rules=rules, n_values=(2, 500))
     (outcome,) = measure_scr(context, [make_sae("relu")], sets, settings)
-    read = read_by_sae_bench("scr", output_of(outcome), settings)
+    read = read_by_sae_bench(SCR, output_of(outcome), settings)
     assert read.eval_result_metrics.scr_metrics.scr_metric_threshold_2 == pytest.approx(
         one(outcome, "scr_metric", n=2).value
     )
@@ -187,4 +187,4 @@ def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, set
 )
 def test_settings_are_checked(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_record(ScrSettings, values, where="scr")
+        read_record(ScrSettings, {"dataset_names": ["one"], **values}, where="scr")

@@ -25,6 +25,8 @@ from sae_research.lm.structure import take_apart
 from sae_research.measurements import Measurement
 from sae_research.records import read_record
 from sae_research.saes.base import Sae
+from sae_research.sources.hub import Hub
+from sae_research.sources.memory import GivenTexts
 
 PLAN = CorePlan(batch_size=4, n_reconstruction=8, keep_special=True)
 
@@ -268,11 +270,14 @@ def test_intervals_enclose_values_and_shrink(context: EvalContext, make_sae: Mak
 @pytest.mark.parametrize(("field", "value"), [("batch_size", 0), ("context_size", 1), ("n_sparsity_batches", 0)])
 def test_settings_are_checked(field: str, value: int) -> None:
     with pytest.raises(UserError, match=f"core_eval: {field} is {value}, expected at least"):
-        read_record(CoreSettings, {field: value}, where="core_eval")
+        read_record(CoreSettings, {"dataset": "some/text", field: value}, where="core_eval")
 
 
-def test_no_saes_need_no_data(context: EvalContext) -> None:
-    assert list(CORE.run(context, [], CoreSettings())) == []
+def test_too_little_text_says_so(context: EvalContext, make_sae: MakeSae) -> None:
+    hub = Hub(context.hub.world, {"few": GivenTexts(("w1 w2 w3",) * 9)})
+    settings = CoreSettings("few", context_size=12)
+    with pytest.raises(UserError, match="ask for fewer rows"):
+        list(CORE.run(dataclasses.replace(context, hub=hub), [make_sae("relu")], settings))
 
 
 def test_half_precision_model_and_sae(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:

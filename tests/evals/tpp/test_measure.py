@@ -110,7 +110,7 @@ def test_one_failing_sae_leaves_the_others_alone(
 
 def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]) -> None:
     (outcome,) = _measure(context, [make_sae("relu")], sets, n_values=(2, 500))
-    read = read_by_sae_bench("tpp", output_of(outcome), SETTINGS)
+    read = read_by_sae_bench(TPP, output_of(outcome), SETTINGS)
     assert read.eval_result_metrics.tpp_metrics.tpp_threshold_2_total_metric == pytest.approx(
         one(outcome, "tpp_total_metric", n=2).value
     )

@@ -1,0 +1,42 @@
+"""The core eval beside the real sae_bench 0.6.0, on a random model and small SAEs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.outcomes import MakeSae, output_of
+
+from sae_research.evals.base import EvalContext
+from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.reference.core import run_core
+
+BATCH = 4
+OTHER_FORMULA = ("mse", "explained_variance", "relative_reconstruction_bias", "l1")
+
+
+@pytest.mark.parametrize("keep_special", [True, False])
+@pytest.mark.parametrize(
+    ("architecture", "hyper"), [("relu", {}), ("topk", {"k": 5}), ("batchtopk", {}), ("mpsae", {"s": 4})]
+)
+def test_every_number_is_sae_benchs(
+    lens: Any, context: EvalContext, make_sae: MakeSae, rows: torch.Tensor,
+    architecture: str, hyper: dict[str, Any], keep_special: bool,
+) -> None:  # fmt: skip
+    sae = make_sae(architecture, **hyper)
+    theirs = run_core(lens, sae, rows, batch_size=BATCH, n_reconstruction=2, keep_special=keep_special)
+    plan = CorePlan(batch_size=BATCH, n_reconstruction=2 * BATCH, keep_special=keep_special)
+    (outcome,) = measure_core(context, [sae], rows, plan)
+    output = output_of(outcome)
+    ours = {m.metric: m.value for m in output.measurements}
+    for name, expected in theirs.scalars.items():
+        same = f"{name}_sae_bench" if f"{name}_sae_bench" in ours else name
+        assert ours[same] == pytest.approx(expected, rel=1e-4, abs=1e-6), name
+    for name in OTHER_FORMULA:
+        assert f"{name}_sae_bench" in ours
+    for name, column in theirs.latents.items():
+        values = [record.get(f"{name}_sae_bench", record[name]) for record in output.details]
+        finite = [i for i, value in enumerate(values) if value is not None and np.isfinite(column[i])]
+        assert [values[i] for i in finite] == pytest.approx([column[i] for i in finite], rel=1e-4, abs=1e-6), name

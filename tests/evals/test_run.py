@@ -1,0 +1,114 @@
+"""`run_eval`, from data files to documents that SAEBench's own classes accept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from support.outcomes import MakeSae
+from support.sae_bench_documents import read_by_sae_bench
+
+from sae_research.digests import digest_of
+from sae_research.errors import UserError
+from sae_research.evals.base import Eval, EvalContext, Outcome
+from sae_research.evals.core.eval import CORE
+from sae_research.evals.core.settings import CoreSettings
+from sae_research.evals.run import run_eval
+from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
+from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.lm.site import Site
+from sae_research.measurements import EvalOutput
+from sae_research.saes.base import Sae
+
+CORE_SETTINGS = CoreSettings(
+    "embedded/text", context_size=12, batch_size=2, n_reconstruction_batches=2, n_sparsity_batches=3
+)
+PROBING_SETTINGS = SparseProbingSettings(
+    dataset_names=("embedded/news",), train_size=20, test_size=10, context_size=12, k_values=(1, 2)
+)
+
+
+@pytest.fixture
+def filled(context: EvalContext) -> EvalContext:
+    """The context with a text corpus and a labelled data set in its world."""
+    rng = np.random.default_rng(0)
+
+    def texts(n: int, low: int, high: int) -> list[str]:
+        return [" ".join(f"w{w}" for w in rng.integers(low, high, rng.integers(4, 20))) for _ in range(n)]
+
+    folder = context.hub.world / "datasets"
+    _write(folder / "text" / "data" / "test-00000-of-00001.parquet", {"text": texts(40, 3, 58)})
+    for split, n in (("train", 15), ("test", 8)):
+        table = {"text": [*texts(n, 3, 30), *texts(n, 30, 58)], "label": [0] * n + [1] * n}
+        _write(folder / "news" / "data" / f"{split}-00000-of-00001.parquet", table)
+    (folder / "news" / "dataset_info.json").write_text(json.dumps({"classes": {"label": {"0": "low", "1": "high"}}}))
+    return context
+
+
+def _write(path: Path, columns: dict[str, list[Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.mark.parametrize(("evaluated", "settings"), [(CORE, CORE_SETTINGS), (SPARSE_PROBING, PROBING_SETTINGS)])
+def test_from_files_to_documents(filled: EvalContext, make_sae: MakeSae, evaluated: Eval, settings: Any) -> None:
+    saes = [make_sae("relu"), make_sae("ihtp", k=1)]
+    measured = list(run_eval(filled, evaluated, settings, saes, parts=lambda sae: {"sae": sae.card.digest}))
+    assert [m.sae for m in measured] == saes
+    for sae, result, error in measured:
+        assert result is not None, error
+        assert result.key == digest_of({"sae": sae.card.digest})
+        assert (result.eval_name, result.sae["name"]) == (evaluated.name, sae.card.name)
+        assert result.settings["context_size"] == 12
+        assert "torch" in result.versions
+        assert read_by_sae_bench(evaluated, result.output, settings).eval_result_metrics
+    revisions = [data_set.revision(filled.hub) for data_set in evaluated.data(settings)]
+    assert revisions and all(revision.startswith("sha256:") for revision in revisions)
+
+
+def test_saes_are_measured_site_by_site_and_failures_stand_beside_results(
+    context: EvalContext, make_sae: MakeSae
+) -> None:
+    saes = [make_sae("relu", name=name) for name in ("a", "b", "c")]
+    saes[1].card = dataclasses.replace(saes[1].card, site=Site(layer=1, kind="resid_post"))
+    groups: list[list[str]] = []
+
+    def run(_context: EvalContext, group: Sequence[Sae], _settings: Any) -> Iterator[Outcome]:
+        groups.append([sae.card.name for sae in group])
+        for sae in group:
+            failed = sae.card.name == "c"
+            yield Outcome(sae, None if failed else EvalOutput(()), ValueError("no") if failed else None)
+
+    measured = list(run_eval(context, CORE, CORE_SETTINGS, saes, parts=lambda _: {}, run=run))
+    assert groups == [["a", "c"], ["b"]]
+    assert [(m.sae.card.name, m.result is None, type(m.error)) for m in measured] == [
+        ("a", False, type(None)), ("c", True, ValueError), ("b", False, type(None)),
+    ]  # fmt: skip
+
+
+def test_no_saes_need_no_data(context: EvalContext) -> None:
+    """Nothing is there to be read: a run without SAEs does not look."""
+    assert list(run_eval(context, CORE, CORE_SETTINGS, [], parts=lambda _: {})) == []
+
+
+def test_a_class_too_small_is_named(filled: EvalContext, make_sae: MakeSae) -> None:
+    settings = dataclasses.replace(PROBING_SETTINGS, train_size=60)
+    with pytest.raises(UserError, match="class 'low' has 15 texts, needed 30"):
+        list(SPARSE_PROBING.run(filled, [make_sae("relu")], settings))
+
+
+def test_no_gradients_are_kept(filled: EvalContext, make_sae: MakeSae) -> None:
+    """Callers outside the pipeline may not have switched gradients off."""
+    sae = make_sae("relu")
+    sae.W_dec.requires_grad_(True)
+    with torch.enable_grad():
+        assert next(iter(CORE.run(filled, [sae], CORE_SETTINGS))).output is not None
+        assert next(iter(SPARSE_PROBING.run(filled, [sae], PROBING_SETTINGS))).output is not None
