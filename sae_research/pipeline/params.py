@@ -203,16 +203,21 @@ def read_params(values: object, *, where: str) -> Params:
 
 def read_yaml(path: Path) -> Any:
     """The content of a YAML 1.2 file as plain objects, exactly as DVC sees it."""
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"), where=path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run this in the project's folder") from None
+
+
+def parse_yaml(text: str, *, where: Path | str) -> Any:
+    """The content of YAML 1.2 text as plain objects; `where` names its file in errors."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        with path.open(encoding="utf-8") as file:
-            return YAML(typ="safe", pure=True).load(file)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run this in the project's folder") from None
+        return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def load_params(path: Path) -> Params:

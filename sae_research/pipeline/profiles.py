@@ -1,58 +1,139 @@
-"""Profiles: files in `profiles/` whose sections an explicit command writes into `params.yaml`, comments and all."""
+"""Profiles: values that a command writes into `params.yaml`, whose comments and blank lines stay as they are."""
 
 from __future__ import annotations
 
-import re
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from sae_research.errors import UserError
 from sae_research.files import write_atomically
-from sae_research.pipeline.params import read_params
+from sae_research.pipeline.params import parse_yaml, read_params, read_yaml
 from sae_research.pipeline.paths import Paths
 
-_SECTION = re.compile(r"^([A-Za-z_]\w*):", re.MULTILINE)
+Place = tuple[str, ...]
+"""Where a value stands in `params.yaml`: (section, key), or (key,) where the section is a list or a scalar."""
+
+
+class Entry(NamedTuple):
+    """A key and its value as YAML nodes, which know their positions in the text."""
+
+    key: Node
+    value: Node
 
 
 def profile_names(paths: Paths) -> list[str]:
-    """The profiles there are."""
+    """The names of the profiles in `profiles/`."""
     return sorted(path.stem for path in paths.profiles.glob("*.yaml"))
 
 
-def write_profile(name: str, paths: Paths) -> str:
-    """Replaces the sections of `params.yaml` that the profile has; returns what to tell the user.
+def read_profile(path: Path) -> dict[Place, Any]:
+    """The values of a profile by their place in `params.yaml`."""
+    return dict(_places(read_yaml(path), path))
 
-    Sections are replaced as text, from the comment above them on. Every profile has the same sections, so going to
-    one and back leaves the file as it was.
+
+def _places(content: object, file: Path | str) -> Iterator[tuple[Place, Any]]:
+    if not isinstance(content, Mapping):
+        raise UserError(f"{file}: got {type(content).__name__}, expected sections of params.yaml with their values")
+    for section, value in content.items():
+        if isinstance(value, Mapping):
+            yield from (((section, key), inner) for key, inner in value.items())
+        else:
+            yield (section,), value
+
+
+def write_profile(name: str, paths: Paths) -> str:
+    """Writes the profile's values into `params.yaml`; returns what to tell the user.
+
+    A value is replaced whole, comments between its lines included; all else in the file stays as it is. All profiles
+    set the same keys, so `embedded` undoes any of them.
     """
     if not paths.params.exists():
         raise UserError(f"{paths.params} does not exist; run this in the project's folder")
     if name not in profile_names(paths):
         raise UserError(f"profile {name!r} does not exist; valid: {', '.join(profile_names(paths))}")
-    present = split_sections(paths.params.read_text(encoding="utf-8"))
-    wanted = split_sections((paths.profiles / f"{name}.yaml").read_text(encoding="utf-8"))
-    unknown = sorted(set(wanted) - set(present) - {""})
-    if unknown:
-        raise UserError(f"profiles/{name}.yaml has sections that params.yaml lacks: {', '.join(unknown)}")
-    text = "".join(wanted.get(key, block) if key else block for key, block in present.items())
-    read_params(YAML(typ="safe", pure=True).load(text), where=f"profiles/{name}.yaml")
+    values = read_profile(paths.profiles / f"{name}.yaml")
+    text = replace_values(paths.params.read_text(encoding="utf-8"), values, where=f"profiles/{name}.yaml")
+    read_params(parse_yaml(text, where=paths.params), where=f"params.yaml with profile {name!r}")
     write_atomically(paths.params, text)
     return f"params.yaml now holds profile {name!r}; next: dvc repro\n"
 
 
-def split_sections(text: str) -> dict[str, str]:
-    """The text of each top-level section, with the comment lines above it; what precedes the first is under ""."""
-    lines = text.splitlines(keepends=True)
-    starts: list[tuple[int, str]] = []
-    for number, line in enumerate(lines):
-        match = _SECTION.match(line)
-        if match:
-            first = number
-            while first > 0 and lines[first - 1].startswith("#"):
-                first -= 1
-            starts.append((first, match[1]))
-    bounds = [start for start, _ in starts] + [len(lines)]
-    sections = {"": "".join(lines[: bounds[0]])}
-    for (start, key), end in zip(starts, bounds[1:], strict=True):
-        sections[key] = "".join(lines[start:end])
-    return sections
+def replace_values(text: str, values: Mapping[Place, Any], *, where: str) -> str:
+    """The text of a `params.yaml` with these values in place of its own; `where` names their source in errors."""
+    before, entries = dict(_places(parse_yaml(text, where="params.yaml"), "params.yaml")), _entries(text)
+    for place in values:
+        if place not in entries:
+            raise UserError(
+                f"{where} sets {'.'.join(place)}, which params.yaml does not have; correct the key, or add it there"
+            )
+    edited = text
+    # From the end of the file on, so that the positions before an edit stay right.
+    for place in sorted(values, key=lambda place: entries[place].key.start_mark.index, reverse=True):
+        if before.get(place) != values[place]:
+            edited = _replace(edited, entries[place], values[place])
+    if _still_holds(edited, {**before, **values}):
+        return edited
+    raise UserError(
+        f"the values of {where} do not fit into params.yaml as it is written; put every key on a line of its own, and "
+        "use no anchors"
+    )
+
+
+def _still_holds(text: str, values: Mapping[Place, Any]) -> bool:
+    try:
+        return dict(_places(parse_yaml(text, where="params.yaml"), "params.yaml")) == values
+    except UserError:
+        return False
+
+
+def _entries(text: str) -> dict[Place, Entry]:
+    """Every key of the file: the sections, and the keys in them."""
+    entries: dict[Place, Entry] = {}
+    for section, value in _pairs(YAML(typ="safe", pure=True).compose(text)):
+        entries[section.value,] = Entry(section, value)
+        for key, inner in _pairs(value):
+            entries[section.value, key.value] = Entry(key, inner)
+    return entries
+
+
+def _pairs(node: Node | None) -> Sequence[tuple[Node, Node]]:
+    return node.value if isinstance(node, MappingNode) else ()
+
+
+def _replace(text: str, entry: Entry, value: Any) -> str:
+    """`text` with another value for the entry; a comment at the end of the key's line stays there."""
+    key, node = entry
+    colon = text.index(":", key.end_mark.index) + 1
+    end = _end(node, text) if node.end_mark.index > node.start_mark.index else colon
+    comment_start = colon if "\n" in text[colon : node.start_mark.index] else end
+    comment = text[comment_start:].split("\n", 1)[0]
+    first, *lines = _block_style(key.value, value)
+    indent = " " * key.start_mark.column
+    written = "\n".join([first + comment, *(indent + line for line in lines)])
+    return text[: key.start_mark.index] + written + text[max(end, comment_start + len(comment)) :]
+
+
+def _end(node: Node, text: str) -> int:
+    """Where the node's text ends. YAML counts the comments after a block's last item as part of the block."""
+    if isinstance(node, CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[-1] if isinstance(last, tuple) else last, text)
+    start, end = node.start_mark.index, node.end_mark.index
+    return start + len(text[start:end].rstrip())
+
+
+def _block_style(key: str, value: Any) -> list[str]:
+    """The lines of `key: value`, one item per line, which `dvc exp run -S` rewrites without moving anything."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.width = 10**6
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump({key: value}, stream)
+    return stream.getvalue().rstrip("\n").split("\n")
