@@ -53,6 +53,11 @@ class Paths:
         return self.root / "images"
 
     @property
+    def overview(self) -> Path:
+        """The picture that the README shows."""
+        return self.root / "docs" / "figures" / "overview.png"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.json"
 

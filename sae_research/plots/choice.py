@@ -7,8 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sae_research.plots.settings import DEFAULT_COLORS
-from sae_research.plots.style import NAMES
+from sae_research.plots.labels import label_rank, label_text
 from sae_research.results.rows import Row, interpolation
 from sae_research.results.summary import by_sae
 
@@ -30,8 +29,7 @@ class Chosen(NamedTuple):
     def title(self) -> str:
         """What the legend calls it."""
         l0 = self.rows[0].l0
-        parts = [NAMES.get(self.label, self.label), "published" if self.published else "", f"L0 {_short(l0)}"]
-        return ", ".join(part for part in parts if part)
+        return f"{label_text(self.label, self.rows[0].source)}, L0 {_short(l0)}"
 
 
 def _short(l0: float | None) -> str:
@@ -54,8 +52,7 @@ def choose_saes(rows: Sequence[Row]) -> list[Chosen]:
         key = group[0].source, group[0].label
         if key not in nearest or _distance(group[0], reference) < _distance(nearest[key].rows[0], reference):
             nearest[key] = Chosen(group)
-    order = {name: index for index, name in enumerate(DEFAULT_COLORS)}
-    return sorted(nearest.values(), key=lambda c: (c.published, order.get(c.label, len(order)), c.label))
+    return sorted(nearest.values(), key=lambda chosen: (chosen.published, label_rank(chosen.label)))
 
 
 def _distance(row: Row, reference: float | None) -> tuple[bool, float]:

@@ -124,7 +124,7 @@ def _draw_metric(figure: Figure, panels: Sequence[Panel], example: Row, style: S
     from sae_research.plots.scale import find_scale
 
     scale = find_scale(panels, example.direction)
-    entries = legend_entries(panels, style, scale, colored=True)
+    entries = legend_entries(panels, style, [scale] * len(panels), colored=True)
     drawing, grid = _blank(figure, len(panels), legend_height(entries, style), axis_label(example))
     for axes, panel in zip(grid, panels, strict=True):
         draw_panel(axes, panel, style, scale, levels=reference_labels(panels))
@@ -138,7 +138,7 @@ def _draw_loss_recovered(figure: Figure, panels: Sequence[Panel], example: Row, 
     from sae_research.plots.scale import find_scale
 
     scale = find_scale(panels, "higher")
-    entries = legend_entries(panels, style, scale, colored=False)
+    entries = legend_entries(panels, style, [scale] * len(panels), colored=False)
     label = f"Loss recovered {BETTER['higher']}"
     drawing, grid = _blank(figure, len(panels), legend_height(entries, style), label)
     shades, ends = _shades(panels)

@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from sae_research.evals.base import PartsFigure
 from sae_research.plots.axes import draw_bars
 from sae_research.plots.curve import bar
-from sae_research.plots.labels import axis_label
-from sae_research.plots.settings import DEFAULT_COLORS
-from sae_research.plots.style import NAMES, Style, marker_look
+from sae_research.plots.labels import axis_label, label_rank, label_text
+from sae_research.plots.style import Style, marker_look
 from sae_research.results.figures import Figure, is_part
 from sae_research.results.rows import Row, interpolation
 from sae_research.results.summary import by_sae
@@ -31,7 +30,10 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
 
     (place,) = parts.places
     chosen = [row for row in rows if is_part(row, figure.eval, figure.metric, parts.places)]
-    groups = sorted(by_sae(chosen).values(), key=_rank)
+    groups = sorted(
+        by_sae(chosen).values(),
+        key=lambda g: (g[0].source, label_rank(g[0].label), g[0].l0 is None, g[0].l0 or 0.0, g[0].sae),
+    )
     columns = sorted({str(row.place[place]) for row in chosen})
     width = _COLUMN * len(columns)
     size = (_MARGINS[0] + width + _MEAN_WIDTH, _MARGINS[1] + _LINE * len(groups))
@@ -46,12 +48,6 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
     _draw_means(means, [r for r in rows if parts.mean and is_part(r, figure.eval, parts.mean, ())], groups, style)
     drawing.colorbar(image, ax=means, label=axis_label(chosen[0]), shrink=0.9, pad=0.03)
     return drawing
-
-
-def _rank(group: Sequence[Row]) -> tuple[Any, ...]:
-    order = {name: index for index, name in enumerate(DEFAULT_COLORS)}
-    first = group[0]
-    return first.source, order.get(first.label, len(order)), first.label, first.l0 is None, first.l0 or 0.0, first.sae
 
 
 def _draw_shades(axes: Axes, groups: Sequence[Sequence[Row]], place: str, columns: Sequence[str]) -> Any:
@@ -72,10 +68,9 @@ def _draw_shades(axes: Axes, groups: Sequence[Sequence[Row]], place: str, column
 
 
 def _name(row: Row) -> str:
-    name = NAMES.get(row.label, row.label)
-    name = f"{name}, published" if row.source == "published" else name
     mark = " †" if interpolation(row.interpolates) == "most" else ""
-    return f"{name}{mark}, L0 {row.l0:.3g}" if row.l0 is not None else f"{name}{mark}"
+    l0 = "" if row.l0 is None else f", L0 {row.l0:.3g}"
+    return f"{label_text(row.label, row.source)}{mark}{l0}"
 
 
 def _draw_means(axes: Axes, rows: Sequence[Row], groups: Sequence[Sequence[Row]], style: Style) -> None:

@@ -57,20 +57,34 @@ def reference_labels(panels: Sequence[Panel]) -> list[str]:
 
 def find_panels(figure: Figure, rows: Sequence[Row], settings: VisualizationSettings) -> list[Panel]:
     """The panels of `figure`, one for each place of its metric that `settings` ask for; none if none was measured."""
-    chosen = [row for row in rows if _belongs(row, figure)]
+    wanted = {"k": settings.k_values, "n": settings.n_values}
+    places = {
+        row.at: row.place
+        for row in rows
+        if _belongs(row, figure)
+        and all(not wanted.get(key) or value in wanted[key] for key, value in row.place.items())
+    }
     order = figure.parts.places if figure.parts else ()
-    places = _places(chosen, settings, order)
-    heights = {row.identity: row for row in rows if row.metric == LOSS_RECOVERED and row.at == "{}"}
-    panels = []
-    for at in places:
-        here = [row for row in chosen if row.at == at]
-        if figure.kind != "loss_recovered":
-            panels.append(_panel(here, order, [_point(row, row) for row in here], _references(rows, here[0])))
-        else:
-            panels.append(
-                _panel(here, order, [_point(heights.get(row.identity), row, shade=row.value) for row in here])
-            )
-    return panels
+    rising = sorted(places, key=lambda at: [places[at][key] for key in order or sorted(places[at])])
+    return [panel_at(figure, rows, at) for at in rising]
+
+
+def panel_at(figure: Figure, rows: Sequence[Row], at: str) -> Panel:
+    """The panel of `figure` at the place `at`, as rows write it."""
+    here = [row for row in rows if row.at == at and _belongs(row, figure)]
+    place = here[0].place
+    title = ", ".join(f"{key} = {value}" for key, value in place.items())
+    if figure.parts is not None:
+        title = ": ".join(str(place[key]) for key in figure.parts.places)
+    levels: tuple[Reference, ...] = ()
+    if figure.kind == "loss_recovered":
+        heights = {row.identity: row for row in rows if row.metric == LOSS_RECOVERED and row.at == "{}"}
+        points = [_point(heights.get(row.identity), row, shade=row.value) for row in here]
+    else:
+        points = [_point(row, row) for row in here]
+        levels = _references(rows, here[0])
+    hidden = tuple(row.sae for row, point in zip(here, points, strict=True) if point is None)
+    return Panel(title, tuple(point for point in points if point is not None), levels, hidden)
 
 
 def _belongs(row: Row, figure: Figure) -> bool:
@@ -78,32 +92,6 @@ def _belongs(row: Row, figure: Figure) -> bool:
     if figure.parts is not None:
         return is_part(row, figure.eval, figure.metric, figure.parts.places)
     return (row.eval, row.metric) == (figure.eval, figure.metric) and row.column is not None
-
-
-def _places(rows: Sequence[Row], settings: VisualizationSettings, order: Sequence[str]) -> list[str]:
-    """The places of `rows` in rising order, without those whose k or n the settings leave out."""
-    wanted = {"k": settings.k_values, "n": settings.n_values}
-    by_text = {row.at: row.place for row in rows}
-    kept = {
-        at: place
-        for at, place in by_text.items()
-        if all(not wanted.get(key) or value in wanted[key] for key, value in place.items())
-    }
-    return sorted(kept, key=lambda at: [kept[at][key] for key in order or sorted(kept[at])])
-
-
-def _panel(
-    here: Sequence[Row],
-    order: Sequence[str],
-    points: Sequence[Point | None],
-    levels: tuple[Reference, ...] = (),
-) -> Panel:
-    place = here[0].place
-    title = ", ".join(f"{key} = {value}" for key, value in place.items())
-    if order:
-        title = ": ".join(str(place[key]) for key in order)
-    hidden = tuple(row.sae for row, point in zip(here, points, strict=True) if point is None)
-    return Panel(title, tuple(point for point in points if point is not None), levels, hidden)
 
 
 def _point(height: Row | None, row: Row, **shade: Any) -> Point | None:
@@ -130,22 +118,19 @@ def _references(rows: Sequence[Row], example: Row) -> tuple[Reference, ...]:
     Where one was measured at this very place, its level over all places is left out.
     """
     metrics = references().get(example.metric or "", ())
+    baselines = [*baseline_titles()]
+
+    def rank(row: Row) -> tuple[int, int]:
+        baseline = row.place.get("baseline")
+        return metrics.index(row.metric or ""), baselines.index(baseline) if baseline in baselines else len(baselines)
+
     here: dict[tuple[str, float], Reference] = {}
     overall: dict[tuple[str, float], Reference] = {}
-    for row in sorted(
-        (r for r in rows if r.metric in metrics and r.value is not None), key=lambda r: _rank(r, metrics)
-    ):
+    for row in sorted((row for row in rows if row.metric in metrics and row.value is not None), key=rank):
         place = row.place
         label = baseline_titles().get(str(place.pop("baseline", "")), row.title or str(row.metric))
         if place in ({}, example.place):
-            found = here if place else overall
-            found.setdefault((label, round(row.value or 0.0, 6)), Reference(label, row.value or 0.0, not place))
-    known = {reference.label for reference in here.values()}
-    return (*(r for r in overall.values() if r.label not in known), *here.values())
-
-
-def _rank(row: Row, metrics: Sequence[str]) -> tuple[int, int]:
-    """The order of references: of their metrics, then of baselines."""
-    names = [*baseline_titles()]
-    baseline = row.place.get("baseline")
-    return metrics.index(row.metric or ""), names.index(baseline) if baseline in names else len(names)
+            levels = here if place else overall
+            levels.setdefault((label, round(row.value or 0.0, 6)), Reference(label, row.value or 0.0, not place))
+    labels_here = {reference.label for reference in here.values()}
+    return (*(r for r in overall.values() if r.label not in labels_here), *here.values())

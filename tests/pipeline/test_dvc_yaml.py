@@ -71,7 +71,7 @@ def test_outputs_stay_ignored_by_git_after_they_are_removed() -> None:
     outs = [
         name for stage in STAGES.values() for out in stage["outs"] for name in ([out] if isinstance(out, str) else out)
     ]
-    ignored = [out for out in outs if out != "METRICS.md"]
+    ignored = [out for out in outs if out not in {"METRICS.md", "docs/figures/overview.png"}]
     ignored = [out.replace("${item.eval}", "absorption") for out in ignored]
     # As folders: rules that end in a slash hold for names that do not exist only when asked for as folders.
     asked = [f"{out}/" for out in ignored]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result, measured
-from sae_research.metrics.accuracies import Judged, mean_accuracy, seed_spread
+from sae_research.metrics.accuracies import ProbeTest, mean_accuracy, seed_spread
 from sae_research.metrics.intervals import Estimate, accuracy, jackknife, paired_difference
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.comparison_report import comparison_section
@@ -203,7 +203,7 @@ def _probe_numbers(rng: np.random.Generator) -> tuple[Estimate, Estimate]:
     for truth in (0.85, 0.8):
         chance = np.clip(truth + 0.2 * (0.5 - hard), 0, 1)
         hits = rng.random(400) < chance
-        found.append(mean_accuracy([Judged(hits, np.arange(400)), Judged(hits, np.arange(400))]))
+        found.append(mean_accuracy([ProbeTest(hits, np.arange(400)), ProbeTest(hits, np.arange(400))]))
     return found[0], found[1]
 
 

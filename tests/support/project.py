@@ -79,7 +79,7 @@ class Project:
         """Every result file by relative name."""
         folders = ("downloaded_saes", "eval_results", "images")
         files = [p for f in folders for p in sorted((self.root / f).rglob("*")) if p.is_file()]
-        files += [self.root / "metrics.json", self.root / "METRICS.md"]
+        files += [self.root / name for name in ("metrics.json", "METRICS.md", "docs/figures/overview.png")]
         return {p.relative_to(self.root).as_posix(): p.read_bytes() for p in files}
 
     def commit(self, message: str) -> None:

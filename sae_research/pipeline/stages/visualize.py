@@ -7,6 +7,7 @@ import logging
 from sae_research.pipeline.params import load_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.plots.draw import draw_all
+from sae_research.plots.overview import write_overview
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.rows import TABLE_FILE
 
@@ -14,9 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def visualize(paths: Paths, settings: VisualizationSettings) -> None:
-    """Fills `images/` from the merged table."""
-    drawn = draw_all(paths.merged / TABLE_FILE, paths.images, settings, scratch=paths.store / "scratch")
-    log.info("visualize: %s: %d pictures", paths.images, len(drawn))
+    """Fills `images/` from the merged table, and draws the README's overview."""
+    table, scratch = paths.merged / TABLE_FILE, paths.store / "scratch"
+    drawn = draw_all(table, paths.images, settings, scratch=scratch)
+    write_overview(table, paths.overview, settings, scratch=scratch)
+    log.info("visualize: %s: %d pictures, and %s", paths.images, len(drawn), paths.overview)
 
 
 def visualize_stage() -> None:
