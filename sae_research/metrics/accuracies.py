@@ -1,4 +1,4 @@
-"""Means of accuracies whose tests share examples, over several draws where asked: value, 95 % interval, replicates."""
+"""Mean accuracy of probes whose tests share examples, over one draw or several: value, 95 % interval, replicates."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ import numpy as np
 from sae_research.metrics.intervals import GROUPS, Bounds, Estimate, as_replicates, mean_half_widths, wilson
 
 
-class Judged(NamedTuple):
-    """A classifier's test."""
+class ProbeTest(NamedTuple):
+    """Which test examples one probe classifies correctly."""
 
     hits: np.ndarray
-    """1 where an example was judged right."""
+    """1 where the example is classified correctly."""
     examples: np.ndarray
-    """The number of each example, the same one wherever it is used, and for every SAE."""
+    """The number of each example: the same in every test that uses it, and for every SAE."""
 
     @property
     def correct(self) -> int:
-        """Examples judged right."""
+        """Examples classified correctly."""
         return int(self.hits.sum())
 
     @property
     def total(self) -> int:
-        """Examples judged."""
+        """Examples tested."""
         return len(self.hits)
 
     @property
-    def share(self) -> float:
-        """The accuracy."""
+    def accuracy(self) -> float:
+        """Their share."""
         return self.correct / self.total
 
 
-def mean_accuracy(tests: Sequence[Judged]) -> Estimate:
+def mean_accuracy(tests: Sequence[ProbeTest]) -> Estimate:
     """The unweighted mean of the tests' accuracies.
 
-    Wilson's distances of each test add as those of correlated estimates do (MOVER): (Σ_ij r_ij δ_i δ_j)^½ / tests, r_ij
-    the correlation of two accuracies by the examples that they share. A replicate leaves out one of `GROUPS` groups
-    of examples from all tests; examples are dealt to the groups by their number.
+    The interval combines the tests' Wilson intervals (MOVER): its half width is (Σ_ij r_ij δ_i δ_j)^½ / tests, with δ_i
+    the half width of test i and r_ij the correlation of two accuracies over the examples that they share. A replicate
+    leaves one of `GROUPS` groups of examples out of all tests; an example's number decides its group.
 
     Zou & Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008).
     """
     n = len(tests)
-    parts = [wilson(test.correct, test.total) for test in tests]
-    value = math.fsum(part.value for part in parts) / n
-    shared = _correlations(tests)
+    estimates = [wilson(test.correct, test.total) for test in tests]
+    value = math.fsum(estimate.value for estimate in estimates) / n
+    correlations = _correlations(tests)
     below, above = (
-        np.array([abs(part.value - (end or 0.0)) for part, end in zip(parts, ends, strict=True)])
-        for ends in ([part.low for part in parts], [part.high for part in parts])
+        np.array([abs(estimate.value - (end or 0.0)) for estimate, end in zip(estimates, ends, strict=True)])
+        for ends in ([estimate.low for estimate in estimates], [estimate.high for estimate in estimates])
     )
-    low, high = (math.sqrt(max(0.0, float(d @ shared @ d))) / n for d in (below, above))
-    replicates = as_replicates(np.mean([_without_groups(test) for test in tests], axis=0))
-    return Estimate(value, value - low, value + high, replicates)
+    to_low, to_high = (math.sqrt(max(0.0, float(d @ correlations @ d))) / n for d in (below, above))
+    replicates = as_replicates(np.mean([_without_each_group(test) for test in tests], axis=0))
+    return Estimate(value, value - to_low, value + to_high, replicates)
 
 
-def _without_groups(test: Judged) -> np.ndarray:
-    """The accuracy without each group of examples."""
+def _without_each_group(test: ProbeTest) -> np.ndarray:
+    """The accuracy on all examples but one group's, for each group."""
     groups = test.examples % GROUPS
     correct = np.bincount(groups, weights=test.hits, minlength=GROUPS)
     total = np.bincount(groups, minlength=GROUPS)
@@ -66,18 +66,18 @@ def _without_groups(test: Judged) -> np.ndarray:
         return (correct.sum() - correct) / (total.sum() - total)
 
 
-def _correlations(tests: Sequence[Judged]) -> np.ndarray:
-    """(tests, tests): the correlation of two accuracies; of one without a miss or a hit, the largest it may be."""
+def _correlations(tests: Sequence[ProbeTest]) -> np.ndarray:
+    """(tests, tests): the correlations of accuracies; the largest possible where a test has no miss or no hit."""
     _, places = np.unique(np.concatenate([test.examples for test in tests]), return_inverse=True)
     owners = np.repeat(np.arange(len(tests)), [test.total for test in tests])
     present, centred = np.zeros((2, places.max() + 1, len(tests)))
     present[places, owners] = 1.0
-    centred[places, owners] = np.concatenate([test.hits - test.share for test in tests])
+    centred[places, owners] = np.concatenate([test.hits - test.accuracy for test in tests])
     spread = np.sqrt((centred**2).sum(axis=0))
     size = np.sqrt(present.sum(axis=0))
     largest = present.T @ present / np.outer(size, size)
-    known = np.outer(spread, spread)
-    return np.divide(centred.T @ centred, known, out=largest, where=known > 0)
+    spreads = np.outer(spread, spread)
+    return np.divide(centred.T @ centred, spreads, out=largest, where=spreads > 0)
 
 
 def seed_spread(values: Sequence[float]) -> float:
@@ -86,9 +86,9 @@ def seed_spread(values: Sequence[float]) -> float:
 
 
 def with_seeds(estimate: Estimate, values: Sequence[float], *, bounds: Bounds = (0.0, 1.0)) -> Estimate:
-    """`estimate`, the mean over seeds, with an interval that covers the seeds' spread too; `values` by seed.
+    """`estimate`, a mean over seeds, with an interval that also covers the spread of `values`, one per seed.
 
-    The distances to the ends become (δ² + (t_{S-1} s / √S)²)^½ within `bounds`.
+    The distances to both ends become (δ² + (t_{S-1} s / √S)²)^½, cut off at `bounds`.
     """
     if len(values) < 2 or estimate.low is None or estimate.high is None:
         return estimate

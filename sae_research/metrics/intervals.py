@@ -11,10 +11,10 @@ import numpy as np
 from scipy.special import stdtrit
 
 Sums = Mapping[str, Any]
-"""Additive quantities by name: totals (scalars or vectors), or one such total per replicate along the first axis."""
+"""Additive quantities by name: totals (scalars or vectors), or one total per replicate along the first axis."""
 
 Bounds = tuple[float, float]
-"""The least and the greatest number that a quantity can be."""
+"""The smallest and the largest value that a quantity can have."""
 
 _LEVEL = 0.95
 _Z = 1.959963984540054  # The 97.5 % quantile of the normal distribution.
@@ -31,8 +31,8 @@ class Estimate(NamedTuple):
     low: float | None = None
     high: float | None = None
     replicates: tuple[float, ...] = ()
-    """The number without one group of units, for each group: units are grouped by their order, alike for all SAEs, so
-    that two SAEs' replicates can be compared pairwise. Empty where that is not defined."""
+    """The number without one group of units, for each group. Units are grouped by their order, in the same way for all
+    SAEs, so the replicates of two SAEs can be compared pairwise. Empty where that is undefined."""
 
 
 def jackknife(
@@ -41,10 +41,10 @@ def jackknife(
     *,
     bounds: Mapping[str, Bounds] = MappingProxyType({}),
 ) -> dict[str, Estimate]:
-    """Every number that `statistic` makes of the sums of `rows`, with a delete-one Student interval.
+    """Every number that `statistic` computes from the sums of `rows`, with a delete-one Student interval.
 
     `rows` holds, under each name, one additive contribution per independent unit (sequence, group of sequences) along
-    the first axis. `statistic` must accept totals as well as a stack of totals (one per left-out unit) and reduce
+    the first axis. `statistic` must accept totals as well as a stack of totals (one per unit left out) and reduce
     trailing axes only. SE² = (n-1)/n Σ (θ_(-i) - mean θ_(-.))²; θ ± t_{n-1} SE, cut off at the quantity's `bounds`.
     Deterministic.
     """
@@ -56,11 +56,13 @@ def jackknife(
             return {name: Estimate(value) for name, value in values.items()}
         replicates = statistic({name: totals[name] - row for name, row in rows.items()})
         grouped = statistic({name: totals[name] - sum_groups(row) for name, row in rows.items()})
-    found = {
+    estimates = {
         name: _around(value, np.asarray(replicates[name]))._replace(replicates=as_replicates(grouped[name]))
         for name, value in values.items()
     }
-    return {name: _within(estimate, bounds[name]) if name in bounds else estimate for name, estimate in found.items()}
+    return {
+        name: _within(estimate, bounds[name]) if name in bounds else estimate for name, estimate in estimates.items()
+    }
 
 
 def sum_groups(rows: np.ndarray) -> np.ndarray:
@@ -72,14 +74,14 @@ def sum_groups(rows: np.ndarray) -> np.ndarray:
 
 def as_replicates(values: np.ndarray | Sequence[float]) -> tuple[float, ...]:
     """`values` as `Estimate.replicates`: none at all where one of them is not finite."""
-    found = np.asarray(values, dtype=np.float64)
-    return tuple(found.tolist()) if found.ndim == 1 and len(found) > 1 and np.isfinite(found).all() else ()
+    array = np.asarray(values, dtype=np.float64)
+    return tuple(array.tolist()) if array.ndim == 1 and len(array) > 1 and np.isfinite(array).all() else ()
 
 
 def paired_difference(a: Estimate, b: Estimate) -> Estimate | None:
-    """a - b with the interval of a delete-a-group jackknife over units that both were measured on.
+    """a - b with the interval of a delete-a-group jackknife over the units that both were measured on.
 
-    None where either has no replicates, or they were measured on units grouped in another way.
+    None where either has no replicates, or their units were not grouped in the same way.
     """
     if not a.replicates or len(a.replicates) != len(b.replicates):
         return None
@@ -88,7 +90,7 @@ def paired_difference(a: Estimate, b: Estimate) -> Estimate | None:
 
 
 def _within(estimate: Estimate, bounds: Bounds) -> Estimate:
-    """The interval without what lies outside `bounds`; it always holds the value."""
+    """The interval cut off at `bounds`; it always contains the value."""
     value, low, high = estimate.value, estimate.low, estimate.high
     if low is None or high is None:
         return estimate
@@ -96,7 +98,7 @@ def _within(estimate: Estimate, bounds: Bounds) -> Estimate:
 
 
 def _around(value: float, replicates: np.ndarray) -> Estimate:
-    """`value` ± t SE, the standard error being that of a jackknife with these replicates."""
+    """`value` ± t SE, with the standard error of a jackknife with these replicates."""
     if not math.isfinite(value) or not np.isfinite(replicates).all():
         return Estimate(value)
     half = float(half_widths(replicates))
@@ -128,7 +130,7 @@ def wilson(correct: int, total: int) -> Estimate:
 
 
 def accuracy(hits: np.ndarray) -> Estimate:
-    """The share of test examples judged right, `hits` being 1 where one was."""
+    """The share of `hits`, which are 1 where a test example was classified correctly, with Wilson's interval."""
     hits = np.asarray(hits, dtype=np.float64)
     correct, total = sum_groups(hits), sum_groups(np.ones_like(hits))
     with np.errstate(all="ignore"):
@@ -137,16 +139,16 @@ def accuracy(hits: np.ndarray) -> Estimate:
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
-    """The unweighted mean of independent estimates; their distances to the ends add in quadrature (MOVER).
+    """The unweighted mean of independent estimates; the distances to their ends add in quadrature (MOVER).
 
-    Its replicates leave out the same group of all of them.
+    Each of its replicates leaves the same group out of all of them.
 
     Zou & Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008).
     """
     n = len(estimates)
     value = math.fsum(e.value for e in estimates) / n
-    alike = len({len(e.replicates) for e in estimates}) == 1
-    replicates = as_replicates(np.mean([e.replicates for e in estimates], axis=0)) if alike else ()
+    same_groups = len({len(e.replicates) for e in estimates}) == 1
+    replicates = as_replicates(np.mean([e.replicates for e in estimates], axis=0)) if same_groups else ()
     below, above = _quadrature(estimates, "low"), _quadrature(estimates, "high")
     if below is None or above is None:
         return Estimate(value, replicates=replicates)
@@ -154,7 +156,7 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _quadrature(estimates: Sequence[Estimate], end: str) -> float | None:
-    """The root of the summed squares of the distances between values and ends; None where an end is missing."""
+    """The root of the sum of squared distances from values to ends; None where an end is missing."""
     total = 0.0
     for estimate in estimates:
         limit: float | None = getattr(estimate, end)

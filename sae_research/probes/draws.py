@@ -1,4 +1,4 @@
-"""Which examples a probe sees: draws keyed by what they are for, so that no number depends on order or company."""
+"""Which examples a probe sees. Each draw is keyed by its purpose, so no number depends on order or on other SAEs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 Rules = Literal["clean", "sae_bench"]
-"""How ablations are judged: real tokens and latents that speak for the class alone, or as SAEBench does."""
+"""What ablations cover: real tokens, and latents that speak for the class (`clean`); or what SAEBench ablates."""
 
 
 def keyed_generator(*parts: str | int) -> np.random.Generator:
@@ -21,27 +21,27 @@ def keyed_generator(*parts: str | int) -> np.random.Generator:
 
 
 def draw_negatives(sizes: Mapping[str, int], positive: str, *, key: tuple[str | int, ...]) -> dict[str, np.ndarray]:
-    """As many examples of the other classes as `positive` has, the same number of each up to rounding.
+    """As many examples of the other classes as `positive` has, equally many of each up to rounding.
 
-    Returns ascending indices by class. SAEBench draws ⌈P / (classes - 1)⌉ of each other class, then P of all of these;
-    so does this, with a generator for each class and one for the final cut, all keyed.
+    Returns ascending indices by class. Like SAEBench this draws ⌈P / (classes - 1)⌉ of each other class, then P of
+    these; here each class and the final cut have a keyed generator of their own.
     """
-    wanted = sizes[positive]
+    n_positive = sizes[positive]
     others = sorted(name for name in sizes if name != positive)
-    each = math.ceil(wanted / len(others))
+    n_each = math.ceil(n_positive / len(others))
     drawn = {
-        name: keyed_generator(*key, positive, "negatives", name).permutation(sizes[name])[:each] for name in others
+        name: keyed_generator(*key, positive, "negatives", name).permutation(sizes[name])[:n_each] for name in others
     }
     owners = np.repeat(np.arange(len(others)), [len(drawn[name]) for name in others])
-    if len(owners) < wanted:
-        raise ValueError(f"class {positive!r} has {wanted} examples, all others together offer {len(owners)}")
-    kept = np.sort(keyed_generator(*key, positive, "cut").permutation(len(owners))[:wanted])
+    if len(owners) < n_positive:
+        raise ValueError(f"class {positive!r} has {n_positive} examples, all others together offer {len(owners)}")
+    cut = np.sort(keyed_generator(*key, positive, "cut").permutation(len(owners))[:n_positive])
     pooled = np.concatenate([drawn[name] for name in others])
-    return {name: np.sort(pooled[kept[owners[kept] == i]]) for i, name in enumerate(others)}
+    return {name: np.sort(pooled[cut[owners[cut] == i]]) for i, name in enumerate(others)}
 
 
 def draw_held_out(size: int, share: float, *, key: tuple[str | int, ...]) -> np.ndarray:
-    """Which of `size` examples are held out, as booleans: `share` of them, at least one."""
-    held = np.zeros(size, dtype=bool)
-    held[keyed_generator(*key, "held out").permutation(size)[: max(1, round(share * size))]] = True
-    return held
+    """Whether each of `size` examples is held out: `share` of them are, at least one."""
+    held_out = np.zeros(size, dtype=bool)
+    held_out[keyed_generator(*key, "held out").permutation(size)[: max(1, round(share * size))]] = True
+    return held_out

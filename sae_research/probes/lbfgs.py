@@ -10,12 +10,12 @@ from torch import Tensor
 
 _MOST_STEPS = 200
 _MEMORY = 8
-# A column has arrived when its gradient is this small beside its gradient at zero.
+# A column has converged once its gradient is below this times its gradient at zero.
 _TOLERANCE = 1e-3
 _LINE_STEPS = 6
 
 
-class Columns(NamedTuple):
+class ColumnProbes(NamedTuple):
     """One linear classifier per column."""
 
     weights: Float[Tensor, "features columns"]
@@ -29,18 +29,18 @@ def minimise_columns(
     start: tuple[Tensor, Tensor] | None = None,
     *,
     tolerance: float = _TOLERANCE,
-) -> Columns:
+) -> ColumnProbes:
     """For each column the minimiser of Σ_i weight_i (log(1 + exp(s_i)) - target_i s_i) + ‖w‖²/2, s = x w + b.
 
-    Deterministic. Columns do not influence each other: each has its own step length and stops on its own, its gradient
-    below `tolerance` times that at zero. Scores are linear in the step, so the search along a direction needs no pass.
+    Deterministic. Columns do not influence each other: each has its own step length, and stops once its gradient is
+    below `tolerance` times that at zero. Scores are linear in the step, so searching along a line needs no pass over x.
     """
     state = _State.at(x, targets, weights, start)
     at_zero = _State.at(x, targets, weights, None).gradient if start is not None else state.gradient
-    limit = tolerance * _norm(at_zero)
+    limit = tolerance * at_zero.norm(dim=0)
     memory: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(_MOST_STEPS):
-        active = _norm(state.gradient) > limit
+        active = state.gradient.norm(dim=0) > limit
         if not bool(active.any()):
             break
         direction = torch.where(active, -_apply_memory(memory, state.gradient), 0.0)
@@ -48,7 +48,7 @@ def minimise_columns(
         memory.append(_pair(following.solution - state.solution, following.gradient - state.gradient))
         memory = memory[-_MEMORY:]
         state = following
-    return Columns(state.solution[:-1], state.solution[-1])
+    return ColumnProbes(state.solution[:-1], state.solution[-1])
 
 
 class _State(NamedTuple):
@@ -82,12 +82,8 @@ def _gradient(x: Tensor, targets: Tensor, weights: Tensor, solution: Tensor, sco
 
 
 def _times(matrix: Float[Tensor, "n m"], columns: Float[Tensor, "n columns"]) -> Float[Tensor, "m columns"]:
-    """matrix^T columns, by way of its transpose: for a few columns BLAS takes a fraction of the time so."""
+    """matrix^T columns, computed as a transpose: with few columns BLAS is several times faster that way."""
     return (columns.T @ matrix).T.contiguous()
-
-
-def _norm(gradient: Tensor) -> Tensor:
-    return gradient.norm(dim=0)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -95,9 +91,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _pair(moved: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Step, change of the gradient, and one over their product (0 where a column did not move)."""
+    """Step, change of the gradient, and the inverse of their product (0 where a column did not move)."""
     product = _dot(moved, change)
-    # Convexity makes the product positive but for rounding.
+    # Convexity makes the product positive, up to rounding.
     usable = product > 1e-10 * change.square().sum(dim=0)
     return moved, change, torch.where(usable, 1 / product, 0.0)
 
@@ -119,7 +115,7 @@ def _apply_memory(memory: list[tuple[Tensor, Tensor, Tensor]], gradient: Tensor)
 
 
 def _line_minimum(state: _State, along: Tensor, targets: Tensor, weights: Tensor, direction: Tensor) -> Tensor:
-    """The step of each column to the minimum of its convex objective on the line: Newton inside a bracket."""
+    """Each column's step to the minimum of its convex objective on the line: Newton steps inside a bracket."""
     decay, slope = direction[:-1].square().sum(dim=0), _dot(state.solution[:-1], direction[:-1])
     step = torch.ones_like(decay)
     low, high = torch.zeros_like(decay), torch.full_like(decay, torch.inf)

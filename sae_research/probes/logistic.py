@@ -32,32 +32,29 @@ def fit_logistic(
 ) -> Probes:
     """The minimisers of C Σ_i log(1 + exp(-y_i (x_i w + b))) + ‖w‖²/2, y = ±1, each to gradient `tolerance` per row.
 
-    scikit-learn's `LogisticRegression(C=c)` minimises the same. The problem is strictly convex in w, and in b as soon
-    as both classes occur; separable rows and constant features change nothing about that. A row counts as often as
-    `counts` says; where that is False or 0 it does not take part.
+    This is the objective of scikit-learn's `LogisticRegression(C=c)`. It is strictly convex in w, and in b as soon as
+    both classes occur, even with separable rows or constant features. `counts` weighs the rows; a row with False or 0
+    is left out.
     """
     x = x.to(torch.float64)
-    part = x.new_ones(x.shape[:2]) if counts is None else counts.to(torch.float64)
-    _require_both_classes(positive, part > 0)
-    problem = _Problem(torch.cat([x, x.new_ones(*x.shape[:2], 1)], dim=2), positive.to(torch.float64), part * c)
-    solution = _minimise(problem, tolerance * c * part.sum(dim=1).clamp(min=1))
+    weights = x.new_ones(x.shape[:2]) if counts is None else counts.to(torch.float64)
+    counted = weights > 0
+    has_both = (positive & counted).any(dim=1) & (~positive & counted).any(dim=1)
+    if not bool(has_both.all()):
+        raise ValueError(f"problem {int((~has_both).nonzero()[0])} has rows of one class only; a probe needs both")
+    problem = _Problem(torch.cat([x, x.new_ones(*x.shape[:2], 1)], dim=2), positive.to(torch.float64), weights * c)
+    solution = _minimise(problem, tolerance * c * weights.sum(dim=1).clamp(min=1))
     return Probes(solution[:, :-1], solution[:, -1])
 
 
 def predict(probes: Probes, x: Float[Tensor, "problems rows features"]) -> Bool[Tensor, "problems rows"]:
-    """Which rows each probe takes for its class."""
+    """Which rows each probe assigns to its class."""
     scores = torch.einsum("prf,pf->pr", x.to(probes.weights.dtype), probes.weights) + probes.biases[:, None]
     return scores > 0
 
 
-def _require_both_classes(positive: Tensor, part: Tensor) -> None:
-    whole = (positive & part).any(dim=1) & (~positive & part).any(dim=1)
-    if not bool(whole.all()):
-        raise ValueError(f"problem {int((~whole).nonzero()[0])} has rows of one class only; a probe needs both")
-
-
 class _Problem(NamedTuple):
-    """The objective: rows with a leading intercept feature in the last place, targets 0/1, weight C per row."""
+    """The objective: rows with a constant last feature for the intercept, targets 0/1, weight C per row."""
 
     rows: Tensor
     targets: Tensor
@@ -84,7 +81,7 @@ class _Problem(NamedTuple):
 
 
 def _minimise(problem: _Problem, tolerance: Tensor) -> Tensor:
-    """Newton's method with step halving, all problems abreast; a problem that has arrived no longer moves."""
+    """Newton's method with step halving on all problems in parallel; a problem that has converged no longer moves."""
     solution = problem.rows.new_zeros(problem.rows.shape[0], problem.rows.shape[2])
     value = problem.value(solution)
     for _ in range(_MOST_STEPS):
@@ -95,13 +92,13 @@ def _minimise(problem: _Problem, tolerance: Tensor) -> Tensor:
         direction = -_solve(hessian, gradient)
         solution, value, moved = _step(problem, solution, value, direction, gradient, moving)
         if not bool(moved.any()):
-            # Rounding of the objective hides any further decrease.
+            # Any further decrease is below the objective's rounding error.
             return solution
     raise ArithmeticError(f"logistic regression did not converge in {_MOST_STEPS} Newton steps")
 
 
 def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
-    """H⁻¹ g by Cholesky, with a ridge far below the unit diagonal where rounding has made H indefinite."""
+    """H⁻¹ g by Cholesky, with a ridge far below the unit diagonal where rounding makes H indefinite."""
     factor, failed = torch.linalg.cholesky_ex(hessian)
     if bool(failed.any()):
         ridge = 1e-10 * hessian.diagonal(dim1=1, dim2=2).amax(dim=1).clamp(min=1)
@@ -114,7 +111,7 @@ def _step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The next solutions and values, and which problems moved: each takes the largest step 2⁻ⁿ that descends enough."""
     expected = (gradient * direction).sum(dim=1)
-    # Near the minimum a full Newton step changes the objective by less than its own rounding.
+    # Near the minimum a full Newton step changes the objective by less than its rounding error.
     slack = _ROUNDING * (1 + value.abs())
     step = torch.ones_like(value)
     open_ = moving.clone()

@@ -1,6 +1,6 @@
-"""Rows in coordinates of the space that they span: what is regularised by length has the same solution there.
+"""Rows in coordinates of the space they span, in which a fit with an L2 penalty has the same solution.
 
-Of a thousand texts with four thousand features each, a pass over the rows costs a quarter there.
+For a thousand texts with four thousand features a pass over the rows costs a quarter as much there.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# The rows up to which their Gram matrix costs less than it saves: about 20 steps over 25 columns.
+# Up to this many rows the Gram matrix costs less than it saves (measured with about 20 steps over 25 columns).
 _MOST_ROWS = 2048
-# Added to the Gram matrix's diagonal, in terms of its mean: rows may depend on each other, centred ones always do.
+# Added to the Gram matrix's diagonal, times its mean: rows can be linearly dependent, and centred rows always are.
 _RIDGE = 1e-9
 _PANEL = 256
 
@@ -33,7 +33,7 @@ class RowSpace(NamedTuple):
 
 
 def row_space(x: Float[Tensor, "n features"]) -> RowSpace | None:
-    """The space of the rows of `x`; None where working in it would not pay."""
+    """The row space of `x`; None where working in it would not pay off."""
     n, features = x.shape
     if x.device.type != "cpu" or n > _MOST_ROWS or 2 * n > features:
         return None
@@ -44,7 +44,7 @@ def row_space(x: Float[Tensor, "n features"]) -> RowSpace | None:
 
 
 def _gram(x: Float[Tensor, "n features"]) -> Float[Tensor, "n n"]:
-    """x x^T in float64 on and below the diagonal, which is all that a factor reads."""
+    """x x^T in float64 on and below the diagonal, which is all that Cholesky reads."""
     gram = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
     exact = x.double()
     for start in range(0, len(x), _PANEL):

@@ -1,6 +1,6 @@
 """SAEBench's linear probes on mean activations: its draws from torch's generator, its optimiser, its choice of epoch.
 
-Many probes train abreast; each sees the rows in the order in which SAEBench would have shown them.
+Many probes train in parallel; each sees its rows in the order in which SAEBench would show them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-class Drawn(NamedTuple):
+class DrawnRows(NamedTuple):
     """The rows of a binary task in the order in which a probe sees them."""
 
     rows: Int[Tensor, " rows"]
@@ -35,10 +35,10 @@ class SaeBenchRecipe:
 
 
 class SaeBenchStart(NamedTuple):
-    """What the random stream settles about a probe before its training begins."""
+    """What the random stream decides about a probe before its training."""
 
-    train: Drawn
-    test: Drawn
+    train: DrawnRows
+    test: DrawnRows
     weight: Float[Tensor, " d"]
     bias: Float[Tensor, ""]
     orders: Int[Tensor, "epochs rows"]
@@ -56,27 +56,29 @@ class LinearProbes(NamedTuple):
         return x.double() @ self.weights.double().T + self.biases.double()
 
 
-def draw_two_sides(positives: Tensor, negatives: Tensor, generator: torch.Generator) -> Drawn:
+def draw_two_sides(positives: Tensor, negatives: Tensor, generator: torch.Generator) -> DrawnRows:
     """As many of `negatives` as there are `positives`, all shuffled: the last steps of SAEBench's `prepare_probe_data`.
 
-    It takes every permutation from torch's global generator; `generator`, seeded alike, stands in its place.
+    SAEBench takes its permutations from torch's global generator; a `generator` with the same seed replaces it.
     """
-    kept = negatives[torch.randperm(len(negatives), generator=generator)[: len(positives)]]
-    rows = torch.cat([positives, kept])
+    drawn = negatives[torch.randperm(len(negatives), generator=generator)[: len(positives)]]
+    rows = torch.cat([positives, drawn])
     order = torch.randperm(len(rows), generator=generator)
-    return Drawn(rows[order], order < len(positives))
+    return DrawnRows(rows[order], order < len(positives))
 
 
-def draw_one_against_rest(classes: Mapping[str, Tensor], positive: str, generator: torch.Generator) -> Drawn:
+def draw_one_against_rest(classes: Mapping[str, Tensor], positive: str, generator: torch.Generator) -> DrawnRows:
     """`prepare_probe_data` for one class: `classes` are the rows of each, in SAEBench's order."""
-    wanted = classes[positive]
+    positives = classes[positive]
     others = [rows for name, rows in classes.items() if name != positive]
-    each = math.ceil(len(wanted) / len(others))
-    drawn = [rows[torch.randperm(len(rows), generator=generator)[:each]] for rows in others]
-    return draw_two_sides(wanted, torch.cat(drawn), generator)
+    n_each = math.ceil(len(positives) / len(others))
+    drawn = [rows[torch.randperm(len(rows), generator=generator)[:n_each]] for rows in others]
+    return draw_two_sides(positives, torch.cat(drawn), generator)
 
 
-def draw_start(train: Drawn, test: Drawn, d: int, recipe: SaeBenchRecipe, generator: torch.Generator) -> SaeBenchStart:
+def draw_start(
+    train: DrawnRows, test: DrawnRows, d: int, recipe: SaeBenchRecipe, generator: torch.Generator
+) -> SaeBenchStart:
     """The initial values of a `torch.nn.Linear(d, 1)`, then a permutation of the training rows for each epoch."""
     weight = torch.empty(1, d)
     torch.nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
@@ -91,33 +93,36 @@ def fit_as_sae_bench(
     starts: Sequence[SaeBenchStart],
     recipe: SaeBenchRecipe,
 ) -> LinearProbes:
-    """The probe of each start after the first epoch of the best accuracy on its test rows; all see equally many rows.
+    """Each start's probe after the first epoch with its best accuracy on the test rows; all see equally many rows.
 
-    AdamW on the mean logistic loss + l1 Σ|w|, as `torch.optim.AdamW` steps.
+    AdamW on the mean logistic loss + l1 Σ|w|, with the steps of `torch.optim.AdamW`.
     """
-    seen, asked = _stacked([start.train for start in starts], train), _stacked([start.test for start in starts], test)
-    state = _Adam(torch.stack([start.weight for start in starts]), torch.stack([start.bias for start in starts]), train)
+    train_rows = _stacked([start.train for start in starts], train)
+    test_rows = _stacked([start.test for start in starts], test)
+    state = _AdamW(
+        torch.stack([start.weight for start in starts]), torch.stack([start.bias for start in starts]), train
+    )
     best, highest = state.solution.clone(), torch.zeros(len(starts), device=train.device)
     for epoch in range(recipe.epochs):
         orders = torch.stack([start.orders[epoch] for start in starts]).to(train.device)
         for batch in orders.split(recipe.batch_size, dim=1):
-            rows = seen.rows.gather(1, batch)
-            state.step(train[rows], seen.positive.gather(1, batch), recipe)
-        right = (state.logits(test[asked.rows]) > 0) == asked.positive
-        accuracy = right.float().mean(dim=1)
+            rows = train_rows.rows.gather(1, batch)
+            state.step(train[rows], train_rows.positive.gather(1, batch), recipe)
+        hits = (state.logits(test[test_rows.rows]) > 0) == test_rows.positive
+        accuracy = hits.float().mean(dim=1)
         better = accuracy > highest
         highest = torch.where(better, accuracy, highest)
         best = torch.where(better[:, None], state.solution, best)
     return LinearProbes(best[:, :-1], best[:, -1])
 
 
-def _stacked(drawn: Sequence[Drawn], x: Tensor) -> Drawn:
+def _stacked(drawn: Sequence[DrawnRows], x: Tensor) -> DrawnRows:
     rows, positive = (torch.stack(parts).to(x.device) for parts in zip(*drawn, strict=True))
-    return Drawn(rows, positive)
+    return DrawnRows(rows, positive)
 
 
-class _Adam:
-    """Probes on their way, the bias in the last place of `solution`."""
+class _AdamW:
+    """Probes in training; the bias is the last entry of `solution`."""
 
     def __init__(self, weights: Tensor, biases: Tensor, like: Tensor) -> None:
         self.solution = torch.cat([weights, biases[:, None]], dim=1).to(like)

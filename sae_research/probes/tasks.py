@@ -1,4 +1,4 @@
-"""The binary tasks of a labelled data set (each class against the others) and the probes that solve all of them."""
+"""The binary tasks of a labelled data set (each class against the others) and the probes that solve them."""
 
 from __future__ import annotations
 
@@ -10,67 +10,81 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_research.metrics.accuracies import Judged
+from sae_research.metrics.accuracies import ProbeTest
 from sae_research.probes.draws import draw_held_out, draw_negatives
 from sae_research.probes.logistic import fit_logistic, predict
 from sae_research.probes.sae_bench import draw_one_against_rest
 from sae_research.probes.wide import fit_wide, predict_wide
 
 _HELD_OUT = 0.2
-# Rows turned into float64 at a time.
+# Rows converted to float64 at a time.
 _ROWS = 1024
 
 
-class Split(NamedTuple):
-    """The rows of each task in one split, positives first; the split's rows are its classes one after the other."""
+class TaskRows(NamedTuple):
+    """The rows of each task in one split, positives first. The split's rows are its classes one after the other."""
 
     rows: Int[Tensor, "tasks examples"]
     positive: Bool[Tensor, "tasks examples"]
     n: int
     """Rows of the split over all classes."""
 
-    def to(self, device: torch.device) -> Split:
+    def to(self, device: torch.device) -> TaskRows:
         """The same on `device`."""
-        return Split(self.rows.to(device), self.positive.to(device), self.n)
+        return TaskRows(self.rows.to(device), self.positive.to(device), self.n)
 
 
 class Tasks(NamedTuple):
     """One task per class."""
 
     classes: tuple[str, ...]
-    train: Split
-    test: Split
+    train: TaskRows
+    test: TaskRows
     held_out: Bool[Tensor, " train_rows"]
-    """Training rows that choose a full-width probe's strength."""
+    """Training rows on which the regularisation of a full-width probe is chosen."""
 
     def to(self, device: torch.device) -> Tasks:
         """The same on `device`."""
         return Tasks(self.classes, self.train.to(device), self.test.to(device), self.held_out.to(device))
 
 
-Scores = Mapping[str, Judged]
-"""By class."""
+ClassTests = Mapping[str, ProbeTest]
+"""How the probe of each class did on its test rows."""
 
 
 def make_tasks(train: Mapping[str, int], test: Mapping[str, int], *, key: tuple[str | int, ...]) -> Tasks:
-    """Balanced tasks over classes of the given sizes (the same for all in a split); draws are keyed, see `draws`."""
-    held = [draw_held_out(size, _HELD_OUT, key=(*key, name)) for name, size in train.items()]
+    """Balanced tasks over classes of the given sizes (all classes of a split have one size); draws are keyed."""
+    held_out = [draw_held_out(size, _HELD_OUT, key=(*key, name)) for name, size in train.items()]
     return Tasks(
         classes=tuple(train),
-        train=_split(train, key=(*key, "train")),
-        test=_split({name: test[name] for name in train}, key=(*key, "test")),
-        held_out=torch.from_numpy(np.concatenate(held)),
+        train=_balanced(train, key=(*key, "train")),
+        test=_balanced({name: test[name] for name in train}, key=(*key, "test")),
+        held_out=torch.from_numpy(np.concatenate(held_out)),
     )
+
+
+def _balanced(sizes: Mapping[str, int], *, key: tuple[str | int, ...]) -> TaskRows:
+    """All rows of each class, and as many of the other classes."""
+    if len(sizes) < 2 or len(set(sizes.values())) != 1:
+        raise ValueError(f"a data set needs two classes or more, all of one size, got {dict(sizes)}")
+    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
+    rows, positive = [], []
+    for name, size in sizes.items():
+        negatives = draw_negatives(sizes, name, key=key)
+        parts = [starts[name] + np.arange(size), *(starts[other] + drawn for other, drawn in negatives.items())]
+        rows.append(np.concatenate(parts))
+        positive.append(np.arange(len(rows[-1])) < size)
+    return TaskRows(torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(positive)), sum(sizes.values()))
 
 
 def draw_tasks_as_sae_bench(
     tasks: Tasks, train: Mapping[str, int], test: Mapping[str, int], generator: torch.Generator
 ) -> Tasks:
-    """`tasks` with the negatives that SAEBench draws for one kind of probe: by class, of train, then of test."""
+    """`tasks` with the negatives that SAEBench draws for one kind of probe: class by class, train before test."""
     rows: dict[str, list[Tensor]] = {"train": [], "test": []}
-    blocks = {"train": class_rows(train), "test": class_rows({name: test[name] for name in train})}
+    splits = {"train": class_rows(train), "test": class_rows({name: test[name] for name in train})}
     for name in train:
-        for split, classes in blocks.items():
+        for split, classes in splits.items():
             drawn = draw_one_against_rest(classes, name, generator)
             rows[split].append(torch.cat([drawn.rows[drawn.positive], drawn.rows[~drawn.positive]]))
     return tasks._replace(
@@ -84,34 +98,21 @@ def class_rows(sizes: Mapping[str, int]) -> dict[str, Tensor]:
     return dict(zip(sizes, torch.arange(sum(sizes.values())).split(list(sizes.values())), strict=True))
 
 
-def _split(sizes: Mapping[str, int], *, key: tuple[str | int, ...]) -> Split:
-    if len(sizes) < 2 or len(set(sizes.values())) != 1:
-        raise ValueError(f"a data set needs two classes or more, all of one size, got {dict(sizes)}")
-    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
-    rows, positive = [], []
-    for name, size in sizes.items():
-        negatives = draw_negatives(sizes, name, key=key)
-        parts = [starts[name] + np.arange(size), *(starts[other] + drawn for other, drawn in negatives.items())]
-        rows.append(np.concatenate(parts))
-        positive.append(np.arange(len(rows[-1])) < size)
-    return Split(torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(positive)), sum(sizes.values()))
-
-
-def mark_rows(split: Split, *, positive_only: bool = False) -> Bool[Tensor, "rows tasks"]:
-    """Which rows of the split take part in each task, or are its positive ones."""
+def mark_rows(split: TaskRows, *, positive_only: bool = False) -> Bool[Tensor, "rows tasks"]:
+    """Which rows of the split belong to each task, or are its positives."""
     marked = torch.zeros(split.n, len(split.rows), dtype=torch.bool, device=split.rows.device)
     marked.T.scatter_(1, split.rows, split.positive if positive_only else torch.ones_like(split.positive))
     return marked
 
 
-def rank_features(x: Float[Tensor, "rows features"], split: Split, k: int) -> Int[Tensor, "tasks k"]:
-    """For each task the k features whose class means differ most, best first; of equal ones the lowest index."""
+def rank_features(x: Float[Tensor, "rows features"], split: TaskRows, k: int) -> Int[Tensor, "tasks k"]:
+    """For each task the k features whose class means differ most, best first; ties go to the lower index."""
     share = 1 / split.positive.sum(dim=1, keepdim=True), 1 / (~split.positive).sum(dim=1, keepdim=True)
     signed = torch.where(split.positive, share[0], -share[1]).double()
     weights = x.new_zeros(len(split.rows), split.n, dtype=torch.float64).scatter_(1, split.rows, signed)
     difference = x.new_zeros(len(split.rows), x.shape[1], dtype=torch.float64)
-    for part, own in zip(x.split(_ROWS), weights.split(_ROWS, dim=1), strict=True):
-        difference += own @ part.double()
+    for block, block_weights in zip(x.split(_ROWS), weights.split(_ROWS, dim=1), strict=True):
+        difference += block_weights @ block.double()
     return difference.abs().sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
@@ -120,8 +121,8 @@ def score_top_k(
     test: Float[Tensor, "test_rows features"],
     tasks: Tasks,
     k_values: Sequence[int],
-) -> dict[int, Scores]:
-    """Test scores of probes on the k features that separate the training classes best, for each k up to their number.
+) -> dict[int, ClassTests]:
+    """Tests of probes on the k features that separate the training classes best, for each k up to their number.
 
     The probes are scikit-learn's `LogisticRegression` at its default strength, C = 1.
     """
@@ -129,12 +130,11 @@ def score_top_k(
     if not possible:
         return {}
     best = rank_features(train, tasks.train, max(possible))
-    seen, asked = _gather(train, tasks.train.rows, best), _gather(test, tasks.test.rows, best)
-    found = {}
-    for k in possible:
-        probes = fit_logistic(seen[..., :k], tasks.train.positive)
-        found[k] = _scores(predict(probes, asked[..., :k]), tasks)
-    return found
+    train_x, test_x = _gather(train, tasks.train.rows, best), _gather(test, tasks.test.rows, best)
+    return {
+        k: _tests(predict(fit_logistic(train_x[..., :k], tasks.train.positive), test_x[..., :k]), tasks)
+        for k in possible
+    }
 
 
 def _gather(x: Tensor, rows: Tensor, features: Tensor) -> Tensor:
@@ -143,14 +143,13 @@ def _gather(x: Tensor, rows: Tensor, features: Tensor) -> Tensor:
 
 def score_wide(
     train: Float[Tensor, "train_rows features"], test: Float[Tensor, "test_rows features"], tasks: Tasks
-) -> Scores:
-    """Test scores of probes on all features; their strength is chosen on held-out training rows."""
+) -> ClassTests:
+    """Tests of probes on all features; their regularisation is chosen on held-out training rows."""
     split = tasks.train
     probes = fit_wide(train, mark_rows(split, positive_only=True), mark_rows(split), tasks.held_out)
-    predicted = predict_wide(probes, test).T.gather(1, tasks.test.rows)
-    return _scores(predicted, tasks)
+    return _tests(predict_wide(probes, test).T.gather(1, tasks.test.rows), tasks)
 
 
-def _scores(predicted: Bool[Tensor, "tasks examples"], tasks: Tasks) -> Scores:
-    right, rows = (predicted == tasks.test.positive).cpu().numpy(), tasks.test.rows.cpu().numpy()
-    return {name: Judged(right[i], rows[i]) for i, name in enumerate(tasks.classes)}
+def _tests(predicted: Bool[Tensor, "tasks examples"], tasks: Tasks) -> ClassTests:
+    hits, rows = (predicted == tasks.test.positive).cpu().numpy(), tasks.test.rows.cpu().numpy()
+    return {name: ProbeTest(hits[i], rows[i]) for i, name in enumerate(tasks.classes)}

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from sae_research.metrics.accuracies import Judged, mean_accuracy, seed_spread, with_seeds
+from sae_research.metrics.accuracies import ProbeTest, mean_accuracy, seed_spread, with_seeds
 from sae_research.metrics.intervals import GROUPS, Estimate, average, wilson
 
 
-def _judged(hits: list[int], first: int = 0) -> Judged:
-    return Judged(np.array(hits, dtype=bool), first + np.arange(len(hits)))
+def _test(hits: list[int], first: int = 0) -> ProbeTest:
+    return ProbeTest(np.array(hits, dtype=bool), first + np.arange(len(hits)))
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:
@@ -22,25 +22,25 @@ def _ends(estimate: Estimate) -> tuple[float, float]:
 
 
 def test_tests_on_other_examples_add_as_independent_ones() -> None:
-    tests = [_judged([1, 1, 0, 1]), _judged([1, 0, 0, 1, 1], 4)]
+    tests = [_test([1, 1, 0, 1]), _test([1, 0, 0, 1, 1], 4)]
     assert mean_accuracy(tests)[:3] == pytest.approx(average([wilson(3, 4), wilson(3, 5)])[:3])
 
 
 def test_two_tests_that_always_agree_are_no_more_than_one() -> None:
-    test = _judged([1, 1, 0, 1])
+    test = _test([1, 1, 0, 1])
     assert mean_accuracy([test, test])[:3] == pytest.approx(wilson(3, 4)[:3])
-    faultless = _judged([1, 1, 1])
+    faultless = _test([1, 1, 1])
     assert mean_accuracy([faultless, faultless])[:3] == pytest.approx(wilson(3, 3)[:3])
 
 
 def test_two_tests_of_which_always_one_fails_have_no_spread() -> None:
-    found = mean_accuracy([_judged([1, 0, 1, 0]), _judged([0, 1, 0, 1])])
+    found = mean_accuracy([_test([1, 0, 1, 0]), _test([0, 1, 0, 1])])
     assert found[:3] == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_the_correlation_by_hand() -> None:
     """Of each test one half is shared; on it both miss the same one of two."""
-    found = mean_accuracy([_judged([1, 1, 1, 0]), _judged([1, 0, 1, 1], 2)])
+    found = mean_accuracy([_test([1, 1, 1, 0]), _test([1, 0, 1, 1], 2)])
     # Deviations from 3/4: shared (1/4, -3/4) in both; Σ² of each test 3/4.
     correlation = (1 / 16 + 9 / 16) / (3 / 4)
     part = wilson(3, 4)
@@ -50,7 +50,7 @@ def test_the_correlation_by_hand() -> None:
 
 def test_a_replicate_leaves_out_the_same_examples_of_all_tests() -> None:
     rng = np.random.default_rng(0)
-    tests = [Judged(rng.random(n) < 0.8, rng.permutation(500)[:n]) for n in (300, 200)]
+    tests = [ProbeTest(rng.random(n) < 0.8, rng.permutation(500)[:n]) for n in (300, 200)]
     found = mean_accuracy(tests)
     assert len(found.replicates) == GROUPS
     for group, replicate in enumerate(found.replicates):
@@ -62,7 +62,7 @@ def test_examples_of_one_class_after_the_other_do_not_inflate_the_replicates() -
     """Positives are easy, negatives hard: groups of one kind alone would differ by far more than chance."""
     rng = np.random.default_rng(0)
     hits = np.concatenate([rng.random(512) < 0.99, rng.random(512) < 0.7])
-    replicates = np.array(mean_accuracy([Judged(hits, np.arange(1024))]).replicates)
+    replicates = np.array(mean_accuracy([ProbeTest(hits, np.arange(1024))]).replicates)
     error = math.sqrt((GROUPS - 1) / GROUPS * np.sum((replicates - replicates.mean()) ** 2))
     assert error < 1.3 * math.sqrt((0.99 * 0.01 + 0.7 * 0.3) / 2 / 1024)
 
@@ -88,7 +88,7 @@ def test_tasks_over_shared_texts_are_covered() -> None:
     inside, apart, trials = 0, 0, 600
     for _ in range(trials):
         hard = rng.random(300)
-        tests = [Judged(rng.random(300) > 0.4 * hard**2 * 3 / 2, np.arange(300)) for _ in range(3)]
+        tests = [ProbeTest(rng.random(300) > 0.4 * hard**2 * 3 / 2, np.arange(300)) for _ in range(3)]
         low, high = _ends(mean_accuracy(tests))
         inside += low <= 0.8 <= high
         low, high = _ends(average([wilson(test.correct, test.total) for test in tests]))
@@ -103,7 +103,7 @@ def test_seeds_are_covered() -> None:
     inside, trials = 0, 400
     for _ in range(trials):
         truths = 0.8 + 0.02 * rng.normal(size=5)
-        tests = [Judged(rng.random(400) < truth, 400 * s + np.arange(400)) for s, truth in enumerate(truths)]
-        low, high = _ends(with_seeds(mean_accuracy(tests), [test.share for test in tests]))
+        tests = [ProbeTest(rng.random(400) < truth, 400 * s + np.arange(400)) for s, truth in enumerate(truths)]
+        low, high = _ends(with_seeds(mean_accuracy(tests), [test.accuracy for test in tests]))
         inside += low <= 0.8 <= high
     assert inside / trials >= 0.95

@@ -13,7 +13,7 @@ from sae_research.probes.ablation import (
     removal_effects,
     targeted_effects,
 )
-from sae_research.probes.tasks import Split
+from sae_research.probes.tasks import TaskRows
 
 
 def test_a_probe_reads_what_decoding_without_the_latents_would_give() -> None:
@@ -36,7 +36,7 @@ def test_a_probe_reads_what_decoding_without_the_latents_would_give() -> None:
 
 def test_class_means_and_effects_by_hand() -> None:
     codes = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 4.0], [0.0, 0.0]])
-    split = Split(torch.tensor([[0, 1, 2, 3]]), torch.tensor([[True, True, False, False]]), 4)
+    split = TaskRows(torch.tensor([[0, 1, 2, 3]]), torch.tensor([[True, True, False, False]]), 4)
     means = class_means(codes, split)
     assert means.positive.tolist() == [[2.0, 1.0]]
     assert means.negative.tolist() == [[0.0, 2.0]]

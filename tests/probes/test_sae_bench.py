@@ -7,7 +7,7 @@ import copy
 import torch
 
 from sae_research.probes.sae_bench import (
-    Drawn,
+    DrawnRows,
     SaeBenchRecipe,
     draw_one_against_rest,
     draw_start,
@@ -39,7 +39,7 @@ def test_probes_are_those_of_torch() -> None:
     data = torch.Generator().manual_seed(1)
     x, asked = torch.randn(40, 6, generator=data), torch.randn(31, 6, generator=data)
     positive, wanted = x[:, 0] + x[:, 1] > 0, asked[:, 0] + 0.5 * torch.randn(31, generator=data) > 0
-    train, test = Drawn(torch.arange(40), positive), Drawn(torch.arange(31), wanted)
+    train, test = DrawnRows(torch.arange(40), positive), DrawnRows(torch.arange(31), wanted)
     expected = []
     torch.manual_seed(5)
     with torch.enable_grad():

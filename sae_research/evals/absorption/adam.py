@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.probes.lbfgs import Columns
+from sae_research.probes.lbfgs import ColumnProbes
 
 _FIRST_RATE, _LAST_RATE = 1e-2, 1e-5
 _BETAS = (0.9, 0.999)
@@ -40,7 +40,7 @@ def train_columns(
     *,
     width: int,
     generator: torch.Generator,
-) -> Columns:
+) -> ColumnProbes:
     """Linear probes, one per column, whose loss is the mean over rows and columns of the logistic loss.
 
     A positive counts as often as the column has negatives per positive. `rows` gives the (dense) rows of the indices it
@@ -62,7 +62,7 @@ def train_columns(
             if schedule.l1:
                 state.gradient[:-1].add_(probe.sign(), alpha=schedule.l1 / columns)
             state.step(rate, schedule.weight_decay)
-    return Columns(state.solution[:-1], state.solution[-1])
+    return ColumnProbes(state.solution[:-1], state.solution[-1])
 
 
 class _Adam:

@@ -20,7 +20,7 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import pieces
 from sae_research.probes.draws import keyed_generator
-from sae_research.probes.lbfgs import Columns
+from sae_research.probes.lbfgs import ColumnProbes
 from sae_research.saes.base import Sae
 
 # SAEBench's, for the probe on the model's activations.
@@ -35,7 +35,7 @@ class Task(NamedTuple):
     labels: Int[Tensor, " words"]
     """Each word's letter, training words first."""
     reading: Reading
-    probe: Columns
+    probe: ColumnProbes
     letters: Letters
     hits: Int[Tensor, " hits"]
     """Test words (their places among all words) of usable letters that the probe finds."""

@@ -9,59 +9,71 @@ from typing import NamedTuple
 from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.accuracies import mean_accuracy, seed_spread, with_seeds
 from sae_research.metrics.intervals import Estimate, average
-from sae_research.probes.tasks import Scores
+from sae_research.probes.tasks import ClassTests
 from sae_research.saes.base import Sae
 
 
-class SetScores(NamedTuple):
-    """What probes on one kind of features reach on one data set."""
+class ProbeScores(NamedTuple):
+    """How probes on the model's channels, or on an SAE's latents, do on one data set."""
 
-    wide: Scores
+    wide: ClassTests
     """With all features."""
-    top: Mapping[int, Scores]
-    """With the k best; a k above their number is absent."""
+    top: Mapping[int, ClassTests]
+    """With the k best; a k above the number of features is absent."""
 
 
-SeedScores = Mapping[int, SetScores]
+ScoresBySeed = Mapping[int, ProbeScores]
 """By seed; all seeds have the same classes."""
 
 
-class _Found(NamedTuple):
+class _MeanAccuracy(NamedTuple):
     """A mean accuracy."""
 
     estimate: Estimate
-    """Over seeds; its interval covers test examples alone."""
-    seeds: Mapping[int, float]
-    """Each seed's own."""
+    """The mean over seeds; its interval covers test examples only."""
+    by_seed: Mapping[int, float]
 
     @property
-    def whole(self) -> Estimate:
-        """The mean over seeds with an interval for both test examples and seeds."""
-        return with_seeds(self.estimate, list(self.seeds.values()))
+    def with_seeds(self) -> Estimate:
+        """The mean over seeds with an interval for test examples and seeds."""
+        return with_seeds(self.estimate, list(self.by_seed.values()))
 
 
 def probing_output(
-    sae: Sae, own: Mapping[str, SeedScores], model: Mapping[str, SeedScores], k_values: Sequence[int]
+    sae: Sae,
+    sae_scores: Mapping[str, ScoresBySeed],
+    model_scores: Mapping[str, ScoresBySeed],
+    k_values: Sequence[int],
 ) -> EvalOutput:
     """Accuracies of the SAE's and the model's probes: over all data sets, and for each."""
-    found = {"llm": model, "sae": own}
-    probes = [(kind, k) for kind in found for k in (None, *k_values)]
+    scores = {"llm": model_scores, "sae": sae_scores}
+    probes = [(kind, k) for kind in scores for k in (None, *k_values)]
     measurements: list[Measurement] = []
     for kind, k in probes:
-        measurements += _measurements(kind, k, {name: _by_seed(scores, k) for name, scores in found[kind].items()})
-    by_class = {name: {_key(kind, k): _by_class(_by_seed(found[kind][name], k)) for kind, k in probes} for name in own}
+        tests = {name: _tests(by_seed, k) for name, by_seed in scores[kind].items()}
+        measurements += _measurements(kind, k, tests)
+    records: dict[str, dict[str, dict[str, float] | None]] = {name: {} for name in sae_scores}
+    for name, record in records.items():
+        for kind, k in probes:
+            key = f"{kind}_test_accuracy" if k is None else f"{kind}_top_{k}_test_accuracy"
+            record[key] = _by_class(_tests(scores[kind][name], k))
     return EvalOutput(
         tuple(measurements),
         details=[
             {"dataset_name": f"{name}_results"}
-            | {key: fmean(shares.values()) if shares else None for key, shares in by_class[name].items()}
-            for name in own
+            | {key: fmean(by_class.values()) if by_class else None for key, by_class in record.items()}
+            for name, record in records.items()
         ],
-        unstructured={f"{name}_results": shares for name, shares in by_class.items()},
+        unstructured={f"{name}_results": record for name, record in records.items()},
     )
 
 
-def _measurements(kind: str, k: int | None, sets: Mapping[str, Mapping[int, Scores]]) -> Iterator[Measurement]:
+def _tests(scores: ScoresBySeed, k: int | None) -> dict[int, ClassTests]:
+    """By seed the tests of the probes on k features, or on all of them."""
+    return {seed: of_seed.wide if k is None else of_seed.top.get(k, {}) for seed, of_seed in scores.items()}
+
+
+def _measurements(kind: str, k: int | None, sets: Mapping[str, Mapping[int, ClassTests]]) -> Iterator[Measurement]:
     """The mean over data sets of the mean over classes, then each seed's, their spread, and each data set's own."""
     metric = f"{kind}_test_accuracy" if k is None else f"{kind}_top_k_test_accuracy"
     at: dict[str, int | float | str] = {} if k is None else {"k": k}
@@ -71,34 +83,26 @@ def _measurements(kind: str, k: int | None, sets: Mapping[str, Mapping[int, Scor
         yield Measurement(metric, None, reason=f"{owner} than k = {k}", at=at)
         return
     overall = _over_sets(list(means.values()))
-    yield measured(metric, overall.whole, at)
-    if len(overall.seeds) > 1:
-        yield Measurement(f"{metric}_seed_std", seed_spread(list(overall.seeds.values())), at=at)
-        yield from (Measurement(metric, value, at={**at, "seed": seed}) for seed, value in overall.seeds.items())
+    yield measured(metric, overall.with_seeds, at)
+    if len(overall.by_seed) > 1:
+        yield Measurement(f"{metric}_seed_std", seed_spread(list(overall.by_seed.values())), at=at)
+        yield from (Measurement(metric, value, at={**at, "seed": seed}) for seed, value in overall.by_seed.items())
     for name, mean in means.items():
-        yield measured(metric, mean.whole, {**at, "dataset": name})
+        yield measured(metric, mean.with_seeds, {**at, "dataset": name})
 
 
-def _over_classes(seeds: Mapping[int, Scores]) -> _Found:
-    tests = [test for scores in seeds.values() for test in scores.values()]
-    values = {seed: fmean(test.share for test in scores.values()) for seed, scores in seeds.items()}
-    return _Found(mean_accuracy(tests), values)
+def _over_classes(seeds: Mapping[int, ClassTests]) -> _MeanAccuracy:
+    tests = [test for by_class in seeds.values() for test in by_class.values()]
+    by_seed = {seed: fmean(test.accuracy for test in by_class.values()) for seed, by_class in seeds.items()}
+    return _MeanAccuracy(mean_accuracy(tests), by_seed)
 
 
-def _over_sets(sets: Sequence[_Found]) -> _Found:
-    values = {seed: fmean(own.seeds[seed] for own in sets) for seed in sets[0].seeds}
-    return _Found(average([own.estimate for own in sets]), values)
+def _over_sets(sets: Sequence[_MeanAccuracy]) -> _MeanAccuracy:
+    by_seed = {seed: fmean(mean.by_seed[seed] for mean in sets) for seed in sets[0].by_seed}
+    return _MeanAccuracy(average([mean.estimate for mean in sets]), by_seed)
 
 
-def _key(kind: str, k: int | None) -> str:
-    return f"{kind}_test_accuracy" if k is None else f"{kind}_top_{k}_test_accuracy"
-
-
-def _by_seed(seeds: SeedScores, k: int | None) -> dict[int, Scores]:
-    return {seed: scores.wide if k is None else scores.top.get(k, {}) for seed, scores in seeds.items()}
-
-
-def _by_class(seeds: Mapping[int, Scores]) -> dict[str, float] | None:
+def _by_class(seeds: Mapping[int, ClassTests]) -> dict[str, float] | None:
     """The accuracy of each class, the mean over seeds; None where k is above the number of features."""
     classes = list(next(iter(seeds.values())))
-    return {name: fmean(scores[name].share for scores in seeds.values()) for name in classes} or None
+    return {name: fmean(tests[name].accuracy for tests in seeds.values()) for name in classes} or None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.probes.sae_bench import (
-    Drawn,
+    DrawnRows,
     LinearProbes,
     SaeBenchRecipe,
     SaeBenchStart,
@@ -19,7 +19,7 @@ from sae_research.probes.sae_bench import (
     draw_start,
     fit_as_sae_bench,
 )
-from sae_research.probes.tasks import Split, Tasks, class_rows, make_tasks, mark_rows
+from sae_research.probes.tasks import TaskRows, Tasks, class_rows, make_tasks, mark_rows
 from sae_research.probes.wide import fit_wide
 
 
@@ -28,7 +28,7 @@ class TppDraws(NamedTuple):
 
     tasks: Tasks
     """The probes' tasks; the training rows of the keyed draws."""
-    effects: Split
+    effects: TaskRows
     """The training rows that rank the latents for each class."""
     clean: Bool[Tensor, "texts classes"]
     """The test texts of each probe's accuracy before any ablation."""
@@ -81,19 +81,19 @@ def draw_as_sae_bench(sets: Sequence[LabelledSet], keyed: Sequence[TppDraws], ru
 
 def _draw_ablations(
     train: Mapping[str, Tensor], test: Mapping[str, Tensor], generator: torch.Generator, n_ablations: int
-) -> tuple[list[Drawn], list[Drawn]]:
+) -> tuple[list[DrawnRows], list[DrawnRows]]:
     """What one SAE is measured on: training texts by class, then test texts by ablated class, n and class."""
     effects = [draw_one_against_rest(train, name, generator) for name in train]
     asked = [draw_one_against_rest(test, name, generator) for _ in test for _ in range(n_ablations) for name in test]
     return effects, asked
 
 
-def _split(drawn: Sequence[Drawn], n: int) -> Split:
+def _split(drawn: Sequence[DrawnRows], n: int) -> TaskRows:
     rows, positive = (torch.stack(parts) for parts in zip(*drawn, strict=True))
-    return Split(rows, positive, n)
+    return TaskRows(rows, positive, n)
 
 
-def _marked(drawn: Sequence[Drawn], n: int) -> Bool[Tensor, "texts drawn"]:
+def _marked(drawn: Sequence[DrawnRows], n: int) -> Bool[Tensor, "texts drawn"]:
     return mark_rows(_split(drawn, n))
 
 

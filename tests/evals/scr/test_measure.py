@@ -18,7 +18,7 @@ from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.scr.eval import SCR
 from sae_research.evals.scr.measure import measure_scr
-from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, Layout
+from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, PairTexts
 from sae_research.evals.scr.report import PairProbes, score_pair
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.shared.padding import padding_ratios, with_padding
@@ -88,11 +88,11 @@ def test_ablating_all_of_a_basis_leaves_nothing_of_the_correlation(
     assert detail["biased_accuracy_dir1"] < detail["biased_accuracy_dir2"], "the group is easier to tell"
 
 
-def test_layout_by_hand() -> None:
+def test_rows_of_both_sides_by_hand() -> None:
     pool = PairPool("x", ("m", "f"), (("a", "b"),), *[
         {c: {g: [f"{c}{g}{i}" for i in range(4)] for g in "mf"} for c in "ab"} for _ in range(2)
     ])  # fmt: skip
-    split = Layout.of(cut_pair(pool, ("a", "b"), train=2, test=2, seed=0, sampling="sae_bench").train)
+    split = PairTexts.of(cut_pair(pool, ("a", "b"), train=2, test=2, seed=0, sampling="sae_bench").train)
     texts = [*split.balanced, *split.rest]
 
     def named(probe: int) -> list[list[str]]:
