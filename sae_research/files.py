@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -131,3 +131,10 @@ def replace_folder(source: Path, target: Path) -> None:
     with temporary_folder(source.parent) as grave:
         target.replace(grave / "old")
         source.replace(target)
+
+
+def keep_only(folder: Path, names: Collection[str]) -> None:
+    """Removes whatever is in `folder` under another name than `names`."""
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,10 +1,11 @@
-"""Imports point one way, and what need not know torch does not import it."""
+"""Imports point downwards, in no circle, and what need not know torch does not import it."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,75 +13,113 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sae_research"
 
-# From the bottom up; a module imports only from its own layer and from layers below.
-LAYERS = [
-    {"errors", "digests", "files", "paths", "records", "progress", "plugins", "code_version", "workers"},
-    {"given", "hub", "remote", "manifest", "runtime", "results.record"},
-    {"lm", "saes", "formats", "data", "probes", "metrics"},
-    {"fleet", "evals", "world", "reference"},
-    {"plots.settings"},
-    {"params"},
-    {"results", "plots", "profiles"},
-    {"engine"},
-    {"cli", "library", "__init__", "__main__"},
+GROUND = {
+    "errors", "records", "files", "digests", "plugins", "progress", "workers", "measurements", "code_version",
+}  # fmt: skip
+FACE = {"library", "cli", "__init__", "__main__"}
+# From the bottom up. A module imports from its own room and from the floors below it.
+FLOORS = [
+    GROUND,
+    {"sources"},
+    {"lm"},
+    {"saes"},
+    {"formats", "data", "metrics"},
+    {"probes"},
+    {"evals"},
+    {"world", "reference"},
+    {"results"},
+    {"plots"},
+    {"pipeline"},
+    FACE,
 ]
+FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("sae_lens", "sae_bench", "transformer_lens", "dvc")
 
 
-def _layer(module: str) -> int:
-    """The layer of `sae_research.<module>`: its own entry, else its folder's."""
-    name = module.removeprefix("sae_research").lstrip(".") or "__init__"
-    for candidate in (".".join(name.split(".")[:2]), name.split(".")[0]):
-        for height, members in enumerate(LAYERS):
-            if candidate in members:
-                return height
-    raise AssertionError(f"{module} is in no layer: add it to LAYERS")
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+MODULES = {_module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def _name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
-def _imported(tree: ast.AST) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(tree):
+def _imported(module: str) -> set[str]:
+    """The modules of the package that `module` imports anywhere: in functions and under TYPE_CHECKING too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in MODULES else node.module for name in inside}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
+            names |= {alias.name for alias in node.names}
+    return names & set(MODULES) - {module}
 
 
-@pytest.mark.parametrize("path", _modules(), ids=_name)
-def test_imports_point_downwards(path: Path) -> None:
-    imports = {name for name in _imported(ast.parse(path.read_text())) if name.startswith("sae_research.")}
-    upwards = sorted(name for name in imports if _layer(name) > _layer(_name(path)))
-    assert upwards == []
+IMPORTS = {module: _imported(module) for module in MODULES}
+
+
+def _room(module: str) -> str:
+    """The folder of the package that holds the module; for a module of the root its own name."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def test_every_module_has_a_floor() -> None:
+    assert sorted(module for module in MODULES if _room(module) not in FLOOR_OF) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards_and_not_to_another_room_of_the_floor(module: str) -> None:
+    room, floor = _room(module), FLOOR_OF[_room(module)]
+    one_room = [GROUND, FACE]
+    wrong = {
+        other
+        for other in IMPORTS[module]
+        if FLOOR_OF[_room(other)] > floor
+        or (FLOOR_OF[_room(other)] == floor and _room(other) != room and FLOORS[floor] not in one_room)
+    }
+    assert wrong == set()
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    try:
+        TopologicalSorter(IMPORTS).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' <- '.join(error.args[1])}")
+
+
+def test_an_eval_imports_no_other_eval() -> None:
+    evals = PACKAGE / "evals"
+    folders = {f"sae_research.evals.{file.parent.name}" for file in evals.glob("*/eval.py")}
+
+    def eval_of(module: str) -> str | None:
+        return next((folder for folder in folders if module.startswith(f"{folder}.")), None)
+
+    pairs = {(module, other) for module in MODULES for other in IMPORTS[module] if eval_of(module) and eval_of(other)}
+    assert len(folders) > 5
+    assert {pair for pair in pairs if eval_of(pair[0]) != eval_of(pair[1])} == set()
 
 
 def _loaded_after(code: str) -> set[str]:
     """The top-level packages that a fresh interpreter holds after running `code`."""
     shown = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys\nprint(*{{m.split('.')[0] for m in sys.modules}})"],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    ).stdout  # fmt: skip
-    return set(shown.split())
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    return set(shown.stdout.split())
 
 
 def test_planning_results_and_plots_know_no_torch() -> None:
-    modules = ["params", "engine.eval_stage", "engine.explain", "results.process", "plots.draw", "cli"]
-    loaded = _loaded_after("\n".join(f"import sae_research.{name}" for name in modules))
+    stages = [f"pipeline.stages.{name}" for name in ("evals", "process_results", "visualize")]
+    modules = [*stages, "pipeline.params", "pipeline.plan", "pipeline.profiles", "cli"]
+    code = [*(f"import sae_research.{name}" for name in modules), "from sae_research.evals.registry import all_evals"]
+    loaded = _loaded_after("\n".join([*code, "all_evals()"]))
     assert "sae_research" in loaded
     assert loaded.isdisjoint({"torch", "transformers", *HEAVY})
 
 
 def test_the_package_imports_without_the_heavy_packages() -> None:
-    light = [path for path in _modules() if path.parent.name != "reference" and path.stem != "__main__"]
-    modules = [_name(path).removesuffix(".__init__") for path in light]
+    modules = [module for module in MODULES if _room(module) not in {"reference", "__main__"}]
     block = f"import sys\nfor name in {HEAVY}: sys.modules[name] = None"
     loaded = _loaded_after("\n".join([block, *(f"import {name}" for name in modules)]))
     assert "torch" in loaded

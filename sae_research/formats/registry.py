@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
 from sae_research.errors import UserError
@@ -26,6 +26,10 @@ class Format(Protocol):
 
     def companions(self, filename: str) -> tuple[str, ...]:
         """Other files of the repository that reading `filename` takes."""
+        ...
+
+    def short_name(self, filename: str) -> str | None:
+        """What tells the checkpoint from its neighbours; None: the last part of its path does, or it is another's."""
         ...
 
     def read(self, path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
@@ -58,3 +62,9 @@ def read_sae(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
 def companions_of(filename: str) -> tuple[str, ...]:
     """The files that any format would read beside `filename`."""
     return tuple(other for name in format_names() for other in find_format(name).companions(filename))
+
+
+def short_name_of(filename: str) -> str:
+    """What tells a checkpoint from its neighbours in a repository; empty where nothing in its path does."""
+    names = (find_format(name).short_name(filename) for name in format_names())
+    return next((name for name in names if name is not None), PurePosixPath(filename).name)

@@ -1,10 +1,10 @@
-"""Computes cells: one language model, one pass per site, every SAE of the site in it."""
+"""Computes cells: the language model is loaded once, and all SAEs of a site read the same pass of it."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What executing cells takes, beside the cells."""
+    """What it takes to compute cells of one eval."""
 
     evaluated: Eval
     engine: Engine
@@ -47,60 +47,56 @@ class Job:
 
 
 class Executed(NamedTuple):
-    """Failures, and how much was read."""
+    """Which cells failed, and how much was read."""
 
     failures: Mapping[str, str]
-    """The reason of each cell that failed, by SAE name."""
+    """Why each failed, by SAE name."""
     tokens: int
     """Tokens that the language model read."""
 
 
 def execute_cells(cells: Sequence[Cell], job: Job) -> Executed:
-    """Computes `cells`, storing each as soon as it is known."""
+    """Computes `cells`, storing each result as soon as it is known; an SAE that fails leaves the others alone."""
     lm = load_language_model(
         job.hub, job.model.name, revision=job.revision, dtype=job.model.torch_dtype, device=job.model.device,
         cache=job.cache,
     )  # fmt: skip
+    by_site: dict[str, dict[str, Cell]] = defaultdict(dict)
+    for cell in cells:
+        by_site[cell.parts["site"]][cell.sae_name] = cell
     failures: dict[str, str] = {}
     with Progress(job.evaluated.name) as progress, torch.no_grad():
         context = EvalContext(lm=lm, hub=job.hub, seed=job.seed, batch_size=job.model.llm_batch_size, progress=progress)
-        for group in _by_site(cells).values():
-            for saes in _passes(group, job.saes_folder, lm, failures):
-                _run_pass(saes, group, context, job, failures)
+        for site_cells in by_site.values():
+            for saes in _load_in_groups(site_cells.values(), job.saes_folder, lm, failures):
+                _measure(saes, site_cells, context, job, failures)
     return Executed(failures, lm.tokens_read)
 
 
-def _run_pass(
-    saes: Sequence[Sae], group: Sequence[Cell], context: EvalContext, job: Job, failures: dict[str, str]
+def _measure(
+    saes: Sequence[Sae], cells: Mapping[str, Cell], context: EvalContext, job: Job, failures: dict[str, str]
 ) -> None:
-    cells = {cell.sae_name: cell for cell in group}
     run = None if job.engine == "native" else find_reference(job.evaluated.name)
-    outcomes = run_eval(
+    for sae, result, error in run_eval(
         context, job.evaluated, job.settings, saes, parts=lambda sae: cells[sae.card.name].parts, run=run
-    )
-    for sae, result, error in outcomes:
+    ):
         cell = cells[sae.card.name]
         if result is None:
-            failures[cell.sae_name] = _reason(error)
-            log.error("%s of %s failed: %s", cell.eval_name, cell.sae_name, _reason(error), exc_info=error)
+            failures[cell.sae_name] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            log.error("%s of %s failed: %s", cell.eval_name, cell.sae_name, failures[cell.sae_name], exc_info=error)
         else:
-            # The manifest's entry, not the SAE's own: labels are the manifest's alone.
+            # The SAE as the manifest describes it: only the manifest has labels.
             job.store.put(replace(result, sae=cell.sae))
 
 
-def _by_site(cells: Sequence[Cell]) -> Mapping[str, list[Cell]]:
-    groups: dict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.parts["site"]].append(cell)
-    return groups
-
-
-def _passes(group: Sequence[Cell], folder: Path, lm: LanguageModel, failures: dict[str, str]) -> Iterator[list[Sae]]:
-    """The SAEs of `group`, as many at a time as fit; the reasons of those that cannot be loaded go into `failures`."""
+def _load_in_groups(
+    cells: Iterable[Cell], folder: Path, lm: LanguageModel, failures: dict[str, str]
+) -> Iterator[list[Sae]]:
+    """The SAEs of `cells`, as many at a time as fit; the reasons of those that cannot be loaded go into `failures`."""
     room = _memory_for_saes(lm.device)
-    held: list[Sae] = []
+    group: list[Sae] = []
     used = 0
-    for cell in group:
+    for cell in cells:
         try:
             sae = load_sae(folder / cell.sae_name).to(lm.device).eval()
             lm.require_site(sae.card.site, sae.card.d_in)
@@ -109,13 +105,13 @@ def _passes(group: Sequence[Cell], folder: Path, lm: LanguageModel, failures: di
             log.error("%s: %s", cell.sae_name, error)
             continue
         size = sum(t.numel() * t.element_size() for t in sae.state_dict().values())
-        if held and used + size > room:
-            yield held
-            held, used = [], 0
-        held.append(sae)
+        if group and used + size > room:
+            yield group
+            group, used = [], 0
+        group.append(sae)
         used += size
-    if held:
-        yield held
+    if group:
+        yield group
 
 
 def _memory_for_saes(device: torch.device) -> int:
@@ -123,7 +119,3 @@ def _memory_for_saes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 4
     return 4 * 2**30
-
-
-def _reason(error: BaseException | None) -> str:
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -60,16 +60,6 @@ class BaselineSae:
 
 
 @dataclass(frozen=True)
-class VariantGrid:
-    """The variants of one architecture that are put on the baseline's dictionary."""
-
-    enabled: bool
-    options: Mapping[str, Any]
-    """The architecture's own settings: `<setting>: value`, or `<setting>_values: [...]`, one variant for each
-    combination. Read by `setup`, which knows the architecture's record."""
-
-
-@dataclass(frozen=True)
 class ComparisonSae:
     """SAEs to compare with: one checkpoint (`repo_id` + `filename`), or all that two regular expressions name in
     SAELens' registry (`release` + `sae_id`, both matched in full)."""
@@ -115,7 +105,8 @@ class Params:
     engine: Engine = "native"
     """Who computes the evals: this package, or the official implementation on the same model, data and SAEs."""
     sae_variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By architecture; `variants` holds them checked."""
+    """By architecture `enabled` and its options: `<setting>: value`, or `<setting>_values: [...]`, one variant for
+    each combination. `setup` checks the options, with the architecture's own record of settings."""
     comparison_saes: tuple[ComparisonSae, ...] = ()
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
@@ -123,19 +114,26 @@ class Params:
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
     world: WorldSettings = field(default_factory=WorldSettings)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The settings record of each eval whose section is given or that is on, by the eval's name."""
+    """The settings record of each eval whose section is given, by the eval's name."""
 
     def __post_init__(self) -> None:
         _refuse_unknown("eval_types", self.eval_types, eval_names())
         _refuse_unknown("sae_variants", self.sae_variants, architectures())
-        if self.engine == "sae_bench":
-            for name in self.enabled_evals:
-                require_offered(name)
+        for architecture, options in self.sae_variants.items():
+            if not isinstance(options.get("enabled", True), bool):
+                raise ValueError(f"sae_variants.{architecture}.enabled is {options['enabled']!r}, expected a bool")
         for evaluated in map(find_eval, self.enabled_evals):
+            if evaluated.name not in self.settings:
+                raise ValueError(
+                    f"eval_types.{evaluated.name} is true, but there is no section {evaluated.section!r}; add it, or "
+                    f"set 'eval_types.{evaluated.name}: false'"
+                )
+            if self.engine == "sae_bench":
+                require_offered(evaluated.name)
             for data_set in evaluated.data(self.settings_of(evaluated)):
                 data_set.require()
         if not self.model.name.startswith(WORLD_PREFIX):
-            self._refuse_parts_of_the_world()
+            self._refuse_the_worlds_data()
 
     @property
     def enabled_evals(self) -> tuple[str, ...]:
@@ -151,16 +149,16 @@ class Params:
         return self.settings[evaluated.name]
 
     @property
-    def variants(self) -> Mapping[str, VariantGrid]:
-        """The variants that are switched on, by architecture."""
-        grids = {
-            name: VariantGrid(options.get("enabled", True), {k: v for k, v in options.items() if k != "enabled"})
+    def variants(self) -> Mapping[str, Mapping[str, Any]]:
+        """The options of the variants that are switched on, by architecture."""
+        return {
+            name: {option: value for option, value in options.items() if option != "enabled"}
             for name, options in self.sae_variants.items()
+            if options.get("enabled", True)
         }
-        return {name: grid for name, grid in grids.items() if grid.enabled}
 
-    def _refuse_parts_of_the_world(self) -> None:
-        """The world is there for its own model only."""
+    def _refuse_the_worlds_data(self) -> None:
+        """The embedded world's SAEs and texts are made for its own model."""
         named = [("baseline_sae.repo_id", self.baseline_sae.repo_id)]
         named += [("comparison_saes", entry.repo_id or "") for entry in self.comparison_saes]
         for evaluated in map(find_eval, self.enabled_evals):
@@ -170,8 +168,9 @@ class Params:
             inside = [name for where, name in named if where == place and name.startswith(WORLD_PREFIX)]
             if inside:
                 raise ValueError(
-                    f"{place} names {', '.join(inside)}, which goes with model.name {WORLD_PREFIX}lm alone, but "
-                    f"model.name is {self.model.name}; give what goes with it, or use a profile (`profile NAME`)"
+                    f"{place} names {', '.join(inside)}, which belongs to the embedded model, but model.name is "
+                    f"{self.model.name}; name what belongs to that model, or write a profile "
+                    "(`python -m sae_research profile NAME`)"
                 )
 
 
@@ -190,12 +189,10 @@ def read_params(values: object, *, where: str) -> Params:
     for key in values:
         if key not in valid:
             raise UserError(f"{where}: unknown key {key!r}; valid: {', '.join(valid)}")
-    types = values.get("eval_types")
-    enabled = [name for name, is_on in types.items() if is_on is True] if isinstance(types, Mapping) else []
     settings = {
-        evaluated.name: read_record(evaluated.settings, values.get(section, {}), where=f"{where}.{section}")
+        evaluated.name: read_record(evaluated.settings, values[section], where=f"{where}.{section}")
         for section, evaluated in sections.items()
-        if section in values or evaluated.name in enabled
+        if section in values
     }
     plain = {key: value for key, value in values.items() if key not in sections}
     return read_record(Params, {**plain, "settings": settings}, where=where)

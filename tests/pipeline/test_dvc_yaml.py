@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
-from sae_research.pipeline.params import EvalTypes, read_yaml
+from sae_research.evals.registry import find_eval, optional_evals
+from sae_research.formats.registry import format_names
+from sae_research.pipeline.params import read_yaml
 from sae_research.reference.registry import reference_module, reference_names
+from sae_research.saes.registry import architectures
 
 ROOT = Path(__file__).parents[2]
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 # What they hold reaches a stage only as values of params.yaml, which DVC tracks by themselves.
 LEFT_OUT = WITHOUT_INFLUENCE | {"sae_research.pipeline.params", "sae_research.pipeline.runtime"}
+# By stage, the evals that it computes.
+EVALS = {"core_eval": ["core"], "sparse_probing_eval": ["sparse_probing"], "optional_evals": [*optional_evals()]}
 
 
-def _unrolled() -> dict[str, tuple[dict[str, Any], list[str]]]:
-    """The stages, those of a matrix one by one, each with the evals that it finds by name."""
-    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
-    for name, stage in STAGES.items():
-        for value in stage.get("matrix", {}).get("eval", []):
-            found[f"{name}@{value}"] = stage, [f"sae_research.evals.{value}"]
-        files = [dep for dep in stage["deps"] if dep.startswith("sae_research/evals/") and dep.endswith(".py")]
-        if "matrix" not in stage:
-            found[name] = stage, [_module(file) for file in files]
-    return found
+def _modules_found_by_name(stage: str) -> list[str]:
+    """The modules that a stage does not import: it finds them by the names of evals, architectures and formats."""
+    names = EVALS.get(stage, [])
+    modules = [find_eval(name).module for name in names]
+    modules += [reference_module(name) for name in names if name in reference_names()]
+    if stage in {"setup", *EVALS}:
+        modules += [f"sae_research.saes.architectures.{name}" for name in architectures()]
+        modules += [f"sae_research.formats.readers.{name}" for name in format_names()]
+    return modules
 
 
-def _module(file: str) -> str:
-    return file.removesuffix(".py").replace("/", ".")
-
-
-UNROLLED = _unrolled()
-
-
-def _code_dependencies(stage: dict[str, Any]) -> list[str]:
-    return [dep for dep in stage["deps"] if dep.startswith(("scripts", "sae_research"))]
-
-
-@pytest.mark.parametrize("name", UNROLLED)
+@pytest.mark.parametrize("name", STAGES)
 def test_every_module_that_a_stage_reaches_is_among_its_dependencies(name: str) -> None:
-    stage, evals = UNROLLED[name]
-    module = _module(next(dep for dep in stage["deps"] if dep.startswith("scripts/")))
-    assert f"python -m {module}" in stage["cmd"]
-    roots = [module, *evals]
-    # Engine `sae_bench` finds its module by the eval's name.
-    roots += [reference_module(name) for name in reference_names() if f"sae_research.evals.{name}" in evals]
-    reached = {name for root in roots for name in import_closure(root, LEFT_OUT)}
-    files = {(m.replace(".", "/") + ".py") for m in reached if (ROOT / (m.replace(".", "/") + ".py")).is_file()}
-    missing = sorted(f for f in files if not any(f == d or f.startswith(d + "/") for d in _code_dependencies(stage)))
+    stage = STAGES[name]
+    script = stage["cmd"].split()[2]
+    reached = {m for root in [script, *_modules_found_by_name(name)] for m in import_closure(root, LEFT_OUT)}
+    files = {f"{module.replace('.', '/')}.py" for module in reached}
+    files = {file for file in files if (ROOT / file).is_file()}
+    missing = sorted(f for f in files if not any(f == dep or f.startswith(f"{dep}/") for dep in stage["deps"]))
     assert missing == []
+    if "sae_research.evals.registry" in reached:
+        assert {"sae_research", "sae_research/evals"} & set(stage["deps"]), "it reads what the evals declare"
 
 
-def test_matrix_lists_are_literal_and_never_empty() -> None:
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_has_at_most_twelve_dependencies(name: str) -> None:
+    assert len(STAGES[name]["deps"]) <= 12
+
+
+def test_matrix_lists_are_literal_and_name_every_optional_eval() -> None:
     evals = STAGES["optional_evals"]["matrix"]["eval"]
-    assert evals == [f.name for f in dataclasses.fields(EvalTypes) if f.name not in {"core", "sparse_probing"}]
-    assert evals
+    assert sorted(evals) == sorted(optional_evals())
+
+
+def test_the_table_is_merged_from_every_eval() -> None:
+    merged = {dep.removeprefix("eval_results/") for dep in STAGES["process_results"]["deps"] if "eval_results" in dep}
+    assert merged == {"core", "sparse_probing", *optional_evals()}
 
 
 def test_what_only_changes_speed_is_no_stages_parameter() -> None:

@@ -80,10 +80,20 @@ def recognises(path: Path) -> bool:
 def companions(filename: str) -> tuple[str, ...]:
     """`config.json` beside a `.pt` file, or above it where the file is one of a run's `checkpoints/`."""
     path = PurePosixPath(filename)
+    return ((_run_folder(path) / CONFIG).as_posix(),) if path.suffix == ".pt" else ()
+
+
+def short_name(filename: str) -> str | None:
+    """The folder of a training run, with the step where the file is one of its `checkpoints/`."""
+    path = PurePosixPath(filename)
     if path.suffix != ".pt":
-        return ()
-    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-    return ((folder / CONFIG).as_posix(),)
+        return None
+    parts = [_run_folder(path).name, "" if path.name == WEIGHTS else path.stem]
+    return "_".join(filter(None, parts))
+
+
+def _run_folder(weights: PurePosixPath) -> PurePosixPath:
+    return weights.parent.parent if weights.parent.name == "checkpoints" else weights.parent
 
 
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:

@@ -60,6 +60,11 @@ def companions(_filename: str) -> tuple[str, ...]:
     return ()
 
 
+def short_name(_filename: str) -> None:
+    """The folder's own name."""
+    return None
+
+
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """The SAE in a SAELens folder, called `name`."""
     config = read_json(path / CONFIG, sae=name)

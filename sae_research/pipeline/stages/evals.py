@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval
 from sae_research.evals.registry import find_eval
-from sae_research.files import remove_leftovers, write_atomically
+from sae_research.files import keep_only, remove_leftovers, write_atomically
 from sae_research.measurements import Result
 from sae_research.pipeline.cells import Cell, plan_cells
 from sae_research.pipeline.manifest import Manifest, read_manifest
@@ -41,21 +40,21 @@ class StageSummary:
 
 
 def eval_stage(eval_name: str) -> None:
-    """The stage of that eval in the current folder; raises after all other cells are done if any failed."""
+    """Runs the stage of that eval in the current folder; if cells failed, raises once all others are done."""
     paths = find_paths()
     summary = run_eval_stage(eval_name, load_params(paths.params), paths)
     if summary.failures:
         reasons = "\n".join(f"  {sae}: {reason}" for sae, reason in summary.failures.items())
         raise UserError(
-            f"{eval_name}: {len(summary.failures)} SAE(s) failed; the other cells are kept and will not be computed "
-            f"again:\n{reasons}"
+            f"{eval_name}: {len(summary.failures)} SAE(s) failed; the results of the others are kept and will not be "
+            f"computed again:\n{reasons}"
         )
 
 
 def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary:
-    """Fills `eval_results/<eval_name>/` with exactly the cells that `params` ask for.
+    """Fills `eval_results/<eval_name>/` with exactly the results that `params` ask for.
 
-    A cell that fails leaves the others alone; its reason stands in `_status.json` and in the summary.
+    An SAE that fails leaves the others alone; the reason is in `_status.json` and in the summary.
     """
     started = time.monotonic()
     folder = paths.results / eval_name
@@ -88,15 +87,15 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
 
 def _stored(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:
     """The results, by key, of those cells that are in the store."""
-    found = {cell.key: store.get(cell.key) for cell in cells}
-    return {key: result for key, result in found.items() if result is not None}
+    results = {cell.key: store.get(cell.key) for cell in cells}
+    return {key: result for key, result in results.items() if result is not None}
 
 
 def _compute(
     missing: Sequence[Cell], evaluated: Eval, params: Params, manifest: Manifest, paths: Paths
 ) -> tuple[Mapping[str, str], int]:
-    """Computes and stores the cells; the reason of each that failed, by SAE name, and the tokens that were read."""
-    # Imports torch: only a stage with something to compute pays for it.
+    """Computes and stores the cells; returns why each that failed did, by SAE name, and the tokens that were read."""
+    # These import torch: only a stage with something to compute pays for it.
     from sae_research.lm.cache import ActivationCache
     from sae_research.pipeline.execute import Job, execute_cells
     from sae_research.reference.registry import require_installed
@@ -136,7 +135,8 @@ def _publish(
     for cell in cells:
         if cell.key in results:
             name = f"{cell.sae_name}_eval_results.json"
-            document = to_document(_under_current_name(results[cell.key], cell))
+            # The SAE as the manifest now describes it: a renamed SAE keeps its cells.
+            document = to_document(dataclasses.replace(results[cell.key], sae=cell.sae))
             write_atomically(folder / name, document_text(document), scratch=scratch)
             entries.append({"sae": cell.sae_name, "file": name, "state": "done", "reason": None})
         else:
@@ -144,15 +144,4 @@ def _publish(
             entries.append({"sae": cell.sae_name, "file": None, "state": "failed", "reason": reason})
     status = {"eval": eval_name, "enabled": enabled, "cells": entries}
     write_atomically(folder / STATUS_FILE, json.dumps(status, indent=2, sort_keys=True) + "\n", scratch=scratch)
-    _prune(folder, {STATUS_FILE, *(e["file"] for e in entries if e["file"])})
-
-
-def _under_current_name(result: Result, cell: Cell) -> Result:
-    """The same numbers under the manifest's present entry: a renamed SAE keeps its cells."""
-    return dataclasses.replace(result, sae=cell.sae)
-
-
-def _prune(folder: Path, wanted: set[str]) -> None:
-    for path in folder.iterdir():
-        if path.name not in wanted:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    keep_only(folder, {STATUS_FILE, *(entry["file"] for entry in entries if entry["file"])})

@@ -13,12 +13,11 @@ from sae_research.lm.load import model_shape
 from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.pipeline.run_saes import (
-    check_fits,
-    check_width,
+    check_baseline,
+    check_comparison,
     derive_variants,
     fetch_baseline,
     fetch_comparison,
-    warn_beyond,
     write_saes,
 )
 from sae_research.progress import Progress
@@ -50,7 +49,7 @@ def run_setup(params: Params, paths: Paths) -> None:
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
     manifest = write_saes(
-        _wanted_saes(params, hub, model),
+        _saes_of_run(params, hub, model),
         paths.saes,
         model={"name": params.model.name, "revision": model.revision},
         scratch=paths.store / "scratch",
@@ -69,14 +68,14 @@ def needs_world(params: Params) -> bool:
 def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
     """Makes `world/` hold the world of `params.world`: as it is, from the store, or built anew into the store."""
     if world_is_valid(paths.world, params.world):
-        log.info("setup: the embedded world is there")
+        log.info("setup: the embedded world is up to date")
         return
-    kept = paths.store / "worlds" / params.world.key
-    if not world_is_valid(kept, params.world):
+    stored = paths.store / "worlds" / params.world.key
+    if not world_is_valid(stored, params.world):
         log.info("setup: building the embedded world, seed %d (minutes)", params.world.seed)
-        build_world(kept, params.world, progress)
+        build_world(stored, params.world, progress)
     with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
-        shutil.copytree(kept, draft, dirs_exist_ok=True)
+        shutil.copytree(stored, draft, dirs_exist_ok=True)
 
 
 def remove_world(paths: Paths) -> None:
@@ -86,22 +85,13 @@ def remove_world(paths: Paths) -> None:
         (draft / "_status.json").write_text(text, encoding="utf-8")
 
 
-def _wanted_saes(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
-    wanted = params.baseline_sae
-    baseline = fetch_baseline(
-        hub,
-        wanted.repo_id,
-        wanted.filename,
-        hook_layer=wanted.hook_layer,
-        revision=wanted.revision,
-        model_name=params.model.name,
-    )
+def _saes_of_run(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
     width, n_layers = model_shape(model.path)
-    check_fits(baseline.card, width=width, n_layers=n_layers)
+    baseline = fetch_baseline(hub, params.baseline_sae, model_name=params.model.name)
+    check_baseline(baseline.card, width=width, n_layers=n_layers)
     yield baseline
-    yield from derive_variants(baseline, {name: grid.options for name, grid in params.variants.items()})
+    yield from derive_variants(baseline, params.variants)
     for entry in params.comparison_saes:
         for sae in fetch_comparison(hub, entry):
-            check_width(sae.card, width)
-            warn_beyond(sae.card, n_layers)
+            check_comparison(sae.card, width=width, n_layers=n_layers)
             yield sae
