@@ -54,9 +54,7 @@ def measure_scr(
                 if pair_scores is not None:
                     scores[attempt].append(pair_scores)
     for attempt in attempts:
-        yield attempt.finish(
-            lambda attempt=attempt: scr_output(attempt.sae, scores[attempt], probes, settings.n_values)
-        )
+        yield attempt.finish(lambda attempt=attempt: scr_output(scores[attempt], probes, settings.n_values))
 
 
 def _measure_pair(

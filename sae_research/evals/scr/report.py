@@ -12,7 +12,6 @@ from sae_research.evals.shared.ablation_settings import too_few
 from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.intervals import Estimate, Sums, average, jackknife
 from sae_research.probes.draws import Rules
-from sae_research.saes.base import Sae
 
 # The smallest gap between clean and biased accuracy that a score is divided by: SAEBench's.
 _LEAST_GAP = 1e-3
@@ -86,9 +85,7 @@ def _recovered(sums: Sums) -> Sums:
     return {name: (total - sums["biased"]) / gap for name, total in after.items()}
 
 
-def scr_output(
-    sae: Sae, scores: Sequence[PairScores], probes: Sequence[PairProbes], n_values: Sequence[int]
-) -> EvalOutput:
+def scr_output(scores: Sequence[PairScores], probes: Sequence[PairProbes], n_values: Sequence[int]) -> EvalOutput:
     """Means over all pairs that have a score, and each pair's own."""
     measurements: list[Measurement] = []
     for metric in ("scr_metric", "scr_dir1", "scr_dir2"):

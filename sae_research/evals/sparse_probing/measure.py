@@ -55,7 +55,7 @@ def measure_probing(
                     sae_scores[attempt][probed.name] = by_seed
     for attempt in attempts:
         yield attempt.finish(
-            lambda attempt=attempt: probing_output(attempt.sae, sae_scores[attempt], model_scores, settings.k_values)
+            lambda attempt=attempt: probing_output(sae_scores[attempt], model_scores, settings.k_values)
         )
 
 

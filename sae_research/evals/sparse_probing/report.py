@@ -10,7 +10,6 @@ from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.accuracies import mean_accuracy, seed_spread, with_seeds
 from sae_research.metrics.intervals import Estimate, average
 from sae_research.probes.tasks import ClassTests
-from sae_research.saes.base import Sae
 
 
 class ProbeScores(NamedTuple):
@@ -40,7 +39,6 @@ class _MeanAccuracy(NamedTuple):
 
 
 def probing_output(
-    sae: Sae,
     sae_scores: Mapping[str, ScoresBySeed],
     model_scores: Mapping[str, ScoresBySeed],
     k_values: Sequence[int],

@@ -24,7 +24,7 @@ from sae_research.probes.wide import fit_wide
 
 
 class TppDraws(NamedTuple):
-    """Which texts of one data set each number is made of."""
+    """Which texts of one data set enter each number."""
 
     tasks: Tasks
     """The probes' tasks; the training rows of the keyed draws."""
@@ -33,17 +33,23 @@ class TppDraws(NamedTuple):
     clean: Bool[Tensor, "texts classes"]
     """The test texts of each probe's accuracy before any ablation."""
     ablated: Bool[Tensor, "texts ablated n classes"]
-    """The test texts of each probe's accuracy after an ablation; sizes of 1 where all are alike."""
+    """The test texts of each probe's accuracy after an ablation; of size 1 along an axis where they do not differ."""
     starts: Sequence[SaeBenchStart] = ()
-    """What SAEBench's probes start from; empty for keyed draws."""
+    """Where SAEBench's probes start; empty for keyed draws."""
 
 
 def draw_keyed(labelled: LabelledSet, key: tuple[str | int, ...]) -> TppDraws:
-    """The same texts for every accuracy, drawn by data set and class alone."""
-    train, test = _sizes(labelled.train), _sizes(labelled.test)
+    """The same texts for every accuracy; they depend on the data set and the class only."""
+    train, test = _sizes(labelled)
     tasks = make_tasks(train, test, key=key)
     clean = mark_rows(tasks.test)
     return TppDraws(tasks, tasks.train, clean, clean[:, None, None])
+
+
+def _sizes(labelled: LabelledSet) -> tuple[dict[str, int], dict[str, int]]:
+    """How many texts each class has for training and for testing."""
+    train, test = ({name: len(texts) for name, texts in split.items()} for split in (labelled.train, labelled.test))
+    return train, test
 
 
 class SaeBenchRun(NamedTuple):
@@ -57,26 +63,31 @@ class SaeBenchRun(NamedTuple):
 
 
 def draw_as_sae_bench(sets: Sequence[LabelledSet], keyed: Sequence[TppDraws], run: SaeBenchRun) -> list[TppDraws]:
-    """SAEBench's draws for all data sets from the seed: its probes' with empty caches, the rest with full ones."""
+    """SAEBench's draws for all data sets: its probes' as with empty caches, the rest as with full ones."""
     cold, warm = (torch.Generator().manual_seed(run.seed) for _ in range(2))
-    found = []
-    for labelled, own in zip(sets, keyed, strict=True):
-        train, test = class_rows(_sizes(labelled.train)), class_rows(_sizes(labelled.test))
+    draws = []
+    for labelled, keyed_draws in zip(sets, keyed, strict=True):
+        train, test = (class_rows(sizes) for sizes in _sizes(labelled))
         starts = []
         for name in train:
-            seen = draw_one_against_rest(train, name, cold)
-            asked = draw_one_against_rest(test, name, cold)
-            starts.append(draw_start(seen, asked, run.d, run.recipe, cold))
+            train_rows = draw_one_against_rest(train, name, cold)
+            test_rows = draw_one_against_rest(test, name, cold)
+            starts.append(draw_start(train_rows, test_rows, run.d, run.recipe, cold))
         clean = [draw_one_against_rest(test, name, cold) for name in test]
-        _draw_ablations(train, test, cold, run.n_ablations)  # What the first SAE sees while the caches fill.
+        _draw_ablations(train, test, cold, run.n_ablations)  # For the first SAE, which SAEBench measures meanwhile.
         effects, ablated = _draw_ablations(train, test, warm, run.n_ablations)
-        found.append(
+        tasks = keyed_draws.tasks
+        marked = mark_rows(_task_rows(ablated, tasks.test.n))
+        draws.append(
             TppDraws(
-                own.tasks, _split(effects, own.tasks.train.n), _marked(clean, own.tasks.test.n),
-                _marked(ablated, own.tasks.test.n).view(-1, len(test), run.n_ablations, len(test)), starts,
+                tasks,
+                effects=_task_rows(effects, tasks.train.n),
+                clean=mark_rows(_task_rows(clean, tasks.test.n)),
+                ablated=marked.view(-1, len(test), run.n_ablations, len(test)),
+                starts=starts,
             )
-        )  # fmt: skip
-    return found
+        )
+    return draws
 
 
 def _draw_ablations(
@@ -84,33 +95,22 @@ def _draw_ablations(
 ) -> tuple[list[DrawnRows], list[DrawnRows]]:
     """What one SAE is measured on: training texts by class, then test texts by ablated class, n and class."""
     effects = [draw_one_against_rest(train, name, generator) for name in train]
-    asked = [draw_one_against_rest(test, name, generator) for _ in test for _ in range(n_ablations) for name in test]
-    return effects, asked
+    ablated = [draw_one_against_rest(test, name, generator) for _ in test for _ in range(n_ablations) for name in test]
+    return effects, ablated
 
 
-def _split(drawn: Sequence[DrawnRows], n: int) -> TaskRows:
+def _task_rows(drawn: Sequence[DrawnRows], n: int) -> TaskRows:
     rows, positive = (torch.stack(parts) for parts in zip(*drawn, strict=True))
     return TaskRows(rows, positive, n)
-
-
-def _marked(drawn: Sequence[DrawnRows], n: int) -> Bool[Tensor, "texts drawn"]:
-    return mark_rows(_split(drawn, n))
-
-
-def _sizes(texts: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    return {name: len(own) for name, own in texts.items()}
 
 
 def fit_probes(
     train: Float[Tensor, "train_texts d"], test: Float[Tensor, "test_texts d"], draws: TppDraws, recipe: SaeBenchRecipe
 ) -> LinearProbes:
-    """A probe per class: convex ones, their strength chosen on held-out training texts, or SAEBench's."""
+    """A probe per class: convex ones, their regularisation chosen on held-out training texts, or SAEBench's."""
     if draws.starts:
         return fit_as_sae_bench(train, test, draws.starts, recipe)
     split = draws.tasks.train
-    positive = mark_rows(split, positive_only=True)
-    found = fit_wide(
-        train.double(), positive.to(train.device), mark_rows(split).to(train.device),
-        draws.tasks.held_out.to(train.device),
-    )  # fmt: skip
-    return LinearProbes(found.weights.T, found.biases)
+    positive, counts = (mark_rows(split, positive_only=only).to(train.device) for only in (True, False))
+    probes = fit_wide(train.double(), positive, counts, draws.tasks.held_out.to(train.device))
+    return LinearProbes(probes.weights.T, probes.biases)
