@@ -57,8 +57,9 @@ def write_profile(name: str, paths: Paths) -> str:
     if name not in profile_names(paths):
         raise UserError(f"profile {name!r} does not exist; valid: {', '.join(profile_names(paths))}")
     values = read_profile(paths.profiles / f"{name}.yaml")
-    text = replace_values(paths.params.read_text(encoding="utf-8"), values, where=f"profiles/{name}.yaml")
-    read_params(parse_yaml(text, where=paths.params), where=f"params.yaml with profile {name!r}")
+    where = f"profiles/{name}.yaml"
+    text = replace_values(paths.params.read_text(encoding="utf-8"), values, where=where)
+    read_params(parse_yaml(text, where=where), where=where)
     write_atomically(paths.params, text)
     return f"params.yaml now holds profile {name!r}; next: dvc repro\n"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sae_research.evals.registry import find_eval
 from sae_research.pipeline.cells import Cell, differences, plan_cells
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import load_params
@@ -40,7 +41,7 @@ def test_a_name_and_a_label_are_no_part_of_a_key(tmp_path: Path, monkeypatch: py
 
     def key(**change: str) -> str:
         manifest = Manifest({"name": "embedded/lm", "revision": "r"}, ({**entry, **change},))
-        [cell] = plan_cells(params, manifest, Core, Hub(tmp_path))
+        [cell] = plan_cells(params, manifest, find_eval("core"), Hub(tmp_path))
         return cell.key
 
     assert key(name="random_k16", label="random") == key()
@@ -65,5 +66,5 @@ def _cell(**change: Any) -> Cell:
         ([PastCell("core", "topk", PARTS)], "its result is damaged"),
     ],
 )
-def test_why_a_cell_is_missing_is_told_from_the_nearest_stored_one(past: list[PastCell], said: str) -> None:
+def test_why_a_cell_is_missing_is_said_by_the_nearest_stored_one(past: list[PastCell], said: str) -> None:
     assert why_missing(_cell(), past) == said

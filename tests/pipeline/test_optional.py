@@ -48,7 +48,7 @@ def test_all_optional_evals_and_then_one_less(project: Project) -> None:
 
 def _check_the_library_finds_the_same(project: Project, sae: str) -> None:
     params = load_params(project.root / "params.yaml")
-    settings = {name: getattr(params, find_eval(name).section) for name in ("core", "sparse_probing", *OPTIONAL)}
+    settings = {name: params.settings_of(find_eval(name)) for name in ("core", "sparse_probing", *OPTIONAL)}
     found = evaluate(
         "embedded/lm", project.root / "downloaded_saes" / sae, settings, world=project.root / "world",
         seed=params.random_seed, batch_size=params.model.llm_batch_size, device="cpu", progress=False,

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import shutil
+from functools import reduce
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sae_research.errors import UserError
-from sae_research.pipeline.params import load_params, read_yaml
+from sae_research.evals.registry import find_eval
+from sae_research.pipeline.params import load_params, read_params, read_yaml
 from sae_research.pipeline.paths import Paths, find_paths
-from sae_research.pipeline.profiles import profile_names, split_sections, write_profile
+from sae_research.pipeline.profiles import profile_names, read_profile, replace_values, write_profile
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,11 +33,23 @@ def test_going_to_a_profile_and_back_leaves_the_file_byte_for_byte(paths: Paths)
     assert paths.params.read_bytes() == before
 
 
-def test_an_edit_outside_the_profiles_sections_survives(paths: Paths) -> None:
-    text = paths.params.read_text().replace("random_seed: 42", "random_seed: 7")
+def test_edits_of_other_keys_and_comments_survive(paths: Paths) -> None:
+    text = paths.params.read_text()
+    for old, new in [
+        ("random_seed: 42", "random_seed: 7"),
+        ("  revision: null", "  revision: null  # pinned later"),
+        ("  context_size: 128\n  batch_size: 16", "  context_size: 64\n  # as in the paper\n\n  batch_size: 16"),
+        ("  name: embedded/lm", "  name: embedded/lm  # my model"),
+    ]:
+        assert old in text
+        text = text.replace(old, new, 1)
     paths.params.write_text(text)
     write_profile("pythia-70m", paths)
-    assert load_params(paths.params).random_seed == 7
+    params = load_params(paths.params)
+    assert (params.random_seed, params.settings_of(find_eval("core")).context_size) == (7, 64)
+    assert "  name: pythia-70m-deduped  # my model\n" in paths.params.read_text()
+    write_profile("embedded", paths)
+    assert paths.params.read_text() == text
 
 
 def test_unknown_profile_lists_the_valid_ones(paths: Paths) -> None:
@@ -43,9 +57,111 @@ def test_unknown_profile_lists_the_valid_ones(paths: Paths) -> None:
         write_profile("llama", paths)
 
 
-def test_every_profile_has_the_same_sections(paths: Paths) -> None:
-    sections = [set(split_sections(path.read_text())) - {""} for path in sorted(paths.profiles.glob("*.yaml"))]
-    assert sections[0] == sections[1] == sections[2]
+def test_every_profile_sets_the_same_keys_and_embedded_holds_the_default_values(paths: Paths) -> None:
+    profiles = {name: read_profile(paths.profiles / f"{name}.yaml") for name in profile_names(paths)}
+    assert len(profiles) > 2
+    for values in profiles.values():
+        assert values.keys() == profiles["embedded"].keys()
+    params = read_yaml(ROOT / "params.yaml")
+    for place, value in profiles["embedded"].items():
+        assert reduce(lambda section, key: section[key], place, params) == value
+
+
+def test_profiles_hold_values_alone(paths: Paths) -> None:
+    for name in profile_names(paths):
+        assert "#" not in (paths.profiles / f"{name}.yaml").read_text()
+
+
+TEXT = """\
+a:  # first
+  x: 1  # one
+  y:
+    - 1
+    - 2
+
+  # about z
+  z: |
+    two
+    lines
+
+  # about w
+  w: {p: 1}   # flow
+  e:
+  l: []
+b: {k: 1, m: 2}
+c:  # a list
+  - 1
+# the end
+"""
+
+
+def test_values_of_any_form_are_replaced_whole_and_comments_stay() -> None:
+    values = {
+        ("a", "x"): [1, 2], ("a", "y"): "s", ("a", "z"): {"q": [3, {"r": None}]}, ("a", "w"): None, ("a", "e"): 0.5,
+        ("a", "l"): [True], ("b", "m"): "{word}: x", ("c",): [],
+    }  # fmt: skip
+    assert (
+        replace_values(TEXT, values, where="t")
+        == """\
+a:  # first
+  x:  # one
+    - 1
+    - 2
+  y: s
+
+  # about z
+  z:
+    q:
+      - 3
+      - r: null
+
+  # about w
+  w: null   # flow
+  e: 0.5
+  l:
+    - true
+b: {k: 1, m: '{word}: x'}
+c: []  # a list
+# the end
+"""
+    )
+
+
+def test_equal_values_are_left_as_they_are_written() -> None:
+    values = {("a", "y"): [1, 2], ("a", "z"): "two\nlines\n", ("a", "w"): {"p": 1}, ("b", "k"): 1, ("c",): [1]}
+    assert replace_values(TEXT, values, where="t") == TEXT
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        (TEXT, ("a", "n"), r"profiles/p.yaml sets a.n, which params.yaml does not have; correct the key, or add it"),
+        (TEXT, ("d",), r"profiles/p.yaml sets d, which params.yaml does not have"),
+        (
+            TEXT,
+            ("b", "k"),
+            r"the values of profiles/p.yaml do not fit into params.yaml as it is written; put every",
+        ),
+        ("a: &x {k: 1}\nb: *x\n", ("b", "k"), r"do not fit into params.yaml as it is written; .* use no anchors"),
+        ("- 1\n", ("a",), r"params.yaml: got list, expected sections of params.yaml with their values"),
+        ("", ("a",), r"params.yaml: got NoneType, expected sections"),
+        ("a: [", ("a",), r"params.yaml is not valid YAML"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(text: str, place: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace_values(text, {place: [1]}, where="profiles/p.yaml")
+
+
+def test_a_profile_that_is_not_valid_changes_nothing(paths: Paths) -> None:
+    before = paths.params.read_bytes()
+    (paths.profiles / "mine.yaml").write_text("model:\n  torch_dtype: float8\n")
+    with pytest.raises(UserError, match=r"profiles/mine.yaml.model.torch_dtype: got 'float8'"):
+        write_profile("mine", paths)
+    (paths.profiles / "list.yaml").write_text("- model\n")
+    with pytest.raises(UserError, match=r"list.yaml: got list, expected sections of params.yaml with their values"):
+        write_profile("list", paths)
+    assert paths.params.read_bytes() == before
 
 
 def test_pythia_profile_is_seed_001_to_the_letter(paths: Paths) -> None:
@@ -68,9 +184,12 @@ def test_pythia_profile_is_seed_001_to_the_letter(paths: Paths) -> None:
 
 
 def test_params_read_the_same_under_yaml_1_1_and_1_2_and_are_in_block_style(paths: Paths) -> None:
-    for name in ["params.yaml", *(f"profiles/{p}.yaml" for p in profile_names(paths))]:
-        text = (paths.root / name).read_text()
-        assert yaml.safe_load(text) == read_yaml(paths.root / name)
+    for name in profile_names(paths):
+        profile = paths.profiles / f"{name}.yaml"
+        assert yaml.safe_load(profile.read_text()) == read_yaml(profile)
+        write_profile(name, paths)
+        text = paths.params.read_text()
+        assert yaml.safe_load(text) == read_yaml(paths.params)
         values = [line.split("#")[0].split(": ")[-1].lstrip() for line in text.splitlines()]
         # An empty list has no other style.
         assert [value for value in values if value.startswith(("[", "{")) and value != "[]"] == []
@@ -81,10 +200,13 @@ def test_params_read_the_same_under_yaml_1_1_and_1_2_and_are_in_block_style(path
     [
         ("random_seed: 42", "random_sede: 42", "params.yaml: unknown key 'random_sede'; valid: random_seed, model,"),
         ("dtype: float32", "dtype: float23", "params.yaml.model.torch_dtype: got 'float23' (str); valid: float32"),
-        ("  ihtp:", "  ihtq:", "params.yaml.sae_variants: unknown key 'ihtq'; valid: ihtp, mpsae"),
+        ("  ihtp:", "  ihtq:", "params.yaml: sae_variants: unknown key 'ihtq'; valid: batchtopk, gated,"),
         ("  core: true", "  core: maybe", "params.yaml.eval_types.core: got 'maybe' (str), expected bool"),
-        ("  core: true", "  kore: true", "params.yaml.eval_types: unknown key 'kore'; valid: core, sparse_probing"),
+        ("  core: true", "  kore: true", "params.yaml: eval_types: unknown key 'kore'; valid: core, sparse_probing"),
         ("embedded/news", "embedded/gnus", "'embedded/gnus'"),
+        ("\ncore_eval:", "\ncore:", "params.yaml: unknown key 'core'; valid: random_seed, model, baseline_sae,"),
+        ("\ntpp:", "\nscr:", "params.yaml is not valid YAML: while constructing a mapping"),
+        ("  enabled: true", "  enabled: 1", "params.yaml: sae_variants.ihtp.enabled is 1, expected a bool"),
     ],
 )
 def test_mistakes_fail_in_one_line_that_lists_what_is_valid(paths: Paths, old: str, new: str, said: str) -> None:
@@ -95,3 +217,14 @@ def test_mistakes_fail_in_one_line_that_lists_what_is_valid(paths: Paths, old: s
         load_params(paths.params)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_eval_that_is_on_needs_its_section(paths: Paths) -> None:
+    params = read_yaml(paths.params)
+    del params["tpp"]
+    with pytest.raises(UserError, match=r"p: eval_types.tpp is true, but there is no section 'tpp'; add it, or set"):
+        read_params(params, where="p")
+    params["eval_types"]["tpp"] = False
+    assert "tpp" not in read_params(params, where="p").enabled_evals
+    del params["eval_types"]["tpp"]
+    assert not read_params(params, where="p").is_enabled("tpp")

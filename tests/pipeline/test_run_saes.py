@@ -9,40 +9,36 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from sae_research.run_saes import check_fits, derive_variants, fetch_baseline, fetch_comparison, write_fleet
 
 from sae_research.errors import UserError
 from sae_research.formats import pretrained
 from sae_research.formats.readers.saelens import load_sae, save_sae
+from sae_research.formats.registry import short_name_of
 from sae_research.lm.site import Site
 from sae_research.pipeline import run_saes
 from sae_research.pipeline.manifest import read_manifest
-from sae_research.pipeline.params import ComparisonSae, SaeVariants
+from sae_research.pipeline.params import BaselineSae, ComparisonSae
+from sae_research.pipeline.run_saes import (
+    check_baseline,
+    check_comparison,
+    derive_variants,
+    fetch_baseline,
+    fetch_comparison,
+    write_saes,
+)
 from sae_research.records import read_record
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
 from sae_research.sources.hub import Hub
 
 MODEL = {"name": "embedded/lm", "revision": "sha256:1"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An entry of `comparison_saes`."""
-
-    repo_id: str | None = None
-    filename: str | None = None
-    revision: str | None = None
-    release: str | None = None
-    sae_id: str | None = None
-    label: str | None = None
 
 
 def _sae(name: str, architecture: str = "relu", *, seed: int = 0, d_sae: int = 16, **options: Any) -> Sae:
@@ -72,15 +68,14 @@ def hub(tmp_path: Path) -> Hub:
     return Hub(tmp_path / "world")
 
 
-BASELINE = ("embedded/sae-relu", "resid_post_layer_3/trainer_0/ae.pt")
+BASELINE = BaselineSae("embedded/sae-relu", "resid_post_layer_3/trainer_0/ae.pt", hook_layer=3)
 
 
-def _baseline(hub: Hub, **changes: Any) -> Sae:
-    given = {"hook_layer": 3, "revision": None, "model_name": "embedded/lm", **changes}
-    return fetch_baseline(hub, *BASELINE, **given)
+def _baseline(hub: Hub, *, hook_layer: int = 3, model_name: str = "embedded/lm") -> Sae:
+    return fetch_baseline(hub, replace(BASELINE, hook_layer=hook_layer), model_name=model_name)
 
 
-def test_the_baseline_is_named_after_its_folder_and_tells_its_source(hub: Hub) -> None:
+def test_the_baseline_is_named_after_its_folder_and_records_its_source(hub: Hub) -> None:
     sae = _baseline(hub)
     assert sae.card.name == "relu_trainer_0"
     assert sae.card.source["repo_id"] == "embedded/sae-relu"
@@ -94,12 +89,12 @@ def test_a_baseline_of_another_layer_is_refused(hub: Hub) -> None:
         _baseline(hub, hook_layer=4)
 
 
-def test_a_baseline_of_another_model_is_warned_of(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_baseline_trained_on_another_model_causes_a_warning(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         _baseline(hub, model_name="/data/lm/")
         assert not caplog.records
         _baseline(hub, model_name="gpt2")
-    assert "was trained on model embedded/lm, and is to be put into gpt2" in caplog.text
+    assert "was trained on embedded/lm but will be evaluated on gpt2" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -111,12 +106,12 @@ def test_a_baseline_of_another_model_is_warned_of(hub: Hub, caplog: pytest.LogCa
     ],
 )  # fmt: skip
 def test_short_names_tell_neighbours_apart(filename: str, short: str) -> None:
-    assert run_saes._short_name("embedded/sae-relu", filename) == short
+    assert run_saes.slug(short_name_of(filename) or "sae-relu") == short
 
 
 def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
     baseline = _baseline(hub)
-    variants = derive_variants(baseline, [("ihtp", {"k": 1}), ("ihtp", {"k": 2}), ("mpsae", {"s": 3})])
+    variants = list(derive_variants(baseline, {"ihtp": {"k_values": [1, 2]}, "mpsae": {"s": 3}}))
     assert [v.card.name for v in variants] == [
         "relu_trainer_0_ihtp_k1", "relu_trainer_0_ihtp_k2", "relu_trainer_0_mpsae_s3"
     ]  # fmt: skip
@@ -130,7 +125,7 @@ def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
 @pytest.mark.parametrize("architecture", ["relu", "topk"])
 def test_variants_of_any_baseline_pursue_its_directions(architecture: str) -> None:
     baseline = _sae("base", architecture, **({"k": 4} if architecture == "topk" else {}))
-    [variant] = derive_variants(baseline, [("mpsae", {"s": 16})])
+    [variant] = derive_variants(baseline, {"mpsae": {"s": 16}})
     directions = baseline.W_dec / baseline.W_dec.norm(dim=1, keepdim=True)
     torch.testing.assert_close(variant.W_dec, directions)
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
@@ -138,28 +133,27 @@ def test_variants_of_any_baseline_pursue_its_directions(architecture: str) -> No
     assert (rest < 0.5 * (x - variant.b_dec).norm(dim=1)).all()
 
 
-def test_a_k_beyond_the_dictionary_is_refused() -> None:
-    with pytest.raises(UserError, match=r"'base_ihtp_k17': k is 17, but d_sae is 16"):
-        derive_variants(_sae("base"), [("ihtp", {"k": 17})])
-
-
 def test_comparisons_from_folders(hub: Hub) -> None:
-    found = [
-        *fetch_comparison(hub, Entry("embedded/sae-topk", "k4")),
-        *fetch_comparison(hub, Entry("embedded/sae-other", "topk_k4")),
+    saes = [
+        *fetch_comparison(hub, ComparisonSae("embedded/sae-topk", "k4")),
+        *fetch_comparison(hub, ComparisonSae("embedded/sae-other", "topk_k4")),
     ]
-    assert [sae.card.name for sae in found] == ["topk_k4", "topk_k4"]
-    assert found[0].card.digest == _sae("a", "topk", k=4).card.digest
+    assert [sae.card.name for sae in saes] == ["topk_k4", "topk_k4"]
+    assert saes[0].card.digest == _sae("a", "topk", k=4).card.digest
     with pytest.raises(UserError, match="has no file or folder 'k9'"):
-        list(fetch_comparison(hub, Entry("embedded/sae-topk", "k9")))
-    with pytest.raises(UserError, match="give either"):
-        list(fetch_comparison(hub, Entry(repo_id="embedded/sae-topk")))
+        list(fetch_comparison(hub, ComparisonSae("embedded/sae-topk", "k9")))
+
+
+@pytest.mark.parametrize("keys", [{"repo_id": "a"}, {"release": "a"}, {"repo_id": "a", "filename": "b", "sae_id": "c"}])
+def test_half_an_entry_of_comparison_saes_is_refused(keys: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=r"comparison_saes\[0\]: give either repo_id and filename, or release and sae"):
+        read_record(ComparisonSae, keys, where="comparison_saes[0]")
 
 
 def test_a_label_renames_and_changes_nothing_that_is_computed(hub: Hub, tmp_path: Path) -> None:
     def entries(label: str | None) -> list[Any]:
-        return write_fleet(
-            fetch_comparison(hub, Entry("embedded/sae-topk", "k4", label=label)), tmp_path / "s", model=MODEL
+        return write_saes(
+            fetch_comparison(hub, ComparisonSae("embedded/sae-topk", "k4", label=label)), tmp_path / "s", model=MODEL
         )["saes"]
 
     [plain], [random], [pca] = entries(None), entries("random"), entries("pca")
@@ -174,25 +168,28 @@ def test_a_label_that_is_no_word_is_refused() -> None:
         read_record(ComparisonSae, {"repo_id": "r", "filename": "f", "label": "a | b"}, where="comparison_saes[0]")
 
 
-def test_a_checkpoint_without_its_config_is_told(hub: Hub) -> None:
-    (hub.world / "models" / BASELINE[0].split("/")[1] / BASELINE[1]).with_name("config.json").unlink()
+def test_a_checkpoint_without_its_config_is_refused(hub: Hub) -> None:
+    (hub.world / "models" / "sae-relu" / BASELINE.filename).with_name("config.json").unlink()
     with pytest.raises(UserError, match=r"'embedded/sae-relu' has no file or folder .*config\.json"):
         _baseline(hub)
 
 
-def test_an_sae_must_fit_the_model() -> None:
+def test_an_sae_must_fit_the_model(caplog: pytest.LogCaptureFixture) -> None:
     card = _sae("mine").card
-    check_fits(card, width=6, n_layers=4)
-    with pytest.raises(UserError, match=r"'mine' has d_in = 6, but the model's activations at .*resid_post have 8"):
-        check_fits(card, width=8, n_layers=4)
+    for check in (check_baseline, check_comparison):
+        check(card, width=6, n_layers=4)
+        with pytest.raises(UserError, match=r"'mine' has d_in = 6, but the model's activations at .*resid_post have 8"):
+            check(card, width=8, n_layers=4)
     with pytest.raises(UserError, match=r"'mine' is of layer 3, but the model has layers 0 to 2"):
-        check_fits(card, width=6, n_layers=3)
+        check_baseline(card, width=6, n_layers=3)
+    check_comparison(card, width=6, n_layers=3)
+    assert "'mine' is of layer 3, but the model has layers 0 to 2: its evals will fail" in caplog.text
 
 
 def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
     folder = tmp_path / "downloaded_saes"
-    saes = [_sae("a"), *derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])]
-    written = write_fleet(saes, folder, model=MODEL)
+    saes = [_sae("a"), *derive_variants(_sae("a"), {"ihtp": {"k": 1}, "mpsae": {"s": 2}})]
+    written = write_saes(saes, folder, model=MODEL)
     assert written == json.loads((folder / "manifest.json").read_text())
     manifest = read_manifest(folder)
     assert manifest.model == MODEL
@@ -216,13 +213,13 @@ def _state(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 def test_what_did_not_change_is_not_touched(tmp_path: Path) -> None:
     folder = tmp_path / "downloaded_saes"
-    write_fleet([_sae("a"), _sae("b", seed=1)], folder, model=MODEL)
+    write_saes([_sae("a"), _sae("b", seed=1)], folder, model=MODEL)
     before = _state(folder)
-    write_fleet([_sae("a"), _sae("b", seed=1)], folder, model=MODEL)
+    write_saes([_sae("a"), _sae("b", seed=1)], folder, model=MODEL)
     assert _state(folder) == before
     (folder / "stray").mkdir()
     (folder / "stray.txt").touch()
-    write_fleet(iter([_sae("a"), _sae("c", seed=2)]), folder, model=MODEL)
+    write_saes(iter([_sae("a"), _sae("c", seed=2)]), folder, model=MODEL)
     after = _state(folder)
     assert {name: state for name, state in after.items() if name.startswith("a/")} == {
         name: state for name, state in before.items() if name.startswith("a/")
@@ -232,16 +229,16 @@ def test_what_did_not_change_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_damaged_folder_is_written_anew(tmp_path: Path) -> None:
     folder = tmp_path / "downloaded_saes"
-    write_fleet([_sae("a")], folder, model=MODEL)
+    write_saes([_sae("a")], folder, model=MODEL)
     (folder / "a" / "sae_weights.safetensors").write_bytes(b"short")
-    write_fleet([_sae("a")], folder, model=MODEL)
+    write_saes([_sae("a")], folder, model=MODEL)
     assert load_sae(folder / "a").card.digest == _sae("a").card.digest
 
 
 def test_names_never_collide(tmp_path: Path) -> None:
     saes = [_sae("a"), _sae("a", seed=1), _sae("A", seed=2), _sae("a", seed=1), _sae("x/y z" + 200 * "w", seed=3)]
     digests = [sae.card.digest for sae in saes]
-    manifest = write_fleet(saes, tmp_path / "s", model=MODEL)
+    manifest = write_saes(saes, tmp_path / "s", model=MODEL)
     names = [entry["name"] for entry in manifest["saes"]]
     assert names[:4] == ["a", f"a_{digests[1][:8]}", f"A_{digests[2][:8]}", f"a_{digests[1][:8]}_2"]
     assert re.fullmatch(r"x_y_zw{100,}_[0-9a-f]{8}", names[4])
@@ -251,47 +248,47 @@ def test_names_never_collide(tmp_path: Path) -> None:
 
 def test_a_failure_while_fetching_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "downloaded_saes"
-    write_fleet([_sae("a")], folder, model=MODEL)
+    write_saes([_sae("a")], folder, model=MODEL)
     before = _state(folder)
 
     def saes() -> Iterator[Sae]:
         yield _sae("b", seed=1)
-        raise UserError("the second one cannot be had")
+        raise UserError("the second one is unavailable")
 
-    with pytest.raises(UserError, match="cannot be had"):
-        write_fleet(saes(), folder, model=MODEL)
+    with pytest.raises(UserError, match="is unavailable"):
+        write_saes(saes(), folder, model=MODEL)
     assert _state(folder) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["downloaded_saes"]
 
 
 def test_an_interrupted_change_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "downloaded_saes"
-    write_fleet([_sae("a")], folder, model=MODEL)
+    write_saes([_sae("a")], folder, model=MODEL)
 
     def die(_source: Path, _target: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_saes, "replace_folder", die)
     with pytest.raises(KeyboardInterrupt):
-        write_fleet([_sae("a", seed=1)], folder, model=MODEL)
+        write_saes([_sae("a", seed=1)], folder, model=MODEL)
     with pytest.raises(UserError, match=r"manifest\.json does not exist; run the setup stage first"):
         read_manifest(folder)
     monkeypatch.undo()
-    write_fleet([_sae("a", seed=1)], folder, model=MODEL)
+    write_saes([_sae("a", seed=1)], folder, model=MODEL)
     assert load_sae(folder / "a").card.digest == _sae("a", seed=1).card.digest
 
 
 def test_what_a_killed_run_left_behind_does_no_harm(tmp_path: Path) -> None:
     folder = tmp_path / "downloaded_saes"
     (tmp_path / ".downloaded_saes.part" / ".tmp-dead" / "a").mkdir(parents=True)
-    write_fleet([_sae("a")], folder, model=MODEL)
+    write_saes([_sae("a")], folder, model=MODEL)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["downloaded_saes"]
 
 
 def test_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
     for place in ("one", "two"):
-        variants = derive_variants(_sae("a"), [("ihtp", {"k": 1}), ("mpsae", {"s": 2})])
-        write_fleet([_sae("a"), *variants], tmp_path / place, model=MODEL)
+        variants = derive_variants(_sae("a"), {"ihtp": {"k": 1}, "mpsae": {"s": 2}})
+        write_saes([_sae("a"), *variants], tmp_path / place, model=MODEL)
     one, two = _state(tmp_path / "one"), _state(tmp_path / "two")
     assert {name: state[0] for name, state in one.items()} == {name: state[0] for name, state in two.items()}
 
@@ -347,10 +344,10 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def test_comparisons_from_the_registry(hub: Hub, registry: list[tuple[str, str]], tmp_path: Path) -> None:
-    found = list(fetch_comparison(hub, Entry(release="rel-.", sae_id=r"l3/k\d")))
+    saes = list(fetch_comparison(hub, ComparisonSae(release="rel-.", sae_id=r"l3/k\d")))
     assert registry == [("rel-a", "l3/k4"), ("rel-a", "l3/k8")]
-    assert found[0].card.source == {"release": "rel-a", "sae_id": "l3/k4", "format": "sae_lens registry"}
-    names = [entry["name"] for entry in write_fleet(found, tmp_path / "s", model=MODEL)["saes"]]
+    assert saes[0].card.source == {"release": "rel-a", "sae_id": "l3/k4", "format": "sae_lens registry"}
+    names = [entry["name"] for entry in write_saes(saes, tmp_path / "s", model=MODEL)["saes"]]
     assert names == ["rel-a_l3_k4", "rel-a_l3_k8"]
 
 
@@ -368,14 +365,14 @@ def test_registry_errors_name_the_sae(
     release: str, sae_id: str, message: str, hub: Hub, registry: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(UserError, match=message):
-        list(fetch_comparison(hub, Entry(release=release, sae_id=sae_id)))
+        list(fetch_comparison(hub, ComparisonSae(release=release, sae_id=sae_id)))
 
 
-def test_without_sae_lens_the_registry_is_told_to_be_missing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_sae_lens_the_error_says_what_to_install(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sae_lens", None)
     monkeypatch.setitem(sys.modules, "sae_lens.loading.pretrained_saes_directory", None)
     with pytest.raises(UserError, match=r"not installed: pip install 'sae-research\[registry\]'"):
-        list(fetch_comparison(hub, Entry(release="a", sae_id="b")))
+        list(fetch_comparison(hub, ComparisonSae(release="a", sae_id="b")))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -387,35 +384,47 @@ def test_the_real_registry_is_read() -> None:
 def test_a_renamed_sae_keeps_its_digest(tmp_path: Path) -> None:
     sae = _sae("a")
     sae.card = replace(sae.card, name="b")
-    manifest = write_fleet([sae], tmp_path / "s", model=MODEL)
+    manifest = write_saes([sae], tmp_path / "s", model=MODEL)
     assert manifest["saes"][0]["digest"] == _sae("a").card.digest
     shutil.rmtree(tmp_path / "s")
 
 
-def test_the_parameters_name_every_form_of_pursuit() -> None:
-    variants = read_record(
-        SaeVariants,
-        {
-            "ihtp": {"k_values": [2, 3], "supports": ["sequence", "causal", "token"], "nonneg": [False, True]},
-            "mpsae": {"s_values": [4], "nonneg": [True]},
-            "shtp": {"s_values": [5], "iters": 3},
-            "omp": {"enabled": False, "s_values": [6]},
-        },
-        where="sae_variants",
-    )
-    names = [sae.card.name for sae in derive_variants(_sae("a"), variants.wanted())]
-    assert names == [
-        f"a_{form}_k{k}{sign}" for form in ("ihtp", "ihtp_causal", "ihtp_token") for sign in ("", "_nonneg")
-        for k in (2, 3)
-    ] + ["a_mpsae_s4_nonneg", "a_shtp_s5_iters3_mu1.0"]  # fmt: skip
-    assert SaeVariants().wanted() == []
+def _names(grids: dict[str, dict[str, Any]]) -> list[str]:
+    return [sae.card.name for sae in derive_variants(_sae("a"), grids)]
 
 
-def test_unusable_options_of_variants_are_told() -> None:
-    for values, message in [
-        ({"ihtp": {"supports": ["future"]}}, r"ihtp\.supports\[0\]: got 'future'.*sequence, causal, token"),
-        ({"shtp": {"iters": 0}}, "iters is 0 and mu 1.0"),
-        ({"omp": {"s_values": [0]}}, r"s_values holds \[0\]"),
-    ]:
-        with pytest.raises(UserError, match=message):
-            read_record(SaeVariants, values, where="sae_variants")
+def test_a_variant_is_derived_for_each_combination_of_values() -> None:
+    assert _names({"ihtp": {"k_values": [2, 3], "nonneg_values": [False, True]}}) == [
+        "a_ihtp_k2", "a_ihtp_k3", "a_ihtp_k2_nonneg", "a_ihtp_k3_nonneg"
+    ]  # fmt: skip
+    assert _names({"ihtp_causal": {"k": 2}, "ihtp_token": {"k": 2}}) == ["a_ihtp_causal_k2", "a_ihtp_token_k2"]
+    assert _names({"mpsae": {"s_values": (4,), "nonneg": True}}) == ["a_mpsae_s4_nonneg"]
+    assert _names({"shtp": {"s_values": [5], "iters": 3, "mu": 0.5}}) == ["a_shtp_s5_iters3_mu0.5"]
+    assert _names({"omp": {"s_values": []}}) == []
+
+
+@pytest.mark.parametrize(
+    ("grids", "message"),
+    [
+        (
+            {"ihtp": {"k": 17}},
+            r"sae_variants.ihtp: SAE 'a_ihtp_k17': k is 17, but d_sae is 16; k must lie between 1 and",
+        ),
+        ({"omp": {"s_values": [0]}}, r"sae_variants.omp: SAE 'a_omp_s0': s is 0, expected at least 1"),
+        ({"shtp": {"s": 2, "iters": 0}}, r"sae_variants.shtp: SAE 'a_shtp_s2_iters0': iters is 0 and mu is 1.0"),
+        ({"mpsae": {"s_values": ["x"]}}, r"sae_variants.mpsae: SAE 'a_mpsae_sx': .*s: got 'x' \(str\), expected int"),
+        ({"mpsae": {}}, r"sae_variants.mpsae: SAE 'a_mpsae': hyperparameters: missing s"),
+        ({"ihtp": {"supports": ["causal"]}}, r"ihtp: unknown key 'supports'; valid: enabled, k, nonneg, k_values, non"),
+        ({"ihtp": {"k_values": 5}}, r"sae_variants.ihtp.k_values: got 5, expected a list without repetition"),
+        (
+            {"ihtp": {"k_values": [5, 5]}},
+            r"sae_variants.ihtp.k_values: got \[5, 5\], expected a list without repetition",
+        ),
+        ({"ihtp": {"k": 1, "k_values": [2]}}, r"sae_variants.ihtp: k and k_values are both given; remove one"),
+        ({"topk": {"k": 4}}, r"sae_variants.topk: topk has trained tensors of its own \(W_enc, b_enc, W_dec, b_dec\)"),
+        ({"fista": {}}, r"SAE architecture 'fista' is not known; valid: batchtopk,"),
+    ],
+)
+def test_unusable_options_of_variants_are_named(grids: dict[str, dict[str, Any]], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _names(grids)
