@@ -16,7 +16,7 @@ from sae_research.results.numbers import shown
 
 _GREY = "#999999"
 _TEXT_WIDTH = 0.2
-"""The width of a marker with its value in shares of the axis."""
+"""The width of a marker with its value, as a share of the axis."""
 REFERENCE_LINES: tuple[dict[str, Any], ...] = tuple(
     {"linestyle": (0, dashes), "color": color, "linewidth": 1.3}
     for dashes, color in (
@@ -53,16 +53,21 @@ def draw_panel(
                 alpha=0.35 if first.source == "published" else 0.7,
                 zorder=2,
             )
-    heights = edge_levels(panel.points, scale, width=_text_width(_l0_limits([point.l0 for point in panel.points])))
+    left, right = _l0_limits([point.l0 for point in panel.points])
+    levels_at_edge = edge_levels(panel.points, scale, width=(right / left) ** _TEXT_WIDTH)
     _draw_intervals(axes, [point for point in panel.points if scale.shows(point.value)], style, paint)
     for point in panel.points:
-        _draw_point(axes, point, style, paint, scale=scale, level=heights.get(point, 0))
+        _draw_point(axes, point, style, paint, scale=scale, level=levels_at_edge.get(point, 0))
     for reference in panel.references:
         look = REFERENCE_LINES[levels.index(reference.label) % len(REFERENCE_LINES)]
         axes.axhline(reference.level, zorder=1.5, **look)
     axes.set_title(panel.title)
     _scale_l0(axes, [point.l0 for point in panel.points])
-    _scale_metric(axes, scale)
+    if scale.log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(scale.low, scale.high)
 
 
 def curves(points: Sequence[Point]) -> list[list[Point]]:
@@ -75,20 +80,27 @@ def curves(points: Sequence[Point]) -> list[list[Point]]:
 
 
 def _draw_point(axes: Axes, point: Point, style: Style, paint: Paint | None, *, scale: Scale, level: int) -> None:
+    """The marker; beyond the end of the axis it stands at its edge, with the value beside it."""
     height = scale.clamp(point.value, level)
-    color = paint(point) if paint else style.colors[point.label]
-    marker = style.markers[point.label]
     if not scale.shows(point.value):
-        _write_value(axes, point, height)
+        axes.annotate(
+            f"{shown(point.value, 2)} {'↓' if point.value < height else '↑'}",
+            (point.l0, height),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            color="#555555",
+        )
     axes.plot(
         [point.l0],
         [height],
-        marker=marker,
+        marker=style.markers[point.label],
         markersize=style.marker_size(point.label),
         linestyle="none",
         zorder=4,
         **marker_look(
-            color,
+            paint(point) if paint else style.colors[point.label],
             point.interpolates,
             published=point.source == "published",
             rim="#444444" if paint else "white",
@@ -113,32 +125,18 @@ Bar = tuple[float, float | None, float | None, float | None]
 
 def draw_bars(axes: Axes, bars: Sequence[Bar], color: Any, *, horizontal: bool = False) -> None:
     """The intervals of those that have one; markers drawn over them hide what is smaller than a marker."""
-    # An interval need not hold its value to the last digit: a bar never points backwards.
-    found = [
+    # Rounding can leave a value just outside its interval; a bar must not have a negative length.
+    complete = [
         (x, value, max(value - low, 0.0), max(high - value, 0.0))
         for x, value, low, high in bars
         if value is not None and low is not None and high is not None
     ]
-    if not found:
+    if not complete:
         return
-    xs, values, below, above = zip(*found, strict=True)
+    xs, values, below, above = zip(*complete, strict=True)
     ends = {"xerr" if horizontal else "yerr": [below, above]}
     look: dict[str, Any] = {"elinewidth": 1.1, "capsize": 2.5, "alpha": 0.8, "zorder": 2.5, "ecolor": color}
     axes.errorbar(*((values, xs) if horizontal else (xs, values)), fmt="none", **ends, **look)
-
-
-def _write_value(axes: Axes, point: Point, height: float) -> None:
-    """The value beside a marker that stands at the edge, at `height`, because it lies beyond it."""
-    arrow = "↓" if point.value < height else "↑"
-    axes.annotate(
-        f"{shown(point.value, 2)} {arrow}",
-        (point.l0, height),
-        xytext=(9, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize="small",
-        color="#555555",
-    )
 
 
 def _scale_l0(axes: Axes, values: Sequence[float]) -> None:
@@ -158,16 +156,3 @@ def _l0_limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     spare = max(2.0 / math.sqrt(high / low), 1.25)
     return low / spare, high * spare
-
-
-def _text_width(limits: tuple[float, float]) -> float:
-    """The factor in L0 that a marker with its value beside it takes up."""
-    return (limits[1] / limits[0]) ** _TEXT_WIDTH
-
-
-def _scale_metric(axes: Axes, scale: Scale) -> None:
-    if scale.log:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylim(scale.low, scale.high)

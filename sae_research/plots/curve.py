@@ -89,9 +89,9 @@ def line_entry(one: Chosen, style: Style) -> Line2D:
 
 
 def _limit(axes: Axes, rows: Sequence[Row]) -> None:
-    """As wide as most of the numbers need."""
+    """Makes the axis as high as most of the numbers need."""
     values = without_outliers([row.value for row in rows if row.value is not None])
-    kept = [row for row in rows if row.value is not None and min(values) <= row.value <= max(values)]
-    ends = [end for row in kept for end in (row.value, row.ci_low, row.ci_high) if end is not None]
+    near = [row for row in rows if row.value is not None and min(values) <= row.value <= max(values)]
+    ends = [end for row in near for end in (row.value, row.ci_low, row.ci_high) if end is not None]
     spare = 0.06 * (max(ends) - min(ends)) or 0.05
     axes.set_ylim(min(ends) - spare, max(ends) + spare)

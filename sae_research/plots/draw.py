@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sae_research.evals.base import PartsFigure
 from sae_research.files import folder_in_the_making
 from sae_research.plots.labels import BETTER, L0_LABEL, axis_label
 from sae_research.plots.points import Panel, find_panels, reference_labels
@@ -23,6 +22,10 @@ _LEGEND_WIDTH = 3.1
 _COLUMNS = 3
 
 
+_UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""Metadata without a date or a program version, so that a picture's bytes depend on its content alone."""
+
+
 def draw_all(table: Path, images: Path, settings: VisualizationSettings, *, scratch: Path) -> list[Path]:
     """Makes `images` hold the pictures that the table asks for, and nothing else; the same input, the same bytes."""
     rows = read_table(table)
@@ -31,12 +34,10 @@ def draw_all(table: Path, images: Path, settings: VisualizationSettings, *, scra
     with plain_matplotlib(settings), folder_in_the_making(images, scratch=scratch) as folder:
         for figure in planned_figures(rows):
             drawing = draw_figure(figure, rows, style)
-            names += [_save(drawing, folder, figure.name, ending, settings) for ending in _endings(settings)]
+            for ending in ("png", *dict.fromkeys(settings.extra_formats)):
+                names.append(f"{figure.name}.{ending}")
+                drawing.savefig(folder / names[-1], dpi=settings.dpi, metadata=_UNDATED[ending])
     return [images / name for name in names]
-
-
-def _endings(settings: VisualizationSettings) -> tuple[str, ...]:
-    return ("png", *dict.fromkeys(settings.extra_formats))
 
 
 @contextmanager
@@ -50,35 +51,22 @@ def plain_matplotlib(settings: VisualizationSettings) -> Iterator[None]:
         yield
 
 
-def _save(drawing: Any, folder: Path, name: str, ending: str, settings: VisualizationSettings) -> str:
-    """Writes the picture without date or program version, so that its bytes depend on its content alone."""
-    empty = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    drawing.savefig(folder / f"{name}.{ending}", dpi=settings.dpi, metadata=empty[ending])
-    return f"{name}.{ending}"
-
-
 def draw_figure(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
     """The picture as a Matplotlib figure; one without points says why it is empty."""
     if figure.parts is not None and figure.kind != "panels":
-        return _draw_parts(figure, figure.parts, rows, style)
+        from sae_research.plots.curve import draw_curve
+        from sae_research.plots.heatmap import draw_heatmap
+        from sae_research.plots.tradeoff import draw_tradeoff
+
+        drawers = {"curve": draw_curve, "heatmap": draw_heatmap, "tradeoff": draw_tradeoff}
+        return drawers[figure.kind](figure, figure.parts, rows, style)
     panels = find_panels(figure, rows, style.settings)
     if not any(panel.points for panel in panels):
         return _empty(figure, panels)
     example = next(
         row for row in rows if (row.eval, row.metric) == (figure.eval, figure.metric) and row.value is not None
     )
-    if figure.kind != "loss_recovered":
-        return _draw_metric(figure, panels, example, style)
-    return _draw_loss_recovered(figure, panels, example, style)
-
-
-def _draw_parts(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style: Style) -> Any:
-    from sae_research.plots.curve import draw_curve
-    from sae_research.plots.heatmap import draw_heatmap
-    from sae_research.plots.tradeoff import draw_tradeoff
-
-    drawers = {"curve": draw_curve, "heatmap": draw_heatmap, "tradeoff": draw_tradeoff}
-    return drawers[parts.kind](figure, parts, rows, style)
+    return _draw_panels(figure, panels, example, style)
 
 
 def _empty(figure: Figure, panels: Sequence[Panel]) -> Any:
@@ -118,33 +106,25 @@ def _blank(figure: Figure, n_panels: int, legend: float, label: str) -> tuple[An
     return drawing, grid[:n_panels]
 
 
-def _draw_metric(figure: Figure, panels: Sequence[Panel], example: Row, style: Style) -> Any:
+def _draw_panels(figure: Figure, panels: Sequence[Panel], example: Row, style: Style) -> Any:
+    """L0 against the metric, or against loss recovered with the metric as colour."""
     from sae_research.plots.axes import draw_panel
     from sae_research.plots.legend import add_legend, legend_entries, legend_height
     from sae_research.plots.scale import find_scale
 
-    scale = find_scale(panels, example.direction)
-    entries = legend_entries(panels, style, [scale] * len(panels), colored=True)
-    drawing, grid = _blank(figure, len(panels), legend_height(entries, style), axis_label(example))
-    for axes, panel in zip(grid, panels, strict=True):
-        draw_panel(axes, panel, style, scale, levels=reference_labels(panels))
-    add_legend(drawing, entries, style)
-    return drawing
-
-
-def _draw_loss_recovered(figure: Figure, panels: Sequence[Panel], example: Row, style: Style) -> Any:
-    from sae_research.plots.axes import draw_panel
-    from sae_research.plots.legend import add_legend, legend_entries, legend_height
-    from sae_research.plots.scale import find_scale
-
-    scale = find_scale(panels, "higher")
-    entries = legend_entries(panels, style, [scale] * len(panels), colored=False)
-    label = f"Loss recovered {BETTER['higher']}"
+    by_color = figure.kind == "loss_recovered"
+    scale = find_scale(panels, "higher" if by_color else example.direction)
+    entries = legend_entries(panels, style, [scale] * len(panels), colored=not by_color)
+    label = f"Loss recovered {BETTER['higher']}" if by_color else axis_label(example)
     drawing, grid = _blank(figure, len(panels), legend_height(entries, style), label)
-    shades, ends = _shades(panels)
-    for axes, panel in zip(grid, panels, strict=True):
-        draw_panel(axes, panel, style, scale, lambda point: shades.to_rgba(point.shade))
-    drawing.colorbar(shades, ax=list(grid), label=axis_label(example), shrink=0.9, pad=0.02, extend=ends)
+    if by_color:
+        shades, ends = _shades(panels)
+        for axes, panel in zip(grid, panels, strict=True):
+            draw_panel(axes, panel, style, scale, lambda point: shades.to_rgba(point.shade))
+        drawing.colorbar(shades, ax=list(grid), label=axis_label(example), shrink=0.9, pad=0.02, extend=ends)
+    else:
+        for axes, panel in zip(grid, panels, strict=True):
+            draw_panel(axes, panel, style, scale, levels=reference_labels(panels))
     add_legend(drawing, entries, style)
     return drawing
 

@@ -61,16 +61,16 @@ def _draw_shades(axes: Axes, groups: Sequence[Sequence[Row]], place: str, column
     top = float(np.nanmax(values))
     image = axes.imshow(values, cmap="viridis_r", vmin=0.0, vmax=top or 1.0, aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(groups)), [_name(group[0]) for group in groups])
+    names = [
+        label_text(first.label, first.source)
+        + (" †" if interpolation(first.interpolates) == "most" else "")
+        + ("" if first.l0 is None else f", L0 {first.l0:.3g}")
+        for first, *_ in groups
+    ]
+    axes.set_yticks(range(len(groups)), names)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     return image
-
-
-def _name(row: Row) -> str:
-    mark = " †" if interpolation(row.interpolates) == "most" else ""
-    l0 = "" if row.l0 is None else f", L0 {row.l0:.3g}"
-    return f"{label_text(row.label, row.source)}{mark}{l0}"
 
 
 def _draw_means(axes: Axes, rows: Sequence[Row], groups: Sequence[Sequence[Row]], style: Style) -> None:

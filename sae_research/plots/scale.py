@@ -1,4 +1,4 @@
-"""The vertical scale of a picture: as wide as most SAEs need, with the few far-off ones set at its edge."""
+"""The vertical scale of a picture: as wide as most SAEs need, with the few that are far off at its edge."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Scale:
 
 
 def edge_levels(points: Sequence[Point], scale: Scale, *, width: float) -> dict[Point, int]:
-    """How far from the edge each point that lies beyond `scale` is set, so that no two are written over one another.
+    """How far from the edge each point beyond `scale` is drawn, in lines of text, so that no two overlap.
 
-    The farthest stand nearest the edge. Points collide whose L0 differ by less than the factor `width`.
+    The farthest stand nearest the edge. Two points collide if their L0 differ by less than the factor `width`.
     """
     levels: dict[Point, int] = {}
     beyond = [point for point in points if not scale.shows(point.value)]
@@ -67,8 +67,8 @@ def edge_levels(points: Sequence[Point], scale: Scale, *, width: float) -> dict[
 def find_scale(panels: Sequence[Panel], direction: str | None) -> Scale:
     """A scale for all panels of a picture.
 
-    It follows the SAEs whose numbers mean something; far-off values and interpolating SAEs widen it only a little.
-    Reference levels are always on it.
+    It follows the SAEs whose numbers mean something. Values that are far off and SAEs that interpolate widen it only a
+    little. Reference levels are always on it.
     """
     points = [point for panel in panels for point in panel.points]
     meant = [point for point in points if point.interpolates != "most"] or points
@@ -77,18 +77,23 @@ def find_scale(panels: Sequence[Panel], direction: str | None) -> Scale:
     if direction == "lower" and min(values) > 0 and max(values) / min(values) > _LOG_FROM:
         return _log_scale(values, points)
     shown = set(without_outliers(values))
-    near = _near([point for point in meant if point.value in shown], levels)
-    low, high = _stretched(min(near), max(near), [point.value for point in points if point not in meant])
+    near = [point for point in meant if point.value in shown]
+    ends = [end for p in near for end in (p.value, p.low, p.high) if end is not None] + levels
+    low, high = _stretched(min(ends), max(ends), [point.value for point in points if point not in meant])
     spare = (high - low) * 0.08 or max(abs(high) * 0.05, 1e-3)
     return Scale(low - spare, high + spare)
 
 
 def without_outliers(values: Sequence[float]) -> list[float]:
-    """`values` without those that are far off, where they are few and leaving them out doubles the resolution."""
-    kept = [value for value in values if _within_fences(value, values)]
-    few = len(values) - len(kept) <= max(2, _FEW * len(values))
-    gain = max(values) - min(values) >= _GAIN * (max(kept) - min(kept))
-    return kept if few and gain else list(values)
+    """`values` without those that are far off, if they are few and leaving them out doubles the resolution."""
+    if len(values) < 6:
+        return list(values)
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    fence = _FENCE * (third - first)
+    near = [value for value in values if fence == 0 or first - fence <= value <= third + fence]
+    few = len(values) - len(near) <= max(2, _FEW * len(values))
+    gain = max(values) - min(values) >= _GAIN * (max(near) - min(near))
+    return near if few and gain else list(values)
 
 
 def _log_scale(values: Sequence[float], points: Sequence[Point]) -> Scale:
@@ -99,21 +104,8 @@ def _log_scale(values: Sequence[float], points: Sequence[Point]) -> Scale:
     return Scale(math.exp(low - spare), math.exp(high + spare), log=True)
 
 
-def _within_fences(value: float, values: Sequence[float]) -> bool:
-    if len(values) < 6:
-        return True
-    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
-    spread = third - first
-    return spread == 0 or first - _FENCE * spread <= value <= third + _FENCE * spread
-
-
-def _near(points: Sequence[Point], levels: Sequence[float]) -> list[float]:
-    ends = [end for point in points for end in (point.value, point.low, point.high) if end is not None]
-    return ends + list(levels)
-
-
 def _stretched(low: float, high: float, others: Sequence[float]) -> tuple[float, float]:
     """The range with those of `others` that widen it by no more than the allowed factor."""
     limit = (high - low) * (_STRETCH - 1)
-    kept = [value for value in others if low - limit <= value <= high + limit]
-    return min([low, *kept]), max([high, *kept])
+    near = [value for value in others if low - limit <= value <= high + limit]
+    return min([low, *near]), max([high, *near])

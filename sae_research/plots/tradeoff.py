@@ -1,9 +1,9 @@
-"""What is kept against what is forgotten, over all settings of the intervention, for one SAE of each architecture."""
+"""One metric against another over all settings of an intervention, for one SAE of each architecture."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -23,47 +23,52 @@ from sae_research.results.rows import Row, interpolation
 class _Setting(NamedTuple):
     """One setting of the intervention."""
 
-    forget: Row
-    kept: Row
+    x: Row
+    y: Row
 
 
 def draw_tradeoff(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style: Style) -> Any:
     """The picture: all settings as dots, and a line along those that no other beats on both sides."""
-    kept = {(row.identity, row.at): row for row in rows if (row.eval, row.metric) == (figure.eval, parts.against)}
+    heights = {(row.identity, row.at): row for row in rows if (row.eval, row.metric) == (figure.eval, parts.against)}
     both = [
         row
         for row in rows
         if (row.eval, row.metric) == (figure.eval, figure.metric)
         and row.value is not None
-        and (row.identity, row.at) in kept
-        and kept[row.identity, row.at].value is not None
+        and (row.identity, row.at) in heights
+        and heights[row.identity, row.at].value is not None
     ]
     chosen = choose_saes(both)
-    entries = list(_entries(chosen, style))
+    entries = [line_entry(one, style) for one in chosen]
+    for text, look in (
+        ("dots: further settings of the intervention", {"marker": ".", "markersize": 4, "alpha": 0.5}),
+        ("best is the upper left corner", {}),
+    ):
+        entries.append(Line2D([], [], label=textwrap.fill(text, 30), linestyle="none", color="#555555", **look))
     drawing, axes = blank(figure.caption + choice_text(both), legend_height(entries, style))
     for one in chosen:
-        _draw_sae(axes, one, kept, style)
+        _draw_sae(axes, one, heights, style)
     if both:
         axes.set_xlabel(axis_label(both[0]))
-        axes.set_ylabel(axis_label(kept[both[0].identity, both[0].at]))
+        axes.set_ylabel(axis_label(heights[both[0].identity, both[0].at]))
     add_legend(drawing, entries, style)
     return drawing
 
 
-def _draw_sae(axes: Axes, one: Chosen, kept: Mapping[Any, Row], style: Style) -> None:
+def _draw_sae(axes: Axes, one: Chosen, heights: Mapping[Any, Row], style: Style) -> None:
     color = style.colors[one.label]
-    settings = [_Setting(row, kept[row.identity, row.at]) for row in one.rows]
+    settings = [_Setting(row, heights[row.identity, row.at]) for row in one.rows]
     faint = 0.15 if one.published else 0.3
     axes.plot(
-        [s.forget.value or 0.0 for s in settings], [s.kept.value or 0.0 for s in settings],
+        [s.x.value or 0.0 for s in settings], [s.y.value or 0.0 for s in settings],
         linestyle="none", marker=".", markersize=4, color=color, alpha=faint, zorder=1.5,
     )  # fmt: skip
     edge = unbeaten(settings)
-    xs, ys = [float(s.forget.value or 0.0) for s in edge], [float(s.kept.value or 0.0) for s in edge]
+    xs, ys = [float(s.x.value or 0.0) for s in edge], [float(s.y.value or 0.0) for s in edge]
     axes.plot(xs, ys, color=color, linewidth=1.4, alpha=0.4 if one.published else 0.8, zorder=2)
     if style.settings.error_bars:
-        draw_bars(axes, [bar(x, s.kept) for x, s in zip(xs, edge, strict=True)], color)
-        draw_bars(axes, [bar(y, s.forget) for y, s in zip(ys, edge, strict=True)], color, horizontal=True)
+        draw_bars(axes, [bar(x, s.y) for x, s in zip(xs, edge, strict=True)], color)
+        draw_bars(axes, [bar(y, s.x) for y, s in zip(ys, edge, strict=True)], color, horizontal=True)
     look = marker_look(color, interpolation(one.rows[0].interpolates), published=one.published)
     axes.plot(
         xs, ys, linestyle="none", marker=style.markers[one.label], markersize=0.75 * style.marker_size(one.label),
@@ -72,19 +77,9 @@ def _draw_sae(axes: Axes, one: Chosen, kept: Mapping[Any, Row], style: Style) ->
 
 
 def unbeaten(settings: Sequence[_Setting]) -> list[_Setting]:
-    """The settings that no other beats: nothing forgets more and keeps as much; by what they leave unforgotten."""
-    found: list[_Setting] = []
-    best = -float("inf")
-    for setting in sorted(settings, key=lambda s: (s.forget.value or 0.0, -(s.kept.value or 0.0))):
-        if (setting.kept.value or 0.0) > best:
-            best = setting.kept.value or 0.0
-            found.append(setting)
-    return found
-
-
-def _entries(chosen: Sequence[Chosen], style: Style) -> Iterator[Line2D]:
-    for one in chosen:
-        yield line_entry(one, style)
-    yield Line2D([], [], marker=".", markersize=4, linestyle="none", color="#555555", alpha=0.5,
-                 label=textwrap.fill("dots: further settings of the intervention", 30))  # fmt: skip
-    yield Line2D([], [], linestyle="none", label=textwrap.fill("best is the upper left corner", 30))
+    """The settings that no other beats on both sides, a smaller x and as large a y, by rising x."""
+    edge: list[_Setting] = []
+    for setting in sorted(settings, key=lambda s: (s.x.value or 0.0, -(s.y.value or 0.0))):
+        if not edge or (setting.y.value or 0.0) > (edge[-1].y.value or 0.0):
+            edge.append(setting)
+    return edge

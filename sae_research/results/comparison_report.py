@@ -52,7 +52,7 @@ def _lines(
 
 
 def _equals(others: Sequence[str], verdicts: Mapping[str, bool | None]) -> str:
-    """Who is not distinguishable, or who alone is, whichever is shorter."""
+    """The SAEs that cannot be told from the best, or those that can, whichever list is shorter."""
     unknown = [sae for sae in others if verdicts.get(sae) is None]
     equal = [sae for sae in others if verdicts.get(sae) is False]
     worse = [sae for sae in others if verdicts.get(sae)]

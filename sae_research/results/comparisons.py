@@ -1,4 +1,4 @@
-"""Every SAE against every other on every metric: the difference with its interval, and whether it is one."""
+"""Every SAE against every other on every metric: the difference, its interval, and whether it excludes 0."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Comparison:
     distinguishable: bool | None
     """Whether the 95 % interval leaves out 0; None without an interval. Not corrected for the number of comparisons."""
     better: str | None
-    """The SAE with the better number where the two are distinguishable."""
+    """The SAE with the better number, if the two are distinguishable."""
     method: Method
-    """`paired`: both on the same sequences or examples. `unpaired`: from the two intervals, as if independent, which is
-    wider than it need be. `none`: one of the numbers has no interval."""
+    """`paired`: both on the same sequences or examples. `unpaired`: from the two intervals as if they were independent,
+    which is wider than necessary. `none`: one of the numbers has no interval."""
 
 
 @dataclass
@@ -62,21 +62,21 @@ class _Column:
 def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
     """All pairs of SAEs that were computed here, on every column of the table with a direction.
 
-    The language model's own numbers are left out. Paired intervals are those of a delete-a-group jackknife over
-    the units that both SAEs were measured on; where draws were repeated with several seeds, Student's half width of the
-    mean difference over seeds adds in quadrature.
+    The language model's own numbers are left out. Paired intervals come from a delete-a-group jackknife over the
+    units that both SAEs were measured on; where examples were drawn with several seeds, Student's half width of the
+    mean difference over seeds is added in quadrature.
     """
     return [pair for (_, name), column in _columns(entries).items() for pair in _compare(column, name)]
 
 
 def _columns(entries: Sequence[Entry]) -> dict[tuple[str, str], _Column]:
     """By eval and column."""
-    own_levels = set(chain(*references().values()))
+    levels_without_sae = set(chain(*references().values()))
     columns: dict[tuple[str, str], _Column] = {}
     for entry in entries:
         if entry.source != "computed" or entry.result is None:
             continue
-        specs = {s.name: s for s in entry.specs if s.direction != "neither" and s.name not in own_levels}
+        specs = {s.name: s for s in entry.specs if s.direction != "neither" and s.name not in levels_without_sae}
         for m in entry.result.output.measurements:
             place = {key: value for key, value in m.at.items() if key != "seed"}
             spec = specs.get(m.metric)
@@ -91,7 +91,9 @@ def _columns(entries: Sequence[Entry]) -> dict[tuple[str, str], _Column]:
     return columns
 
 
-class _Interval(NamedTuple):
+class _Intervals(NamedTuple):
+    """The intervals of all pairs' differences."""
+
     below: np.ndarray
     """Distances from the differences to the lower ends, NaN where there is none."""
     above: np.ndarray
@@ -105,26 +107,26 @@ def _compare(column: _Column, name: str) -> Iterator[Comparison]:
     values = np.array([float(m.value or 0.0) for m in column.measured.values()])
     a, b = np.triu_indices(len(saes), k=1)
     difference = values[a] - values[b]
-    found = _with_seeds(_intervals(column, values, a, b), column, a, b)
+    intervals = _with_seeds(_intervals(column, values, a, b), column, a, b)
     for i, (first, second) in enumerate(zip(a, b, strict=True)):
         yield _comparison(
             column,
             name,
             (saes[first], saes[second]),
             float(difference[i]),
-            (float(found.below[i]), float(found.above[i])),
-            paired=bool(found.paired[i]),
+            (float(intervals.below[i]), float(intervals.above[i])),
+            paired=bool(intervals.paired[i]),
         )
 
 
-def _intervals(column: _Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> _Interval:
+def _intervals(column: _Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> _Intervals:
     """Paired where both have replicates over the same groups, from the two intervals otherwise."""
     measured = list(column.measured.values())
     low, high = (
         np.array([np.nan if e is None else e for e in ends])
         for ends in zip(*((m.ci_low, m.ci_high) for m in measured), strict=True)
     )
-    # The ends of a difference of independent estimates (MOVER): its lower one is a's lower and b's upper.
+    # MOVER: the lower end of a difference of independent estimates comes from a's lower and b's upper end.
     down, up = values - low, high - values
     below, above = np.hypot(down[a], up[b]), np.hypot(up[a], down[b])
     counts = Counter(len(m.replicates) for m in measured if m.replicates)
@@ -137,20 +139,23 @@ def _intervals(column: _Column, values: np.ndarray, a: np.ndarray, b: np.ndarray
         )
         half = half_widths(replicates[a] - replicates[b])
         below, above = np.where(paired, half, below), np.where(paired, half, above)
-    return _Interval(below, above, paired)
+    return _Intervals(below, above, paired)
 
 
-def _with_seeds(found: _Interval, column: _Column, a: np.ndarray, b: np.ndarray) -> _Interval:
-    """`found` widened by the spread of the paired differences over seeds that all SAEs share."""
-    own = [column.seeds.get(sae, {}) for sae in column.measured]
-    shared = sorted(set(own[0]).intersection(*own), key=str)
+def _with_seeds(intervals: _Intervals, column: _Column, a: np.ndarray, b: np.ndarray) -> _Intervals:
+    """The intervals widened by the spread of the paired differences over the seeds that all SAEs share."""
+    seeds_of = [column.seeds.get(sae, {}) for sae in column.measured]
+    shared = sorted(set(seeds_of[0]).intersection(*seeds_of), key=str)
     if len(shared) < 2:
-        return found
-    values = np.array([[by_seed[seed] for seed in shared] for by_seed in own])
+        return intervals
+    values = np.array([[by_seed[seed] for seed in shared] for by_seed in seeds_of])
     extra = mean_half_widths(values[a] - values[b])
-    # An unpaired interval is made of intervals that cover the seeds already.
-    below, above = (np.where(found.paired, np.hypot(ends, extra), ends) for ends in (found.below, found.above))
-    return _Interval(below, above, found.paired)
+    # The intervals behind an unpaired one cover the seeds already.
+    below, above = (
+        np.where(intervals.paired, np.hypot(distances, extra), distances)
+        for distances in (intervals.below, intervals.above)
+    )
+    return _Intervals(below, above, intervals.paired)
 
 
 def _comparison(
@@ -185,8 +190,8 @@ def _comparison(
 
 def rivals(comparisons: Sequence[Comparison]) -> Mapping[tuple[str, str, str], dict[str, bool | None]]:
     """By eval, column and SAE: whether each other SAE is distinguishable from it."""
-    found: dict[tuple[str, str, str], dict[str, bool | None]] = {}
+    verdicts: dict[tuple[str, str, str], dict[str, bool | None]] = {}
     for pair in comparisons:
         for sae, other in ((pair.sae_a, pair.sae_b), (pair.sae_b, pair.sae_a)):
-            found.setdefault((pair.eval, pair.column, sae), {})[other] = pair.distinguishable
-    return found
+            verdicts.setdefault((pair.eval, pair.column, sae), {})[other] = pair.distinguishable
+    return verdicts

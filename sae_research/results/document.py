@@ -1,11 +1,11 @@
-"""Results as SAEBench writes them, with what its schema has no place for in one block beside: `sae_research`.
+"""Results as SAEBench writes them, plus one block of our own, `sae_research`, for what its schema has no place for.
 
 The document is a function of the result alone: no clock, no random id, sorted keys, ten significant digits. Our block
-holds everything a `Result` holds (what is missing is null, with its reason); the rest is what SAEBench accepts:
+holds everything that a `Result` holds (a missing value is null, with its reason). The rest is what SAEBench accepts:
 
-- a number that is missing is null where its class allows null, and -1, its own sign for it, where it does not;
-- `eval_config` is our settings plus its own names for them;
-- metrics that its schema does not know stand in our block only.
+- a missing number is null where SAEBench's class allows null, and -1 where it does not: its own sign for it;
+- `eval_config` holds our settings, and SAEBench's names for those that it has too;
+- metrics that SAEBench's schema does not have stand in our block alone.
 """
 
 from __future__ import annotations
@@ -40,17 +40,21 @@ def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> di
     known = sae_bench_evals().get(result.eval_name)
     details, nulls = _details(result.output.details, known)
     official = result.key_parts.get("engine") == "sae_bench"
+    placed = by_name
+    made_by = f"not run by SAEBench: sae_research {result.versions.get('sae_research', '')}".strip()
+    if official:
+        # Its own numbers stand under its keys, whatever formula our plain name has.
+        placed = by_name | {f"{spec.key}_sae_bench": spec for spec in (known.specs if known else ())}
+        made_by = f"SAEBench {result.versions.get('sae-bench', '')}, run by sae_research".strip()
     document = {
         "eval_type_id": known.schema.type_id if known else result.eval_name,
         "eval_config": _config(result, known),
         "eval_id": str(uuid.uuid5(_IDS, result.key)),
         "datetime_epoch_millis": 0,
-        "eval_result_metrics": _metrics(
-            result.output.measurements, by_name | (_own_specs(known) if official and known else {}), known
-        ),
+        "eval_result_metrics": _metrics(result.output.measurements, placed, known),
         "eval_result_details": details,
         "eval_result_unstructured": dict(result.output.unstructured),
-        "sae_bench_commit_hash": _made_by(result, official=official),
+        "sae_bench_commit_hash": made_by,
         **_identity(result),
         BLOCK: {
             "eval": result.eval_name,
@@ -59,7 +63,9 @@ def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> di
             "settings": dict(result.settings),
             "sae": dict(result.sae),
             "versions": dict(result.versions),
-            "metrics": {spec.name: _spec_entry(spec) for spec in specs},
+            "metrics": {
+                spec.name: {key: value for key, value in asdict(spec).items() if key != "name"} for spec in specs
+            },
             "measurements": [_entry(m) for m in result.output.measurements],
             "details_null": nulls,
         },
@@ -85,11 +91,15 @@ def is_intact(document: Any) -> bool:
 def from_document(document: Mapping[str, Any]) -> Result:
     """The result that `to_document` wrote; floats have the ten digits that were written."""
     block = document[BLOCK]
+    details = [dict(row) for row in document["eval_result_details"]]
+    for name, indices in block["details_null"].items():
+        for index in indices:
+            details[index][name] = None
     output = EvalOutput(
         measurements=tuple(
             Measurement(**{**entry, "replicates": tuple(entry["replicates"])}) for entry in block["measurements"]
         ),
-        details=_details_with_nulls(document["eval_result_details"], block["details_null"]),
+        details=details,
         unstructured=document["eval_result_unstructured"],
     )
     return Result(
@@ -104,7 +114,7 @@ def from_document(document: Mapping[str, Any]) -> Result:
 
 
 def metric_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
-    """The metrics that a document of ours describes."""
+    """The metrics that one of our documents describes."""
     return tuple(MetricSpec(name=name, **entry) for name, entry in document[BLOCK]["metrics"].items())
 
 
@@ -132,7 +142,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def read_result(path: Path) -> Result:
-    """The result in a file of ours."""
+    """The result in one of our files."""
     document = read_document(path)
     if BLOCK not in document:
         raise UserError(f"{path} was not written by sae_research; SAEBench's own files belong in published_results/")
@@ -142,7 +152,7 @@ def read_result(path: Path) -> Result:
 
 @contextmanager
 def explained_version(path: Path) -> Iterator[None]:
-    """Turns what another version's document lacks or has too much into a UserError that names the file."""
+    """Turns a field that another version's document lacks or has in excess into a UserError that names the file."""
     try:
         yield
     except (KeyError, TypeError, IndexError) as error:
@@ -159,10 +169,10 @@ def _entry(measurement: Measurement) -> dict[str, Any]:
 
 
 def _config(result: Result, known: SaeBenchEval | None) -> dict[str, Any]:
-    """SAEBench's `eval_config`: our settings, and its own names for those that it has too."""
+    """SAEBench's `eval_config`: our settings, and its names for those that it has too."""
     settings = dict(result.settings)
     names = known.schema.config_names if known else {}
-    renamed = {theirs: settings[ours] for ours, theirs in names.items() if ours in settings}
+    renamed = {alias: settings[name] for name, alias in names.items() if name in settings}
     model = result.key_parts.get("model") or {}
     shared = {
         "model_name": model.get("name"),
@@ -173,51 +183,33 @@ def _config(result: Result, known: SaeBenchEval | None) -> dict[str, Any]:
     return {**settings, **renamed, **present, **(known.schema.config_constants if known else {})}
 
 
-def _spec_entry(spec: MetricSpec) -> dict[str, Any]:
-    entry = asdict(spec)
-    del entry["name"]
-    return entry
-
-
 def _metrics(
     measurements: Sequence[Measurement], specs: Mapping[str, MetricSpec], known: SaeBenchEval | None
 ) -> dict[str, dict[str, float | None]]:
-    """SAEBench's `eval_result_metrics`: every key its class requires, and what else was measured of its schema."""
-    found: dict[str, dict[str, float | None]] = {}
+    """SAEBench's `eval_result_metrics`: every key its class requires, and whatever else of its schema was measured."""
+    required = known.required if known else frozenset()
+    whole = known.schema.whole if known else frozenset()
+    metrics: dict[str, dict[str, float | None]] = {}
     for spec in known.specs if known else ():
-        category = found.setdefault(spec.category, {})
-        if known and spec.key in known.required:
+        category = metrics.setdefault(spec.category, {})
+        if spec.key in required:
             category[str(spec.key)] = MINUS_ONE
     for measurement in measurements:
         spec = specs[measurement.metric]
         if spec.key is None or set(placeholders(spec.key)) != set(measurement.at):
             continue
-        key = spec.key.format(**measurement.at)
-        found.setdefault(spec.category, {})[key] = _as_written(measurement.value, key, known)
-    return found
-
-
-def _own_specs(known: SaeBenchEval) -> dict[str, MetricSpec]:
-    """SAEBench's own keys for the numbers that are its own, whatever stands under our plain name."""
-    return {f"{spec.key}_sae_bench": spec for spec in known.specs}
-
-
-def _made_by(result: Result, *, official: bool) -> str:
-    if official:
-        return f"SAEBench {result.versions.get('sae-bench', '')}, run by sae_research".strip()
-    return f"not run by SAEBench: sae_research {result.versions.get('sae_research', '')}".strip()
-
-
-def _as_written(value: float | None, key: str, known: SaeBenchEval | None) -> float | None:
-    if value is None:
-        return MINUS_ONE if known and key in known.required else None
-    return int(value) if known and key in known.schema.whole else float(value)
+        key, value = spec.key.format(**measurement.at), measurement.value
+        if value is None:
+            metrics.setdefault(spec.category, {})[key] = MINUS_ONE if key in required else None
+        else:
+            metrics.setdefault(spec.category, {})[key] = int(value) if key in whole else float(value)
+    return metrics
 
 
 def _details(
     details: Sequence[Mapping[str, Any]], known: SaeBenchEval | None
 ) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
-    """The details as SAEBench's classes take them, and where its -1 stands for a null of ours (rows by field)."""
+    """The details as SAEBench's classes take them, and the rows, by field, where its -1 stands for a null of ours."""
     required = known.schema.required_details if known else frozenset()
     rows = [dict(row) for row in details]
     nulls: dict[str, list[int]] = {}
@@ -229,16 +221,8 @@ def _details(
     return rows, nulls
 
 
-def _details_with_nulls(rows: Sequence[Mapping[str, Any]], nulls: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
-    restored = [dict(row) for row in rows]
-    for name, indices in nulls.items():
-        for index in indices:
-            restored[index][name] = None
-    return restored
-
-
 def _identity(result: Result) -> dict[str, Any]:
-    """What SAEBench says of the SAE; one that is not in SAELens' registry is a `custom_sae` there."""
+    """SAEBench's fields about the SAE; one that is not in SAELens' registry is a `custom_sae`."""
     source = result.sae.get("source") or {}
     registered = "release" in source and "sae_id" in source
     hyperparameters = result.sae.get("hyperparameters") or {}

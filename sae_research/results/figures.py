@@ -41,17 +41,14 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
         for (eval_name, metric), title in metrics.items()
     ]
     if any(row.metric == LOSS_RECOVERED for row in rows):
-        figures += [
-            Figure(
-                f"loss_recovered_by_{eval_name}_{metric}",
-                "loss_recovered",
-                eval_name,
-                metric,
-                f"Loss recovered against L0, coloured by {_in_a_sentence(title)}",
-            )
-            for (eval_name, metric), title in metrics.items()
-            if metric != LOSS_RECOVERED
-        ]
+        for (eval_name, metric), title in metrics.items():
+            if metric == LOSS_RECOVERED:
+                continue
+            # A small first letter within the sentence, unless the title starts with an abbreviation.
+            words = title if title[:2].isupper() else title[:1].lower() + title[1:]
+            caption = f"Loss recovered against L0, coloured by {words}"
+            name = f"loss_recovered_by_{eval_name}_{metric}"
+            figures.append(Figure(name, "loss_recovered", eval_name, metric, caption))
     declared = [(evaluated.name, parts) for evaluated in all_evals() for parts in evaluated.figures]
     for eval_name, parts in sorted(declared, key=lambda pair: get_args(PartsFigureKind).index(pair[1].kind)):
         if any(is_part(row, eval_name, parts.metric, parts.places) for row in rows):
@@ -63,8 +60,3 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
 def is_part(row: Row, eval_name: str, metric: str, places: Collection[str]) -> bool:
     """Whether `row` is a number of the metric at a place with exactly these keys."""
     return (row.eval, row.metric) == (eval_name, metric) and row.value is not None and row.place.keys() == set(places)
-
-
-def _in_a_sentence(title: str) -> str:
-    """`title` with a small first letter, unless it is an abbreviation."""
-    return title if title[:2].isupper() else title[:1].lower() + title[1:]

@@ -1,4 +1,4 @@
-"""What the sections of the report share: tables, and how a column is called."""
+"""What the sections of the report share: tables and column titles."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ ARROWS: Mapping[str | None, str] = {"higher": " ↑", "lower": " ↓"}
 def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:
     """A Markdown table; columns from `numbers_from` on are set flush right."""
     rule = [":--" if index < numbers_from else "--:" for index in range(len(header))]
-    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in [header, rule, *lines])
-
-
-def _cell(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
+    cells = ([" ".join(str(text).split()).replace("|", "\\|") for text in line] for line in [header, rule, *lines])
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def column_title(row: Row) -> str:

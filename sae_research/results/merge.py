@@ -1,4 +1,4 @@
-"""All results of a workspace, our own and published ones, as one list of entries and one tidy table."""
+"""All results of a workspace, ours and published ones, as one list of entries and one tidy table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS_FILE = "_status.json"
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell: an SAE under an eval, done or failed."""
+    """One cell, an SAE under an eval, whether it finished or failed."""
 
     source: Source
     sae_name: str
@@ -29,27 +29,25 @@ class Entry:
     specs: tuple[MetricSpec, ...] = ()
     reason: str | None = None
 
-
-@dataclass(frozen=True)
-class Sparsity:
-    """What every row of an SAE carries of its core result."""
-
-    l0: float | None
-    interpolates: float | None
+    @property
+    def identity(self) -> tuple[Source, str]:
+        """What tells one SAE from another: the source and the name."""
+        return self.source, self.sae_name
 
 
 def read_entries(results: Path, published: Path, enabled: Mapping[str, bool]) -> list[Entry]:
     """The cells of all evals that are `enabled`, in the order of evals and SAEs, then the published ones."""
-    own = [entry for name, is_on in enabled.items() if is_on for entry in _read_eval(results / name, name)]
-    return own + [
-        Entry("published", str(result.sae["name"]), result.eval_name, _without_records(result), specs)
-        for _, result, specs in read_published(published)
+    return [
+        *(entry for name, is_on in enabled.items() if is_on for entry in _read_eval(results / name, name)),
+        *(
+            Entry("published", str(result.sae["name"]), result.eval_name, _without_records(result), specs)
+            for _, result, specs in read_published(published)
+        ),
     ]
 
 
 def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
-    status = _read_status(folder / STATUS_FILE, eval_name)
-    for cell in status["cells"]:
+    for cell in _read_status(folder / STATUS_FILE, eval_name)["cells"]:
         if cell["state"] != "done":
             yield Entry("computed", cell["sae"], eval_name, None, reason=cell["reason"])
             continue
@@ -61,7 +59,7 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
 
 
 def _without_records(result: Result) -> Result:
-    """`result` without its records per latent or data set: no table uses them, and all SAEs' at once fill a memory."""
+    """`result` without its records per latent or data set: no table uses them, and those of many SAEs fill memory."""
     return dataclasses.replace(result, output=EvalOutput(result.output.measurements))
 
 
@@ -70,7 +68,7 @@ def _read_status(path: Path, eval_name: str) -> dict[str, Any]:
         raise UserError(f"{path} is missing: eval_types.{eval_name} is true but its stage has not run; run `dvc repro`")
     status = read_document(path)
     if set(status) != {"eval", "enabled", "cells"} or status["eval"] != eval_name:
-        raise UserError(f"{path} is no status file of the eval {eval_name!r}; run its stage again")
+        raise UserError(f"{path} is not a status file of the eval {eval_name!r}; run its stage again")
     if not status["enabled"]:
         raise UserError(f"{path} says disabled but eval_types.{eval_name} is true; run its stage again")
     return status
@@ -79,34 +77,28 @@ def _read_status(path: Path, eval_name: str) -> dict[str, Any]:
 def tidy_rows(entries: Sequence[Entry], saes: Sequence[Mapping[str, Any]] = ()) -> list[Row]:
     """A row per measurement, and one per failed cell, in the order of the entries.
 
-    `saes` are the manifest's entries: an SAE of which every cell failed is described by nothing else.
+    `saes` are the manifest's entries: nothing else describes an SAE of which every cell failed.
     """
-    sparsity = {_identity(entry): _sparsity(entry.result) for entry in entries if _is_core(entry)}
     cards: dict[tuple[str, str], Mapping[str, Any]] = {("computed", card["name"]): card for card in saes}
-    cards |= {_identity(entry): entry.result.sae for entry in entries if entry.result is not None}
+    core: dict[tuple[str, str], Mapping[str, float | None]] = {}
+    for entry in entries:
+        if entry.result is not None:
+            cards[entry.identity] = entry.result.sae
+            if entry.eval_name == "core":
+                core[entry.identity] = {m.metric: m.value for m in entry.result.output.measurements if not m.at}
     rows: list[Row] = []
     for entry in entries:
-        card = _card_columns(entry, cards.get(_identity(entry), {}))
-        known = sparsity.get(_identity(entry), Sparsity(None, None))
-        card |= {"l0": known.l0, "interpolates": known.interpolates}
-        rows.extend(_entry_rows(entry, card))
+        about = _about(entry, cards.get(entry.identity, {}), core.get(entry.identity, {}))
+        if entry.result is None:
+            rows.append(_row(about, None, Measurement("", None, entry.reason)))
+        else:
+            specs = {spec.name: spec for spec in entry.specs}
+            rows.extend(_row(about, specs[m.metric], m) for m in entry.result.output.measurements)
     return rows
 
 
-def _is_core(entry: Entry) -> bool:
-    return entry.eval_name == "core" and entry.result is not None
-
-
-def _identity(entry: Entry) -> tuple[str, str]:
-    return entry.source, entry.sae_name
-
-
-def _sparsity(result: Result | None) -> Sparsity:
-    measured = {m.metric: m.value for m in result.output.measurements if not m.at} if result else {}
-    return Sparsity(l0=measured.get("l0"), interpolates=measured.get("interpolates"))
-
-
-def _card_columns(entry: Entry, card: Mapping[str, Any]) -> dict[str, Any]:
+def _about(entry: Entry, card: Mapping[str, Any], core: Mapping[str, float | None]) -> dict[str, Any]:
+    """What all rows of a cell share: the SAE's card, and what its core result says of its sparsity."""
     source = card.get("source") or {}
     return {
         "sae": entry.sae_name,
@@ -118,21 +110,14 @@ def _card_columns(entry: Entry, card: Mapping[str, Any]) -> dict[str, Any]:
         "d_sae": card.get("d_sae"),
         "hook_name": card.get("hook_name"),
         "eval": entry.eval_name,
+        "l0": core.get("l0"),
+        "interpolates": core.get("interpolates"),
     }
 
 
-def _entry_rows(entry: Entry, card: Mapping[str, Any]) -> Iterator[Row]:
-    if entry.result is None:
-        yield _row(card, None, Measurement("", None, entry.reason))
-        return
-    specs = {spec.name: spec for spec in entry.specs}
-    for measurement in entry.result.output.measurements:
-        yield _row(card, specs[measurement.metric], measurement)
-
-
-def _row(card: Mapping[str, Any], spec: MetricSpec | None, measurement: Measurement) -> Row:
+def _row(about: Mapping[str, Any], spec: MetricSpec | None, measurement: Measurement) -> Row:
     return Row(
-        **card,
+        **about,
         metric=measurement.metric or None,
         at=place_text(measurement.at),
         value=measurement.value,

@@ -1,4 +1,4 @@
-"""SAEBench's own result files, read as results: what each is stands in its fields, never in its path."""
+"""SAEBench's own result files, read as results. Their fields say what they are, never their paths."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Published(NamedTuple):
 def read_published(folder: Path) -> list[Published]:
     """All results in the JSON files below `folder`, in the order of their paths; a missing folder has none.
 
-    A file that cannot be understood is an error: left out in silence it would falsify the comparison.
+    A file that cannot be understood is an error: leaving it out silently would falsify the comparison.
     """
     files = sorted(path for path in folder.rglob("*.json") if path.is_file()) if folder.is_dir() else []
-    found = [read_published_file(path) for path in files]
-    seen: dict[tuple[str, str], Path] = {}
-    for path, result, _ in found:
+    published = [read_published_file(path) for path in files]
+    first: dict[tuple[str, str], Path] = {}
+    for path, result, _ in published:
         cell = (result.eval_name, result.sae["name"])
-        if cell in seen:
-            raise UserError(f"{path} and {seen[cell]} both report {cell[0]!r} of {cell[1]!r}; keep one of them")
-        seen[cell] = path
-    return found
+        if cell in first:
+            raise UserError(f"{path} and {first[cell]} both report {cell[0]!r} of {cell[1]!r}; keep one of them")
+        first[cell] = path
+    return published
 
 
 def read_published_file(path: Path) -> Published:
-    """The result in one file of SAEBench's, or of ours."""
+    """The result in one of SAEBench's files, or of ours."""
     document = read_document(path)
     if BLOCK in document:
         with explained_version(path):
@@ -65,17 +65,20 @@ def _eval_of(document: Mapping[str, Any], path: Path) -> SaeBenchEval:
     if not isinstance(type_id, str) or type_id not in by_type_id():
         got = "no eval_type_id" if type_id is None else f"eval_type_id {type_id!r}"
         raise UserError(
-            f"{path} is no SAEBench result that can be shown: it has {got}, expected one of "
+            f"{path} is not a SAEBench result that can be shown: it has {got}, expected one of "
             f"{', '.join(sorted(by_type_id()))}; remove it from the folder"
         )
     return by_type_id()[type_id]
 
 
 def _card(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Who was measured. SAELens 6 keeps the hook below `metadata`, older files beside the rest."""
+    """The SAE that was measured. SAELens 6 keeps the hook below `metadata`, older versions at the top."""
     release, sae_id = document.get("sae_lens_release_id"), document.get("sae_lens_id")
     if not release and not sae_id:
-        raise UserError(f"{path} does not say which SAE it is about: sae_lens_release_id and sae_lens_id are empty")
+        raise UserError(
+            f"{path} does not say which SAE it is about: sae_lens_release_id and sae_lens_id are empty; "
+            "fill in one of them or remove the file"
+        )
     config = document.get("sae_cfg_dict") or {}
     metadata = config.get("metadata") or {}
     stated = config.get("architecture") or "unknown"
@@ -96,7 +99,9 @@ def _card(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _measurements(document: Mapping[str, Any], known: SaeBenchEval, path: Path) -> Iterator[Measurement]:
     metrics = document.get("eval_result_metrics")
     if not isinstance(metrics, Mapping) or not all(isinstance(category, Mapping) for category in metrics.values()):
-        raise UserError(f"{path} has no eval_result_metrics of the form {{category: {{metric: number}}}}")
+        raise UserError(
+            f"{path} has no eval_result_metrics of the form {{category: {{metric: number}}}}; remove it from the folder"
+        )
     for category, values in metrics.items():
         specs = [spec for spec in known.specs if spec.category == category]
         yield from _matched(values, specs, known, path, {})
@@ -114,7 +119,7 @@ def _matched(
     path: Path,
     place: Mapping[str, str],
 ) -> Iterator[Measurement]:
-    """A measurement for each key that is a metric's; null in a file is what was not asked for, and gives none."""
+    """A measurement for each key that is a metric's. An optional key that is null was not asked for: none."""
     for key, value in values.items():
         for spec in specs:
             at = match_key(spec, key)

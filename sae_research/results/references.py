@@ -1,5 +1,5 @@
-"""What there is to hold an SAE's metric against, as the evals declare it: the language model by itself, directions
-found without an SAE."""
+"""What an SAE's metric is compared with, as the evals declare it: the language model by itself, or directions from
+other methods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sae_research.evals.registry import all_evals
 
 @cache
 def references() -> Mapping[str, tuple[str, ...]]:
-    """By an SAE's metric, those that need no SAE, at the same place or at the only one."""
+    """By an SAE's metric, the metrics to compare it with, at the same place or at the only one; they need no SAE."""
     return {metric: others for evaluated in all_evals() for metric, others in evaluated.references.items()}
 
 

@@ -38,10 +38,10 @@ def report_text(entries: Sequence[Entry], rows: Sequence[Row], comparisons: Sequ
 
 
 def _head(rows: Sequence[Row]) -> str:
-    own = by_sae([row for row in rows if row.source == "computed"])
+    computed = by_sae([row for row in rows if row.source == "computed"])
     published = by_sae([row for row in rows if row.source == "published"])
     evals = list(dict.fromkeys(row.eval for row in rows))
-    counted = f"{len(own)} SAEs" + (f" and {len(published)} published ones" if published else "")
+    counted = f"{len(computed)} SAEs" + (f" and {len(published)} published ones" if published else "")
     return (
         "# Measured sparse autoencoders\n\n"
         f"{counted}, evals: {', '.join(evals) or 'none'}. "
@@ -59,19 +59,16 @@ def _results(rows: Sequence[Row], source: Source, title: str) -> Iterator[str]:
 
 
 def _eval_section(name: str, rows: Sequence[Row]) -> str:
+    """A line per SAE, by label and L0 (those without come last), then the model's own numbers."""
     columns = headline_columns(rows)
     header = ["SAE", "architecture", "d_sae", "L0"]
     header += [f"{column_title(row)}{ARROWS.get(row.direction, '')}" for row in columns.values()]
     best = {column: best_value([row for row in rows if row.column == column]) for column in columns}
-    lines = [_sae_line(group, columns, best) for group in _ordered(by_sae(rows).values())]
+    groups = sorted(by_sae(rows).values(), key=lambda g: (g[0].label, g[0].l0 is None, g[0].l0 or 0.0, g[0].sae))
+    lines = [_sae_line(group, columns, best) for group in groups]
     reference = _reference_line(rows, columns)
     lines += [reference] if reference else []
     return f"### {name}\n\n" + table(header, lines, numbers_from=2)
-
-
-def _ordered(groups: Iterable[Sequence[Row]]) -> list[Sequence[Row]]:
-    """By label, then L0; those without come last."""
-    return sorted(groups, key=lambda g: (g[0].label, g[0].l0 is None, g[0].l0 or 0.0, g[0].sae))
 
 
 def _sae_line(group: Sequence[Row], columns: Iterable[str], best: Mapping[str, float | None]) -> list[str]:
@@ -79,12 +76,8 @@ def _sae_line(group: Sequence[Row], columns: Iterable[str], best: Mapping[str, f
     by_column = {row.column: row for row in group}
     failed = any(row.metric is None for row in group)
     name = f"`{first.sae}`{_MARKS.get(interpolation(first.interpolates), '')}{' (failed)' if failed else ''}"
-    line = [name, first.label, _number(first.d_sae), _number(first.l0)]
+    line = [name, first.label, *("–" if number is None else shown(number) for number in (first.d_sae, first.l0))]
     return line + [_value(by_column.get(column), best[column]) for column in columns]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else shown(value)
 
 
 def _value(row: Row | None, best: float | None) -> str:
@@ -98,20 +91,17 @@ def _value(row: Row | None, best: float | None) -> str:
 
 
 def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[str] | None:
-    """The model's own figures, where the metrics have such a reference and all SAEs agree on it."""
+    """The model's own numbers, where the metrics have such a reference and all SAEs agree on it."""
     cells = []
     for example in columns.values():
-        figures = []
-        for reference in references().get(example.metric or "", ()):
-            values = {shown(r.value) for r in rows if r.metric == reference and _same_place(r, example) and r.value}
+        levels = []
+        for metric in references().get(example.metric or "", ()):
+            places = {"{}", example.at}
+            values = {shown(r.value) for r in rows if r.metric == metric and r.at in places and r.value}
             if len(values) == 1:
-                figures.append(f"{values.pop()} ({'all channels' if reference.count('_k_') == 0 else 'k best'})")
-        cells.append(", ".join(figures) or "–")
+                levels.append(f"{values.pop()} ({'k best' if '_k_' in metric else 'all channels'})")
+        cells.append(", ".join(levels) or "–")
     return ["*language model*", "–", "–", "–", *cells] if any(cell != "–" for cell in cells) else None
-
-
-def _same_place(reference: Row, example: Row) -> bool:
-    return reference.at in {"{}", example.at}
 
 
 def _notes(rows: Sequence[Row]) -> str:
@@ -131,7 +121,7 @@ def _notes(rows: Sequence[Row]) -> str:
 
 
 def _missing(rows: Sequence[Row]) -> str:
-    """Cells that failed, and single numbers that are missing, each with its reason."""
+    """Failed cells and single missing numbers, each with its reason."""
     failed = [[f"`{row.sae}`", row.eval, row.reason or ""] for row in rows if row.metric is None]
     text = "## Failed and missing\n\n"
     text += table(["SAE", "eval", "reason"], failed, numbers_from=3) if failed else "No cell failed."
@@ -177,7 +167,7 @@ def _plain(value: Any) -> str:
 
 
 def _settings(entries: Sequence[Entry]) -> str:
-    """What was asked for, by eval; where the cells of an eval differ, every value."""
+    """The settings by eval; where the cells of an eval differ, every value."""
     lines: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         if entry.result is None or entry.source != "computed":
@@ -200,5 +190,5 @@ def _versions(entries: Sequence[Entry]) -> str:
         if entry.result is not None and entry.source == "computed":
             for name, version in entry.result.versions.items():
                 versions.setdefault(name, set()).add(version)
-    listed = [f"{name} {' / '.join(sorted(found))}" for name, found in sorted(versions.items())]
+    listed = [f"{name} {' / '.join(sorted(several))}" for name, several in sorted(versions.items())]
     return "## Versions\n\n" + ", ".join(listed) + "." if listed else ""

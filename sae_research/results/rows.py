@@ -22,7 +22,7 @@ Interpolation = Literal["no", "some", "most", "unknown"]
 TABLE_FILE = "results.parquet"
 """The table's name in `eval_results/merged/`."""
 _PARTS = {"seed"}
-"""Places that hold a part of a metric, though a number tells them."""
+"""Places that tell parts of a metric apart, although their values are numbers."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +133,13 @@ def table_as_parquet(records: Sequence[Any], kind: type = Row) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema(kind)
+    types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    hints = typing.get_type_hints(kind)
+    schema = pa.schema([(field.name, types[_plain_type(hints[field.name])]) for field in fields(kind)])
     table = pa.Table.from_pydict({name: [getattr(r, name) for r in records] for name in schema.names}, schema=schema)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="none")
     return buffer.getvalue()
-
-
-def _schema(kind: type) -> Any:
-    import pyarrow as pa
-
-    types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
-    hints = typing.get_type_hints(kind)
-    return pa.schema([(field.name, types[_plain_type(hints[field.name])]) for field in fields(kind)])
 
 
 def _plain_type(hint: Any) -> type:

@@ -1,7 +1,7 @@
-"""SAEBench's result schema as data: what each of its evals reports, where, and how it says that a number is missing.
+"""SAEBench's result schema as data: what each of its evals reports, where, and how it marks a missing number.
 
-Made from what our evals declare (`Eval.sae_bench` and their metrics' keys), and from what SAEBench 0.6.0 has and we do
-not; a test compares all of it with SAEBench's own classes.
+It is derived from what our evals declare (`Eval.sae_bench` and the keys of their metrics), plus the one eval that only
+SAEBench has. A test compares it with the classes of SAEBench 0.6.0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from sae_research.evals.base import Eval, SaeBenchSchema
+from sae_research.evals.base import SaeBenchSchema
 from sae_research.evals.registry import all_evals
 from sae_research.measurements import MetricSpec
 
@@ -52,18 +52,20 @@ _AUTOINTERP = SaeBenchEval(
 @cache
 def sae_bench_evals() -> Mapping[str, SaeBenchEval]:
     """SAEBench's evals by our name."""
-    ours = [_described(evaluated, evaluated.sae_bench) for evaluated in all_evals() if evaluated.sae_bench is not None]
-    return {known.name: known for known in (*ours, _AUTOINTERP)}
-
-
-def _described(evaluated: Eval, schema: SaeBenchSchema) -> SaeBenchEval:
-    by_name = {spec.name: spec for spec in evaluated.specs}
-    specs = (
-        replace(by_name[f"{spec.name}_sae_bench"], key=spec.key) if spec.key in schema.other_formula else spec
-        for spec in evaluated.specs
-        if spec.key is not None
-    )
-    return SaeBenchEval(evaluated.name, schema, tuple(specs))
+    evals = {}
+    for evaluated in all_evals():
+        if evaluated.sae_bench is None:
+            continue
+        by_name = {spec.name: spec for spec in evaluated.specs}
+        specs = (
+            replace(by_name[f"{spec.name}_sae_bench"], key=spec.key)
+            if spec.key in evaluated.sae_bench.other_formula
+            else spec
+            for spec in evaluated.specs
+            if spec.key is not None
+        )
+        evals[evaluated.name] = SaeBenchEval(evaluated.name, evaluated.sae_bench, tuple(specs))
+    return {_AUTOINTERP.name: _AUTOINTERP, **evals}
 
 
 @cache

@@ -1,19 +1,18 @@
-"""What the table comes to: one record per SAE for plots, a few figures for `dvc metrics`, everything in one JSON."""
+"""Summaries of the table: one record per SAE for plots, a few numbers for `dvc metrics`, everything in one JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from sae_research.measurements import Measurement
 from sae_research.results.merge import Entry
 from sae_research.results.rows import Row, interpolation
 
 BY_ARCHITECTURE = ("l0", "ce_loss_score")
-"""The columns whose mean over an architecture (its label) stands in `metrics.json`: few, each is a column of
-`dvc exp show`."""
+"""The columns whose mean over an architecture (its label) stands in `metrics.json`: few, because each becomes a column
+of `dvc exp show`."""
 
 
 def by_sae(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -45,28 +44,28 @@ def plot_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, Any]:
-    """`metrics.json`: how many columns it has does not depend on how many SAEs there are.
+    """`metrics.json`: the number of its columns does not depend on the number of SAEs.
 
     `best` leaves out SAEs that interpolate most of the text: their reconstruction is exact whatever they learned.
     """
-    own = [row for row in rows if row.source == "computed"]
-    cells = {(row.identity, row.eval): row.metric is not None for row in own}
-    columns = [c for c, row in headline_columns(own).items() if row.direction != "neither"]
-    labels = sorted({row.label for row in own})
+    computed = [row for row in rows if row.source == "computed"]
+    finished = {(row.identity, row.eval): row.metric is not None for row in computed}
+    columns = [column for column, row in headline_columns(computed).items() if row.direction != "neither"]
+
+    def measured(column: str, label: str | None = None) -> list[Row]:
+        of_column = [row for row in computed if row.column == column and row.value is not None]
+        return [row for row in of_column if label in (None, row.label)]
+
     return {
-        "saes": len(by_sae(own)),
-        "cells": {"done": sum(cells.values()), "failed": len(cells) - sum(cells.values())},
-        "best": {column: best_value(_column(own, column)) for column in columns},
-        "mean": {column: _mean(_column(own, column)) for column in columns},
+        "saes": len(by_sae(computed)),
+        "cells": {"done": sum(finished.values()), "failed": len(finished) - sum(finished.values())},
+        "best": {column: best_value(measured(column)) for column in columns},
+        "mean": {column: _mean(measured(column)) for column in columns},
         "by_architecture": {
-            name: {column: _mean(_column((r for r in own if r.label == name), column)) for column in BY_ARCHITECTURE}
-            for name in labels
+            label: {column: _mean(measured(column, label)) for column in BY_ARCHITECTURE}
+            for label in sorted({row.label for row in computed})
         },
     }
-
-
-def _column(rows: Iterable[Row], column: str) -> list[Row]:
-    return [row for row in rows if row.column == column and row.value is not None]
 
 
 def best_value(rows: Sequence[Row]) -> float | None:
@@ -84,54 +83,36 @@ def _mean(rows: Sequence[Row]) -> float | None:
 
 def merged_document(entries: Sequence[Entry], rows: Sequence[Row]) -> dict[str, Any]:
     """Everything in one JSON: the SAEs with their cards and measurements by eval, and what each metric is."""
-    return {"saes": _sae_documents(entries, rows), "metrics": _metric_documents(entries)}
-
-
-def _sae_documents(entries: Sequence[Entry], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    grouped: dict[tuple[str, str], list[Entry]] = {}
+    cells: dict[tuple[str, str], list[Entry]] = {}
+    metrics: dict[str, dict[str, dict[str, Any]]] = {}
     for entry in entries:
-        grouped.setdefault((entry.source, entry.sae_name), []).append(entry)
-    described = {identity: group[0] for identity, group in by_sae(rows).items()}
-    documents = []
-    for identity, cells in grouped.items():
-        card = next((cell.result.sae for cell in cells if cell.result is not None), {})
-        row = described.get(identity)
-        documents.append(
-            {
-                "name": identity[1],
-                "source": identity[0],
-                "card": card,
-                "l0": row.l0 if row else None,
-                "interpolates": row.interpolates if row else None,
-                "evals": {cell.eval_name: _cell_document(cell) for cell in cells},
-            }
-        )
-    return documents
+        cells.setdefault(entry.identity, []).append(entry)
+        for spec in entry.specs:
+            about = {"unit": spec.unit, "direction": spec.direction, "title": spec.title}
+            # Entries that were computed come first: they describe a metric before published ones do.
+            metrics.setdefault(entry.eval_name, {}).setdefault(spec.name, about)
+    sparsity = {row.identity: (row.l0, row.interpolates) for row in rows}
+    saes = [
+        {
+            "name": name,
+            "source": source,
+            "card": next((entry.result.sae for entry in group if entry.result is not None), {}),
+            **dict(zip(("l0", "interpolates"), sparsity.get((source, name), (None, None)), strict=True)),
+            "evals": {entry.eval_name: _cell_document(entry) for entry in group},
+        }
+        for (source, name), group in cells.items()
+    ]
+    return {"saes": saes, "metrics": metrics}
 
 
 def _cell_document(entry: Entry) -> Mapping[str, Any]:
+    """Without the measurements' replicates: the comparisons hold what they are for."""
     if entry.result is None:
         return {"state": "failed", "reason": entry.reason}
+    measurements = [{**asdict(m), "at": dict(m.at)} for m in entry.result.output.measurements]
     return {
         "state": "done",
         "key": entry.result.key or None,
         "settings": entry.result.settings,
-        "measurements": [_measurement_document(m) for m in entry.result.output.measurements],
+        "measurements": [{k: v for k, v in m.items() if k != "replicates"} for m in measurements],
     }
-
-
-def _measurement_document(measurement: Measurement) -> dict[str, Any]:
-    """Without the replicates: what they are for stands in the comparisons."""
-    document = {**asdict(measurement), "at": dict(measurement.at)}
-    del document["replicates"]
-    return document
-
-
-def _metric_documents(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-    """Unit, direction and title by eval and metric; what we computed describes itself before what was published."""
-    metrics: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        for spec in entry.specs:
-            about = {"unit": spec.unit, "direction": spec.direction, "title": spec.title}
-            metrics.setdefault(entry.eval_name, {}).setdefault(spec.name, about)
-    return metrics

@@ -57,10 +57,10 @@ def table(row: Any) -> list[Row]:
             about = {"eval": "ravel", "at": _at(baseline=baseline), **sae, **PART}
             add("baseline_disentanglement_score", level, **about)
         add("disentanglement_score", 0.65, eval="ravel", **sae)
-        for multiplier, forget, kept in ((10, 0.9, 1.0), (50, 0.5, 0.9), (100, 0.6, 0.8)):
+        for multiplier, forget, retain in ((10, 0.9, 1.0), (50, 0.5, 0.9), (100, 0.6, 0.8)):
             about = {"eval": "unlearning", "at": _at(n=10, retain_threshold=0.01, multiplier=multiplier), **sae, **PART}
             add("forget_accuracy", forget, **{**about, "direction": "lower"})
-            add("side_effect_accuracy", kept, **about)
+            add("side_effect_accuracy", retain, **about)
     return rows
 
 
@@ -172,11 +172,11 @@ def test_a_tradeoff_joins_the_settings_that_no_other_beats(table: list[Row]) -> 
 
 def test_who_is_beaten_by_hand(row: Any) -> None:
     class Setting:
-        def __init__(self, forget: float, kept: float) -> None:
-            self.forget, self.kept = row("s", "f", forget), row("s", "k", kept)
+        def __init__(self, x: float, y: float) -> None:
+            self.x, self.y = row("s", "f", x), row("s", "k", y)
 
     settings: Any = [Setting(0.5, 0.9), Setting(0.4, 0.7), Setting(0.6, 0.9), Setting(0.4, 0.8), Setting(1.0, 1.0)]
-    assert [(s.forget.value, s.kept.value) for s in unbeaten(settings)] == [(0.4, 0.8), (0.5, 0.9), (1.0, 1.0)]
+    assert [(s.x.value, s.y.value) for s in unbeaten(settings)] == [(0.4, 0.8), (0.5, 0.9), (1.0, 1.0)]
 
 
 def test_lower_is_better_is_said_once(table: list[Row]) -> None:

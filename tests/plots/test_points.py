@@ -16,8 +16,8 @@ PROBES = Figure("p", "metric", "sparse_probing", "sae_top_k_test_accuracy", "c")
 
 
 def _points(values: list[float], **more: Any) -> tuple[Point, ...]:
-    kept = {"interpolates": "no", "low": None, "high": None, **more}
-    return tuple(Point("s", "topk", "computed", 512, l0=8.0, value=value, **kept) for value in values)
+    about = {"interpolates": "no", "low": None, "high": None, **more}
+    return tuple(Point("s", "topk", "computed", 512, l0=8.0, value=value, **about) for value in values)
 
 
 def test_pictures_follow_from_the_table_alone(fleet: list[Row]) -> None:
@@ -80,8 +80,8 @@ def test_loss_recovered_is_the_height_and_the_metric_the_shade(fleet: list[Row])
 
 def test_curves_rise_in_l0_and_leave_out_who_interpolates(fleet: list[Row]) -> None:
     (panel,) = find_panels(LOSS, fleet, VisualizationSettings())
-    found = curves(panel.points)
-    assert [[point.l0 for point in curve] for curve in found] == [[8.0, 16.0, 32.0]]
+    joined = curves(panel.points)
+    assert [[point.l0 for point in curve] for curve in joined] == [[8.0, 16.0, 32.0]]
 
 
 def test_widths_and_sources_are_not_joined() -> None:

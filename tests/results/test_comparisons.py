@@ -39,9 +39,9 @@ def _entry(card: Any, name: str, measurements: Sequence[Measurement], *, interpo
 
 
 def _noisy(shift: float, common: np.ndarray, seed: int) -> Estimate:
-    own = np.random.default_rng(seed).normal(scale=0.1, size=len(common))
-    own -= own.mean()  # So that `shift` alone, not luck, decides who is better.
-    rows = {"a": common + shift + own, "b": np.ones(len(common))}
+    individual = np.random.default_rng(seed).normal(scale=0.1, size=len(common))
+    individual -= individual.mean()  # So that `shift` alone, not luck, decides who is better.
+    rows = {"a": common + shift + individual, "b": np.ones(len(common))}
     return jackknife(rows, lambda s: {"mean": s["a"] / s["b"]})["mean"]
 
 
@@ -49,14 +49,14 @@ COMMON = np.random.default_rng(9).normal(size=320)
 """What makes a sequence hard, for every SAE."""
 
 
-def _pair(found: Sequence[Comparison], a: str, b: str, metric: str) -> Comparison:
-    return next(c for c in found if (c.sae_a, c.sae_b, c.metric) == (a, b, metric))
+def _pair(comparisons: Sequence[Comparison], a: str, b: str, metric: str) -> Comparison:
+    return next(c for c in comparisons if (c.sae_a, c.sae_b, c.metric) == (a, b, metric))
 
 
 def test_a_pair_is_the_paired_difference_of_its_estimates(card: Any) -> None:
     one, two = _noisy(0.3, COMMON, 1), _noisy(0.0, COMMON, 2)
-    found = compare_saes([_entry(card, n, [measured("bad", e)]) for n, e in (("one", one), ("two", two))])
-    (pair,) = found
+    comparisons = compare_saes([_entry(card, n, [measured("bad", e)]) for n, e in (("one", one), ("two", two))])
+    (pair,) = comparisons
     expected = paired_difference(one, two)
     assert expected is not None
     assert (pair.difference, pair.ci_low, pair.ci_high) == pytest.approx(expected[:3])
@@ -73,10 +73,10 @@ def test_every_pair_of_every_column_with_a_direction_once(card: Any) -> None:
     measurements = [measured(m, _noisy(0.0, COMMON, 1)) for m in ("good", "bad", "fact", "llm_test_accuracy")]
     measurements += [measured("at_k", _noisy(0.0, COMMON, 1), {"k": k}) for k in (1, 5)]
     measurements += [measured("at_k", _noisy(0.0, COMMON, 1), {"k": 1, "dataset": "x"})]
-    found = compare_saes([_entry(card, f"s{i}", measurements) for i in range(4)])
-    assert {c.column for c in found} == {"good", "bad", "at_1", "at_5"}
-    assert len(found) == len({(c.column, c.sae_a, c.sae_b) for c in found}) == 4 * 6
-    assert not any(c.distinguishable for c in found)
+    comparisons = compare_saes([_entry(card, f"s{i}", measurements) for i in range(4)])
+    assert {c.column for c in comparisons} == {"good", "bad", "at_1", "at_5"}
+    assert len(comparisons) == len({(c.column, c.sae_a, c.sae_b) for c in comparisons}) == 4 * 6
+    assert not any(c.distinguishable for c in comparisons)
 
 
 def test_without_replicates_the_intervals_count_as_independent(card: Any) -> None:
@@ -90,8 +90,8 @@ def test_without_replicates_the_intervals_count_as_independent(card: Any) -> Non
 def test_other_groups_of_units_are_never_paired(card: Any) -> None:
     few, many = _noisy(0.0, COMMON[:20], 1), _noisy(0.0, COMMON, 2)
     names = [("few", few), ("many", many), ("more", many)]
-    found = compare_saes([_entry(card, n, [measured("good", e)]) for n, e in names])
-    assert [c.method for c in found] == ["unpaired", "unpaired", "paired"]
+    comparisons = compare_saes([_entry(card, n, [measured("good", e)]) for n, e in names])
+    assert [c.method for c in comparisons] == ["unpaired", "unpaired", "paired"]
 
 
 def test_a_number_without_interval_gives_a_difference_without(card: Any) -> None:
@@ -178,9 +178,9 @@ def test_21_saes_take_no_time(card: Any) -> None:
         _entry(card, f"s{i}", [measured("at_k", estimates[i], {"k": k}) for k in range(1, 101)]) for i in range(21)
     ]
     start = time.perf_counter()
-    found = compare_saes(entries)
-    text = table_as_csv(found, Comparison)
-    assert len(found) == 100 * 210
+    comparisons = compare_saes(entries)
+    text = table_as_csv(comparisons, Comparison)
+    assert len(comparisons) == 100 * 210
     assert time.perf_counter() - start < 5
     assert len(text) < 4e6
 
@@ -199,12 +199,12 @@ def _core_numbers(rng: np.random.Generator) -> tuple[Estimate, Estimate]:
 def _probe_numbers(rng: np.random.Generator) -> tuple[Estimate, Estimate]:
     """Two SAEs' accuracy on two mirrored tasks over 400 texts, some hard for both; the truths are 0.85 and 0.8."""
     hard = rng.random(400)
-    found = []
+    estimates = []
     for truth in (0.85, 0.8):
         chance = np.clip(truth + 0.2 * (0.5 - hard), 0, 1)
         hits = rng.random(400) < chance
-        found.append(mean_accuracy([ProbeTest(hits, np.arange(400)), ProbeTest(hits, np.arange(400))]))
-    return found[0], found[1]
+        estimates.append(mean_accuracy([ProbeTest(hits, np.arange(400)), ProbeTest(hits, np.arange(400))]))
+    return estimates[0], estimates[1]
 
 
 def _fill(workspace: Any, card: Any) -> None:
@@ -236,9 +236,9 @@ def test_intervals_cover_from_the_sums_to_the_tables(workspace: Any, card: Any) 
     pairs: Any = pd.read_parquet(workspace.paths.merged / "comparisons.parquet")
     pairs = pairs[pairs.sae_a.str[1:] == pairs.sae_b.str[1:]]
     for eval_name, truths in (("core", (2.0, 2.1)), ("sparse_probing", (0.85, 0.8))):
-        own = rows[rows["eval"] == eval_name]
-        truth = own.sae.str[0].map(dict(zip("ab", truths, strict=True)))
-        covered = ((own.ci_low <= truth) & (truth <= own.ci_high)).mean()
+        of_eval = rows[rows["eval"] == eval_name]
+        truth = of_eval.sae.str[0].map(dict(zip("ab", truths, strict=True)))
+        covered = ((of_eval.ci_low <= truth) & (truth <= of_eval.ci_high)).mean()
         assert 0.92 <= covered <= 0.98, (eval_name, covered)
         apart = pairs[pairs["eval"] == eval_name]
         difference = truths[0] - truths[1]

@@ -95,8 +95,8 @@ def test_a_published_saes_l0_comes_from_its_core_file(workspace: Any) -> None:
     workspace.publish("u.json", {**PUBLISHED, "eval_type_id": "unlearning", "eval_result_metrics": metrics})
     alone = {**PUBLISHED, "sae_lens_release_id": "b", "eval_type_id": "unlearning", "eval_result_metrics": metrics}
     workspace.publish("v.json", alone)
-    found = {r.sae: r.l0 for r in _rows(workspace, {}) if r.eval == "unlearning"}
-    assert found == {"topk_k8": 33.0, "b": None}
+    l0_by_sae = {r.sae: r.l0 for r in _rows(workspace, {}) if r.eval == "unlearning"}
+    assert l0_by_sae == {"topk_k8": 33.0, "b": None}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,10 @@ def test_a_published_saes_l0_comes_from_its_core_file(workspace: Any) -> None:
         (lambda ws: (ws.paths.results / "core" / "_status.json").unlink(), "its stage has not run"),
         (lambda ws: (ws.paths.results / "core" / "topk_k8_eval_results.json").unlink(), "does not exist"),
         (lambda ws: (ws.paths.results / "core" / "topk_k8_eval_results.json").write_text("{"), "not valid JSON"),
-        (lambda ws: (ws.paths.results / "core" / "_status.json").write_text("{}"), "no status file of the eval 'core'"),
+        (
+            lambda ws: (ws.paths.results / "core" / "_status.json").write_text("{}"),
+            "not a status file of the eval 'core'",
+        ),
         (lambda ws: ws.disable("core"), "says disabled but eval_types.core is true"),
     ],
 )

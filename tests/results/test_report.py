@@ -90,9 +90,9 @@ def test_gaps_are_told_once_per_reason(workspace: Any, core_result: Callable[...
 def test_what_no_token_scope_sae_has_is_one_line(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
     for name in "ab":
         result = core_result(card(name))
-        found = [m for m in result.output.measurements if m.metric != "interpolates"]
+        others = [m for m in result.output.measurements if m.metric != "interpolates"]
         gap = Measurement("interpolates", None, NOT_FOR_TOKENS)
-        workspace.add(dataclasses.replace(result, output=EvalOutput((*found, gap))))
+        workspace.add(dataclasses.replace(result, output=EvalOutput((*others, gap))))
     process_results(workspace.paths, {"core": True})
     section = workspace.paths.report.read_text().split("## Failed and missing")[1].split("##")[0]
     assert section.strip() == "No cell failed.\n\n`interpolates` (core): not applicable to token-scope SAEs."
@@ -118,8 +118,8 @@ def test_published_results_have_a_section_of_their_own(filled: Any) -> None:
     }  # fmt: skip
     filled.publish("a.json", document)
     process_results(filled.paths, BOTH)
-    own, published = filled.paths.report.read_text(encoding="utf-8").split("## Published results")
-    assert "`r/x`" not in own
+    computed, published = filled.paths.report.read_text(encoding="utf-8").split("## Published results")
+    assert "`r/x`" not in computed
     assert "| `r/x` | unknown | 4,096 | 33 | **0.9000** |" in published
 
 

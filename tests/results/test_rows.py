@@ -77,11 +77,11 @@ def test_interpolation_has_three_grades(share: float | None, kind: str) -> None:
 
 def test_columns_are_named_as_sae_bench_names_them_where_it_does() -> None:
     named = MetricSpec("sae_top_k_test_accuracy", "sae", "", "higher", "t", "sae_top_{k}_test_accuracy")
-    own = MetricSpec("spread", "sae", "", "lower", "t")
+    ours = MetricSpec("spread", "sae", "", "lower", "t")
     assert column_name(named, {"k": 5}) == "sae_top_5_test_accuracy"
     assert column_name(named, {"k": 5, "dataset": "d"}) is None
-    assert column_name(own, {}) == "spread"
-    assert column_name(own, {"n": 2, "k": 1}) == "spread_k1_n2"
+    assert column_name(ours, {}) == "spread"
+    assert column_name(ours, {"n": 2, "k": 1}) == "spread_k1_n2"
 
 
 def test_places_are_the_same_text_in_whatever_order() -> None:
