@@ -1,4 +1,7 @@
-"""The version of the code behind a number: a digest over the modules it can reach, blind to comments."""
+"""The version of the code behind a number: a digest of the modules that it can reach, blind to comments.
+
+It stands on the ground floor because the embedded world, which knows nothing of the pipeline, has a key too.
+"""
 
 from __future__ import annotations
 
@@ -29,16 +32,18 @@ WITHOUT_INFLUENCE = frozenset(
         "sources.memory",
     )
 )
+# A constant of an architecture's file that says how plots name and draw it.
+_LOOKS = "ABOUT"
 
 
 def code_version(*modules: str) -> str:
-    """The digest of `modules` and all of the package that they import, directly or not.
+    """The digest of `modules` and of all modules of the package that they import, directly or not.
 
-    Taken over syntax trees without docstrings: comments, layout and prose change nothing.
+    It covers a C++ source beside a module, and the modules of SAE_PLUGINS. Comments, layout and docstrings change
+    nothing.
     """
-    closures = [import_closure(module, WITHOUT_INFLUENCE) for module in modules]
-    reached = sorted(frozenset().union(*closures))
-    return digest_of({name: code_of(_file(name)) for name in reached})
+    reached = frozenset().union(*(import_closure(module, WITHOUT_INFLUENCE) for module in modules))
+    return digest_of({module: code_of(_file(module)) for module in sorted(reached)})
 
 
 @cache
@@ -51,40 +56,38 @@ def import_closure(module: str, without: frozenset[str] = frozenset()) -> frozen
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen or name in without:
-            continue
-        seen.add(name)
-        waiting.extend(_imports(name))
+        if name not in seen and name not in without:
+            seen.add(name)
+            waiting.extend(_imports(name))
     return frozenset(seen)
 
 
 def _file(module: str) -> Path:
     """The file of a module of the package, of `scripts`, or of the folder of plug-ins."""
-    candidates = [_in(_ROOT, module.split("."))]
+    package, *inside = module.split(".")
+    candidates = [_ROOT.joinpath(package, *inside)]
     plugins = plugin_root()
-    if plugins is not None and module.startswith(f"{_PACKAGE.name}."):
-        candidates.append(_in(plugins, module.split(".")[1:]))
-    return next((file for file in candidates if file.is_file()), candidates[0])
+    if plugins is not None and package == _PACKAGE.name:
+        candidates.append(plugins.joinpath(*inside))
+    files = [path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in candidates]
+    return next((file for file in files if file.is_file()), files[0])
 
 
-def _in(root: Path, parts: list[str]) -> Path:
-    path = root.joinpath(*parts)
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _exists(module: str) -> bool:
-    return module.split(".")[0] in {_PACKAGE.name, "scripts"} and _file(module).is_file()
-
-
-def _imports(module: str) -> Iterator[str]:
-    for node in _executed(_tree(_file(module))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """The modules of the project that the file of `module` imports, wherever in it."""
+    file = _file(module)
+    package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+    names: set[str] = set()
+    for node in _executed(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            start = ".".join(above + ([node.module] if node.module else []))
+            names |= {start, *(f"{start}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        yield from (name for name in names if _exists(name))
+            names |= {alias.name for alias in node.names}
+    ours = {name for name in names if name.split(".")[0] in {_PACKAGE.name, "scripts"}}
+    return frozenset(name for name in ours if _file(name).is_file())
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
@@ -96,14 +99,10 @@ def _executed(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@cache
 def code_of(path: Path) -> str:
-    """The syntax tree of a module as text, without docstrings, and the C++ source beside it that it compiles."""
+    """The syntax tree of a module as text, without prose and looks, and the C++ source beside it that it compiles."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not _is_about_looks(node)]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
@@ -114,3 +113,7 @@ def code_of(path: Path) -> str:
 
 def _is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_about_looks(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [_LOOKS]
