@@ -15,9 +15,9 @@ from benchmarks.tables import Scores
 from sae_research.evals.base import EvalContext
 from sae_research.evals.ravel.entities import EntityPrompt, load_entity_prompts
 from sae_research.evals.ravel.measure import measure_ravel
-from sae_research.evals.ravel.prompts import Prompts, known_prompts, tokenize_prompts
+from sae_research.evals.ravel.prompts import Checker, Prompts, known_prompts, tokenize_prompts
 from sae_research.evals.ravel.settings import RavelSettings
-from sae_research.evals.ravel.training import Contest
+from sae_research.evals.ravel.training import AttributeRun
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.tokens import bos_id
 from sae_research.measurements import EvalOutput
@@ -43,7 +43,8 @@ class RavelCase:
     def known(self, sae: Sae) -> Prompts:
         """The prompts that the model answers correctly: SAEBench keeps these between runs."""
         asked = tokenize_prompts(self.context.lm, self.items)
-        return known_prompts(self.context, sae.card.site, asked, self.settings)
+        checker = Checker(self.context.lm, self.settings.n_generated_tokens)
+        return known_prompts(self.context, sae.card.site, asked, checker, n_entities=self.settings.top_n_entities)
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
         """SAEBench's scores for one SAE, means over attributes."""
@@ -66,7 +67,7 @@ class RavelCase:
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs; asking the model every prompt is part of it."""
-        with inside.watching((Contest, "_train", PARTS[0]), (Contest, "_test", PARTS[1])):
+        with inside.watching((AttributeRun, "_train", PARTS[0]), (AttributeRun, "_test", PARTS[1])):
             found = measure(lambda: list(measure_ravel(self.context, saes, {CITY: self.items}, self.settings)))
         for outcome in found.value:
             if outcome.error is not None:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.evals.ravel.pairs import Pairs, Split
+from sae_research.evals.ravel.pairs import Pairs, PairSplit
 from sae_research.evals.ravel.prompts import Prompts
 from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.lm.model import LanguageModel
@@ -63,7 +63,7 @@ class SaeBenchRavel:
             )
         return SaeBenchScores(found["cause_score"], found["isolation_score"])
 
-    def train_and_score(self, sae: Sae, prompts: Prompts, split: Split) -> SaeBenchMask:
+    def train_and_score(self, sae: Sae, prompts: Prompts, split: PairSplit) -> SaeBenchMask:
         """`train_mdbm`, then `generate_batched_interventions`, on our pairs in our order."""
         modules = _modules()
         config, model = self._config(), self.lm.plain_model

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.ravel.entities import EntityPrompt
-from sae_research.evals.ravel.pairs import Split, draw_pairs
-from sae_research.evals.ravel.prompts import equal_lengths, known_prompts, rows_at_once, tokenize_prompts
+from sae_research.evals.ravel.pairs import PairSplit, draw_pairs
+from sae_research.evals.ravel.prompts import Checker, equal_lengths, known_prompts, rows_at_once, tokenize_prompts
 from sae_research.evals.ravel.report import ClassHits, ravel_output
 from sae_research.evals.ravel.settings import Baseline, RavelSettings
 from sae_research.evals.ravel.swaps import (
@@ -23,10 +23,11 @@ from sae_research.evals.ravel.swaps import (
     principal_axes,
     random_rotation,
 )
-from sae_research.evals.ravel.training import Contender, Contest
+from sae_research.evals.ravel.training import AttributeRun, Candidate
 from sae_research.evals.shared.attempts import Attempt, do_each
-from sae_research.evals.shared.batches import finite, is_real
+from sae_research.evals.shared.batches import is_real
 from sae_research.saes.base import Sae
+from sae_research.saes.encoding import encode_at
 
 Owner = Attempt | Baseline
 
@@ -62,7 +63,9 @@ class _EntityClass:
         self._attributes = settings.attributes[name]
         self._key = ("ravel", context.seed, settings.dataset, name)
         asked = tokenize_prompts(context.lm, items)
-        self._prompts = known_prompts(context, self._site, asked, settings)
+        n_tokens = settings.n_generated_tokens if settings.answer == "generation" else None
+        self._checker = Checker(context.lm, n_tokens)
+        self._prompts = known_prompts(context, self._site, asked, self._checker, n_entities=settings.top_n_entities)
         self._n_asked = len(asked.items)
 
     def run(self) -> dict[Owner, ClassHits]:
@@ -79,14 +82,14 @@ class _EntityClass:
             owner: ClassHits(self._prompts, self._n_asked, {}) for owner in (*latents, *self._settings.baselines)
         }
         for attribute, split in splits.items():
-            contenders: list[Contender] = [Contender(MaskSwap(f), attempt=a) for a, f in latents.items()]
-            contenders += [Contender(self._swap(name, x, axes), name=name) for name in self._settings.baselines]
-            contest = Contest(self._context, self._site, self._prompts, self._settings, contenders)
-            for contender, achieved in contest.run(split).items():
-                hits[contender.attempt or contender.name].attributes[attribute] = achieved  # type: ignore[index]
+            candidates: list[Candidate] = [Candidate(MaskSwap(f), attempt=a) for a, f in latents.items()]
+            candidates += [Candidate(self._swap(name, x, axes), name=name) for name in self._settings.baselines]
+            run = AttributeRun(self._context, self._site, self._prompts, self._checker, self._settings, candidates)
+            for candidate, swap_hits in run.run(split).items():
+                hits[candidate.attempt or candidate.name].attributes[attribute] = swap_hits  # type: ignore[index]
         return hits
 
-    def _expect(self, splits: Mapping[str, Split]) -> None:
+    def _expect(self, splits: Mapping[str, PairSplit]) -> None:
         self._context.progress.expect(
             sum(len(s.train) * self._settings.num_epochs + len(s.test) for s in splits.values())
         )
@@ -130,10 +133,8 @@ class _EntityClass:
 
 
 def _entity_codes(attempt: Attempt, x: Tensor, real: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
-    """Codes at the entities' last tokens; an SAE of scope `sequence` reads the whole prompt."""
-    sae = attempt.sae
-    codes = sae.encode(x, mask=real)[at] if sae.scope == "sequence" else sae.encode(x[at])
-    return finite(codes.float(), "code")
+    """Codes at the entities' last tokens."""
+    return encode_at(attempt.sae, x, real, at)
 
 
 def _latents(sae: Sae, codes: Tensor, x: Tensor) -> Latents:

@@ -1,4 +1,4 @@
-"""Pairs of prompts for RAVEL: whose latents go where, and what the model is to answer then."""
+"""Pairs of prompts for RAVEL: whose latents go into which prompt, and what the model should then answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.probes.draws import keyed_generator
 
 Pair = tuple[int, int, bool]
-"""Base prompt, source prompt, whether the source's value is wanted (cause) or the base's (isolation)."""
-_PARTS = ("train", "test")
+"""Base prompt, source prompt, and whether the source's value is wanted (cause) or the base's (isolation)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Pairs:
         return len(self.base)
 
     def take(self, rows: Tensor) -> Pairs:
-        """Those pairs, in that order."""
+        """These pairs, in this order."""
         return Pairs(self.base[rows], self.source[rows], self.is_cause[rows])
 
     def to(self, device: torch.device) -> Pairs:
@@ -44,7 +43,7 @@ class Pairs:
         return torch.where(self.is_cause, self.source, self.base)
 
 
-class Split(NamedTuple):
+class PairSplit(NamedTuple):
     """The pairs of one attribute."""
 
     train: Pairs
@@ -53,22 +52,23 @@ class Split(NamedTuple):
 
 def draw_pairs(
     prompts: Prompts, attribute: str, others: Sequence[str], settings: RavelSettings, key: tuple[str | int, ...]
-) -> Split:
-    """The pairs of `attribute`: for cause its own prompts, for isolation those of the `others`, equally many.
+) -> PairSplit:
+    """The pairs of `attribute`: its own prompts for cause, and as many prompts of the `others` for isolation.
 
-    Both prompts of a pair are about one attribute and have different values of it.
+    Both prompts of a pair are about the same attribute and have different values of it.
     """
-    n = settings.num_pairs_per_attribute
+    n, key = settings.num_pairs_per_attribute, (*key, attribute)
     if settings.split == "sae_bench":
-        pairs = _draw(prompts, attribute, others, range(len(prompts.items)), n, (*key, attribute))
+        pairs = _draw(prompts, attribute, others, range(len(prompts.items)), n, key)
         cut = int(len(pairs) * settings.train_share)
-        # SAEBench drops what does not fill a batch, on both sides.
+        # SAEBench drops incomplete batches, in training and in testing.
         whole = [part[: len(part) // settings.batch_size * settings.batch_size] for part in (pairs[:cut], pairs[cut:])]
-        return Split(*map(_tensors, whole))
-    sizes = {"train": round(n * settings.train_share), "test": n - round(n * settings.train_share)}
-    rows = {part: [i for i, item in enumerate(prompts.items) if item.held_out == (part == "test")] for part in _PARTS}
-    return Split(
-        *(_tensors(_draw(prompts, attribute, others, rows[p], sizes[p], (*key, attribute, p))) for p in _PARTS)
+        return PairSplit(*map(_tensors, whole))
+    n_train = round(n * settings.train_share)
+    train_rows, test_rows = ([i for i, item in enumerate(prompts.items) if item.held_out == h] for h in (False, True))
+    return PairSplit(
+        train=_tensors(_draw(prompts, attribute, others, train_rows, n_train, (*key, "train"))),
+        test=_tensors(_draw(prompts, attribute, others, test_rows, n - n_train, (*key, "test"))),
     )
 
 
@@ -87,18 +87,16 @@ def _draw(
 def _of_attribute(
     prompts: Prompts, attribute: str, rows: Sequence[int], n: int, key: tuple[str | int, ...]
 ) -> list[tuple[int, int]]:
-    """At most `n` prompts of the attribute, each with a prompt of it that has another value."""
-    own = [row for row in rows if prompts.items[row].attribute == attribute]
-    by_label: dict[str, list[int]] = {}
-    for row in own:
-        by_label.setdefault(prompts.items[row].label, []).append(row)
-    differing = {label: [r for r in own if prompts.items[r].label != label] for label in by_label}
+    """At most `n` prompts of the attribute, each with another prompt of it that has a different value."""
+    rows = [row for row in rows if prompts.items[row].attribute == attribute]
+    labels = {prompts.items[row].label for row in rows}
+    with_other_label = {label: [row for row in rows if prompts.items[row].label != label] for label in labels}
     generator = keyed_generator(*key)
     pairs = []
-    for row in (own[i] for i in generator.permutation(len(own))[:n]):
-        choices = differing[prompts.items[row].label]
-        if choices:
-            pairs.append((row, choices[int(generator.integers(len(choices)))]))
+    for base in (rows[i] for i in generator.permutation(len(rows))[:n]):
+        sources = with_other_label[prompts.items[base].label]
+        if sources:
+            pairs.append((base, sources[int(generator.integers(len(sources)))]))
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""Ways to bring a part of the source's representation into the base's: masked latents, masked axes, rotations."""
+"""Ways to put part of the source's representation into the base's: masked latents, masked axes, rotations."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ Rows = Int[Tensor, " pair"]
 """Rows of the prompts' representations."""
 
 
-class How(NamedTuple):
+class MaskMode(NamedTuple):
     """How a learnt mask is applied."""
 
     temperature: float | None = None
-    """Share of the source: sigmoid(mask / temperature); None: all of it where the mask is above 0."""
+    """Each feature's share of the source is sigmoid(mask / temperature); None: 1 where the mask is above 0, else 0."""
     with_error: bool = False
-    """Whether what the SAE does not reconstruct of the base is kept."""
+    """Whether the base keeps its reconstruction error."""
 
 
-HARD = How()
+HARD = MaskMode()
 
 
 class Swap(ABC):
-    """What the model is given at the base's entity."""
+    """What replaces the activation at the base's entity."""
 
     cause_only = False
-    """Whether it is trained on cause pairs alone."""
+    """Whether it is trained on cause pairs only."""
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What is trained; nothing where there is nothing to learn."""
+        """What is trained; empty for swaps without anything to learn."""
         return []
 
     @abstractmethod
-    def mixed(self, base: Rows, source: Rows, how: How) -> Float[Tensor, "pair d"]:
-        """The activation that takes the place of each base's."""
+    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Float[Tensor, "pair d"]:
+        """The activation that replaces each base's."""
 
 
 class Features(ABC):
-    """Every prompt's features and the direction each of them stands for."""
+    """The features of every prompt, and the direction of each feature."""
 
     directions: Float[Tensor, "feature d"]
 
@@ -53,13 +53,13 @@ class Features(ABC):
         """The source's features less the base's."""
 
     @abstractmethod
-    def start(self, base: Rows, *, with_error: bool) -> Float[Tensor, "pair d"]:
-        """The base's activation as its features give it, or with what they leave out."""
+    def reconstruction(self, base: Rows, *, with_error: bool) -> Float[Tensor, "pair d"]:
+        """The base's activation as its features reconstruct it, or with the reconstruction error added back."""
 
 
 @final
 class Latents(Features):
-    """Codes of an SAE, kept sparse: (prompt, place) -> latent and value, filled up with values of 0."""
+    """Codes of an SAE, stored sparsely: latent and value by (prompt, place), padded with values of 0."""
 
     def __init__(
         self,
@@ -76,12 +76,12 @@ class Latents(Features):
         dense.scatter_add_(1, self.latents[source], self.values[source])
         return dense.scatter_add_(1, self.latents[base], -self.values[base])
 
-    def start(self, base: Rows, *, with_error: bool) -> Tensor:
+    def reconstruction(self, base: Rows, *, with_error: bool) -> Tensor:
         return self.x[base] if with_error else self.x_hat[base]
 
 
 def sparse_rows(codes: Float[Tensor, "row latent"]) -> tuple[Int[Tensor, "row place"], Float[Tensor, "row place"]]:
-    """The latents and values of each row's codes other than 0, as wide as the fullest row."""
+    """The latents and values of each row's nonzero codes, padded to the row with the most."""
     fires = codes != 0
     width = max(1, int(fires.sum(dim=1).max())) if len(codes) else 1
     latents = fires.to(torch.uint8).topk(width, dim=1).indices
@@ -90,7 +90,7 @@ def sparse_rows(codes: Float[Tensor, "row latent"]) -> tuple[Int[Tensor, "row pl
 
 @final
 class Axes(Features):
-    """Coordinates on orthonormal axes: nothing is left out."""
+    """Coordinates on orthonormal axes; these reconstruct without error."""
 
     def __init__(self, x: Float[Tensor, "prompt d"], directions: Float[Tensor, "d d"]) -> None:
         self.x, self.directions = x, directions
@@ -98,13 +98,13 @@ class Axes(Features):
     def difference(self, base: Rows, source: Rows) -> Tensor:
         return (self.x[source] - self.x[base]) @ self.directions.T
 
-    def start(self, base: Rows, *, with_error: bool) -> Tensor:
+    def reconstruction(self, base: Rows, *, with_error: bool) -> Tensor:
         return self.x[base]
 
 
 @final
 class MaskSwap(Swap):
-    """base + Σ_i share_i (source_i - base_i) direction_i: SAEBench's MDBM, for a decoder is affine in the codes."""
+    """base + Σ_i share_i (source_i - base_i) direction_i: SAEBench's MDBM, since decoders are affine in the codes."""
 
     def __init__(self, features: Features) -> None:
         self._features = features
@@ -116,28 +116,29 @@ class MaskSwap(Swap):
 
     @property
     def n_swapped(self) -> int:
-        """Features that the hard mask takes from the source."""
+        """Number of features that the hard mask takes from the source."""
         return int((self.mask > 0).sum())
 
-    def mixed(self, base: Rows, source: Rows, how: How) -> Tensor:
-        difference = share(self.mask, how) * self._features.difference(base, source)
-        return self._features.start(base, with_error=how.with_error) + difference @ self._features.directions
+    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Tensor:
+        difference = source_share(self.mask, mode) * self._features.difference(base, source)
+        kept = self._features.reconstruction(base, with_error=mode.with_error)
+        return kept + difference @ self._features.directions
 
 
-def share(mask: Float[Tensor, " feature"], how: How) -> Float[Tensor, " feature"]:
-    """How much of the source each feature gets."""
-    if how.temperature is None:
+def source_share(mask: Float[Tensor, " feature"], mode: MaskMode) -> Float[Tensor, " feature"]:
+    """How much each feature takes from the source, between 0 and 1."""
+    if mode.temperature is None:
         return (mask > 0).to(mask.dtype)
-    return torch.sigmoid(mask / how.temperature)
+    return torch.sigmoid(mask / mode.temperature)
 
 
 @final
 class RotationSwap(Swap):
     """base + R diag(share) Rᵀ (source - base), R learnt and orthogonal by construction.
 
-    R = Q (I - A)(I + A)⁻¹ with Q random and A antisymmetric, the Cayley transform, from A = 0 on. Either a learnt mask
-    says which axes are swapped (MDAS, as SAEBench has it), or the first `dimension` are (DAS; Geiger et al. 2023, with
-    the loss on cause pairs alone, as in RAVEL: Huang et al. 2024).
+    R = Q (I - A)(I + A)⁻¹, the Cayley transform, with Q random and A antisymmetric; training starts at A = 0. Either a
+    learnt mask selects the axes that are swapped (MDAS, as in SAEBench), or the first `dimension` are swapped (DAS,
+    Geiger et al. 2023, https://arxiv.org/abs/2303.02536; the loss is on cause pairs only, as in RAVEL).
     """
 
     def __init__(self, x: Float[Tensor, "prompt d"], start: Float[Tensor, "d d"], dimension: int | None) -> None:
@@ -157,28 +158,28 @@ class RotationSwap(Swap):
         one = torch.eye(len(skew), device=skew.device)
         return self._start @ torch.linalg.solve(one + skew, one - skew)
 
-    def mixed(self, base: Rows, source: Rows, how: How) -> Tensor:
+    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Tensor:
         difference = self._x[source] - self._x[base]
         if self._dimension is not None:
             axes = self.axes[:, : self._dimension]
             return self._x[base] + difference @ axes @ axes.T
         axes = self.axes
-        return self._x[base] + (share(self.mask, how) * (difference @ axes)) @ axes.T
+        return self._x[base] + (source_share(self.mask, mode) * (difference @ axes)) @ axes.T
 
 
 @final
 class WholeSwap(Swap):
-    """The source's whole activation, or the base's own: what any swap lies between."""
+    """The source's whole activation, or the base's own: the two extremes of any swap."""
 
     def __init__(self, x: Float[Tensor, "prompt d"], *, of_source: bool) -> None:
         self._x, self._of_source = x, of_source
 
-    def mixed(self, base: Rows, source: Rows, how: How) -> Tensor:
+    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Tensor:
         return self._x[source if self._of_source else base]
 
 
 def random_rotation(width: int, key: tuple[str | int, ...]) -> Float[Tensor, "width width"]:
-    """An orthogonal matrix, uniformly drawn (QR of a normal matrix, signs set by R's diagonal)."""
+    """A uniformly drawn orthogonal matrix (QR of a normal matrix, with signs from R's diagonal)."""
     normal = torch.from_numpy(keyed_generator(*key).standard_normal((width, width)))
     q, r = torch.linalg.qr(normal)
     return (q * r.diagonal().sign()).float()

@@ -1,4 +1,4 @@
-"""Trains swaps on pairs and tests them: every batch is captured once, then each SAE and baseline goes on from there."""
+"""Trains and tests the swaps of one attribute: a batch is captured once, then every SAE and baseline resumes there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sae_research.evals.base import EvalContext
-from sae_research.evals.ravel.pairs import Pairs, Split
+from sae_research.evals.ravel.pairs import Pairs, PairSplit
 from sae_research.evals.ravel.prompts import Checker, Prompts, equal_lengths, rows_at_once
 from sae_research.evals.ravel.settings import RavelSettings
-from sae_research.evals.ravel.swaps import HARD, How, MaskSwap, RotationSwap, Swap
+from sae_research.evals.ravel.swaps import HARD, MaskMode, MaskSwap, RotationSwap, Swap
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.lm.site import Site
 from sae_research.workers import side_by_side
@@ -24,40 +24,45 @@ from sae_research.workers import side_by_side
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
 
-# SAEBench's schedule of temperatures: spaced evenly in their logarithm over all steps.
+# SAEBench's temperatures: evenly spaced in their logarithm over all steps.
 _HOTTEST, _COLDEST = 1.0, 1e-4
-_SAE_VARIANTS = {"": HARD, "soft_": How(_COLDEST), "with_error_": How(with_error=True)}
+_SAE_VARIANTS = {"": HARD, "soft_": MaskMode(_COLDEST), "with_error_": MaskMode(with_error=True)}
 _BASELINE_VARIANTS = {"": HARD}
 
 
 @dataclass(eq=False)
-class Contender:
-    """One SAE's or baseline's swap for one attribute."""
+class Candidate:
+    """The swap of one SAE or baseline for one attribute."""
 
     swap: Swap
     attempt: Attempt | None = None
-    """The SAE's; None for a baseline, whose failure is the run's."""
+    """The SAE's; None for a baseline, whose failure ends the run."""
     name: str = ""
     """The baseline's."""
     optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
 
     @property
-    def lives(self) -> bool:
-        return self.attempt is None or self.attempt.error is None
+    def failed(self) -> bool:
+        return self.attempt is not None and self.attempt.error is not None
+
+    @property
+    def variants(self) -> dict[str, MaskMode]:
+        """The ways in which it is tested, by the prefix of their metrics."""
+        return _BASELINE_VARIANTS if self.attempt is None else _SAE_VARIANTS
 
 
-class Achieved(NamedTuple):
-    """What one swap did on the test pairs of one attribute."""
+class SwapHits(NamedTuple):
+    """How one swap did on the test pairs of one attribute."""
 
     pairs: Pairs
     hits: dict[str, np.ndarray]
-    """By variant, whether the wanted answer came, for each pair."""
+    """By variant: for each pair, whether the model gave the wanted answer."""
     n_swapped: int | None
     """Features in the hard mask; None where there is none."""
 
 
 class _Batch(NamedTuple):
-    """Base prompts as the model reads them up to the site, and the pairs they belong to."""
+    """Pairs, with the activations of their base prompts at the site."""
 
     pairs: Pairs
     tokens: Int[Tensor, "pair position"]
@@ -65,130 +70,121 @@ class _Batch(NamedTuple):
     entity: Int[Tensor, " pair"]
     last: Int[Tensor, " pair"]
     target: Int[Tensor, " pair"]
+    """The first token of the wanted answer."""
 
     def take(self, rows: Tensor) -> _Batch:
-        return _Batch(
-            self.pairs.take(rows),
-            self.tokens[rows],
-            self.x[rows],
-            self.entity[rows],
-            self.last[rows],
-            self.target[rows],
-        )
+        pairs, *tensors = self
+        return _Batch(pairs.take(rows), *(tensor[rows] for tensor in tensors))
 
-    def with_mixed(self, mixed: Tensor) -> Tensor:
-        """The activations with `mixed` at the entities."""
+    def with_entity(self, x_entity: Tensor) -> Tensor:
+        """The activations with `x_entity` at the entities."""
         rows = torch.arange(len(self.x), device=self.x.device)
-        return self.x.index_put((rows, self.entity), mixed.to(self.x.dtype))
+        return self.x.index_put((rows, self.entity), x_entity.to(self.x.dtype))
 
 
-class Contest:
-    """All contenders for one attribute."""
+class AttributeRun:
+    """All candidates for one attribute."""
 
     def __init__(
-        self, context: EvalContext, site: Site, prompts: Prompts, settings: RavelSettings,
-        contenders: Sequence[Contender],
+        self, context: EvalContext, site: Site, prompts: Prompts, checker: Checker, settings: RavelSettings,
+        candidates: Sequence[Candidate],
     ) -> None:  # fmt: skip
         self._context, self._lm, self._site = context, context.lm, site
-        self._prompts, self._settings, self._contenders = prompts, settings, contenders
-        for contender in contenders:
-            rate = settings.rotation_learning_rate if _is_rotation(contender) else settings.learning_rate
-            if contender.swap.parameters:
-                contender.optimizer = torch.optim.Adam(contender.swap.parameters, lr=rate)
+        self._prompts, self._checker, self._candidates = prompts, checker, candidates
+        self._batch_size, self._num_epochs = settings.batch_size, settings.num_epochs
+        for candidate in candidates:
+            is_rotation = isinstance(candidate.swap, RotationSwap)
+            rate = settings.rotation_learning_rate if is_rotation else settings.learning_rate
+            if candidate.swap.parameters:
+                candidate.optimizer = torch.optim.Adam(candidate.swap.parameters, lr=rate)
 
-    def run(self, split: Split) -> dict[Contender, Achieved]:
-        """Trains on one half of the pairs, tests on the other."""
+    def run(self, split: PairSplit) -> dict[Candidate, SwapHits]:
+        """Trains on one part of the pairs, tests on the other."""
         if len(split.train) and len(split.test):
             self._train(split.train)
         return self._test(split.test)
 
     def _train(self, pairs: Pairs) -> None:
-        parts = torch.arange(len(pairs)).split(self._settings.batch_size)
+        parts = torch.arange(len(pairs)).split(self._batch_size)
         temperatures = torch.logspace(
-            float(np.log10(_HOTTEST)), float(np.log10(_COLDEST)), self._settings.num_epochs * len(parts)
+            float(np.log10(_HOTTEST)), float(np.log10(_COLDEST)), self._num_epochs * len(parts)
         ).tolist()
         for step, temperature in enumerate(temperatures):
-            batch = self._batch(pairs, parts[step % len(parts)])
-            self._each([c for c in self._contenders if c.optimizer is not None], self._step, batch, How(temperature))
+            batch = self._capture(pairs, parts[step % len(parts)])
+            trained = [candidate for candidate in self._candidates if candidate.optimizer is not None]
+            self._each(trained, self._step, batch, MaskMode(temperature))
             self._advance(len(batch.pairs))
 
-    def _batch(self, pairs: Pairs, rows: Tensor) -> _Batch:
+    def _capture(self, pairs: Pairs, rows: Tensor) -> _Batch:
         device, prompts = self._lm.device, self._prompts
-        own = pairs.take(rows)
-        lengths = prompts.lengths[own.base]
-        tokens = prompts.tokens[own.base][:, : int(lengths.max())].to(device)
+        pairs = pairs.take(rows)
+        lengths = prompts.lengths[pairs.base]
+        tokens = prompts.tokens[pairs.base][:, : int(lengths.max())].to(device)
         x = self._lm.capture(tokens, self._site)
-        rest = (prompts.entity[own.base], lengths - 1, prompts.first[own.wanted()])
-        return _Batch(own.to(device), tokens, x, *(t.to(device) for t in rest))
+        places = (prompts.entity[pairs.base], lengths - 1, prompts.first[pairs.wanted()])
+        return _Batch(pairs.to(device), tokens, x, *(tensor.to(device) for tensor in places))
 
-    def _step(self, contender: Contender, batch: _Batch, how: How) -> None:
-        if contender.swap.cause_only:
+    def _step(self, candidate: Candidate, batch: _Batch, mode: MaskMode) -> None:
+        if candidate.swap.cause_only:
             batch = batch.take(batch.pairs.is_cause.nonzero().squeeze(1))
         if not len(batch.pairs):
             return
-        assert contender.optimizer is not None
-        contender.optimizer.zero_grad()
+        assert candidate.optimizer is not None
+        candidate.optimizer.zero_grad()
         with torch.enable_grad():
-            mixed = contender.swap.mixed(batch.pairs.base, batch.pairs.source, how)
-            hidden = self._lm.resume(self._site, batch.with_mixed(mixed), batch.tokens)
+            swapped = candidate.swap.mixed(batch.pairs.base, batch.pairs.source, mode)
+            hidden = self._lm.resume(self._site, batch.with_entity(swapped), batch.tokens)
             rows = torch.arange(len(batch.last), device=hidden.device)
             loss = cross_entropy(self._lm.unembed(hidden[rows, batch.last]).float(), batch.target)
             if not bool(loss.isfinite()):
                 raise FloatingPointError("the loss of the mask is NaN or infinite")
             loss.backward()
-        contender.optimizer.step()
+        candidate.optimizer.step()
 
-    def _test(self, pairs: Pairs) -> dict[Contender, Achieved]:
-        checker = Checker(self._lm, self._settings)
-        hits = {c: {variant: np.zeros(len(pairs), dtype=bool) for variant in _variants(c)} for c in self._contenders}
+    def _test(self, pairs: Pairs) -> dict[Candidate, SwapHits]:
+        hits = {c: {variant: np.zeros(len(pairs), dtype=bool) for variant in c.variants} for c in self._candidates}
         for rows in equal_lengths(self._prompts.lengths[pairs.base], rows_at_once(self._context)):
-            batch = self._batch(pairs, rows)
-            for contender, found in self._each(self._contenders, self._answers, batch, checker).items():
-                for variant, right in found.items():
-                    hits[contender][variant][rows.numpy()] = right
+            batch = self._capture(pairs, rows)
+            for candidate, by_variant in self._each(self._candidates, self._answer, batch).items():
+                for variant, right in by_variant.items():
+                    hits[candidate][variant][rows.numpy()] = right
             self._advance(len(rows))
-        return {c: Achieved(pairs, hits[c], _n_swapped(c.swap)) for c in self._contenders if c.lives}
+        return {
+            candidate: SwapHits(
+                pairs, hits[candidate], candidate.swap.n_swapped if isinstance(candidate.swap, MaskSwap) else None
+            )
+            for candidate in self._candidates
+            if not candidate.failed
+        }
 
-    def _answers(self, contender: Contender, batch: _Batch, checker: Checker) -> dict[str, list[bool]]:
-        """By variant, whether the wanted answer comes for each pair."""
-        return {name: self._answer(contender, batch, how, checker) for name, how in _variants(contender).items()}
-
-    def _answer(self, contender: Contender, batch: _Batch, how: How, checker: Checker) -> list[bool]:
-        x = batch.with_mixed(contender.swap.mixed(batch.pairs.base, batch.pairs.source, how))
-        items = self._prompts.items
-        asked = [items[i] for i in batch.pairs.base.tolist()]
-        labels = [items[i].label for i in batch.pairs.wanted().tolist()]
-        return checker.ask(batch.tokens, self._site, x, asked, labels).right
+    def _answer(self, candidate: Candidate, batch: _Batch) -> dict[str, list[bool]]:
+        """By variant: for each pair, whether the model gives the wanted answer."""
+        all_items = self._prompts.items
+        items = [all_items[i] for i in batch.pairs.base.tolist()]
+        labels = [all_items[i].label for i in batch.pairs.wanted().tolist()]
+        right = {}
+        for variant, mode in candidate.variants.items():
+            x = batch.with_entity(candidate.swap.mixed(batch.pairs.base, batch.pairs.source, mode))
+            right[variant] = self._checker.answer(batch.tokens, self._site, x, items, labels).right
+        return right
 
     def _each(
         self,
-        contenders: Sequence[Contender],
-        work: Callable[Concatenate[Contender, Arguments], Value],
+        candidates: Sequence[Candidate],
+        work: Callable[Concatenate[Candidate, Arguments], Value],
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
-    ) -> dict[Contender, Value]:
-        """What `work` returns for those that live and go on living; a baseline's failure ends the run."""
+    ) -> dict[Candidate, Value]:
+        """What `work` returns for every candidate that has not failed, now or before; a baseline's error is raised."""
 
-        def shielded(contender: Contender) -> Value | None:
-            if contender.attempt is None:
-                return work(contender, *args, **kwargs)
-            return contender.attempt.do(work, contender, *args, **kwargs)
+        def attempted(candidate: Candidate) -> Value | None:
+            if candidate.attempt is None:
+                return work(candidate, *args, **kwargs)
+            return candidate.attempt.do(work, candidate, *args, **kwargs)
 
-        living = [contender for contender in contenders if contender.lives]
-        found = dict(zip(living, side_by_side(shielded, living, self._lm.device), strict=True))
-        return {own: value for own, value in found.items() if own.lives}  # type: ignore[misc]
+        running = [candidate for candidate in candidates if not candidate.failed]
+        values = zip(running, side_by_side(attempted, running, self._lm.device), strict=True)
+        return {candidate: value for candidate, value in values if not candidate.failed}  # type: ignore[misc]
 
     def _advance(self, pairs: int) -> None:
-        self._context.progress.advance(pairs, doing=f"{len(self._contenders)} SAEs and baselines")
-
-
-def _variants(contender: Contender) -> dict[str, How]:
-    return _BASELINE_VARIANTS if contender.attempt is None else _SAE_VARIANTS
-
-
-def _is_rotation(contender: Contender) -> bool:
-    return isinstance(contender.swap, RotationSwap)
-
-
-def _n_swapped(swap: Swap) -> int | None:
-    return swap.n_swapped if isinstance(swap, MaskSwap) else None
+        self._context.progress.advance(pairs, doing=f"{len(self._candidates)} SAEs and baselines")

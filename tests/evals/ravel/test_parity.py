@@ -1,0 +1,52 @@
+"""RAVEL's masks and scores beside the real sae_bench 0.6.0, on the same pairs in the same order."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.outcomes import MakeSae
+from support.ravel import SETTINGS
+
+from sae_research.evals.base import EvalContext
+from sae_research.evals.ravel.entities import EntityPrompt
+from sae_research.evals.ravel.measure import _EntityClass
+from sae_research.evals.ravel.pairs import draw_pairs
+from sae_research.evals.ravel.prompts import Checker
+from sae_research.evals.ravel.swaps import MaskSwap
+from sae_research.evals.ravel.training import AttributeRun, Candidate
+from sae_research.evals.shared.attempts import Attempt
+from sae_research.lm.site import Site
+from sae_research.reference.ravel import SaeBenchRavel
+
+
+@pytest.mark.parametrize(("architecture", "hyper"), [("relu", {}), ("topk", {"k": 5})])
+def test_masks_and_scores_are_sae_benchs(
+    context: EvalContext, site: Site, make_sae: MakeSae, items: list[EntityPrompt], tmp_path: Path,
+    architecture: str, hyper: dict[str, Any],
+) -> None:  # fmt: skip
+    """On the same pairs in the same order: the same mask after training, and the same scores."""
+    lm, sae = context.lm, make_sae(architecture, **hyper)
+    settings = dataclasses.replace(
+        SETTINGS, split="sae_bench", answer="generation", n_generated_tokens=2, learning_rate=0.01, baselines=()
+    )
+    lm.tokenizer.save_pretrained(tmp_path)
+    entity_class = _EntityClass(context, [Attempt(sae)], "city", items, settings)
+    known = entity_class._prompts
+    split = draw_pairs(known, "Country", ["Language"], settings, ("parity",))
+    theirs = SaeBenchRavel(lm, tmp_path, settings).train_and_score(sae, known, split)
+    _, latents = entity_class._represent()
+    (features,) = latents.values()
+    swap = MaskSwap(features)
+    checker = Checker(lm, settings.n_generated_tokens)
+    run = AttributeRun(context, site, known, checker, settings, [Candidate(swap, name="mask")])
+    (ours,) = run.run(split).values()
+    torch.testing.assert_close(swap.mask.detach(), theirs.mask, atol=2e-3, rtol=0)
+    assert ((swap.mask > 0) == (theirs.mask > 0)).float().mean() > 0.95
+    is_cause = split.test.is_cause.numpy()
+    hits = ours.hits[""]
+    assert hits[is_cause].mean() == pytest.approx(theirs.scores.cause, abs=0.11)
+    assert hits[~is_cause].mean() == pytest.approx(theirs.scores.isolation, abs=0.11)

@@ -1,0 +1,19 @@
+"""RAVEL's settings and templates for tests on a random model."""
+
+from __future__ import annotations
+
+from sae_research.evals.ravel.settings import RavelSettings
+from sae_research.measurements import EvalOutput
+
+SETTINGS = RavelSettings(
+    dataset="embedded/cities", attributes={"city": ("Country", "Language")}, answer="first_token",
+    num_pairs_per_attribute=40, batch_size=4, num_epochs=2, learning_rate=0.05, rotation_learning_rate=0.02,
+    das_dimension=4,
+)  # fmt: skip
+TEMPLATES = {"Country": ("w50 %s w51 w52", "w53 w54 %s w55"), "Language": ("w56 %s w57", "%s w58 w59")}
+N_CITIES = 24
+
+
+def values_of(output: EvalOutput) -> dict[tuple[str, ...], float | None]:
+    """Every measurement's value by metric and place."""
+    return {(m.metric, *(str(v) for v in m.at.values())): m.value for m in output.measurements}
