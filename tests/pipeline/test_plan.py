@@ -40,7 +40,7 @@ def test_every_cell_is_listed_and_what_is_missing_is_explained(project: Project)
 
 def test_changed_code_and_new_saes_are_named(project: Project) -> None:
     n = len(project.status("core"))
-    code = project.root / "sae_research" / "evals" / "core.py"
+    code = project.root / "sae_research" / "evals" / "core" / "measure.py"
     kept = code.read_text()
     code.write_text(kept + "\n# a comment changes nothing\n")
     assert _plan(project)[-1] == f"{2 * n} cached, 0 to compute"

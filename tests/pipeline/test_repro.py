@@ -78,6 +78,22 @@ def test_a_changed_setting_computes_all_cells_of_its_eval_anew(project: Project)
     assert before["eval_result_metrics"]["sparsity"]["l0"] != after["eval_result_metrics"]["sparsity"]["l0"]
 
 
+def test_an_edit_of_code_computes_only_the_cells_that_it_reaches(project: Project) -> None:
+    n = _counts_per_eval(project)
+    before = project.outputs()
+    for name, counts in [
+        ("plots/labels.py", {"core": (0, n, 0), "sparse_probing": (0, n, 0)}),
+        ("evals/core/measure.py", {"core": (n, 0, 0), "sparse_probing": (0, n, 0)}),
+        ("saes/architectures/mpsae.py", {"core": (1, n - 1, 0), "sparse_probing": (1, n - 1, 0)}),
+    ]:
+        with (project.root / "sae_research" / name).open("a") as file:
+            file.write("\n_UNUSED = 1\n")
+        assert project.repro().counts == counts
+    after = project.outputs()
+    reported = [name for name in before if not name.endswith("_eval_results.json")]
+    assert {name: after[name] for name in reported} == {name: before[name] for name in reported}
+
+
 def test_speed_settings_run_nothing_and_forced_give_the_same_bytes(project: Project) -> None:
     before = project.outputs()
     project.edit({"model": {"llm_batch_size": 3, "device": "cpu"}})

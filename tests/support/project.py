@@ -40,8 +40,7 @@ class Finished:
     def counts(self) -> dict[str, tuple[int, int, int]]:
         """(computed, reused, failed) cells by eval, as each stage's last line says."""
         pattern = r"^(\w+): .*: (\d+) cells computed, (\d+) reused, (\d+) failed"
-        found = re.finditer(pattern, self.out, re.MULTILINE)
-        return {m[1]: (int(m[2]), int(m[3]), int(m[4])) for m in found}
+        return {m[1]: (int(m[2]), int(m[3]), int(m[4])) for m in re.finditer(pattern, self.out, re.MULTILINE)}
 
     @property
     def ran(self) -> list[str]:
@@ -56,12 +55,12 @@ class Project:
     root: Path
 
     def run(self, *command: str, check: bool = True, env: Mapping[str, str] | None = None) -> Finished:
-        done = subprocess.run(
+        process = subprocess.run(
             command, cwd=self.root, env=environment() | dict(env or {}), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
         )  # fmt: skip
-        assert not check or done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}"
-        return Finished(done.returncode, done.stdout)
+        assert not check or process.returncode == 0, f"{' '.join(command)}: {process.returncode}\n{process.stdout}"
+        return Finished(process.returncode, process.stdout)
 
     def repro(self, *targets: str, check: bool = True, env: Mapping[str, str] | None = None) -> Finished:
         return self.run("dvc", "repro", *targets, check=check, env=env)
@@ -97,10 +96,10 @@ class Project:
 
 def environment() -> dict[str, str]:
     """The caller's environment with this interpreter's tools first, no hub, and byte code written as usual."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_", "PYTHONDONTWRITE"))}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_", "PYTHONDONTWRITE", "SAE_"))}
     bin_folder = Path(sys.executable).parent
-    return kept | {
-        "PATH": f"{bin_folder}{os.pathsep}{kept['PATH']}",
+    return inherited | {
+        "PATH": f"{bin_folder}{os.pathsep}{inherited['PATH']}",
         "HF_HUB_OFFLINE": "1",
         "DVC_NO_ANALYTICS": "1",
         "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org",
