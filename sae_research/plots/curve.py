@@ -23,7 +23,7 @@ from sae_research.results.rows import Row, interpolation
 _SIZE = (7.0, 4.8)
 _LEGEND_WIDTH = 3.1
 _DODGE = 0.12
-"""The width over which markers at one n are spread, in shares of the distance between two n."""
+"""The width over which markers at one place are spread, as a share of the distance between two places."""
 
 
 def draw_curve(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style: Style) -> Any:
@@ -40,7 +40,7 @@ def draw_curve(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style: S
         _draw_line(axes, one, style, [places.index(row.place[place]) + shift for row in one.rows])
     axes.xaxis.set_major_locator(FixedLocator(range(len(places))))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{places[round(at)]:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: str(places[round(at)])))
     axes.set_xlabel(parts.axis)
     axes.set_ylabel(axis_label(shown[0]))
     _limit(axes, shown)

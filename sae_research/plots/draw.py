@@ -20,8 +20,6 @@ from sae_research.results.rows import Row, read_table
 _PANEL_SIZE = (5.0, 4.4)
 _LEGEND_WIDTH = 3.1
 _COLUMNS = 3
-
-
 _UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 """Metadata without a date or a program version, so that a picture's bytes depend on its content alone."""
 

@@ -1,4 +1,4 @@
-"""A metric by SAE and place as shades, its mean over places with the interval beside."""
+"""A metric by SAE and place as shades, beside it the mean over places with its interval."""
 
 from __future__ import annotations
 
@@ -41,12 +41,14 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
     exact = any(interpolation(group[0].interpolates) == "most" for group in groups)
     caption = figure.caption + ("; † interpolates most of the text" if exact else "")
     drawing.suptitle(textwrap.fill(caption, int(8.5 * size[0])), x=0.02, ha="left")
-    shades, means = drawing.subplots(1, 2, sharey=True, width_ratios=(width, _MEAN_WIDTH))
+    widths = (width, _MEAN_WIDTH) if parts.mean else (width,)
+    shades, *beside = drawing.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
     image = _draw_shades(shades, groups, place, columns)
     shades.set_xlabel(parts.axis)
-    means.set_xlabel(f"Mean over {place}s")
-    _draw_means(means, [r for r in rows if parts.mean and is_part(r, figure.eval, parts.mean, ())], groups, style)
-    drawing.colorbar(image, ax=means, label=axis_label(chosen[0]), shrink=0.9, pad=0.03)
+    if parts.mean:
+        beside[0].set_xlabel(f"Mean over {place}s")
+        _draw_means(beside[0], [row for row in rows if is_part(row, figure.eval, parts.mean, ())], groups, style)
+    drawing.colorbar(image, ax=[shades, *beside][-1], label=axis_label(chosen[0]), shrink=0.9, pad=0.03)
     return drawing
 
 

@@ -28,9 +28,9 @@ _FILLINGS = {
 def legend_entries(
     panels: Sequence[Panel], style: Style, scales: Sequence[Scale], *, colored: bool, characters: int = 30
 ) -> list[Line2D]:
-    """What there is to explain, in lines of at most `characters`; each panel has its scale.
+    """An entry for everything that needs explaining, wrapped at `characters`; `scales` has one scale per panel.
 
-    `colored` says that a label's colour is its markers' colour.
+    `colored` says that markers have the colour of their label.
     """
     points = [point for panel in panels for point in panel.points]
     entries = [

@@ -18,7 +18,7 @@ _FEW = 0.1
 _GAIN = 2.0
 """How much finer the scale must become."""
 _LINE = 0.065
-"""The height of a line of text in shares of the axis."""
+"""The height of a line of text, as a share of the axis."""
 _STRETCH = 1.5
 """How much an SAE that interpolates may widen the scale before it is set at the edge instead."""
 

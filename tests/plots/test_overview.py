@@ -183,7 +183,7 @@ def test_the_committed_picture_shows_the_numbers_of_the_committed_report() -> No
     report = (ROOT / "METRICS.md").read_text(encoding="utf-8")
     tables = _tables(report)
     panels = _panels(ROOT / "docs" / "figures" / "overview.png")
-    assert [panel["eval"] for panel in panels] == ALL
+    assert [panel["eval"] for panel in panels] == [name for name in ALL if ("computed", name) in tables]
     for panel in panels:
         reported: dict[str, tuple[str, str]] = {}
         for (source, eval_name), by_sae in tables.items():

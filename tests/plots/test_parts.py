@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
+from sae_research.evals.base import PartsFigure
 from sae_research.plots.choice import choice_text, choose_saes, reference_l0
 from sae_research.plots.draw import draw_figure, plain_matplotlib
 from sae_research.plots.points import find_panels, reference_labels
@@ -139,6 +141,30 @@ def test_letters_are_shades_by_sae_with_the_mean_beside(table: list[Row]) -> Non
     assert _bars(means) == 4
     assert (shades.get_xlabel(), means.get_xlabel()) == ("First letter", "Mean over letters")
     assert bar.get_ylabel().count("lower is better") == 1
+
+
+def test_a_heat_map_without_a_declared_mean_has_no_panel_beside(table: list[Row]) -> None:
+    (figure,) = [f for f in planned_figures(table) if f.kind == "heatmap"]
+    assert figure.parts is not None
+    parts = dataclasses.replace(figure.parts, mean=None)
+    with plain_matplotlib(SMALL):
+        drawing = draw_figure(dataclasses.replace(figure, parts=parts), table, find_style(table, SMALL))
+        drawing.draw_without_rendering()
+    assert [axes.get_xlabel() for axes in drawing.axes] == ["First letter", ""], "the colour bar is the other one"
+
+
+def test_a_curve_takes_places_that_are_words(table: list[Row]) -> None:
+    (figure,) = [f for f in planned_figures(table) if f.kind == "curve"]
+    rows = [
+        dataclasses.replace(row, at=_at(step={2: "early", 10: "late"}[row.place["n"]]))
+        for row in table
+        if row.eval == "scr" and row.place in ({"n": 2}, {"n": 10})
+    ]
+    parts = PartsFigure("curve", "scr_metric", ("step",), "by_step", "SCR by step", "Step")
+    with plain_matplotlib(SMALL):
+        drawing = draw_figure(dataclasses.replace(figure, parts=parts), rows, find_style(rows, SMALL))
+        drawing.draw_without_rendering()
+    assert [text.get_text() for text in drawing.axes[0].get_xticklabels()] == ["early", "late"]
 
 
 def test_attributes_have_panels_with_their_own_baselines(table: list[Row]) -> None:
