@@ -1,4 +1,4 @@
-"""One row per sequence, one column per additive quantity, in float64: what every scalar is made of."""
+"""One row per sequence and one column per additive quantity, in float64: every scalar is computed from these."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 class Columns:
-    """Grows by blocks of sequences; kept on the device until read, so that no block waits for the host."""
+    """Grows by blocks of sequences; stays on the device until read, so no block waits for the host."""
 
     def __init__(self) -> None:
         self._blocks: dict[str, list[Tensor]] = {}
 
     def add(self, block: Mapping[str, Float[Tensor, " sequences"]]) -> None:
-        """Append the rows of the next sequences; every block has the same names."""
+        """Appends the rows of the next sequences; every block has the same names."""
         for name, values in block.items():
             self._blocks.setdefault(name, []).append(values.to(torch.float64))
 
@@ -29,5 +29,5 @@ class Columns:
 def sum_real(
     values: Float[Tensor, "sequences tokens"], real: Bool[Tensor, "sequences tokens"]
 ) -> Float[Tensor, " sequences"]:
-    """The float64 sum of each sequence's values over its real tokens; what stands at the others is never read."""
+    """The float64 sum of each sequence's values over its real tokens; the others are never read."""
     return torch.where(real, values.to(torch.float64), 0.0).sum(dim=1)

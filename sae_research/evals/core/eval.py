@@ -1,7 +1,7 @@
 """The core eval: sparsity, reconstruction, and what the language model loses when it reads the reconstruction.
 
-Sign policy: a latent fires where its code is not 0, whatever the sign; L1 sums absolute values. SAEBench's counts of
-codes above 0 and its signed sum stand beside, under `..._sae_bench`.
+Sign policy: a latent fires where its code is not 0, whatever the sign; L1 sums absolute values. SAEBench counts codes
+above 0 and sums codes with their sign; its values are reported as `..._sae_bench`.
 
 SAEBench: Karvonen et al. 2025, https://arxiv.org/abs/2503.09532
 """

@@ -27,7 +27,7 @@ BOUNDS: Mapping[str, Bounds] = {
     **dict.fromkeys(("normalized_freq_over_1_percent", "normalized_freq_over_10_percent"), _SHARE),
     "cossim": (-1.0, 1.0),
 }
-"""The least and the greatest that a metric can be, whatever the SAE; those that are not here can be any number."""
+"""The smallest and largest value that a metric can have, whatever the SAE; a metric that is absent is unbounded."""
 
 
 def estimate_behaviour(rows: Rows) -> dict[str, Estimate]:
@@ -38,8 +38,8 @@ def estimate_behaviour(rows: Rows) -> dict[str, Estimate]:
 def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str, Estimate]:
     """Reconstruction, shrinkage and sparsity metrics from the sums of the sparsity pass.
 
-    `offset_square` is ‖mean(x) - centre‖². The intervals hold it, and the batch means of the legacy value, fixed:
-    their own sampling error is of order 1/tokens.
+    `offset_square` is ‖mean(x) - centre‖². The intervals treat it, and the batch means of the legacy value, as fixed:
+    their sampling error is of order 1/tokens.
     """
 
     def statistic(s: Sums) -> Sums:
@@ -49,7 +49,7 @@ def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str
 
 
 def estimate_as_sae_bench(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Estimate]:
-    """SAEBench's own formulas where they differ; they depend on the batches, which are the units of the jackknife."""
+    """SAEBench's formulas where they differ from ours; they depend on batches, which are the jackknife's units."""
     batches = {name: row.reshape(-1, batch_size).sum(axis=1) for name, row in rows.items()}
     tokens = batches["tokens"]
     with np.errstate(all="ignore"):
@@ -119,7 +119,7 @@ def _sparsity(s: Sums, d_in: int) -> dict[str, Any]:
 def _as_sae_bench(s: Sums, d_in: int) -> Sums:
     square = s["in_square"] / s["batches"]
     return {
-        # (mean over batches and dimensions of E_b[x_j²])² is (S/d)²: SAEBench means Σ_j E[x_j]² there.
+        # SAEBench subtracts (mean over batches and dimensions of E_b[x_j²])² = (S/d)² where Σ_j E[x_j]² is meant.
         "explained_variance_sae_bench": 1 - (s["error"] / s["batches"]) / (square - (square / d_in) ** 2),
         # Each token's squared error is divided by the tokens of its batch, then averaged over tokens.
         "mse_sae_bench": s["error"] / s["tokens"],
@@ -131,9 +131,9 @@ def _as_sae_bench(s: Sums, d_in: int) -> Sums:
 def _densities(s: Sums) -> Sums:
     density = s["fired"] / np.asarray(s["tokens"])[..., None]
     total = density.sum(axis=-1)
-    found: dict[str, Any] = {"frac_alive": (density > 0).mean(axis=-1), "frac_dead": (density == 0).mean(axis=-1)}
+    values: dict[str, Any] = {"frac_alive": (density > 0).mean(axis=-1), "frac_dead": (density == 0).mean(axis=-1)}
     for percent in (1, 10):
         frequent = density > percent / 100
-        found[f"freq_over_{percent}_percent"] = frequent.mean(axis=-1)
-        found[f"normalized_freq_over_{percent}_percent"] = (density * frequent).sum(axis=-1) / total
-    return found
+        values[f"freq_over_{percent}_percent"] = frequent.mean(axis=-1)
+        values[f"normalized_freq_over_{percent}_percent"] = (density * frequent).sum(axis=-1) / total
+    return values

@@ -1,4 +1,4 @@
-"""Cross-entropy and KL divergence of next-token predictions, without ever holding all logits."""
+"""Cross-entropy and KL divergence of next-token predictions, without holding all logits at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 Name = TypeVar("Name", bound=Hashable)
 
-# Elements of one chunk of logits: 32 MiB in float32, so that the passes over it stay near the cache.
+# Elements of one chunk of logits: 32 MiB in float32, small enough to stay near the cache.
 _CHUNK_ELEMENTS = 2**23
-# A whole number of blocks of this many rows keeps matrix products at full speed.
+# Chunks are multiples of this many rows: matrix products run at full speed.
 _ROWS = 64
 
 
@@ -33,9 +33,9 @@ def compare_predictions(
     *,
     vocab_size: int,
 ) -> tuple[Float[Tensor, " tokens"], dict[Name, Losses]]:
-    """The cross-entropy of the clean predictions, and the losses of each changed one against targets and clean.
+    """The cross-entropy of the clean predictions, and the losses of each changed one.
 
-    Inputs are final hidden states; logits exist for a chunk of tokens at a time, the clean ones once for all.
+    Inputs are final hidden states. Logits exist for one chunk of tokens at a time; the clean ones are computed once.
     Both losses come from log_softmax in float32: no probability underflows to log(0).
     """
     step = max(1, _CHUNK_ELEMENTS // (vocab_size * _ROWS)) * _ROWS
@@ -43,24 +43,16 @@ def compare_predictions(
     losses = {name: Losses(torch.empty_like(clean_loss), torch.empty_like(clean_loss)) for name in changed}
     for start in range(0, len(targets), step):
         part = slice(start, start + step)
-        reference = _log_probabilities(unembed(clean[part]))
-        probabilities = reference.exp()
-        clean_loss[part] = _pick(reference, targets[part])
+        log_p = torch.log_softmax(unembed(clean[part]).to(torch.float32), dim=-1)
+        p = log_p.exp()
+        clean_loss[part] = _cross_entropy(log_p, targets[part])
         for name, hidden in changed.items():
-            own = _log_probabilities(unembed(hidden[part]))
-            losses[name].cross_entropy[part] = _pick(own, targets[part])
-            losses[name].divergence[part] = _divergence(probabilities, reference, own)
+            log_q = torch.log_softmax(unembed(hidden[part]).to(torch.float32), dim=-1)
+            losses[name].cross_entropy[part] = _cross_entropy(log_q, targets[part])
+            # Σ p (log p - log q), into log_q's memory. Where p underflows to 0 its term is 0: both logs are finite.
+            losses[name].divergence[part] = torch.linalg.vecdot(p, torch.sub(log_p, log_q, out=log_q))
     return clean_loss, losses
 
 
-def _log_probabilities(logits: Tensor) -> Tensor:
-    return torch.log_softmax(logits.to(torch.float32), dim=-1)
-
-
-def _pick(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+def _cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     return -log_probabilities.gather(1, targets[:, None]).squeeze(1)
-
-
-def _divergence(probabilities: Tensor, reference: Tensor, own: Tensor) -> Tensor:
-    """Σ p (log p - log q); overwrites `own`. Where p underflows to 0 its term is 0 because both logs are finite."""
-    return torch.linalg.vecdot(probabilities, torch.sub(reference, own, out=own))

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from sae_research.evals.core.columns import sum_real
 
-# As in SAEBench: shorter inputs count as length 1 in ‖x_hat‖ / ‖x‖.
+# As in SAEBench: a shorter input counts as length 1 in ‖x_hat‖ / ‖x‖.
 _SHORTEST_NORM = 1e-4
 
 
 class Inputs(NamedTuple):
-    """What depends on the input alone, shared by all SAEs."""
+    """What depends on the input only; shared by all SAEs."""
 
     x: Float[Tensor, "sequences tokens d_in"]
     real: Bool[Tensor, "sequences tokens"]
@@ -34,9 +34,9 @@ def describe_inputs(
     *,
     batch_size: int,
 ) -> Inputs:
-    """The inputs with their norms and spreads; `batch_size` sequences make one batch (for SAEBench's legacy value).
+    """The inputs with norms and spreads; `batch_size` sequences form a batch (for SAEBench's legacy value).
 
-    `centre` is any fixed vector near the mean: sums of squares about it lose no digits.
+    `centre` is any fixed vector near the mean, so that sums of squares about it lose no digits.
     """
     x = x.to(torch.float32)
     norm = x.norm(dim=-1)
@@ -52,7 +52,7 @@ def describe_inputs(
 
 
 def _batch_spread(x: Tensor, real: Tensor, batch_size: int) -> Tensor:
-    """‖x - μ_b‖² for each token; the same for `x` and any shifted `x`."""
+    """‖x - μ_b‖² for each token, which a shift of `x` does not change."""
     spreads = []
     for part, seen in zip(x.split(batch_size), real.split(batch_size), strict=True):
         mean = torch.where(seen[..., None], part, 0.0).sum(dim=1).double().sum(dim=0) / seen.sum()
@@ -70,7 +70,7 @@ def take(inputs: Inputs, part: slice) -> Inputs:
 def describe_outputs(
     inputs: Inputs, x_hat: Float[Tensor, "sequences tokens d_in"]
 ) -> dict[str, Float[Tensor, " sequences"]]:
-    """Per-sequence sums that say how `x_hat` relates to `x`."""
+    """Per-sequence sums of quantities that compare `x_hat` with `x`."""
     x_hat = x_hat.to(torch.float32)
     norm = x_hat.norm(dim=-1)
     error = (inputs.x - x_hat).pow(2).sum(dim=-1)

@@ -48,43 +48,42 @@ class Gathered:
     fired_sequences: np.ndarray
     """(d_sae,): sequences in which the latent fired."""
     positive_sequences: np.ndarray
-    """(d_sae,): sequences in which its code was above 0 somewhere."""
+    """(d_sae,): sequences in which its code was above 0 for some token."""
     groups: np.ndarray
     """The group of each sequence of the sparsity pass."""
     batch_size: int
     context_size: int
 
 
-def core_output(sae: Sae, found: Gathered) -> EvalOutput:
+def core_output(sae: Sae, gathered: Gathered) -> EvalOutput:
     """Every metric of `CORE_SPECS`, and one record per latent in SAEBench's names."""
     weights = {
         name: values.double().cpu().numpy()
         for name, values in describe_weights(sae.encoder_directions, sae.W_dec, sae.encoder_bias).items()
     }
-    estimates = _estimates(sae, found) | {
+    estimates = _estimates(gathered, d_in=sae.card.d_in) | {
         f"average_{name}": Estimate(float(weights[name].mean()))
         for name in ("max_encoder_cosine_sim", "max_decoder_cosine_sim")
     }
     measurements = tuple(_measurement(spec.name, estimates[spec.name], sae) for spec in CORE_SPECS)
-    return EvalOutput(measurements, details=_records(found, weights))
+    return EvalOutput(measurements, details=_latent_records(gathered, weights))
 
 
-def _estimates(sae: Sae, found: Gathered) -> dict[str, Estimate]:
-    sums = dict(found.sums)
+def _estimates(gathered: Gathered, *, d_in: int) -> dict[str, Estimate]:
+    losses, sums = gathered.losses, dict(gathered.sums)
     sums["sequences"] = (sums["tokens"] > 0).astype(np.float64)
-    d_in = sae.card.d_in
-    tokens = np.bincount(found.groups, weights=sums["tokens"], minlength=len(found.fired))
-    as_sae_bench = estimate_densities(found.positive, tokens)
+    tokens = np.bincount(gathered.groups, weights=sums["tokens"], minlength=len(gathered.fired))
+    as_sae_bench = estimate_densities(gathered.positive, tokens)
     return (
-        estimate_behaviour(found.losses)
-        | estimate_quality(sums, offset_square=found.offset_square, d_in=d_in)
-        | estimate_as_sae_bench(sums, batch_size=found.batch_size, d_in=d_in)
-        | estimate_densities(found.fired, tokens)
+        estimate_behaviour(losses)
+        | estimate_quality(sums, offset_square=gathered.offset_square, d_in=d_in)
+        | estimate_as_sae_bench(sums, batch_size=gathered.batch_size, d_in=d_in)
+        | estimate_densities(gathered.fired, tokens)
         | {f"{name}_sae_bench": estimate for name, estimate in as_sae_bench.items()}
         | {
             # As SAEBench counts them: special tokens included.
-            "total_tokens_eval_reconstruction": Estimate(float(len(found.losses["ce_tokens"]) * found.context_size)),
-            "total_tokens_eval_sparsity_variance": Estimate(float(len(sums["tokens"]) * found.context_size)),
+            "total_tokens_eval_reconstruction": Estimate(float(len(losses["ce_tokens"]) * gathered.context_size)),
+            "total_tokens_eval_sparsity_variance": Estimate(float(len(sums["tokens"]) * gathered.context_size)),
         }
     )
 
@@ -98,27 +97,25 @@ def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
     return measured(name, estimate)
 
 
-def _records(found: Gathered, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _latent_records(gathered: Gathered, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Per latent: density, tokens per sequence in which it fires (None where it never does), weights."""
-    fired, positive = found.fired.sum(axis=0), found.positive.sum(axis=0)
-    tokens = max(1.0, float(found.sums["tokens"].sum()))
+    fired, positive = gathered.fired.sum(axis=0), gathered.positive.sum(axis=0)
+    tokens = max(1.0, float(gathered.sums["tokens"].sum()))
     columns = {
         "feature_density": fired / tokens,
         "feature_density_sae_bench": positive / tokens,
-        "consistent_activation_heuristic": _ratio(fired, found.fired_sequences),
-        "consistent_activation_heuristic_sae_bench": _ratio(positive, found.positive_sequences),
+        "consistent_activation_heuristic": _ratio(fired, gathered.fired_sequences),
+        "consistent_activation_heuristic_sae_bench": _ratio(positive, gathered.positive_sequences),
         **weights,
     }
     rows = zip(*(np.round(values, _DECIMALS).tolist() for values in columns.values()), strict=True)
     return [
-        {"index": index, **{name: _plain(value) for name, value in zip(columns, row, strict=True)}}
+        # Adding 0.0 turns -0.0 into 0.0.
+        {"index": index}
+        | {name: value + 0.0 if math.isfinite(value) else None for name, value in zip(columns, row, strict=True)}
         for index, row in enumerate(rows)
     ]
 
 
 def _ratio(numbers: np.ndarray, divisors: np.ndarray) -> np.ndarray:
     return np.where(divisors > 0, numbers / np.maximum(divisors, 1), np.nan)
-
-
-def _plain(value: float) -> float | None:
-    return value + 0.0 if math.isfinite(value) else None

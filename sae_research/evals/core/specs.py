@@ -1,4 +1,4 @@
-"""What the core eval reports: names, places in SAEBench's schema, units, directions."""
+"""What the core eval reports: names, keys in SAEBench's schema, units, directions."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ _MISC_AS_SAE_BENCH = tuple(
 )
 
 OTHER_FORMULA = frozenset({"explained_variance", "mse", "relative_reconstruction_bias"})
-"""What SAEBench computes by formulas of its own: its numbers are `<name>_sae_bench`, never the plain name's."""
+"""Metrics for which SAEBench uses another formula: its numbers are `<name>_sae_bench`, never the plain name."""
 
 CORE_SPECS: tuple[MetricSpec, ...] = (
     *_BEHAVIOUR, *_PERFORMANCE, *_QUALITY, *_SHRINKAGE, *_SPARSITY, *_TOKENS, *_MISC, *_MISC_AS_SAE_BENCH
