@@ -1,4 +1,4 @@
-"""The evals as a library: objects in memory in, typed results out; no DVC, no params.yaml, no files written."""
+"""The evals as a library: takes objects in memory, returns typed results; no DVC, no params.yaml, no files."""
 
 from __future__ import annotations
 
@@ -36,40 +36,40 @@ from sae_research.sources.memory import Given, GivenLabels, GivenRows, GivenText
 log = logging.getLogger(__name__)
 
 AnySae = Sae | EncoderDecoder | str | Path
-"""One of ours, any object with `encode` and `decode`, or a checkpoint on disk."""
+"""An `Sae`, any object with `encode` and `decode`, or a checkpoint on disk."""
 Labelled = Mapping[str, Sequence[str]]
 """Texts by class."""
 
 TEXTS = "texts"
-"""The name under which the evals find `texts`."""
+"""The data set name under which evals find `texts`."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An SAE that could not be measured by an eval, while the others were."""
+    """An SAE that one eval could not measure; the others were measured."""
 
     sae: Mapping[str, Any]
-    """What a manifest would say of it."""
+    """Its entry in a manifest."""
     eval_name: str
     error: Exception
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found."""
+    """What `evaluate` measured."""
 
     results: tuple[Result, ...]
-    """One for each eval and SAE, in the order asked for."""
+    """One per eval and SAE, in the order of the arguments."""
     failures: tuple[Failure, ...] = ()
 
     def table(self) -> list[Row]:
-        """A row per number, with interval, unit and place; one with the reason per failure."""
-        done = [Entry("computed", r.sae["name"], r.eval_name, r, find_eval(r.eval_name).specs) for r in self.results]
-        failed = [
+        """A row per number, with interval, unit and place, and a row with the reason per failure."""
+        entries = [Entry("computed", r.sae["name"], r.eval_name, r, find_eval(r.eval_name).specs) for r in self.results]
+        entries += [
             Entry("computed", f.sae["name"], f.eval_name, None, reason=f"{type(f.error).__name__}: {f.error}")
             for f in self.failures
         ]
-        return tidy_rows([*done, *failed], [f.sae for f in self.failures])
+        return tidy_rows(entries, [f.sae for f in self.failures])
 
     def to_pandas(self) -> Any:
         """`table()` as a DataFrame."""
@@ -78,14 +78,16 @@ class Evaluation:
         return pd.DataFrame(self.table())
 
     def value(self, sae: str, metric: str, **at: int | float | str) -> float:
-        """One number: `value("mine", "sae_top_k_test_accuracy", k=5)`; an error with the reason where it is missing."""
-        numbers = [m for r in self.results if r.sae["name"] == sae for m in r.output.measurements if m.metric == metric]
-        found = next((m for m in numbers if dict(m.at) == at), None)
-        if found is None or found.value is None:
-            places = ", ".join(str(dict(m.at)) for m in numbers) or "none"
-            reason = found.reason if found is not None else f"not measured there; places measured: {places}"
+        """One number: `value("mine", "sae_top_k_test_accuracy", k=5)`; a UserError with the reason if it is missing."""
+        of_metric = [
+            m for r in self.results if r.sae["name"] == sae for m in r.output.measurements if m.metric == metric
+        ]
+        measurement = next((m for m in of_metric if dict(m.at) == at), None)
+        if measurement is None or measurement.value is None:
+            places = ", ".join(str(dict(m.at)) for m in of_metric) or "none"
+            reason = measurement.reason if measurement is not None else f"not measured there; places measured: {places}"
             raise UserError(f"{metric} of {sae!r} at {at}: {reason}")
-        return found.value
+        return measurement.value
 
 
 def evaluate(
@@ -104,49 +106,51 @@ def evaluate(
     dtype: str = "float32",
     progress: bool | None = None,
 ) -> Evaluation:
-    """Measures every SAE by every eval; the language model runs once for all SAEs of a site.
+    """Measures every SAE with every eval; the language model runs once for all SAEs of a site.
 
     model: a loaded Hugging Face model (with its `tokenizer`), or a hub id, folder or `embedded/lm` to load in `dtype`
-        on `device`. A loaded model stays where it is and as it is.
-    saes: one, several, or several by name. Objects of others are wrapped (`wrap_sae`): `site` is their hook name where
-        they do not say it themselves. SAEs that fail leave the others alone and stand in `failures`.
+        on `device`. A loaded model keeps its device, dtype and mode.
+    saes: one, several, or several by name. Third-party objects are wrapped (`wrap_sae`); `site` is the hook name of
+        those that do not state one. An SAE that fails is listed in `failures` and does not affect the others.
     evals: a name, names, or names with settings: a record (`CoreSettings(...)`), or its fields as in
         `{"core": {"context_size": 64}}`; None or {}: the defaults.
-    texts: documents, or token rows (row, position) that start with BOS, for the core eval; without them it reads the
-        `dataset` that its settings name.
-    labelled: texts by class, by name of the data set, for sparse probing and TPP; without them these read their
-        `dataset_names`. `GivenLabels(train, test)` fixes the split.
-    world: where `embedded/...` lies. batch_size: sequences per language-model batch; changes no number.
-    progress: whether a bar is shown; by default on a terminal only.
+    texts: documents, or token rows (row, position) that start with BOS, for the core eval; without them its settings
+        must name a `dataset`.
+    labelled: texts by class, by name of the data set, for sparse probing and TPP; without them their settings must
+        name `dataset_names`. `GivenLabels(train, test)` fixes the split.
+    world: the folder behind `embedded/...` names. batch_size: sequences per language-model batch; changes no number.
+    progress: whether to show a bar; by default only on a terminal.
     """
-    hub = Hub(Path(world), _given(texts, labelled or {}))
+    hub = Hub(Path(world), _data_in_memory(texts, labelled or {}))
     in_memory = {"texts": texts, "labelled": labelled or None}
-    wanted = [(find_eval(name), settings) for name, settings in _read_evals(evals, in_memory).items()]
+    chosen = _read_evals(evals, in_memory, hub)
     with torch.no_grad(), _language_model(model, tokenizer, hub, device=device, dtype=dtype) as lm:
-        ready = _read_saes(saes, lm, site)
+        loaded = _read_saes(saes, lm, site)
         with Progress("evaluate", shown=progress) as bar:
             context = EvalContext(lm=lm, hub=hub, seed=seed, batch_size=batch_size, progress=bar)
-            measured = [_run(context, evaluated, settings, ready) for evaluated, settings in wanted]
+            measured = [_run(context, evaluated, settings, loaded) for evaluated, settings in chosen]
     return Evaluation(
         results=tuple(result for results, _ in measured for result in results),
         failures=tuple(failure for _, failures in measured for failure in failures),
     )
 
 
-def _given(texts: Sequence[str] | Tensor | None, labelled: Mapping[str, Labelled | GivenLabels]) -> dict[str, Given]:
-    """The data in memory by name."""
-    given: dict[str, Given] = {name: _labels(name, classes) for name, classes in labelled.items()}
-    if TEXTS in given:
+def _data_in_memory(
+    texts: Sequence[str] | Tensor | None, labelled: Mapping[str, Labelled | GivenLabels]
+) -> dict[str, Given]:
+    """The data sets in memory, by name."""
+    data: dict[str, Given] = {name: _labels(name, classes) for name, classes in labelled.items()}
+    if TEXTS in data:
         raise UserError(f"labelled: {TEXTS!r} is the name of the running text; choose another")
     if isinstance(texts, Tensor):
         if texts.ndim != 2 or texts.is_floating_point():
             raise UserError(f"texts: got a {texts.dtype} tensor of shape {tuple(texts.shape)}, expected rows of tokens")
-        given[TEXTS] = GivenRows(texts)
+        data[TEXTS] = GivenRows(texts)
     elif texts is not None:
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise UserError("texts: expected a list of strings, or a tensor of token rows")
-        given[TEXTS] = GivenTexts(tuple(texts))
-    return given
+        data[TEXTS] = GivenTexts(tuple(texts))
+    return data
 
 
 def _labels(name: str, classes: Labelled | GivenLabels) -> GivenLabels:
@@ -157,35 +161,48 @@ def _labels(name: str, classes: Labelled | GivenLabels) -> GivenLabels:
     return classes
 
 
-def _read_evals(evals: str | Sequence[str] | Mapping[str, Any], in_memory: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings record of every eval asked for, by its name; `in_memory` is what arguments gave, by argument."""
+def _read_evals(
+    evals: str | Sequence[str] | Mapping[str, Any], in_memory: Mapping[str, Any], hub: Hub
+) -> list[tuple[Eval, Any]]:
+    """The chosen evals with their settings records; `in_memory` has the data that arguments passed, by argument."""
     names = [evals] if isinstance(evals, str) else list(evals)
-    chosen: Mapping[str, Any] = evals if isinstance(evals, Mapping) else {}
     if not names:
         raise UserError("evals is empty, expected at least one name")
-    return {name: _settings(find_eval(name), chosen.get(name) or {}, in_memory) for name in names}
+    chosen: list[tuple[Eval, Any]] = []
+    for name in names:
+        evaluated = find_eval(name)
+        settings = _settings(evaluated, (evals.get(name) or {}) if isinstance(evals, Mapping) else {}, in_memory)
+        for data_set in evaluated.data(settings):
+            if data_set.name not in hub.given:
+                data_set.require()
+        chosen.append((evaluated, settings))
+    return chosen
 
 
-def _settings(evaluated: Eval, chosen: Any, in_memory: Mapping[str, Any]) -> Any:
-    """The settings record: as given, or its fields filled up; data sets in memory are what is read by default."""
-    name, record = evaluated.name, evaluated.settings
-    if is_dataclass(chosen):
-        if not isinstance(chosen, record):
-            raise UserError(f"evals[{name!r}]: got a {type(chosen).__name__}, expected a {record.__name__}")
-        return chosen
-    known = {field.name: field for field in fields(record)}
+def _settings(evaluated: Eval, values: Any, in_memory: Mapping[str, Any]) -> Any:
+    """The settings record: `values` itself, or made of these fields. Data in memory is what the eval then reads.
+
+    Nothing stands in for a data set that is neither passed nor named, least of all the embedded world's.
+    """
+    where, record = f"evals[{evaluated.name!r}]", evaluated.settings
+    if is_dataclass(values):
+        if not isinstance(values, record):
+            raise UserError(f"{where}: got a {type(values).__name__}, expected a {record.__name__}")
+        return values
     implied: dict[str, Any] = {}
-    for argument, place in evaluated.takes.items():
-        given = in_memory.get(argument)
-        if given is not None:
-            implied |= {place: TEXTS if argument == "texts" else tuple(given)}
-            implied |= {"context_size": given.shape[1]} if isinstance(given, Tensor) else {}
-        elif place not in chosen and known[place].default is MISSING and known[place].default_factory is MISSING:
-            raise UserError(
-                f"evals[{name!r}]: nothing to read; give {argument}=..., or name data sets: "
-                f"evals={{{name!r}: {{{place!r}: ...}}}}"
-            )
-    return read_record(record, implied | dict(chosen), where=f"evals[{name!r}]")
+    for argument, field in evaluated.takes.items():
+        data = in_memory.get(argument)
+        if data is not None:
+            implied |= {field: TEXTS if argument == "texts" else tuple(data)}
+            implied |= {"context_size": data.shape[1]} if isinstance(data, Tensor) else {}
+    values = implied | dict(values)
+    required = [f.name for f in fields(record) if f.default is MISSING and f.default_factory is MISSING]
+    missing = next((name for name in required if name not in values), None)
+    if missing is not None and {field.name for field in fields(record)}.issuperset(values):
+        remedies = [f"pass {argument}=..." for argument, name in evaluated.takes.items() if name == missing]
+        remedies.append(f"set it: evals={{{evaluated.name!r}: {{{missing!r}: ...}}}}")
+        raise UserError(f"{where}: {missing} is not set and has no default; {', or '.join(remedies)}")
+    return read_record(record, values, where=where)
 
 
 @contextmanager
@@ -197,28 +214,28 @@ def _language_model(
     device: str,
     dtype: str,
 ) -> Iterator[LanguageModel]:
-    """The model to run; one that the caller has loaded is in evaluation mode within the block."""
+    """The model to run; one that the caller loaded is in evaluation mode within the block."""
     if isinstance(model, LanguageModel):
         yield model
     elif isinstance(model, str | Path):
         yield load_language_model(hub, str(model), dtype=dtype, device=device)
     else:
         if tokenizer is None:
-            raise UserError("model is loaded already: give its tokenizer too (tokenizer=...)")
-        trained = model.training
+            raise UserError("the model is already loaded; pass its tokenizer too (tokenizer=...)")
+        was_training = model.training
         model.eval()
         try:
-            own = completed_tokenizer(copy.deepcopy(tokenizer))
+            completed = completed_tokenizer(copy.deepcopy(tokenizer))
             name = model.config.name_or_path or type(model).__name__
-            yield wrap_language_model(model, own, name=name, revision="in memory")
+            yield wrap_language_model(model, completed, name=name, revision="in memory")
         finally:
-            model.train(trained)
+            model.train(was_training)
 
 
 def _read_saes(
     saes: AnySae | Sequence[AnySae] | Mapping[str, AnySae], lm: LanguageModel, site: str | None
 ) -> list[Sae]:
-    """The SAEs in evaluation mode on the model's device, each under a name of its own, the caller's left alone."""
+    """The SAEs in evaluation mode on the model's device, with distinct names; the caller's objects do not change."""
     if isinstance(saes, Mapping):
         named: list[tuple[str | None, AnySae]] = list(saes.items())
     elif isinstance(saes, Sequence) and not isinstance(saes, str):
@@ -227,15 +244,15 @@ def _read_saes(
         named = [(None, saes)]
     if not named:
         raise UserError("saes is empty, expected at least one")
-    ready = [_ready(sae, name, lm, site) for name, sae in named]
-    names = [sae.card.name for sae in ready]
+    loaded = [_read_sae(sae, name, lm, site) for name, sae in named]
+    names = [sae.card.name for sae in loaded]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"saes: several are called {', '.join(twice)}; give them as a mapping, name -> SAE")
-    return ready
+        raise UserError(f"saes: duplicate names: {', '.join(twice)}; pass a mapping from names to SAEs")
+    return loaded
 
 
-def _ready(source: AnySae, name: str | None, lm: LanguageModel, site: str | None) -> Sae:
+def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | None) -> Sae:
     if isinstance(source, str | Path):
         path = Path(source)
         sae = read_sae(path, name=name or path.name, source={"path": str(path)})

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 import sae_research
 from sae_research.errors import UserError
 from sae_research.evals.core.settings import CoreSettings
+from sae_research.evals.registry import all_evals
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
@@ -219,21 +220,57 @@ MISTAKES: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "layer": (Foreign, {"site": "blocks.7.hook_resid_post"}, r"blocks.7.hook_resid_post: model .* has 2 layers"),
     "not affine": (Remembers, {}, r"SAE 'Remembers': decode is not codes @ W_dec \+ b_dec"),
     "neighbours": (Mixes, {}, r"SAE 'Mixes': the codes of a token depend on the other tokens; .* scope = 'sequence'"),
-    "no tokenizer": (Foreign, {"tokenizer": None}, r"model is loaded already: give its tokenizer too"),
-    "eval": (Foreign, {"evals": "kore"}, r"there is no eval 'kore'; valid: absorption, core"),
+    "no tokenizer": (Foreign, {"tokenizer": None}, r"the model is already loaded; pass its tokenizer too"),
+    "eval": (Foreign, {"evals": "kore"}, r"there is no eval 'kore'; valid: core, sparse_probing"),
     "setting": (Foreign, {"evals": {"core": {"contxt": 3}}}, r"evals\['core'\]: unknown key 'contxt'; valid: dataset"),
     "too few texts": (Foreign, {"evals": "core"}, r"rows of 128 tokens, needed 960; ask for fewer rows"),
     "texts": (Foreign, {"texts": "one string"}, r"texts: expected a list of strings, or a tensor of token rows"),
-    "twice": (lambda: [Foreign(), Foreign()], {}, r"several are called Foreign; give them as a mapping"),
+    "twice": (lambda: [Foreign(), Foreign()], {}, r"duplicate names: Foreign; pass a mapping from names to SAEs"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_told(mistake: str, model: Any, tokenizer: Any, texts: list[str]) -> None:
+def test_mistakes_are_reported(mistake: str, model: Any, tokenizer: Any, texts: list[str]) -> None:
     make, changes, message = MISTAKES[mistake]
     options = {"evals": {"core": SMALL}, "tokenizer": tokenizer, "site": HOOK, "texts": texts} | changes
     with pytest.raises(UserError, match=message):
         sae_research.evaluate(model, make(), **options)
+
+
+NOTHING_TO_READ = {
+    "core": r"evals\['core'\]: dataset is not set .*; pass texts=\.\.\., or set it: evals=\{'core': \{'dataset': ",
+    "sparse_probing": r"dataset_names is not set .*; pass labelled=\.\.\., or set it: evals=\{'sparse_probing':",
+    "tpp": r"dataset_names is not set .*; pass labelled=\.\.\., or set it",
+    "scr": r"evals\['scr'\]: dataset_names is not set and has no default; set it: evals=\{'scr': \{'dataset_names'",
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_TO_READ)
+@pytest.mark.parametrize("loaded", [True, False])
+def test_without_data_the_world_beside_it_is_not_read(
+    name: str, loaded: bool, model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder with an embedded world, a model of one's own is measured on data that one names, or not at all."""
+    monkeypatch.chdir(tmp_path)
+    for data_set in ("text", "news", "bios"):
+        (tmp_path / "world" / "datasets" / data_set / "data").mkdir(parents=True)
+    which = {"model": model, "tokenizer": tokenizer} if loaded else {"model": "EleutherAI/pythia-70m-deduped"}
+    with pytest.raises(UserError, match=NOTHING_TO_READ[name]):
+        sae_research.evaluate(saes=Foreign(), evals=name, site=HOOK, **which)
+
+
+def test_no_eval_reads_the_embedded_world_by_default() -> None:
+    for evaluated in all_evals():
+        required = [f.name for f in fields(evaluated.settings) if f.default is MISSING and f.default_factory is MISSING]
+        settings = evaluated.settings(**dict.fromkeys(required, "x"))
+        assert not [data_set for data_set in evaluated.data(settings) if data_set.name.startswith("embedded/")]
+
+
+def test_a_data_set_that_is_not_known_is_refused_before_anything_is_measured(model: Any, tokenizer: Any) -> None:
+    with pytest.raises(UserError, match="labelled data set 'newz' is not known; valid: embedded/"):
+        sae_research.evaluate(
+            model, Foreign(), {"sparse_probing": {"dataset_names": ["newz"]}}, tokenizer=tokenizer, site=HOOK
+        )
 
 
 def test_the_weights_of_a_bare_object_are_measured() -> None:
