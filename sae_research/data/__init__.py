@@ -1,1 +1,1 @@
-"""Data sets: streams of text, and texts with labels."""
+"""Data sets: running text, and texts with labels."""

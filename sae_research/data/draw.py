@@ -1,4 +1,4 @@
-"""Draws texts so that a draw depends on its own key alone: not on other draws, their order or a global state."""
+"""Draws texts by key: a draw does not depend on other draws, their order or any global state."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 Sampling = Literal["keyed", "sae_bench"]
-"""How texts are drawn: each draw by a key of its own, or as SAEBench does, from one random stream."""
+"""How texts are drawn: each draw by its own key, or from one random stream as SAEBench does."""
 
 
 def draw(texts: Sequence[str], n: int, *key: str | int) -> list[str]:
-    """`n` of `texts` without replacement, in random order; of a larger `n`, a smaller one is the beginning.
+    """`n` of `texts` without replacement, in random order; a smaller `n` gives the beginning of a larger one.
 
-    Every position gets the digest of `key` and its number, and the lowest digests win: the same on every machine
-    and with every version of every library.
+    Every position gets a digest of `key` and its number, and the lowest digests are drawn. This is the same on every
+    machine and with every library version.
     """
     stem = "\0".join(map(str, key)).encode()
 
@@ -25,6 +25,6 @@ def draw(texts: Sequence[str], n: int, *key: str | int) -> list[str]:
 
 
 def shares(n: int, groups: Sequence[str]) -> dict[str, int]:
-    """`n` divided over the groups as evenly as can be, the first of them taking one more."""
-    each, left = divmod(n, len(groups))
-    return {name: each + (place < left) for place, name in enumerate(groups)}
+    """`n` divided over the groups as evenly as possible; the first groups get one more."""
+    each, remainder = divmod(n, len(groups))
+    return {name: each + (place < remainder) for place, name in enumerate(groups)}

@@ -1,4 +1,4 @@
-"""What every family of labelled data sets is: its names, its repository, and its texts by class."""
+"""The interface of a family of labelled data sets: its names, its repository, and its texts by class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sae_research.errors import UserError
 from sae_research.sources.hub import Hub
 
 Groups = Mapping[str, list[str]]
-"""Texts of a class by group; a sample takes equally many of each group. One group where nothing is balanced."""
+"""Texts of a class by group; a sample has equally many of each group. One group if nothing is balanced."""
 ByClass = Mapping[str, Groups]
 
 ONE_GROUP = ""
@@ -24,20 +24,20 @@ ONE_GROUP = ""
 
 @dataclass(frozen=True)
 class Pool:
-    """All the texts that may be drawn, by class (its name) and group."""
+    """All texts that may be drawn, by class name and group."""
 
     revision: str
     train: ByClass
     test: ByClass | None
-    """None where the data set has no test split: test texts are then drawn from `train`, apart from the train texts;
-    such a data set has one group per class."""
+    """None if the data set has no test split: test texts are then drawn from those of `train` that are not used for
+    training. Such a data set has one group per class."""
     codes: Mapping[str, str]
-    """The label that the data set and SAEBench give each class, by our name of it; its order is the classes' order."""
+    """The label of each class in the data set and in SAEBench, by our name; in the order of the classes."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table has what a task needs."""
+    """The columns of a table that a task needs."""
 
     text: str
     label: str
@@ -51,11 +51,11 @@ class Crossed:
     repository: str
     columns: Columns
     codes: Mapping[str, str] | None
-    """The label of each class, by name; None: those of the data set's own `dataset_info.json`."""
+    """The label of each class, by name; None: those in the data set's `dataset_info.json`."""
     groups: tuple[str, str]
     """The labels of the two groups, the one that SAEBench counts as positive first."""
     pairs: tuple[tuple[str, str], ...]
-    """The classes that are told apart, two by two, the positive one first."""
+    """Pairs of classes to distinguish, the positive one first."""
 
 
 class Family(ABC):
@@ -64,45 +64,45 @@ class Family(ABC):
     names: ClassVar[tuple[str, ...]]
     """Names of its data sets in `params.yaml`."""
     crossed: ClassVar[Mapping[str, Crossed]] = MappingProxyType({})
-    """Those of its data sets that serve spurious-correlation removal, by name in `params.yaml`."""
+    """Those of its data sets that SCR can use, by name in `params.yaml`."""
 
     @classmethod
     @abstractmethod
     def repository(cls, name: str) -> str:
-        """The id of the data set that `name` is taken from."""
+        """The id of the data set that holds `name`."""
 
     @classmethod
     @abstractmethod
     def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
-        """The pool of `name`; where there is no end of texts, `n_texts` of each class suffice."""
+        """The pool of `name`; `n_texts` of each class suffice where reading all would take too long."""
 
 
 def read_splits(hub: Hub, repository: str, columns: Columns, codes: Mapping[str, str]) -> Pool:
-    """The pool of a data set with a train and a test split, cut to the classes of `codes`."""
+    """The pool of a data set with a train and a test split, restricted to the classes of `codes`."""
     train = split_files(hub, repository, "train")
     test = split_files(hub, repository, "test")
-    wanted = [columns.text, columns.label, *([columns.balanced_by] if columns.balanced_by else [])]
+    names = [columns.text, columns.label, *([columns.balanced_by] if columns.balanced_by else [])]
     return Pool(
         revision=train.revision,
-        train=by_class(read_files(train, wanted), codes),
-        test=by_class(read_files(test, wanted), codes),
+        train=by_class(read_files(train, names), codes),
+        test=by_class(read_files(test, names), codes),
         codes=codes,
     )
 
 
 def by_class(rows: Iterable[tuple[Any, ...]], codes: Mapping[str, str]) -> ByClass:
-    """Texts by class and group, of rows (text, label) or (text, label, group); other labels are left out."""
+    """Texts by class and group, from rows (text, label) or (text, label, group); rows with other labels are skipped."""
     names = {code: name for name, code in codes.items()}
-    found: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in codes}
+    texts: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in codes}
     for text, label, *group in rows:
         name = names.get(str(label))
         if name is not None and text is not None:
-            found[name][str(group[0]) if group else ONE_GROUP].append(text)
-    return found
+            texts[name][str(group[0]) if group else ONE_GROUP].append(text)
+    return texts
 
 
 def class_codes(hub: Hub, repository: str, column: str) -> dict[str, str]:
-    """The classes of `column` as the data set's own `dataset_info.json` names them: label by name, in order of label.
+    """The classes of `column` as the data set's `dataset_info.json` names them: label by name, in order of label.
 
     {"classes": {"profession": {"0": "nurse", "1": "chef"}, "gender": {"0": "man", "1": "woman"}}}
     """
@@ -113,6 +113,6 @@ def class_codes(hub: Hub, repository: str, column: str) -> dict[str, str]:
     classes: Mapping[str, Mapping[str, str]] = json.loads(path.read_text()).get("classes", {})
     if not classes.get(column):
         raise UserError(f"{path}: no classes for column {column!r}; it has: {', '.join(classes) or 'none'}")
-    named = classes[column]
-    in_order = sorted(named, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
-    return {named[label]: label for label in in_order}
+    names = classes[column]
+    in_order = sorted(names, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
+    return {names[label]: label for label in in_order}

@@ -1,8 +1,8 @@
-"""Labelled texts for probing: equally many per class, drawn by a key that leaves nothing to order."""
+"""Labelled texts for probing: equally many per class, drawn by key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,14 +17,14 @@ from sae_research.sources.memory import GivenLabels
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Texts by class; the classes of `train` and `test` are the same, in the same order."""
+    """Texts by class; `train` and `test` have the same classes in the same order."""
 
     name: str
     revision: str
     train: Mapping[str, list[str]]
     test: Mapping[str, list[str]]
     codes: Mapping[str, str]
-    """What the data set and SAEBench call each class, by our name of it."""
+    """The label of each class in the data set and in SAEBench, by our name."""
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +40,7 @@ def valid_names() -> tuple[str, ...]:
 
 
 def require_name(name: str) -> None:
-    """Fail, listing what is valid, unless `name` is a labelled data set."""
+    """Raises a UserError that lists the valid names unless `name` is a labelled data set."""
     if name not in families():
         raise UserError(f"labelled data set {name!r} is not known; valid: {', '.join(valid_names())}")
 
@@ -56,11 +56,11 @@ def labelled_revision(hub: Hub, name: str) -> str:
 def load_labelled(hub: Hub, name: str, *, train_per_class: int, test_per_class: int, seed: int) -> LabelledSet:
     """`train_per_class` and `test_per_class` texts of every class of `name`.
 
-    What is drawn of a class depends on the data set, class, group, split, seed and number alone.
+    The texts of a class depend on data set, class, group, split, seed and number only.
     """
-    given = hub.given.get(name)
-    if isinstance(given, GivenLabels):
-        pool = _given_pool(given)
+    in_memory = hub.given.get(name)
+    if isinstance(in_memory, GivenLabels):
+        pool = _pool_in_memory(in_memory)
     else:
         require_name(name)
         pool = families()[name].read(hub, name, n_texts=train_per_class + test_per_class)
@@ -74,18 +74,16 @@ def load_labelled(hub: Hub, name: str, *, train_per_class: int, test_per_class: 
     return LabelledSet(name=name, revision=pool.revision, train=train, test=test, codes=pool.codes)
 
 
-def _given_pool(given: GivenLabels) -> Pool:
-    splits = [
-        {name: {ONE_GROUP: list(texts)} for name, texts in split.items()}
-        for split in (given.train, given.test)
-        if split is not None
-    ]
-    codes = {name: name for name in given.train}
-    return Pool(revision=given.revision, train=splits[0], test=splits[1] if len(splits) > 1 else None, codes=codes)
+def _pool_in_memory(labels: GivenLabels) -> Pool:
+    def groups(split: Mapping[str, Sequence[str]]) -> ByClass:
+        return {name: {ONE_GROUP: list(texts)} for name, texts in split.items()}
+
+    test = None if labels.test is None else groups(labels.test)
+    return Pool(labels.revision, groups(labels.train), test, codes={name: name for name in labels.train})
 
 
 def _sample(classes: ByClass, n: int, name: str, split: str, seed: int) -> dict[str, list[str]]:
-    """`n` texts of each class, equally many of every group that any class has."""
+    """`n` texts of each class, equally many of every group that occurs in any class."""
     groups = sorted({group for of_class in classes.values() for group, texts in of_class.items() if texts})
     if not groups:
         raise UserError(f"data set {name!r}: no text of any of its classes ({', '.join(classes)}) in the {split} split")
@@ -94,15 +92,11 @@ def _sample(classes: ByClass, n: int, name: str, split: str, seed: int) -> dict[
         drawn[label] = []
         for group, share in shares(n, groups).items():
             texts = of_class.get(group, [])
-            _require_enough(len(texts), share, f"data set {name!r}, {split} split: class {label!r}", group)
+            if len(texts) < share:
+                of_group = f" (those with {group!r})" if group else ""
+                raise UserError(
+                    f"data set {name!r}, {split} split: class {label!r}{of_group} has {len(texts)} texts, "
+                    f"needed {share}; lower the number of texts per class, or leave the data set out"
+                )
             drawn[label] += draw(texts, share, name, label, group, split, seed)
     return drawn
-
-
-def _require_enough(got: int, needed: int, where: str, group: str) -> None:
-    if got < needed:
-        within = f" (those with {group!r})" if group else ""
-        raise UserError(
-            f"{where}{within} has {got} texts, needed {needed}; "
-            "lower the number of texts per class, or leave the data set out"
-        )

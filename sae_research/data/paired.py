@@ -1,4 +1,4 @@
-"""Texts for spurious-correlation removal: pairs of classes in four quadrants, two of them making a biased sample."""
+"""Texts for spurious-correlation removal: pairs of classes in four quadrants, two of which form a biased sample."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sae_research.sources.hub import Hub
 
 
 class Quadrants(NamedTuple):
-    """The texts of one split. The two biased quadrants hold twice as many as the others, the balanced sample being the
-    first half of them; in a test split that no biased probe is trained on, as many."""
+    """The texts of one split. The two biased quadrants hold twice as many as the others, and their first halves belong
+    to the balanced sample; in a test split on which no biased probe is chosen, all four hold equally many."""
 
     first_first: list[str]
-    """Of the first class and the first group: biased."""
+    """Of the first class and the first group; biased."""
     first_second: list[str]
     second_first: list[str]
     second_second: list[str]
-    """Of the second class and the second group: biased."""
+    """Of the second class and the second group; biased."""
 
     @property
     def n(self) -> int:
@@ -41,7 +41,7 @@ class PairedSet(NamedTuple):
 
 
 class PairPool(NamedTuple):
-    """All the texts of a crossed data set that may be drawn."""
+    """All texts of a crossed data set that may be drawn."""
 
     name: str
     groups: tuple[str, str]
@@ -52,27 +52,27 @@ class PairPool(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _crossed() -> Mapping[str, Crossed]:
-    return {name: found for family in set(families().values()) for name, found in family.crossed.items()}
+    return {name: crossed for family in set(families().values()) for name, crossed in family.crossed.items()}
 
 
 def require_crossed(name: str) -> None:
-    """Fail, listing what is valid, unless `name` is a data set of classes crossed with groups."""
+    """Raises a UserError that lists the valid names unless `name` is a data set of classes crossed with groups."""
     if name not in _crossed():
-        valid = sorted(_crossed(), key=lambda known: (not known.startswith("embedded/"), known))
+        valid = sorted(_crossed(), key=lambda other: (not other.startswith("embedded/"), other))
         raise UserError(f"data set {name!r} has no pairs of classes for SCR; valid: {', '.join(valid)}")
 
 
 def read_pairs(hub: Hub, name: str) -> PairPool:
     """The pool of `name`."""
     require_crossed(name)
-    found = _crossed()[name]
-    label = found.columns.label
-    known = class_codes(hub, found.repository, label) if found.codes is None else found.codes
-    wanted = {side for pair in found.pairs for side in pair}
-    pool = read_splits(hub, found.repository, found.columns, {side: known[side] for side in sorted(wanted)})
+    crossed = _crossed()[name]
+    label = crossed.columns.label
+    codes = class_codes(hub, crossed.repository, label) if crossed.codes is None else crossed.codes
+    sides = sorted({side for pair in crossed.pairs for side in pair})
+    pool = read_splits(hub, crossed.repository, crossed.columns, {side: codes[side] for side in sides})
     if pool.test is None:
-        raise UserError(f"data set {found.repository!r} has no test split, which SCR needs")
-    return PairPool(name, found.groups, found.pairs, pool.train, pool.test)
+        raise UserError(f"data set {crossed.repository!r} has no test split, which SCR needs")
+    return PairPool(name, crossed.groups, crossed.pairs, pool.train, pool.test)
 
 
 def load_pairs(hub: Hub, name: str, *, train: int, test: int, seed: int, sampling: Sampling) -> list[PairedSet]:
@@ -86,22 +86,22 @@ def cut_pair(
 ) -> PairedSet:
     """The quadrants of `pair`.
 
-    `keyed`: drawn, depending on data set, class, group, split, seed and number alone. `sae_bench`: the first texts of
-    each quadrant in the order of the data set, and in the test split too a biased sample, on which SAEBench chooses the
-    epoch of its biased probe.
+    `keyed`: texts are drawn; they depend on data set, class, group, split, seed and number only. `sae_bench`: the first
+    texts of each quadrant in the order of the data set, with a biased sample in the test split too, on which SAEBench
+    chooses the epoch of its biased probe.
     """
     as_sae_bench = sampling == "sae_bench"
 
     def quadrants(split: str, classes: ByClass, n: int, biased: int) -> Quadrants:
         def texts(side: int, group: int, count: int) -> list[str]:
             name, label = pair[side], pool.groups[group]
-            found = classes.get(name, {}).get(label, [])
-            if len(found) < count:
+            of_group = classes.get(name, {}).get(label, [])
+            if len(of_group) < count:
                 raise UserError(
-                    f"data set {pool.name!r}, {split} split: class {name!r} with {label!r} has {len(found)} texts, "
+                    f"data set {pool.name!r}, {split} split: class {name!r} with {label!r} has {len(of_group)} texts, "
                     f"needed {count}; lower the size of that split in scr"
                 )
-            return list(found[:count]) if as_sae_bench else draw(found, count, pool.name, name, label, split, seed)
+            return of_group[:count] if as_sae_bench else draw(of_group, count, pool.name, name, label, split, seed)
 
         return Quadrants(texts(0, 0, biased), texts(0, 1, n), texts(1, 0, n), texts(1, 1, biased))
 

@@ -1,4 +1,4 @@
-"""Reads data sets as parquet files, split by split, never more files than are needed."""
+"""Reads data sets as parquet files, split by split, and no more files than needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sae_research.errors import UserError
 from sae_research.sources.hub import Hub, RemoteFiles
 
 _USUAL_CONFIGS = ("data", "default", "plain_text", "")
-"""Folders of the configuration meant where none is named, most usual first ('': the root)."""
+"""Folders of the default configuration, the most common first ('': the root)."""
 _ROWS = 1024
 """Rows held in memory at a time."""
 
@@ -24,8 +24,8 @@ def split_files(
 ) -> RemoteFiles:
     """The parquet files of one split, in the order of their names, none fetched yet.
 
-    The hub's two layouts are known: `<config>/<split>-00000-of-00002.parquet` and, in its own conversions,
-    `<config>/<split>/0000.parquet` (`partial-<split>` where it converted the first gigabytes only).
+    Both layouts of the hub are read: `<config>/<split>-00000-of-00002.parquet` and, in its own conversions,
+    `<config>/<split>/0000.parquet` (`partial-<split>` where it converted only the first gigabytes).
     """
     files = hub.dataset_files(dataset_id, lambda name: name.endswith(".parquet"), revision=revision)
     of_split = re.compile(rf"(?:(?P<config>.+)/)?(?:partial-)?{re.escape(split)}(?:[-._/].*)?\.parquet")
@@ -47,11 +47,11 @@ def _choose(wanted: str | None, present: Sequence[str], dataset_id: str) -> str:
     for config in _USUAL_CONFIGS if wanted is None else (wanted, f"data/{wanted}"):
         if config in present:
             return config
-    raise UserError(f"data set {dataset_id!r}: configuration {wanted!r} is not there; valid: {', '.join(present[:20])}")
+    raise UserError(f"data set {dataset_id!r} has no configuration {wanted!r}; valid: {', '.join(present[:20])}")
 
 
 def read_files(files: RemoteFiles, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows of all `files`, one after the other; a file is fetched when its first row is asked for."""
+    """The rows of all `files`, one after the other; a file is fetched when its first row is read."""
     for name in files.names:
         yield from read_file(files.fetch(name), columns)
 
@@ -84,4 +84,4 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: not a whole parquet file ({error}); delete it, so that it is fetched or built again")
+    return UserError(f"{path}: not a complete parquet file ({error}); delete it, and it is fetched or built again")

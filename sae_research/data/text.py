@@ -17,16 +17,16 @@ from sae_research.sources.hub import Hub
 from sae_research.sources.memory import GivenRows, GivenTexts
 
 _TEXTS_AT_ONCE = 256
-"""Texts given to the tokenizer in one call, which it spreads over threads."""
+"""Texts per call of the tokenizer, which spreads them over threads."""
 
 
 def load_texts(
     hub: Hub, dataset_id: str, split: str = "train", *, revision: str | None = None, column: str = "text"
 ) -> Iterator[str]:
-    """The texts of a data set's split in the order of its files, each file fetched only when it is reached."""
-    given = hub.given.get(dataset_id)
-    if isinstance(given, GivenTexts):
-        return iter(given.texts)
+    """The texts of a data set's split in the order of its files; each file is fetched when it is reached."""
+    in_memory = hub.given.get(dataset_id)
+    if isinstance(in_memory, GivenTexts):
+        return iter(in_memory.texts)
     files = split_files(hub, dataset_id, split, revision=revision)
     return (text for (text,) in read_files(files, [column]) if text is not None)
 
@@ -40,16 +40,16 @@ def token_rows(
     prepend_bos: bool = True,
     name: str | None = None,
 ) -> Int[Tensor, "row position"]:
-    """The first `n_rows` rows of `context_size` tokens (None: all) that the texts give, none of them padded.
+    """The first `n_rows` rows of `context_size` tokens (None: all) that the texts fill, without padding.
 
-    Documents are tokenised one by one without special tokens and put end to end with a bos between them; where a
-    row is full the document goes on in the next. With `prepend_bos` each row starts with bos. What is left over
-    at the end is dropped. This is SAELens' rule with its default separator 'bos'. `name` is what errors call the texts.
+    Documents are tokenised one by one without special tokens and joined with a BOS between them; a document that does
+    not fit into a row continues in the next. With `prepend_bos` each row starts with BOS. An incomplete last row is
+    dropped. This is SAELens' rule with its default separator 'bos'. Errors call the texts `name`.
     """
     if n_rows is not None and n_rows < 1:
-        raise UserError(f"{n_rows} rows of tokens were asked for, expected at least 1")
+        raise UserError(f"n_rows is {n_rows}, expected at least 1 row of tokens")
     if context_size < 2:
-        raise UserError(f"context_size is {context_size}, expected at least 2: bos and one token")
+        raise UserError(f"context_size is {context_size}, expected at least 2: BOS and one token")
     documents = _encode(texts, tokenizer)
     rows = list(islice(_cut(documents, bos_id(tokenizer), context_size, prepend_bos=prepend_bos), n_rows))
     if len(rows) < (n_rows or 1):
@@ -60,13 +60,15 @@ def token_rows(
     return torch.tensor(rows, dtype=torch.long)
 
 
-def given_rows(given: GivenRows, *, context_size: int, n_rows: int) -> Int[Tensor, "row position"]:
-    """The first `n_rows` of rows that the caller gave, `context_size` tokens each."""
-    rows: Tensor = given.rows
+def rows_in_memory(in_memory: GivenRows, *, context_size: int, n_rows: int) -> Int[Tensor, "row position"]:
+    """The first `n_rows` of the caller's rows, which have `context_size` tokens each."""
+    rows: Tensor = in_memory.rows
     if len(rows) < n_rows:
-        raise UserError(f"{len(rows)} rows of tokens were given, needed {n_rows}; ask for fewer batches, or give more")
+        raise UserError(
+            f"texts has {len(rows)} rows of tokens, needed {n_rows}; ask for fewer batches, or pass more rows"
+        )
     if rows.shape[1] != context_size:
-        raise UserError(f"context_size is {context_size}, but the rows given have {rows.shape[1]} tokens")
+        raise UserError(f"context_size is {context_size}, but the rows of texts have {rows.shape[1]} tokens")
     return rows[:n_rows].long()
 
 
@@ -77,17 +79,17 @@ def _encode(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterato
 
 
 def _cut(documents: Iterable[list[int]], bos: int, size: int, *, prepend_bos: bool) -> Iterator[list[int]]:
-    """Rows of `size` ids; a bos that the document itself begins with is not doubled."""
+    """Rows of `size` ids; a BOS at the beginning of a document is not doubled."""
     row: list[int] = []
     for document in documents:
-        done = 0
-        while done < len(document):
-            wants_bos = bool(row) or prepend_bos  # a separator within a row, a start before it
-            if wants_bos and document[done] != bos:
+        start = 0
+        while start < len(document):
+            needs_bos = bool(row) or prepend_bos  # As a separator within a row, or at its start.
+            if needs_bos and document[start] != bos:
                 row.append(bos)
-            taken = document[done : done + size - len(row)]
-            row += taken
-            done += len(taken)
+            part = document[start : start + size - len(row)]
+            row += part
+            start += len(part)
             if len(row) == size:
                 yield row
                 row = []

@@ -152,7 +152,7 @@ def test_second_file_is_not_opened_before_it_is_reached(write: Callable[..., Hub
     (tmp_path / "datasets/text/data/train-1-of-2.parquet").write_bytes(b"not parquet")
     texts = load_texts(hub, "embedded/text")
     assert [next(texts), next(texts)] == ["a", "b"]
-    with pytest.raises(UserError, match=r"train-1-of-2\.parquet: not a whole parquet file"):
+    with pytest.raises(UserError, match=r"train-1-of-2\.parquet: not a complete parquet file"):
         next(texts)
 
 

@@ -1,4 +1,4 @@
-"""Texts with one integer label: fancyzhx/ag_news, and the world's news and languages."""
+"""Texts with one integer label: fancyzhx/ag_news, and the embedded world's news and languages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TOPICS = {"World": "0", "Sports": "1", "Business": "2", "Sci/Tech": "3"}
 
 
 class AgNews(Family):
-    """The label, nothing balanced."""
+    """Classes by label; nothing is balanced."""
 
     names = (_REPOSITORY, "embedded/news", "embedded/languages")
 

@@ -1,4 +1,4 @@
-"""Product reviews labelled with category and rating: canrager/amazon_reviews_mcauley_1and5 and the world's."""
+"""Product reviews with category and rating: canrager/amazon_reviews_mcauley_1and5, and the embedded world's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAIRS = (
     ("Pet_Supplies", "Office_Products"),
     ("Industrial_and_Scientific", "Toys_and_Games"),
 )
-"""SAEBench's choice of categories to tell apart."""
+"""SAEBench's pairs of categories."""
 _WORLD_PAIRS = (("Industrial_and_Scientific", "Toys_and_Games"), ("Electronics", "Musical_Instruments"))
 _PAIRED_CODES = {
     "Toys_and_Games": "1", "Industrial_and_Scientific": "3", "Electronics": "6", "Office_Products": "11",
@@ -35,7 +35,7 @@ _BAD_GOOD = ("1.0", "5.0")
 
 
 class AmazonReviews(Family):
-    """Category, as many bad as good reviews in each; or, `_sentiment`, the rating whatever the category."""
+    """By category, with as many bad as good reviews in each; or by rating, whatever the category (`_sentiment`)."""
 
     names = tuple(f"{root}{task}" for root in (_REPOSITORY, _WORLD) for task in ("", "_sentiment"))
     crossed = MappingProxyType(

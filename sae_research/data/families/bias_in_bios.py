@@ -1,4 +1,4 @@
-"""Biographies labelled with profession and gender: LabHC/bias_in_bios and the world's of the same layout."""
+"""Biographies with profession and gender: LabHC/bias_in_bios, and the embedded world's in the same layout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAIRS = (
     ("surgeon", "psychologist"),
     ("attorney", "teacher"),
 )
-"""SAEBench's choice of professions to tell apart."""
+"""SAEBench's pairs of professions."""
 _PAIRED_CODES = {
     "architect": "1", "attorney": "2", "journalist": "11", "nurse": "13", "professor": "21", "psychologist": "22",
     "surgeon": "25", "teacher": "26",
@@ -31,7 +31,7 @@ _MALE_FEMALE = ("0", "1")
 
 
 class BiasInBios(Family):
-    """Profession, as many men as women in each; and in the world also gender, as many of each profession."""
+    """By profession, with as many men as women in each; in the embedded world also by gender, balanced the same way."""
 
     names = (*(f"{_REPOSITORY}_{name}" for name in _SETS), _WORLD, f"{_WORLD}_gender")
     crossed = MappingProxyType(

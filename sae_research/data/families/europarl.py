@@ -24,11 +24,11 @@ class Europarl(Family):
 
     @classmethod
     def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
-        found: dict[str, dict[str, list[str]]] = {}
+        train: dict[str, dict[str, list[str]]] = {}
         revision = ""
         for language, pair in _PAIRS.items():
             files = split_files(hub, name, "train", config=pair)
             revision = files.revision
-            rows = islice(read_files(files, ["translation"]), n_texts + 1)  # SAEBench stops one after enough
-            found[language] = {ONE_GROUP: [translation[language] for (translation,) in rows]}
-        return Pool(revision, train=found, test=None, codes={language: language for language in _PAIRS})
+            rows = islice(read_files(files, ["translation"]), n_texts + 1)  # SAEBench stops one text late.
+            train[language] = {ONE_GROUP: [translation[language] for (translation,) in rows]}
+        return Pool(revision, train=train, test=None, codes={language: language for language in _PAIRS})

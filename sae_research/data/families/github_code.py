@@ -1,4 +1,4 @@
-"""Source code in five programming languages: codeparrot/github-code, and the world's."""
+"""Source code in five programming languages: codeparrot/github-code, and the embedded world's."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _ENDINGS = {
     "Java": (".java",),
     "PHP": (".php", ".php3", ".php4", ".php5", ".phps", ".phpt"),
 }
-"""SAEBench's five languages; the raw files tell a language by the ending of the path alone."""
+"""SAEBench's five languages; in the raw files only the ending of the path tells the language."""
 _SKIPPED = 150
-"""Characters cut from the beginning, about 50 tokens: the licence header (Gurnee et al. 2023, as in SAEBench)."""
+"""Characters cut from the beginning: about 50 tokens of licence header (Gurnee et al. 2023, as in SAEBench)."""
 _SHORTEST = _SKIPPED + 3 * 128
-"""A file must have more characters than this: a context of 128 tokens at 3 characters, after the cut."""
+"""A file must have more characters than this: after the cut, a context of 128 tokens of 3 characters."""
 
 
 class GithubCode(Family):
-    """The programming language of a file; the hub's has no test split, the world's has and is not cut."""
+    """By programming language. The hub's data set has no test split; the embedded world's has one and is not cut."""
 
     names = (_REPOSITORY, _WORLD)
 
@@ -40,19 +40,19 @@ class GithubCode(Family):
         if name == _WORLD:
             return read_splits(hub, name, Columns("code", "language"), class_codes(hub, name, "language"))
         files = split_files(hub, name, "train")
-        found: dict[str, list[str]] = {language: [] for language in _ENDINGS}
+        by_language: dict[str, list[str]] = {language: [] for language in _ENDINGS}
         for code, language in _codes(files):
-            texts = found.get(language or "")
+            texts = by_language.get(language or "")
             if texts is not None and len(texts) <= n_texts and len(code or "") > _SHORTEST:
                 texts.append(code[_SKIPPED:])
-                if all(len(enough) > n_texts for enough in found.values()):
+                if all(len(texts) > n_texts for texts in by_language.values()):
                     break
-        train = {language: {ONE_GROUP: texts} for language, texts in found.items()}
+        train = {language: {ONE_GROUP: texts} for language, texts in by_language.items()}
         return Pool(files.revision, train=train, test=None, codes={language: language for language in _ENDINGS})
 
 
 def _codes(files: RemoteFiles) -> Iterator[tuple[str, str | None]]:
-    """(code, language) of all files: from the raw columns, or from those of a parquet conversion."""
+    """(code, language) of all files: from the raw columns, or those of a parquet conversion."""
     for name in files.names:
         path = files.fetch(name)
         present = column_names(path)
@@ -63,7 +63,7 @@ def _codes(files: RemoteFiles) -> Iterator[tuple[str, str | None]]:
 
 
 def language_of(path: Any) -> str | None:
-    """The language that the ending of a file's path means, None for any but the five."""
+    """The language that the ending of a file's path implies; None for any but the five."""
     for language, endings in _ENDINGS.items():
         if Path(str(path)).suffix in endings:
             return language
