@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from sae_research.errors import UserError
 from sae_research.pipeline.paths import find_paths
 from sae_research.pipeline.runtime import run_as_stage
 
@@ -52,23 +53,29 @@ def _plan(parsed: argparse.Namespace) -> None:
     from sae_research.pipeline.plan import explain_plan
 
     paths = find_paths()
-    sys.stdout.write(explain_plan(load_params(paths.params), paths))
+    show(explain_plan(load_params(paths.params), paths))
 
 
 def _profile(parsed: argparse.Namespace) -> None:
     from sae_research.pipeline.profiles import write_profile
 
     paths = find_paths()
-    sys.stdout.write(write_profile(parsed.name, paths))
+    show(write_profile(parsed.name, paths))
 
 
 def _check_world(parsed: argparse.Namespace) -> None:
-    from sae_research.errors import UserError
     from sae_research.progress import Progress
     from sae_research.world.check import run_world_check
 
     with Progress("world check") as progress:
         table, met = run_world_check(parsed.seeds, find_paths().store / "worlds", progress)
-    sys.stdout.write(table + "\n")
+    show(table + "\n")
     if not met:
         raise UserError("the world misses a bar; the table above says which")
+
+
+def show(text: str) -> None:
+    """Prints `text`; UserError where stdout is closed, so that nobody takes an empty answer for one."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise UserError("nothing can be printed: stdout is closed")
+    sys.stdout.write(text)

@@ -51,6 +51,10 @@ def disk_message(error: Exception, path: Path) -> str | None:
             f"{path} and the store .sae_cache lie on different file systems, so that files cannot be put in place in "
             "one step; move the whole project, not one folder of it"
         )
+    if number == errno.EFBIG:
+        return f"{path} is larger than a file may be here: raise the limit (`ulimit -f`), or use another file system"
+    if number == errno.EBUSY:
+        return f"{path} is in use, or a mount point, and cannot be replaced: unmount it, or make it a plain folder"
     return None
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from sae_research.pipeline.runtime import run_script
 
-from sae_research.pipeline.runtime import run_as_stage
-from sae_research.pipeline.stages.process_results import process_results_stage
+
+def process_results() -> None:
+    """Imports the stage only once the process is prepared for it."""
+    from sae_research.pipeline.stages.process_results import process_results_stage
+
+    process_results_stage()
+
 
 if __name__ == "__main__":
-    sys.exit(run_as_stage(process_results_stage))
+    run_script(process_results, __doc__)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from sae_research.pipeline.runtime import run_script
 
-from sae_research.pipeline.runtime import run_as_stage
-from sae_research.pipeline.stages.evals import eval_stage
+
+def run_core_eval() -> None:
+    """Imports the stage only once the process is prepared for it."""
+    from sae_research.pipeline.stages.evals import eval_stage
+
+    eval_stage("core")
+
 
 if __name__ == "__main__":
-    sys.exit(run_as_stage(lambda: eval_stage("core")))
+    run_script(run_core_eval, __doc__)

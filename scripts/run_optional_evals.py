@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from functools import partial
 
-from sae_research.evals.registry import optional_evals
-from sae_research.pipeline.runtime import run_as_stage
-from sae_research.pipeline.stages.evals import eval_stage
+from sae_research.pipeline.runtime import run_as_stage, script_parser
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+
+def chosen_evals() -> list[str]:
+    """The evals that the arguments name."""
+    from sae_research.evals.registry import optional_evals
+
+    parser = script_parser(__doc__)
     parser.add_argument("--eval", choices=optional_evals(), help="default: all of them, one after the other")
     chosen = parser.parse_args().eval
-    names = [chosen] if chosen else optional_evals()
-    code = 0
+    return [chosen] if chosen else list(optional_evals())
+
+
+def run_optional_eval(name: str) -> None:
+    """Imports the stage only once the process is prepared for it."""
+    from sae_research.pipeline.stages.evals import eval_stage
+
+    eval_stage(name)
+
+
+if __name__ == "__main__":
+    names: list[str] = []
+    code = run_as_stage(lambda: names.extend(chosen_evals()))
     for name in names:
-        code = max(code, run_as_stage(lambda name=name: eval_stage(name)))
+        code = max(code, run_as_stage(partial(run_optional_eval, name)))
     sys.exit(code)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from sae_research.pipeline.runtime import run_script
 
-from sae_research.pipeline.runtime import run_as_stage
-from sae_research.pipeline.stages.evals import eval_stage
+
+def run_sparse_probing() -> None:
+    """Imports the stage only once the process is prepared for it."""
+    from sae_research.pipeline.stages.evals import eval_stage
+
+    eval_stage("sparse_probing")
+
 
 if __name__ == "__main__":
-    sys.exit(run_as_stage(lambda: eval_stage("sparse_probing")))
+    run_script(run_sparse_probing, __doc__)

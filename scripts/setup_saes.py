@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
-from sae_research.pipeline.runtime import run_as_stage
+from sae_research.pipeline.runtime import run_script
 
 
-def setup() -> None:
-    """Imports torch only once the process is prepared for it."""
+def setup_saes() -> None:
+    """Imports the stage only once the process is prepared for it."""
     from sae_research.pipeline.stages.setup import setup_stage
 
     setup_stage()
 
 
 if __name__ == "__main__":
-    sys.exit(run_as_stage(setup))
+    run_script(setup_saes, __doc__)

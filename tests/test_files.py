@@ -30,6 +30,19 @@ def test_a_failed_write_leaves_the_old_content_and_no_leftovers(
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_a_limit_on_the_size_of_files_is_told(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    write_atomically(tmp_path / "result.json", "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(UserError, match=r"result\.json is larger than a file may be here: raise the limit"):
+            write_atomically(tmp_path / "result.json", "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
 def test_a_replaced_file_is_another_file_so_that_links_to_the_old_one_keep_their_bytes(tmp_path: Path) -> None:
     path, cached = tmp_path / "out.json", tmp_path / "cache"
     write_atomically(path, "old")
@@ -103,6 +116,7 @@ def test_what_the_disk_did_is_told_whatever_library_says_it() -> None:
     }
     assert "check the owner and mode of /data" in str(disk_message(OSError(errno.EACCES, "x"), place))
     assert "different file systems" in str(disk_message(OSError(errno.EXDEV, "x"), place))
+    assert "mount point" in str(disk_message(OSError(errno.EBUSY, "x"), place))
     assert disk_message(ValueError("x"), place) is None
     assert disk_message(UserError("no such file [Errno 28]"), place) is None
 

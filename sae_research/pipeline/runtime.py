@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import logging
 import os
@@ -12,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from sae_research.errors import UserError
 from sae_research.files import disk_message
@@ -28,7 +30,21 @@ _NAMES_SHOWN = 5
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_ARENA_MAX = -4, -1, -2, -8
 
 
-def run_as_stage(work: Callable[[], None]) -> int:
+def run_script(stage: Callable[[], object], description: str | None) -> NoReturn:
+    """Runs `stage` as a script that takes no arguments, and ends the process with its exit code.
+
+    `stage` imports what it needs itself, so that an interruption while it does so is one message, too.
+    """
+    script_parser(description).parse_args()
+    sys.exit(run_as_stage(stage))
+
+
+def script_parser(description: str | None) -> argparse.ArgumentParser:
+    """The parser of the script that is running: `--help` shows `description`, what is not known ends it with 2."""
+    return argparse.ArgumentParser(prog=f"python -m scripts.{Path(sys.argv[0]).stem}", description=description)
+
+
+def run_as_stage(work: Callable[[], object]) -> int:
     """The exit code of `work`: 0, or 1 after a UserError (one message, no traceback).
 
     An interruption ends the process here, with 130: threads that still compute are not waited for.
@@ -36,13 +52,13 @@ def run_as_stage(work: Callable[[], None]) -> int:
     try:
         prepare_process()
         work()
-        sys.stdout.flush()
+        _flush_stdout()
     except UserError as error:
         log.error("%s", error)
         return 1
     except KeyboardInterrupt:
         log.error("interrupted; finished cells are kept, run again to go on")
-        sys.stdout.flush()
+        _flush_stdout()
         os._exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout (`| head`) has gone; what is left must not be flushed at exit.
@@ -51,6 +67,13 @@ def run_as_stage(work: Callable[[], None]) -> int:
     except Exception as error:
         return _report(error)
     return 0
+
+
+def _flush_stdout() -> None:
+    """Writes out what was printed, so that a full disk or a reader that has gone shows here."""
+    # Python's stdout is None where the shell closed it (`>&-`).
+    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout.flush()
 
 
 def _report(error: Exception) -> int:
