@@ -20,17 +20,17 @@ from sae_research.saes.base import Sae
 
 @dataclass(frozen=True)
 class SaeBenchAbsorptionPlan:
-    """What SAEBench's config of the eval holds, and the seed that it never sets itself."""
+    """The content of SAEBench's config for the eval, and the seed, which SAEBench never sets."""
 
     settings: AbsorptionSettings
     seed: int
     llm_batch_size: int = 32
     precalculated: bool = False
-    """Whether it encodes the training words once rather than in every epoch; off by default there."""
+    """Whether it encodes the training words once instead of in every epoch; off by default in SAEBench."""
 
 
 class SaeBenchAbsorption(NamedTuple):
-    """What SAEBench's absorption found."""
+    """What SAEBench's absorption eval reports."""
 
     means: Mapping[str, float]
     """By SAEBench's key (`mean_absorption_fraction_score`)."""
@@ -46,10 +46,10 @@ def sae_bench_module() -> Any:
 
 
 def run_absorption(lens: Any, sae: Sae, plan: SaeBenchAbsorptionPlan, *, artifacts: Path) -> SaeBenchAbsorption | None:
-    """`sae_bench.evals.absorption.main.run_eval` for one SAE; None where it finds too few letters.
+    """`sae_bench.evals.absorption.main.run_eval` for one SAE; None if it finds too few letters.
 
-    `artifacts` is its folder: the model's probe and activations that it finds there it does not compute. The number of
-    examples in a prompt is fixed there, at 10.
+    `artifacts` is its folder; the model's probe and activations that lie there are not computed again. SAEBench fixes
+    the number of examples in a prompt at 10.
     """
     import torch
 
@@ -59,8 +59,8 @@ def run_absorption(lens: Any, sae: Sae, plan: SaeBenchAbsorptionPlan, *, artifac
     torch.manual_seed(plan.seed)
     graded = torch.is_grad_enabled()
     try:
-        with _in_its_place(lens, sae, artifacts) as main, silenced():
-            found = main.run_eval(
+        with _with_our_model(lens, sae, artifacts) as main, silenced():
+            documents = main.run_eval(
                 _config(main, plan, lens),
                 [(sae.card.name, sae)],
                 str(sae.W_dec.device),
@@ -70,9 +70,9 @@ def run_absorption(lens: Any, sae: Sae, plan: SaeBenchAbsorptionPlan, *, artifac
     finally:
         # SAEBench switches gradients on for good.
         torch.set_grad_enabled(graded)
-    if not found:
+    if not documents:
         return None
-    (document,) = found.values()
+    (document,) = documents.values()
     letters = {row["first_letter"]: row for row in document["eval_result_details"]}
     return SaeBenchAbsorption(document["eval_result_metrics"]["mean"], letters)
 
@@ -98,10 +98,10 @@ def _config(main: Any, plan: SaeBenchAbsorptionPlan, lens: Any) -> Any:
 
 
 @contextmanager
-def _in_its_place(lens: Any, sae: Sae, artifacts: Path) -> Iterator[Any]:
-    """SAEBench's module with our model and SAE, and with all of its folders in `artifacts`."""
+def _with_our_model(lens: Any, sae: Sae, artifacts: Path) -> Iterator[Any]:
+    """SAEBench's module with our model and SAE, and with all its folders in `artifacts`."""
     main = sae_bench_module()
-    held = SimpleNamespace(to=lambda **_: SaeBenchSae(sae))
+    holder = SimpleNamespace(to=lambda **_: SaeBenchSae(sae))
     folders = {
         "run_k_sparse_probing_experiment": {
             "experiment_dir": artifacts / "k_sparse",
@@ -114,12 +114,12 @@ def _in_its_place(lens: Any, sae: Sae, artifacts: Path) -> Iterator[Any]:
         },
     }
     with ExitStack() as stack:
-        # A model of a local folder bears its path as a name, which SAEBench would write into.
+        # A model from a local folder has its path as its name, and SAEBench would write there.
         stack.enter_context(patch.object(lens.cfg, "model_name", "model"))
         loader = SimpleNamespace(from_pretrained_no_processing=lambda *_, **__: lens)
         stack.enter_context(patch.object(main, "HookedTransformer", loader))
         stack.enter_context(
-            patch.object(main.general_utils, "load_and_format_sae", lambda *_: ("custom_sae", held, None))
+            patch.object(main.general_utils, "load_and_format_sae", lambda *_: ("custom_sae", holder, None))
         )
         for name, arguments in folders.items():
             stack.enter_context(patch.object(main, name, partial(getattr(main, name), **arguments)))

@@ -1,4 +1,4 @@
-"""What every call of SAEBench needs: our SAEs behind its interface, its prints silenced, words for what it lacks."""
+"""What every call of SAEBench needs: our SAEs behind its interface, its output silenced, its missing metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sae_research.saes.base import Sae
 
 
 class SaeBenchSae:
-    """`sae` with the attributes that SAEBench's evals read; it encodes all tokens, for SAEBench knows no mask."""
+    """`sae` with the attributes that SAEBench's evals read; encodes all tokens, because SAEBench has no mask."""
 
     def __init__(self, sae: Sae, *, watch_signs: bool = False) -> None:
         self._sae = sae
@@ -24,7 +24,7 @@ class SaeBenchSae:
         self._below_zero = torch.zeros((), dtype=torch.bool, device=sae.W_dec.device)
         self.W_dec = sae.W_dec
         self.W_enc = sae.encoder_directions
-        # Gated SAEs are asked for `b_mag` instead.
+        # SAEBench reads `b_mag` of gated SAEs instead.
         self.b_enc = self.b_mag = sae.encoder_bias
         self.b_dec = sae.b_dec
         self.device: torch.device = sae.W_dec.device
@@ -40,7 +40,7 @@ class SaeBenchSae:
 
     @property
     def gave_negative_codes(self) -> bool:
-        """Whether a code below 0 was given since `watch_signs` asked to watch."""
+        """Whether any code so far was below 0; only known with `watch_signs`."""
         return bool(self._below_zero)
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -67,19 +67,19 @@ def _config(sae: Sae) -> Any:
     )
     config.dtype = str(sae.W_dec.dtype).removeprefix("torch.")
     config.architecture = card.architecture
-    # What SAEBench does with every SAE that it is handed.
+    # SAEBench does this to every SAE that it is given.
     _standardize_sae_cfg(config)
     return config
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Within the block nothing is printed and nobody is warned: of deprecations, and of how SAEBench calls others."""
+    """Within the block nothing is printed and no warning raised; SAEBench causes many deprecation warnings."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 def not_computed(metric: str, at: Mapping[str, int | float | str] | None = None) -> Measurement:
-    """The metric without a value."""
+    """The metric without a value, because SAEBench does not compute it."""
     return Measurement(metric, None, reason="not computed by sae_bench", at=dict(at or {}))

@@ -23,34 +23,34 @@ from sae_research.saes.base import Sae
 
 
 class SaeBenchCore(NamedTuple):
-    """What SAEBench's core eval found."""
+    """What SAEBench's core eval reports."""
 
     scalars: dict[str, float]
     latents: Mapping[str, Sequence[float]]
     """One number per latent under each name."""
     signed: bool | None
-    """Whether a code was below 0; None where nobody watched."""
+    """Whether a code was below 0; None if that was not watched."""
 
 
 @dataclass
-class _Store:
-    """Stands in for SAELens' ActivationsStore: hands out our rows in order, and like it never starts over."""
+class _RowStore:
+    """Replaces SAELens' ActivationsStore: returns our rows in order and, like it, never starts over."""
 
     rows: Tensor
     store_batch_size_prompts: int
-    taken: int = 0
+    next_row: int = 0
 
     @property
     def context_size(self) -> int:
         return self.rows.shape[1]
 
     def get_batch_tokens(self, batch_size: int) -> Tensor:
-        batch = self.rows[self.taken : self.taken + batch_size]
-        self.taken += batch_size
+        batch = self.rows[self.next_row : self.next_row + batch_size]
+        self.next_row += batch_size
         return batch
 
     def reset_input_dataset(self) -> None:
-        """SAELens resets the data set it reads from but not the iterator over it: the next batch follows the last."""
+        """SAELens resets the data set but not its iterator, so the next batch follows the last one."""
 
 
 def run_core(
@@ -65,7 +65,7 @@ def run_core(
 ) -> SaeBenchCore:
     """`sae_bench.evals.core.main.run_evals` with everything switched on, and its `calculate_misc_metrics`.
 
-    `rows` serve `n_reconstruction` batches for cross-entropy and KL, then all that follow for the rest.
+    The first `n_reconstruction` batches of `rows` are for cross-entropy and KL, all others for the rest.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -73,10 +73,10 @@ def run_core(
         from sae_bench.evals.core.main import calculate_misc_metrics, run_evals
 
     tokenizer = lens.tokenizer
-    sae_bench = SaeBenchSae(sae, watch_signs=watch_signs)
+    adapted = SaeBenchSae(sae, watch_signs=watch_signs)
     categories, latents = run_evals(
-        sae_bench,  # type: ignore[arg-type]
-        _Store(rows, batch_size),  # type: ignore[arg-type]
+        adapted,  # type: ignore[arg-type]
+        _RowStore(rows, batch_size),  # type: ignore[arg-type]
         lens,
         CoreEvalConfig(
             batch_size_prompts=batch_size,
@@ -94,7 +94,7 @@ def run_core(
         ignore_tokens={tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id},
     )
     scalars = {name: value for category in categories.values() for name, value in category.items()}
-    signed = sae_bench.gave_negative_codes if watch_signs else None
+    signed = adapted.gave_negative_codes if watch_signs else None
     return SaeBenchCore({**scalars, **calculate_misc_metrics(latents)}, latents, signed)
 
 
@@ -108,12 +108,12 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> It
     lens = lens_of(context)
     context.progress.expect(len(saes))
     for sae in saes:
-        yield Attempt(sae).finish(lambda own=sae: _measure(lens, own, rows, settings))
+        yield Attempt(sae).finish(lambda sae=sae: _measure(lens, sae, rows, settings))
         context.progress.advance(doing=sae.card.name)
 
 
 def _measure(lens: Any, sae: Sae, rows: Tensor, settings: CoreSettings) -> EvalOutput:
-    found = run_core(
+    reported = run_core(
         lens,
         sae,
         rows,
@@ -122,24 +122,24 @@ def _measure(lens: Any, sae: Sae, rows: Tensor, settings: CoreSettings) -> EvalO
         keep_special=settings.exclude_special_tokens_from_reconstruction,
         watch_signs=True,
     )
-    values = _by_our_name(found.scalars, signed=found.signed)
+    values = _by_our_name(reported.scalars, signed=reported.signed)
     measurements = tuple(_measurement(spec.name, values, sae) for spec in CORE_SPECS)
-    return EvalOutput(measurements, details=_records(found))
+    return EvalOutput(measurements, details=_latent_records(reported))
 
 
 def _by_our_name(values: Mapping[str, Any], *, signed: bool | None) -> dict[str, Any]:
-    """SAEBench's values under our names: as `..._sae_bench` where ours mean another number, plain where the same.
+    """SAEBench's values under our names: `..._sae_bench` if our plain name means another number, else the plain name.
 
-    Its sums and counts of codes differ from ours in nothing but their blindness to codes below 0.
+    Its sums and counts of codes are the same as ours unless there are codes below 0, which it ignores.
     """
-    found: dict[str, Any] = {}
+    renamed: dict[str, Any] = {}
     for name, value in values.items():
         has_twin = f"{name}_sae_bench" in _TWINS or name in _TWIN_RECORDS
         if has_twin:
-            found[f"{name}_sae_bench"] = value
+            renamed[f"{name}_sae_bench"] = value
         if not has_twin or (signed is False and name not in OTHER_FORMULA):
-            found[name] = value
-    return found
+            renamed[name] = value
+    return renamed
 
 
 def _measurement(name: str, values: Mapping[str, float], sae: Sae) -> Measurement:
@@ -149,13 +149,13 @@ def _measurement(name: str, values: Mapping[str, float], sae: Sae) -> Measuremen
         return not_computed(name)
     value = float(values[name])
     if not math.isfinite(value):
-        return Measurement(name, None, reason="SAEBench found no finite number")
+        return Measurement(name, None, reason="SAEBench reports NaN or infinity")
     return Measurement(name, value)
 
 
-def _records(found: SaeBenchCore) -> list[dict[str, Any]]:
-    """Per latent, as SAEBench has them; None where it has NaN."""
-    columns = _by_our_name(found.latents, signed=found.signed)
+def _latent_records(reported: SaeBenchCore) -> list[dict[str, Any]]:
+    """SAEBench's record of each latent; None where it has NaN."""
+    columns = _by_our_name(reported.latents, signed=reported.signed)
     n = len(next(iter(columns.values())))
     return [{"index": i, **{name: _plain(column[i]) for name, column in columns.items()}} for i in range(n)]
 

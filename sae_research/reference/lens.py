@@ -16,8 +16,8 @@ from sae_research.reference.adapter import silenced
 def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Any:
     """`HookedTransformer.from_pretrained_no_processing` of a local folder.
 
-    TransformerLens reads the config of a local folder, then looks its name up in the table of official names; that
-    look-up alone is answered here. Of Gemma 2 it knows the sizes by name only: these come from the folder's config.
+    TransformerLens reads the config of a local folder, but then looks up its name in the table of official names; only
+    that look-up is replaced here. It knows the sizes of Gemma 2 by name only; these come from the folder's config.
     """
     with silenced():
         import torch
@@ -30,14 +30,14 @@ def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> A
 
 
 def lens_of(context: EvalContext) -> Any:
-    """The context's language model in TransformerLens, on the same device, in the same dtype; the last one is kept."""
+    """The context's language model in TransformerLens, same device and dtype; the last one is cached."""
     lm = context.lm
     folder = context.hub.model(lm.name, revision=lm.revision).path
-    return _kept_lens(folder, str(lm.device), str(lm.dtype).removeprefix("torch."))
+    return _cached_lens(folder, str(lm.device), str(lm.dtype).removeprefix("torch."))
 
 
 @lru_cache(maxsize=1)
-def _kept_lens(folder: Path, device: str, dtype: str) -> Any:
+def _cached_lens(folder: Path, device: str, dtype: str) -> Any:
     return load_lens(folder, device=device, dtype=dtype)
 
 
@@ -54,11 +54,11 @@ def _local_folders(folder: Path) -> Iterator[None]:
     config = AutoConfig.from_pretrained(folder)
     with ExitStack() as stack:
         stack.enter_context(patch.object(loading, "get_official_model_name", name_of))
-        # It asks for `n_ctx`, which configs that the present transformers wrote no longer hold.
+        # It reads `n_ctx`, which configs written by current versions of transformers no longer have.
         stack.enter_context(patch.dict(GPT2Config.attribute_map, {"n_ctx": "n_positions"}))
         if config.model_type == "gemma2":
-            found = _gemma2(config, str(folder))
-            stack.enter_context(patch.object(loading, "convert_hf_model_config", lambda _name, **_: found))
+            converted = _gemma2(config, str(folder))
+            stack.enter_context(patch.object(loading, "convert_hf_model_config", lambda _name, **_: converted))
         yield
 
 

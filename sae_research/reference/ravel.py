@@ -1,4 +1,4 @@
-"""SAEBench's own RAVEL on our model, prompts and SAEs, mended where it does not run with today's transformers."""
+"""SAEBench's own RAVEL on our model, prompts and SAEs, with patches for current versions of transformers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sae_research.saes.base import Sae
 
 
 class SaeBenchScores(NamedTuple):
-    """What SAEBench reports of one attribute."""
+    """What SAEBench reports for one attribute."""
 
     cause: float
     isolation: float
@@ -37,7 +37,7 @@ class SaeBenchScores(NamedTuple):
 
 
 class SaeBenchMask(NamedTuple):
-    """SAEBench's mask of one attribute on pairs that were given, and what it then reports."""
+    """SAEBench's mask for one attribute, trained on given pairs, and its scores."""
 
     mask: Float[Tensor, " latent"]
     scores: SaeBenchScores
@@ -45,29 +45,29 @@ class SaeBenchMask(NamedTuple):
 
 @dataclass(frozen=True)
 class SaeBenchRavel:
-    """SAEBench's RAVEL with one model, whose folder has its tokenizer."""
+    """SAEBench's RAVEL with one model, whose tokenizer is in `folder`."""
 
     lm: LanguageModel
     folder: Path
     settings: RavelSettings
 
     def score(self, sae: Sae, prompts: Prompts, attribute: str, others: Sequence[str], *, seed: int) -> SaeBenchScores:
-        """`run_eval_single_cause_attribute`: its own pairs, split and order, on prompts that the model knows."""
+        """`run_eval_single_cause_attribute` with its own pairs, split and order, on prompts that the model knows."""
         main = _modules().main
         dataset = main.RAVELFilteredDataset(self._prompts(prompts), {})
-        with self._mended():
+        with self._patched():
             random.seed(seed)
             torch.manual_seed(seed)
-            found = main.run_eval_single_cause_attribute(
+            scores = main.run_eval_single_cause_attribute(
                 dataset, attribute, list(others), self._config(), SaeBenchSae(sae), self.lm.plain_model
             )
-        return SaeBenchScores(found["cause_score"], found["isolation_score"])
+        return SaeBenchScores(scores["cause_score"], scores["isolation_score"])
 
     def train_and_score(self, sae: Sae, prompts: Prompts, split: PairSplit) -> SaeBenchMask:
         """`train_mdbm`, then `generate_batched_interventions`, on our pairs in our order."""
         modules = _modules()
         config, model = self._config(), self.lm.plain_model
-        with self._mended():
+        with self._patched():
             train, test = (
                 modules.main.create_dataloader_from_pairs(_formatted(self._prompts(prompts), pairs), model, config)
                 for pairs in split
@@ -81,7 +81,7 @@ class SaeBenchRavel:
         return SaeBenchMask(trained.binary_mask.detach(), SaeBenchScores(cause, isolation))
 
     def entity_position(self, template: str) -> int:
-        """Where it takes the entity to end, counted from the end of the prompt."""
+        """Where SAEBench believes the entity ends, counted from the end of the prompt."""
         return -len(self.lm.tokenizer.encode(template.split("%s")[1]))
 
     def _config(self) -> Any:
@@ -94,7 +94,7 @@ class SaeBenchRavel:
         )  # fmt: skip
 
     def _prompts(self, prompts: Prompts) -> list[Any]:
-        """Our prompts as its records, the entity where we find it."""
+        """Our prompts as SAEBench's records, with the entity at our position."""
         record = _modules().intervention.Prompt
         rows = zip(prompts.items, prompts.tokens, prompts.lengths, prompts.entity, prompts.first, strict=True)
         return [
@@ -108,8 +108,8 @@ class SaeBenchRavel:
         ]  # fmt: skip
 
     @contextmanager
-    def _mended(self) -> Iterator[None]:
-        """Within the block layers give hooks a tuple, as they did when SAEBench was written; nothing is printed."""
+    def _patched(self) -> Iterator[None]:
+        """Within the block layers pass tuples to hooks, as they did when SAEBench was written; nothing is printed."""
         collection = _modules().collection
         layers = self.lm.layers
         graded = torch.is_grad_enabled()
@@ -143,7 +143,7 @@ def _modules() -> _Modules:
 
 
 class _TupleLayer:
-    """A layer that returns a bare tensor, to hooks that expect a tuple and return one."""
+    """A layer that returns a bare tensor, adapted to hooks that expect and return a tuple."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         self._layer = layer
@@ -152,14 +152,14 @@ class _TupleLayer:
         def adapted(module: Any, inputs: Any, output: Any) -> Any:
             if isinstance(output, tuple):
                 return hook(module, inputs, output)
-            # Its hook writes into the tensor, which autograd allows on a copy only.
+            # SAEBench's hook writes into the tensor, which autograd allows only on a copy.
             return hook(module, inputs, (output.clone(),))[0]
 
         return self._layer.register_forward_hook(adapted)
 
 
 def _formatted(prompts: Sequence[Any], pairs: Pairs) -> list[tuple[Any, ...]]:
-    """What its `create_dataloaders` makes of pairs: for isolation the base's token stands on both sides."""
+    """The rows of SAEBench's `create_dataloaders`; for isolation both sides have the base's token."""
     rows = []
     triples = zip(pairs.base.tolist(), pairs.source.tolist(), pairs.is_cause.tolist(), strict=True)
     for base, source, is_cause in ((prompts[b], prompts[s], c) for b, s, c in triples):

@@ -1,4 +1,4 @@
-"""Which evals SAEBench's own implementation can compute here; read without torch and without sae_bench."""
+"""Which evals SAEBench's own implementation can compute here. Needs neither torch nor sae_bench."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Engine = Literal["native", "sae_bench"]
 """Who computes the cells: this package, or the official implementation."""
 
 _MODULES = {"core": "sae_research.reference.core", "sparse_probing": "sae_research.reference.sparse_probing"}
-"""By eval the module whose `run` computes its cells with SAEBench."""
+"""By eval: the module whose `run` computes its cells with SAEBench."""
 _PACKAGES = {"sae_bench": "sae-bench", "transformer_lens": "transformer-lens"}
 
 
@@ -23,7 +23,7 @@ def reference_names() -> tuple[str, ...]:
 
 
 def require_offered(eval_name: str) -> None:
-    """Fail, listing what is offered, unless engine `sae_bench` offers the eval."""
+    """Raises a UserError that lists the possible evals unless engine `sae_bench` offers this one."""
     if eval_name not in reference_names():
         raise UserError(
             f"engine sae_bench does not offer {eval_name}; set 'eval_types.{eval_name}: false' or 'engine: native'; "
@@ -38,7 +38,7 @@ def reference_module(eval_name: str) -> str:
 
 
 def require_installed() -> None:
-    """Fail, saying what to install, unless the official implementation is there."""
+    """Raises a UserError that says what to install unless the official implementation is installed."""
     missing = [package for module, package in _PACKAGES.items() if find_spec(module) is None]
     if missing:
         raise UserError(
@@ -48,5 +48,5 @@ def require_installed() -> None:
 
 
 def find_reference(eval_name: str) -> Run:
-    """What computes the eval with SAEBench, in the place of `Eval.run`."""
+    """The function that computes the eval with SAEBench instead of `Eval.run`."""
     return importlib.import_module(reference_module(eval_name)).run

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SaeBenchAblationPlan:
-    """What SAEBench's config of both evals holds."""
+    """The content of SAEBench's config for both evals."""
 
     train_size: int
     test_size: int
@@ -32,10 +32,10 @@ class SaeBenchAblationPlan:
 
 
 class SaeBenchAblations(NamedTuple):
-    """What SAEBench found."""
+    """What SAEBench reports."""
 
     means: Mapping[str, float]
-    """By its key (`scr_metric_threshold_5`)."""
+    """By SAEBench's key (`scr_metric_threshold_5`)."""
     details: Mapping[str, Mapping[str, float]]
     """The same for each of its runs, in order."""
 
@@ -50,12 +50,12 @@ def sae_bench_module() -> Any:
 def run_scr(
     lens: Any, sae: Sae, pools: Sequence[PairPool], plan: SaeBenchAblationPlan, *, artifacts: Path
 ) -> SaeBenchAblations:
-    """`run_eval_single_sae` for SCR; the rows of `pools` take the place of its data sets.
+    """`run_eval_single_sae` for SCR with the rows of `pools` instead of its data sets.
 
-    `artifacts` is its folder of activations and probes: what it finds there it does not compute.
+    `artifacts` is its folder of activations and probes; what lies there is not computed again.
     """
     main = sae_bench_module()
-    names = {f"bias_in_bios/{pool.name}": pool for pool in pools}  # It insists on one of two names.
+    names = {f"bias_in_bios/{pool.name}": pool for pool in pools}  # SAEBench accepts two names only.
     config = _config(
         main, lens, plan, perform_scr=True, dataset_names=list(names),
         column1_vals_lookup={name: list(pool.pairs) for name, pool in names.items()},
@@ -67,14 +67,14 @@ def run_scr(
 def run_tpp(
     lens: Any, sae: Sae, sets: Sequence[LabelledSet], plan: SaeBenchAblationPlan, *, artifacts: Path
 ) -> SaeBenchAblations:
-    """`run_eval_single_sae` for TPP, its texts replaced by ours; `artifacts` as above."""
+    """`run_eval_single_sae` for TPP with our texts; `artifacts` as in `run_scr`."""
     main = sae_bench_module()
     config = _config(main, lens, plan, perform_scr=False, dataset_names=[labelled.name for labelled in sets])
     with _our_texts(main, sets):
         return _run(main, lens, sae, config, artifacts)
 
 
-def _config(main: Any, lens: Any, plan: SaeBenchAblationPlan, **own: Any) -> Any:
+def _config(main: Any, lens: Any, plan: SaeBenchAblationPlan, **of_eval: Any) -> Any:
     return main.ScrAndTppEvalConfig(
         random_seed=plan.seed,
         train_set_size=plan.train_size,
@@ -88,7 +88,7 @@ def _config(main: Any, lens: Any, plan: SaeBenchAblationPlan, **own: Any) -> Any
         probe_train_batch_size=plan.recipe.batch_size,
         probe_lr=plan.recipe.rate,
         probe_l1_penalty=plan.recipe.l1,
-        **own,
+        **of_eval,
     )
 
 
@@ -98,13 +98,13 @@ def _run(main: Any, lens: Any, sae: Sae, config: Any, artifacts: Path) -> SaeBen
     graded = torch.is_grad_enabled()
     try:
         with silenced():
-            found, _ = main.run_eval_single_sae(config, SaeBenchSae(sae), lens, str(sae.W_dec.device), str(artifacts))
+            results, _ = main.run_eval_single_sae(config, SaeBenchSae(sae), lens, str(sae.W_dec.device), str(artifacts))
     finally:
         # SAEBench switches gradients on for good.
         torch.set_grad_enabled(graded)
     return SaeBenchAblations(
-        {key: float(value) for key, value in found.items() if not isinstance(value, dict)},
-        {key: value for key, value in found.items() if isinstance(value, dict)},
+        {key: float(value) for key, value in results.items() if not isinstance(value, dict)},
+        {key: value for key, value in results.items() if isinstance(value, dict)},
     )
 
 
@@ -151,7 +151,7 @@ def _our_texts(main: Any, sets: Sequence[LabelledSet]) -> Iterator[None]:
         return dict(by_name[name].train), dict(by_name[name].test)
 
     classes = {name: list(labelled.train) for name, labelled in by_name.items()}
-    groups = dict.fromkeys(by_name, ("", ""))  # Looked up, then not used.
+    groups = dict.fromkeys(by_name, ("", ""))  # Looked up, but not used.
     with ExitStack() as stack:
         stack.enter_context(patch.object(main.dataset_utils, "get_multi_label_train_test_data", texts))
         stack.enter_context(patch.dict(main.dataset_info.chosen_classes_per_dataset, classes))

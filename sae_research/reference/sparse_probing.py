@@ -38,18 +38,18 @@ class SaeBenchPools(NamedTuple):
 
 @dataclass(frozen=True)
 class SaeBenchProbingPlan:
-    """What SAEBench's config of the eval holds."""
+    """The content of SAEBench's config for the eval."""
 
     k_values: tuple[int, ...]
     seed: int
     context_size: int = 128
     llm_batch_size: int = 32
     lower_vram_usage: bool = False
-    """Whether the full-width probe of the latents is left out; the draws then depend on the seed alone."""
+    """Whether to leave out the full-width probe of the latents; the draws then depend on the seed only."""
 
 
 class SaeBenchProbing(NamedTuple):
-    """What SAEBench's sparse probing found."""
+    """What SAEBench's sparse probing reports."""
 
     means: Mapping[str, float]
     """Over classes, then data sets, by SAEBench's key (`sae_top_5_test_accuracy`)."""
@@ -76,7 +76,7 @@ def sae_bench_module() -> Any:
 
 @contextmanager
 def _without_shape_checks() -> Iterator[None]:
-    """Without SAEBench's run-time shape checks: two of these contradict each other, so that it stops."""
+    """Within the block SAEBench's shape checks are off: two of them contradict each other and would stop it."""
     import jaxtyping
 
     before = jaxtyping.config.jaxtyping_disable
@@ -90,12 +90,10 @@ def _without_shape_checks() -> Iterator[None]:
 def run_sparse_probing(
     lens: Any, sae: Sae, sets: Sequence[LabelledSet], plan: SaeBenchProbingPlan, *, artifacts: Path
 ) -> SaeBenchProbing:
-    """`sae_bench.evals.sparse_probing.main.run_eval_single_sae`, its texts replaced by ours.
+    """`sae_bench.evals.sparse_probing.main.run_eval_single_sae` with our texts.
 
-    `artifacts` is its folder of activations and of the model's own probes: what it finds there it does not compute.
+    `artifacts` is its folder of activations and of the model's own probes; what lies there is not computed again.
     """
-    import torch
-
     main = sae_bench_module()
     config = main.SparseProbingEvalConfig(
         random_seed=plan.seed,
@@ -144,7 +142,7 @@ def _our_texts(main: Any, sets: Sequence[LabelledSet]) -> Iterator[None]:
 
 
 def pool(lens: Any, sae: Sae, texts: Sequence[str], *, context_size: int) -> SaeBenchPools:
-    """What SAEBench's probes see of `texts`, by `tokenize_data_dictionary` and the `activation_collection` module."""
+    """The input of SAEBench's probes for `texts`, by `tokenize_data_dictionary` and `activation_collection`."""
     _, collection, data = _modules()
     site = sae.card.site
     tokens = data.tokenize_data_dictionary({"all": list(texts)}, lens.tokenizer, context_size, "cpu")
@@ -168,7 +166,7 @@ def probe_accuracy(
     """The test accuracy of SAEBench's `train_sklearn_probe`."""
     training, _, _ = _modules()
     with warnings.catch_warnings():
-        # scikit-learn calls the `penalty` argument that SAEBench gives deprecated.
+        # The `penalty` argument that SAEBench passes is deprecated in scikit-learn.
         warnings.simplefilter("ignore")
         _, accuracy = training.train_sklearn_probe(train[0], train[1].int(), test[0], test[1].int())
     return float(accuracy)
@@ -178,7 +176,7 @@ _KINDS = ("llm", "sae")
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: SparseProbingSettings) -> Iterator[Outcome]:
-    """The outcome of every SAE; SAEBench keeps the model's activations in a temporary folder meanwhile."""
+    """The outcome of every SAE; SAEBench caches the model's activations in a temporary folder."""
     sets = probing_sets(context, settings)
     lens = lens_of(context)
     context.progress.expect(len(saes) + 1)
@@ -189,15 +187,15 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: SparseProbingSettin
         for sae in saes:
             plan = _plan(context, settings, min(sae.card.d_in, sae.card.d_sae))
             yield Attempt(sae).finish(
-                lambda own=sae, plan=plan: _output(
-                    run_sparse_probing(lens, own, sets, plan, artifacts=artifacts), sets, settings.k_values
+                lambda sae=sae, plan=plan: _output(
+                    run_sparse_probing(lens, sae, sets, plan, artifacts=artifacts), sets, settings.k_values
                 )
             )
             context.progress.advance(doing=sae.card.name)
 
 
 def _plan(context: EvalContext, settings: SparseProbingSettings, width: int) -> SaeBenchProbingPlan:
-    """SAEBench's config; it stops at a k above the number of channels or latents, so these are left out."""
+    """SAEBench's config, without values of k above the number of channels or latents, at which SAEBench stops."""
     return SaeBenchProbingPlan(
         k_values=tuple(k for k in settings.k_values if k <= width),
         seed=context.seed,
@@ -208,7 +206,7 @@ def _plan(context: EvalContext, settings: SparseProbingSettings, width: int) -> 
 
 
 def _fill(artifacts: Path, lens: Any, sets: Sequence[LabelledSet], plan: SaeBenchProbingPlan, example: Sae) -> None:
-    """Fills SAEBench's cache: what it draws for an SAE depends on whether it finds one, so it always shall."""
+    """Fills SAEBench's cache: its draws for an SAE depend on whether the cache is filled, so it always is."""
     card = example.card
     plain = SaeCard(
         name="identity",
@@ -223,35 +221,35 @@ def _fill(artifacts: Path, lens: Any, sets: Sequence[LabelledSet], plan: SaeBenc
     torch.cuda.empty_cache()
 
 
-def _output(found: SaeBenchProbing, sets: Sequence[LabelledSet], k_values: Sequence[int]) -> EvalOutput:
+def _output(reported: SaeBenchProbing, sets: Sequence[LabelledSet], k_values: Sequence[int]) -> EvalOutput:
     sizes = {labelled.name: 2 * len(next(iter(labelled.test.values()))) for labelled in sets}
     measurements: list[Measurement] = []
     for kind in _KINDS:
         measurements.append(not_computed(f"{kind}_test_accuracy"))
-        wide = _accuracies(found, f"{kind}_test_accuracy")
+        wide = _accuracies(reported, f"{kind}_test_accuracy")
         measurements += _measurements(f"{kind}_test_accuracy_sae_bench", {}, wide, sizes)
         for k in k_values:
-            top = _accuracies(found, f"{kind}_top_{k}_test_accuracy")
+            top = _accuracies(reported, f"{kind}_top_{k}_test_accuracy")
             measurements += _measurements(f"{kind}_top_k_test_accuracy", {"k": k}, top, sizes)
-    kept = {name: _without_missing(results) for name, results in found.per_class.items()}
+    per_class = {name: _without_missing(results) for name, results in reported.per_class.items()}
     return EvalOutput(
         tuple(measurements),
         details=[
             {"dataset_name": f"{name}_results", **{key: fmean(shares.values()) for key, shares in results.items()}}
-            for name, results in kept.items()
+            for name, results in per_class.items()
         ],
-        unstructured={f"{name}_results": results for name, results in kept.items()},
+        unstructured={f"{name}_results": results for name, results in per_class.items()},
     )
 
 
-def _accuracies(found: SaeBenchProbing, key: str) -> dict[str, Mapping[str, float]]:
-    """Test accuracy by data set and class, where SAEBench has it for all data sets."""
-    kept = {name: _without_missing(results).get(key) for name, results in found.per_class.items()}
-    return {name: shares for name, shares in kept.items() if shares}
+def _accuracies(reported: SaeBenchProbing, key: str) -> dict[str, Mapping[str, float]]:
+    """Test accuracy by data set and class; data sets for which SAEBench has none are absent."""
+    by_set = {name: _without_missing(results).get(key) for name, results in reported.per_class.items()}
+    return {name: by_class for name, by_class in by_set.items() if by_class}
 
 
 def _without_missing(results: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Without what SAEBench left out, which it shows as the accuracy -1 of a class called -1."""
+    """Without the accuracies that SAEBench left out, which it writes as -1 for a class named -1."""
     return {key: {name: float(share) for name, share in shares.items()} for key, shares in results.items()
             if set(shares) != {"-1"}}  # fmt: skip
 

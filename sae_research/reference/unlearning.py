@@ -1,7 +1,7 @@
 """SAEBench's own unlearning on our model, corpora, questions and SAEs.
 
-Its code accepts two Gemma models by name and asks for letters. Here the name is lent to whatever model is given; where
-answers are read by their text, its prompt and its reading of the answer are replaced, and nothing else.
+SAEBench accepts two Gemma models by name and asks for letters. We pass our model under one of those names. Where
+answers are read by their text, we replace SAEBench's prompt and its reading of the answer, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from sae_research.lm.tokens import bos_id, encode_plain
 from sae_research.reference.adapter import SaeBenchSae, silenced
 from sae_research.saes.base import Sae
 
-_LENT_NAME = "gemma-2-2b-it"
+_ACCEPTED_NAME = "gemma-2-2b-it"
 _BEFORE_SUBJECT, _AFTER_SUBJECT = "The following are multiple choice questions (with answers) about ", ".\n"
-"""What SAEBench writes around a subject before each question."""
+"""SAEBench's text around a subject before each question."""
 FORGET = "wmdp-bio"
-"""What SAEBench calls the questions that shall be answered wrongly; all others are harmless."""
+"""SAEBench's name for the questions to forget; all others are harmless."""
 
 
 class SaeBenchAccuracies(NamedTuple):
-    """What SAEBench found under one intervention."""
+    """What SAEBench reports for one intervention."""
 
     forget: float
     side_effects: float
 
 
 class SaeBenchUnlearning(NamedTuple):
-    """What SAEBench's unlearning found."""
+    """What SAEBench's unlearning eval reports."""
 
     score: float
     grid: Mapping[tuple[float, int, int], SaeBenchAccuracies]
-    """By retain threshold, number of latents and multiplier; the number is that of the latents there were."""
+    """By retain threshold, number of latents and multiplier; the number counts the latents that were available."""
     forget_rates: Float[Tensor, " d_sae"]
     retain_rates: Float[Tensor, " d_sae"]
 
 
 @dataclass(frozen=True)
 class SaeBenchInputs:
-    """What SAEBench reads, in the place of its own data."""
+    """What SAEBench reads instead of its own data."""
 
     forget_rows: Int[Tensor, "row position"]
     retain_rows: Int[Tensor, "row position"]
     questions: Mapping[str, Sequence[Question]]
-    """By subject; `FORGET` among them."""
+    """By subject, with `FORGET` among them."""
     known: Mapping[str, Sequence[int]] | None = None
-    """The questions of each subject that count; None: SAEBench finds them, asking in all orders."""
+    """The questions of each subject that count; None: SAEBench finds them by asking in all orders."""
 
 
 def run_unlearning(
@@ -80,13 +80,13 @@ def run_unlearning(
         n_features_list=list(settings.n_latents),
         multipliers=list(settings.multipliers),
         llm_batch_size=batch_size,
-        model_name=_LENT_NAME,
+        model_name=_ACCEPTED_NAME,
     )
     if inputs.known is not None:
         _write_known(artifacts, inputs.known)
     name = sae.card.name
     with _our_inputs(lens, inputs, settings), silenced():
-        # Already there where a run of the same folder has found them, as with SAEBench itself.
+        # Like SAEBench itself, this reuses the known questions that an earlier run left in the folder.
         main.run_eval_single_sae(lens, SaeBenchSae(sae), config, str(artifacts), name, False)
         frame = main.get_metrics_df(str(artifacts / name / "results/metrics"))
         score = float(main.get_unlearning_scores(frame.copy()))
@@ -99,7 +99,7 @@ def run_unlearning(
         )
         for row in frame.rename(columns={FORGET: "forget"}).itertuples()
     }
-    return SaeBenchUnlearning(score, grid, *(torch.from_numpy(found) for found in rates))
+    return SaeBenchUnlearning(score, grid, *(torch.from_numpy(values) for values in rates))
 
 
 def sae_bench_module() -> Any:
@@ -110,7 +110,7 @@ def sae_bench_module() -> Any:
 
 
 def _write_known(artifacts: Path, known: Mapping[str, Sequence[int]]) -> None:
-    """The files in which SAEBench keeps the questions that it has found to count."""
+    """Writes the files in which SAEBench stores the questions that count."""
     for subject, places in known.items():
         name = subject if subject == FORGET else f"mmlu-{subject.replace('_', '-')}"
         for split in ("train", "test", "all"):
@@ -122,7 +122,7 @@ def _write_known(artifacts: Path, known: Mapping[str, Sequence[int]]) -> None:
 
 @contextmanager
 def _our_inputs(lens: Any, inputs: SaeBenchInputs, settings: UnlearningSettings) -> Iterator[None]:
-    """Within the block SAEBench reads `inputs` and takes the model for one that it knows."""
+    """Within the block SAEBench reads `inputs` and accepts the model as one that it knows."""
     with silenced():
         from sae_bench.evals.unlearning.utils import feature_activation, metrics
 
@@ -138,9 +138,9 @@ def _our_inputs(lens: Any, inputs: SaeBenchInputs, settings: UnlearningSettings)
         stack.enter_context(patch.object(metrics, "load_dataset_with_retries", questions))
         stack.enter_context(patch.object(metrics, "load_dataset", questions))
         if settings.protocol == "option_text":
-            stack.enter_context(patch.object(metrics, "convert_wmdp_data_to_prompt", _asker(settings)))
+            stack.enter_context(patch.object(metrics, "convert_wmdp_data_to_prompt", _prompt_maker(settings)))
             stack.enter_context(patch.object(metrics, "get_output_probs_abcd", _output_probs))
-        lens.cfg.model_name = _LENT_NAME
+        lens.cfg.model_name = _ACCEPTED_NAME
         try:
             yield
         finally:
@@ -149,17 +149,17 @@ def _our_inputs(lens: Any, inputs: SaeBenchInputs, settings: UnlearningSettings)
             torch.set_grad_enabled(graded)
 
 
-class _Asked(str):
-    """A prompt that knows its options."""
+class _PromptWithOptions(str):
+    """A prompt that carries its options."""
 
     options: tuple[str, ...]
 
 
-def _asker(settings: UnlearningSettings) -> Any:
-    """In the place of `convert_wmdp_data_to_prompt`."""
+def _prompt_maker(settings: UnlearningSettings) -> Any:
+    """Replaces `convert_wmdp_data_to_prompt`."""
     template = template_of(settings.prompt_format)
 
-    def ask(
+    def make_prompt(
         question: str,
         choices: list[str],
         *,
@@ -170,19 +170,21 @@ def _asker(settings: UnlearningSettings) -> Any:
     ) -> str:
         options = tuple(choices[i] for i in permute_choices) if permute_choices is not None else tuple(choices)
         subject = pre_question.removeprefix(_BEFORE_SUBJECT).removesuffix(_AFTER_SUBJECT)
-        asked = _Asked(prompt_of(Question(subject, "" if without_question else question, options, 0), template))
-        asked.options = options
-        return asked
+        prompt = _PromptWithOptions(
+            prompt_of(Question(subject, "" if without_question else question, options, 0), template)
+        )
+        prompt.options = options
+        return prompt
 
-    return ask
+    return make_prompt
 
 
 def _output_probs(
-    model: Any, prompts: Sequence[_Asked], batch_size: int = 2, n_batches: int = 100, verbose: bool = True
+    model: Any, prompts: Sequence[_PromptWithOptions], batch_size: int = 2, n_batches: int = 100, verbose: bool = True
 ) -> Float[Tensor, "prompt option"]:
-    """In the place of `get_output_probs_abcd`, as it does it: each option's (one-token) text for a letter."""
+    """Replaces `get_output_probs_abcd` and does the same with each option's (one-token) text instead of a letter."""
     tokenizer = model.tokenizer
-    found = []
+    probabilities = []
     for i in range(n_batches):
         part = prompts[i * batch_size : (i + 1) * batch_size]
         rows = [[bos_id(tokenizer), *ids] for ids in encode_plain(tokenizer, part)]
@@ -194,5 +196,5 @@ def _output_probs(
         )
         last = torch.tensor([len(ids) - 1 for ids in rows])
         logits = model(tokens, return_type="logits")[torch.arange(len(part)), last]
-        found.append(logits.softmax(-1).gather(1, options.to(logits.device)))
-    return torch.vstack(found)
+        probabilities.append(logits.softmax(-1).gather(1, options.to(logits.device)))
+    return torch.vstack(probabilities)
