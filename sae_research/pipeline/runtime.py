@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from sae_research.errors import UserError
 from sae_research.files import disk_message
+from sae_research.sources.endpoint import check_endpoint
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +89,14 @@ def _report(error: Exception) -> int:
 
 
 def prepare_process() -> None:
-    """Quiet threads, steady memory, termination by signal, log lines on stderr."""
+    """Quiet threads, steady memory, termination by signal, log lines on stderr; UserError of a broken HF_ENDPOINT."""
     # On shared cores, OpenMP threads that spin while idle slow everything else by a factor.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "huggingface_hub", "transformers", "matplotlib"):
+    for noisy in ("httpx", "httpx2", "huggingface_hub", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    check_endpoint()
     for interruption in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interruption, _interrupt)
     if sys.platform == "linux":

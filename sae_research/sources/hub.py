@@ -14,7 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sae_research.errors import UserError
-from sae_research.sources.huggingface import Kind, fetch, list_files, noun
+from sae_research.sources.hub_errors import Kind, noun
+from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
 
 WORLD_PREFIX = "embedded/"

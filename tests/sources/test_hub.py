@@ -2,63 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import hub_server as server
+from support.hub_server import ask, ask_all
 
 from sae_research.errors import UserError
 from sae_research.sources.hub import Hub, full_model_id
-
-
-def _load_server() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-server = _load_server()
-
-ASK = """
-import json
-from pathlib import Path
-from sae_research.errors import UserError
-from sae_research.sources.hub import Hub
-hub = Hub(Path("no-world"))
-def answer(call):
-    try:
-        found = eval(call)
-    except UserError as error:
-        return {{"error": str(error)}}
-    path = found.path
-    files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
-    text = path.read_text() if path.is_file() else ""
-    return {{"name": path.name, "revision": found.revision, "files": files, "text": text}}
-print(json.dumps([answer(call) for call in {calls!r}]))
-"""
-
-
-def ask_all(endpoint: str, home: Path, calls: list[str], **environment: str) -> list[dict[str, Any]]:
-    """What each call gives in one fresh process: the snapshot's content, or the UserError's text."""
-    done = server.run_against(endpoint, home, ASK.format(calls=calls), **environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def ask(endpoint: str, home: Path, call: str, **environment: str) -> dict[str, Any]:
-    return ask_all(endpoint, home, [call], **environment)[0]
 
 
 @pytest.fixture
@@ -171,9 +128,12 @@ def test_offline_without_cache_says_so(tmp_path: Path) -> None:
 def test_offline_and_unreachable_use_the_cache_of_the_same_repository(hub: Any, tmp_path: Path) -> None:
     online = ask(hub.endpoint, tmp_path, "hub.model('lab/lm')")
     asked = len(hub.requests)
-    assert ask(hub.endpoint, tmp_path, "hub.model('lab/lm')", HF_HUB_OFFLINE="1") == online
+    offline = ask(hub.endpoint, tmp_path, "hub.model('lab/lm')", HF_HUB_OFFLINE="1")
     assert len(hub.requests) == asked
-    assert ask("http://127.0.0.1:9", tmp_path, "hub.model('lab/lm')") == online
+    unreachable = ask("http://127.0.0.1:9", tmp_path, "hub.model('lab/lm')")
+    for name in ("files", "revision", "waits"):
+        assert offline[name] == unreachable[name] == online[name]
+    assert "hub out of reach" in unreachable["log"] and "hub out of reach" not in online["log"]
 
 
 def test_offline_names_the_one_file_that_is_not_cached(hub: Any, tmp_path: Path) -> None:

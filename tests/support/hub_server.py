@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -34,10 +36,27 @@ class Repo:
 
 
 @dataclass
+class Fault:
+    """What the hub answers, in place of the right answer, to the first `times` requests for what has `part` in it."""
+
+    part: str
+    method: str = "GET"
+    times: int = 1_000
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    """Headers that are left out."""
+    body: bytes | None = None
+    reset_after: int | None = None
+    """Bytes of the body after which the connection is reset."""
+
+
+@dataclass
 class FakeHub:
     """The running server's state; `requests` are (method, path) as they came."""
 
     repos: dict[str, Repo] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     endpoint: str = ""
 
@@ -65,12 +84,28 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path).strip("/")
         self.hub.requests.append((self.command, path))
         reply = _reply(self.hub, path, self.headers.get("authorization"))
+        fault = next((f for f in self.hub.faults if f.times and f.part in path and f.method == self.command), None)
+        if fault is not None:
+            fault.times -= 1
+            self.close_connection = True
+            body = reply.body if fault.body is None else fault.body
+            reply = _Reply(fault.status or reply.status, {**reply.headers, **fault.headers}, body)
+            reply = reply._replace(headers={k: v for k, v in reply.headers.items() if k not in fault.without})
         self.send_response(reply.status)
-        for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
+        for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if fault is not None and fault.reset_after is not None:
+            self.wfile.write(reply.body[: fault.reset_after])
+            self._reset()
+        elif self.command == "GET":
             self.wfile.write(reply.body)
+
+    def _reset(self) -> None:
+        """Ends the connection as a crash does: what was sent may still arrive, then a reset."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.shutdown(socket.SHUT_RD)
+        self.connection.close()
 
 
 class _Reply(NamedTuple):
@@ -104,14 +139,19 @@ def _repository_reply(hub: FakeHub, repo: Repo, path: str, *, api: bool) -> _Rep
                 body = {"id": "x/y", "sha": commit, "siblings": [{"rfilename": name} for name in files]}
                 return _Reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
             if rest.startswith(f"{revision}/") and verb == "resolve":
-                return _file_reply(commit, files.get(rest.removeprefix(f"{revision}/")))
+                name = rest.removeprefix(f"{revision}/")
+                return _file_reply(commit, name, files.get(name))
     return _Reply(404, {"X-Error-Code": "RevisionNotFound"})
 
 
-def _file_reply(commit: str, content: bytes | None) -> _Reply:
+def _file_reply(commit: str, name: str, content: bytes | None) -> _Reply:
+    """Weights and tables are in LFS, named by their SHA-256, all else by git's SHA-1 of a blob."""
     if content is None:
         return _Reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
-    return _Reply(200, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": commit}, content)
+    in_lfs = name.endswith((".safetensors", ".pt", ".parquet", ".bin"))
+    git_blob = b"blob %d\0%b" % (len(content), content)
+    etag = hashlib.sha256(content) if in_lfs else hashlib.sha1(git_blob)
+    return _Reply(200, {"X-Repo-Commit": commit, "ETag": f'"{etag.hexdigest()}"'}, content)
 
 
 @contextmanager
@@ -146,3 +186,41 @@ def run_against(endpoint: str, home: Path, script: str, **environment: str) -> s
     }
     command = [sys.executable, "-c", script]
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=120)
+
+
+_ASK = """
+import json, logging, os, sys, time
+from pathlib import Path
+waits = []
+time.sleep = waits.append
+from sae_research.errors import UserError
+from sae_research.sources.hub import Hub
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+hub = Hub(Path("no-world"))
+def answer(call):
+    waits.clear()
+    try:
+        found = eval(call)
+    except UserError as error:
+        return {{"error": str(error), "waits": [*waits]}}
+    path = found.path
+    files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
+    text = path.read_text() if path.is_file() else ""
+    return {{"name": path.name, "revision": found.revision, "files": files, "text": text, "waits": [*waits]}}
+print(json.dumps([answer(call) for call in {calls!r}]))
+"""
+
+
+def ask_all(endpoint: str, home: Path, calls: list[str], **environment: str) -> list[dict[str, Any]]:
+    """What each call gives in one fresh process, in which no wait takes time, and what the process logs.
+
+    `files`, `text`, `revision` of the snapshot, or the UserError's text as `error`; `waits` and `log` beside them.
+    """
+    done = run_against(endpoint, home, _ASK.format(calls=calls), **environment)
+    assert done.returncode == 0, done.stderr
+    return [{**answer, "log": done.stderr} for answer in json.loads(done.stdout)]
+
+
+def ask(endpoint: str, home: Path, call: str, **environment: str) -> dict[str, Any]:
+    """What one call gives, see `ask_all`."""
+    return ask_all(endpoint, home, [call], **environment)[0]
