@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
 from sae_research.errors import UserError
+from sae_research.sources.blobs import content_digest
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
@@ -237,12 +237,5 @@ def _digest_of(path: Path, keep: Callable[[str], bool]) -> str:
     files = [(name, path / name) for name in names] if path.is_dir() else [(path.name, path)]
     whole = hashlib.sha256()
     for name, file in files:
-        stat = file.stat()
-        whole.update(f"{name}\0{_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+        whole.update(f"{name}\0{content_digest(file)}\n".encode())
     return f"sha256:{whole.hexdigest()}"
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(file: Path, _size: int, _mtime_ns: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

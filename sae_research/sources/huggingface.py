@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from sae_research.errors import UserError
+from sae_research.sources.blobs import is_intact, promised_digest
 from sae_research.sources.endpoint import check_endpoint
 from sae_research.sources.hub_errors import Kind, ask_again, explained, is_out_of_reach, noun
-from sae_research.sources.listings import Listing, is_commit, remember, remembered
+from sae_research.sources.listings import Listing, is_commit, remember, remembered, repository_folder
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +41,21 @@ def list_files(repo_id: str, kind: Kind, revision: str) -> Listing:
 
 
 def fetch(repo_id: str, kind: Kind, name: str, commit: str) -> Path:
-    """The file in the local cache, downloaded where it was not there."""
+    """The file in the local cache, downloaded where it was not there, or is damaged."""
     check_endpoint()
-    from huggingface_hub import hf_hub_download
-
     what = f"{noun(kind)} {repo_id!r}: file {name!r} at revision {commit!r}"
-    ask = partial(hf_hub_download, repo_id, name, repo_type=kind, revision=commit)
-    with explained(repo_id, kind, f"file {name!r} at revision {commit!r}"):
-        path = Path(ask_again(what, ask))
-    if commit not in path.parts:
-        raise UserError(f"{what}: the hub sent it at another revision, {path}; check HF_ENDPOINT")
+    repository = repository_folder(repo_id, kind)
+    path = _download(repo_id, kind, name, commit, what=what)
+    if is_intact(path, repository):
+        return path
+    damage = f"{what}: {path} is damaged, its SHA-256 is not {promised_digest(path)}"
+    log.warning("%s; it is fetched again", damage)
+    try:
+        path = _download(repo_id, kind, name, commit, what=what, anew=True)
+    except UserError as error:
+        raise UserError(f"{damage}, and it cannot be fetched again: {error}") from error
+    if not is_intact(path, repository):
+        raise UserError(f"{damage}, not even fetched again; a proxy or mirror may change it: check HF_ENDPOINT")
     return path
 
 
@@ -71,3 +77,14 @@ def _ask_for_listing(repo_id: str, kind: Kind, revision: str) -> Listing:
             "repository; check HF_ENDPOINT"
         )
     return Listing(str(info.sha), names)
+
+
+def _download(repo_id: str, kind: Kind, name: str, commit: str, *, what: str, anew: bool = False) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    ask = partial(hf_hub_download, repo_id, name, repo_type=kind, revision=commit, force_download=anew)
+    with explained(repo_id, kind, f"file {name!r} at revision {commit!r}"):
+        path = Path(ask_again(what, ask))
+    if commit not in path.parts:
+        raise UserError(f"{what}: the hub sent it at another revision, {path}; check HF_ENDPOINT")
+    return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -226,7 +228,51 @@ def test_listings_are_on_disk_before_they_are_in_place(hub: FakeHub, tmp_path: P
     )
     done = server.run_against(hub.endpoint, tmp_path, script)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split()) == 2
+    assert len(done.stdout.split()) == 3
+
+
+def _blob(home: Path) -> Path:
+    return next(home.rglob(f"blobs/{hashlib.sha256(WEIGHTS).hexdigest()}"))
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut"])
+def test_a_damaged_blob_is_noticed_and_fetched_again(hub: FakeHub, tmp_path: Path, damage: str) -> None:
+    online = ask(hub.endpoint, tmp_path, MODEL)
+    blob = _blob(tmp_path)
+    before = blob.stat()
+    blob.write_bytes(WEIGHTS[:100] if damage == "cut" else WEIGHTS[:5000] + b"\xff" + WEIGHTS[5001:])
+    os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
+    offline = ask(hub.endpoint, tmp_path, MODEL, HF_HUB_OFFLINE="1")
+    assert "is damaged" in offline["error"] and "HF_HUB_OFFLINE" in offline["error"]
+    mended = ask(hub.endpoint, tmp_path, MODEL)
+    assert mended["revision"] == online["revision"] and "is damaged" in mended["log"]
+    assert blob.read_bytes() == WEIGHTS
+    again = ask(hub.endpoint, tmp_path, MODEL)
+    assert "damaged" not in again["log"]
+
+
+def test_damage_from_before_the_first_use_is_noticed(hub: FakeHub, tmp_path: Path) -> None:
+    fill = "from huggingface_hub import hf_hub_download\nhf_hub_download('lab/lm', 'model.safetensors')"
+    assert server.run_against(hub.endpoint, tmp_path, fill).returncode == 0
+    _blob(tmp_path).write_bytes(WEIGHTS[:-1] + b"x")
+    assert "is damaged" in ask(hub.endpoint, tmp_path, MODEL)["log"]
+    assert _blob(tmp_path).read_bytes() == WEIGHTS
+
+
+def test_a_hub_that_sends_other_bytes_than_it_names_is_refused(hub: FakeHub, tmp_path: Path) -> None:
+    hub.faults = [Fault(f"{FILE}/{server.COMMIT}/model", body=WEIGHTS[::-1])]
+    error = ask(hub.endpoint, tmp_path, MODEL)["error"]
+    assert "SHA-256" in error and "HF_ENDPOINT" in error and "'model.safetensors'" in error
+
+
+def test_an_intact_blob_is_read_once_and_not_by_later_runs(hub: FakeHub, tmp_path: Path) -> None:
+    script = (
+        "import hashlib\nfrom pathlib import Path\nread, digest = [], hashlib.file_digest\n"
+        "hashlib.file_digest = lambda file, name: (read.append(file.name), digest(file, name))[1]\n"
+        "from sae_research.sources.hub import Hub\nfor _ in range(2): Hub(Path('w')).model('lab/lm')\nprint(len(read))"
+    )
+    runs = [server.run_against(hub.endpoint, tmp_path, script) for _ in range(2)]
+    assert [run.stdout.strip() for run in runs] == ["1", "0"], runs[0].stderr
 
 
 def test_a_cache_that_cannot_be_written_to_is_read(hub: FakeHub, tmp_path: Path) -> None:
@@ -234,6 +280,7 @@ def test_a_cache_that_cannot_be_written_to_is_read(hub: FakeHub, tmp_path: Path)
     notes = tmp_path / "sae_research_listings"
     for file in notes.rglob("*.json"):
         file.unlink()
+    (notes / "intact").rmdir()
     notes.rmdir()
     notes.write_text("a file where the folder should be")
     found = ask(hub.endpoint, tmp_path, MODEL)
