@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sae_research.digests import digest_of
 from sae_research.evals.base import Eval
+from sae_research.sources.folders import FOLDER_REVISION
 from sae_research.sources.hub import Hub
 
 
@@ -28,3 +30,11 @@ def shared_parts(
         "data": {data_set.name: data_set.revision(hub) for data_set in evaluated.data(settings)},
         "seed": seed,
     }
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """The digest of all that determines a result; a model in a folder counts by its content, not by where that lies."""
+    match parts:
+        case {"model": {"name": _, "revision": str(revision), **others}} if revision.startswith(FOLDER_REVISION):
+            return digest_of({**parts, "model": {**others, "revision": revision}})
+    return digest_of(parts)

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from sae_research.digests import digest_of
 from sae_research.evals.base import Eval, EvalContext, Run
-from sae_research.evals.keys import plain
+from sae_research.evals.keys import key_of, plain
 from sae_research.lm.site import Site
 from sae_research.measurements import Result
 from sae_research.saes.base import Sae
@@ -51,7 +50,7 @@ def run_eval(
                 continue
             key_parts = parts(sae)
             result = Result(
-                key=digest_of(key_parts),
+                key=key_of(key_parts),
                 eval_name=evaluated.name,
                 sae=sae.describe(),
                 settings=plain(settings),

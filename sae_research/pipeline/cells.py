@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sae_research.code_version import code_version
-from sae_research.digests import digest_of
 from sae_research.evals.base import Eval
-from sae_research.evals.keys import shared_parts
+from sae_research.evals.keys import key_of, shared_parts
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import Params
 from sae_research.reference.registry import reference_module
@@ -55,7 +54,7 @@ def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) ->
 def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence[str]) -> Cell:
     code = code_version(*modules, f"sae_research.saes.architectures.{entry['architecture']}")
     parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"], "code": code}
-    return Cell(sae=entry, eval_name=shared["eval"], key=digest_of(parts), parts=parts)
+    return Cell(sae=entry, eval_name=shared["eval"], key=key_of(parts), parts=parts)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Sequence[str]:

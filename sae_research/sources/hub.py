@@ -5,7 +5,6 @@ Nothing falls through from one place to another: the id alone says where a thing
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sae_research.errors import UserError
-from sae_research.sources.blobs import content_digest
+from sae_research.sources.folders import check_revision, exists, names_in, revision_of
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
@@ -71,7 +70,10 @@ class Hub:
 
     def model(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched."""
-        return _whole(self._files(repo_id, "model", is_model_file, revision), self._root(repo_id, "model"))
+        root = self._root(repo_id, "model")
+        if root is not None and not (root / "config.json").is_file():
+            raise UserError(f"model {repo_id!r}: {root} has no config.json, so it is no model folder; correct the path")
+        return _whole(self._files(repo_id, "model", is_model_file, revision), root)
 
     def dataset(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a data set, all of its parquet files in place."""
@@ -117,8 +119,9 @@ class Hub:
         inside = "" if filename in ("", ".") else filename.strip("/")
         root = self._root(repo_id, "model")
         if root is not None:
-            _require(root / inside, repo_id, filename)
-            _check_local_revision(repo_id, revision, found := _digest_of(root / inside, _any_file))
+            if ".." in Path(inside).parts or not exists(root / inside):
+                raise UserError(_no_such_file(repo_id, filename, names_in(root)))
+            check_revision(repo_id, revision, found := revision_of(root / inside))
             return Snapshot(root / inside, found)
         files = self._files(repo_id, "model", lambda name: _is_within(name, inside), revision)
         if not files.names:
@@ -130,14 +133,14 @@ class Hub:
         """The local folder that `repo_id` means, or None where it means a repository on the hub."""
         if repo_id.startswith(WORLD_PREFIX):
             folder = self.world / f"{kind}s" / repo_id.removeprefix(WORLD_PREFIX)
-            if not folder.is_dir():
+            if ".." in folder.parts or not exists(folder):
                 raise UserError(
                     f"{noun(kind)} {repo_id!r}: the embedded world has no folder {folder}; "
                     f"build it with the setup stage (`dvc repro setup`){_known(folder.parent)}"
                 )
             return folder
-        folder = Path(repo_id).expanduser()
-        if folder.is_dir():
+        folder = _expanded(repo_id)
+        if exists(folder) and folder.is_dir():
             return folder.resolve()
         if repo_id.startswith(("/", ".", "~")) or repo_id.count("/") > 1:
             raise UserError(
@@ -149,9 +152,10 @@ class Hub:
     def _files(self, repo_id: str, kind: Kind, keep: Callable[[str], bool], revision: str | None) -> RemoteFiles:
         root = self._root(repo_id, kind)
         if root is not None:
-            keep_for_digest = is_model_file if kind == "model" else is_dataset_file
-            _check_local_revision(repo_id, revision, found := _digest_of(root, keep_for_digest))
-            return RemoteFiles(tuple(name for name in _names(root) if keep(name)), found, lambda name: root / name)
+            counts = is_model_file if kind == "model" else is_dataset_file
+            names = names_in(root, below=kind == "dataset")
+            check_revision(repo_id, revision, found := revision_of(root, filter(counts, names)))
+            return RemoteFiles(tuple(filter(keep, names)), found, lambda name: root / name)
         remote_id = full_model_id(repo_id) if kind == "model" else repo_id
         listing = list_files(remote_id, kind, revision or "main")
         names = tuple(sorted(name for name in listing.names if keep(name)))
@@ -184,6 +188,13 @@ def _is_within(name: str, inside: str) -> bool:
     return inside == "" or name == inside or name.startswith(f"{inside}/")
 
 
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # `~nobody`
+        return Path(name)
+
+
 def _whole(files: RemoteFiles, root: Path | None) -> Snapshot:
     """All of `files` in place, as one folder."""
     if root is not None:
@@ -204,38 +215,9 @@ def _known(parent: Path) -> str:
     return f"; it has: {', '.join(WORLD_PREFIX + name for name in present)}" if present else ""
 
 
-def _require(path: Path, repo_id: str, filename: str) -> None:
-    if not path.exists():
-        raise UserError(_no_such_file(repo_id, filename, _names(path.parent) if path.parent.is_dir() else ()))
-
-
 def _no_such_file(repo_id: str, filename: str, present: tuple[str, ...]) -> str:
     last = Path(filename).name
     near = [name for name in present if last in name] or list(present)
     shown = ", ".join(near[:8]) + (f", ... ({len(near)} in all)" if len(near) > 8 else "")
     missing = f"repository {repo_id!r} has no file or folder {filename!r}"
     return f"{missing}; correct 'filename'; it has: {shown or 'nothing'}"
-
-
-def _check_local_revision(repo_id: str, wanted: str | None, found: str) -> None:
-    if wanted is not None and wanted != found:
-        raise UserError(
-            f"folder {repo_id!r}: its content is {found}, expected {wanted}; if it was changed or damaged since setup, "
-            "run the setup stage again; if this 'revision' stands in params.yaml, remove it there"
-        )
-
-
-def _names(root: Path) -> tuple[str, ...]:
-    """Files under `root`, hidden ones left out, sorted, with '/' between parts."""
-    relative = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return tuple(sorted(path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)))
-
-
-def _digest_of(path: Path, keep: Callable[[str], bool]) -> str:
-    """`sha256:` + digest over the names and bytes of a file, or of the files of a folder that `keep` wants."""
-    names = [name for name in _names(path) if keep(name)] if path.is_dir() else []
-    files = [(name, path / name) for name in names] if path.is_dir() else [(path.name, path)]
-    whole = hashlib.sha256()
-    for name, file in files:
-        whole.update(f"{name}\0{content_digest(file)}\n".encode())
-    return f"sha256:{whole.hexdigest()}"

@@ -48,6 +48,29 @@ def test_a_name_and_a_label_are_no_part_of_a_key(tmp_path: Path, monkeypatch: py
     assert key(digest="e") != key()
 
 
+def test_a_local_model_counts_by_its_content_and_not_by_how_its_path_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "dataset_revision", lambda *_: "r")
+    monkeypatch.chdir(tmp_path)
+    for name, config in (("lm", "{}"), ("copy", "{}"), ("other", "[]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(config)
+    (tmp_path / "link").symlink_to("lm")
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    sae = {"name": "k", "architecture": "topk", "digest": "d", "hook_name": "blocks.0.hook_resid_post"}
+
+    def key(name: str) -> str:
+        manifest = Manifest({"name": name, "revision": Hub(tmp_path).model(name).revision}, (sae,))
+        [cell] = plan_cells(params, manifest, find_eval("core"), Hub(tmp_path))
+        assert cell.parts["model"]["name"] == name
+        return cell.key
+
+    spellings = (f"{tmp_path}/lm", f"{tmp_path}/lm/", f"../{tmp_path.name}/lm", "./link", "./copy")
+    assert len({key(name) for name in spellings}) == 1
+    assert key("./other") != key("./lm")
+
+
 def _cell(**change: Any) -> Cell:
     return Cell(sae={"name": "topk"}, eval_name="core", key="k", parts=PARTS | change)
 

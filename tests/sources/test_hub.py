@@ -225,6 +225,48 @@ def test_local_revision_must_be_the_content(tmp_path: Path) -> None:
         hub.model(str(folder), revision="main")
 
 
+def test_a_home_folder_is_no_model_and_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "notes.json").write_text("{}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def walk(self: Path, _pattern: str) -> Iterator[Path]:
+        raise AssertionError(f"{self} is walked")
+
+    monkeypatch.setattr(Path, "rglob", walk)
+    with pytest.raises(UserError, match=r"model '~': .* has no config\.json, so it is no model folder"):
+        Hub(tmp_path / "world").model("~")
+
+
+def test_a_folder_of_very_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.parquet").touch()
+    monkeypatch.setattr("sae_research.sources.folders._MOST_FILES", 10)
+    calls = (
+        lambda: Hub(tmp_path).dataset(str(tmp_path)),
+        lambda: Hub(tmp_path).file(str(tmp_path), "."),
+        lambda: Hub(tmp_path).file(str(tmp_path), "absent"),
+    )
+    for call in calls:
+        with pytest.raises(UserError, match="more than 10 files.*name the folder itself"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["~nobodyatall/x", "x" * 5000, "embedded/../..", "embedded/" + "x" * 5000])
+def test_names_that_can_be_no_path_are_refused(tmp_path: Path, name: str) -> None:
+    for call in (Hub(tmp_path).model, Hub(tmp_path).dataset):
+        with pytest.raises(UserError, match=f"'{name[:40]}"):
+            call(name)
+
+
+@pytest.mark.parametrize("filename", ["../b/config.json", "data/../../b", "/etc/passwd", "x" * 5000])
+def test_files_outside_their_folder_are_refused(tmp_path: Path, filename: str) -> None:
+    folder = _folder(tmp_path / "a")
+    _folder(tmp_path / "b")
+    with pytest.raises(UserError, match="correct 'filename'"):
+        Hub(tmp_path).file(str(folder), filename)
+
+
 @pytest.mark.parametrize(
     ("name", "full"),
     [
