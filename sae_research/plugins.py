@@ -1,20 +1,22 @@
-"""Plug-ins: modules or folders that are found by their names, in the package and in the folder of SAE_PLUGINS."""
+"""Plug-ins: modules and folders that are found by their names, in the package and in the folder of SAE_PLUGINS."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
+
+from sae_research.errors import UserError
 
 Base = TypeVar("Base")
 
 VARIABLE = "SAE_PLUGINS"
 """Names a folder laid out like the package: `evals/<name>/`, `saes/architectures/<name>.py`,
-`formats/readers/<name>.py`, `data/families/<name>.py`. What stands in it is found as if it stood in the package."""
+`formats/readers/<name>.py`, `data/families/<name>.py`. What is in it is found as if it were in the package."""
 
 
 def extended(path: Iterable[str], package: str) -> list[str]:
@@ -25,39 +27,49 @@ def extended(path: Iterable[str], package: str) -> list[str]:
 
 def plugin_root() -> Path | None:
     """The folder of SAE_PLUGINS; None where the variable is not set."""
-    folder = os.environ.get(VARIABLE)
-    return Path(folder).resolve() if folder else None
+    name = os.environ.get(VARIABLE)
+    if not name:
+        return None
+    folder = Path(name).resolve()
+    if not folder.is_dir():
+        raise UserError(f"{VARIABLE} is {name!r}, and there is no such folder; correct it, or unset it")
+    return folder
 
 
 def plugin_names(package: ModuleType) -> tuple[str, ...]:
     """The names of the modules in a package that holds plug-ins alone, sorted; none of them is imported."""
-    return tuple(sorted({file.stem for file in _entries(package) if file.suffix == ".py" and file.stem != "__init__"}))
+    return _names(package, lambda path: path.suffix == ".py" and path.stem != "__init__")
 
 
 def plugin_folders(package: ModuleType, *, with_module: str) -> tuple[str, ...]:
     """The names of the package's folders that hold a module of that name, sorted; none of them is imported."""
-    return tuple(sorted({folder.name for folder in _entries(package) if (folder / f"{with_module}.py").is_file()}))
+    return _names(package, lambda path: (path / f"{with_module}.py").is_file())
 
 
-def _entries(package: ModuleType) -> Iterator[Path]:
-    for folder in map(Path, package.__path__):
-        yield from folder.iterdir() if folder.is_dir() else ()
+def _names(package: ModuleType, is_plugin: Callable[[Path], bool]) -> tuple[str, ...]:
+    names: dict[str, Path] = {}
+    for folder in filter(Path.is_dir, map(Path, package.__path__)):
+        for path in filter(is_plugin, folder.iterdir()):
+            if path.stem in names:
+                raise UserError(f"{path}: the name {path.stem!r} is taken by {names[path.stem]}; rename the plug-in")
+            names[path.stem] = path
+    return tuple(sorted(names))
 
 
 def only_class(module: str, base: type[Base]) -> type[Base]:
-    """The one subclass of `base` that `module` defines."""
-    loaded = importlib.import_module(module)
-    classes = [value for value in vars(loaded).values() if inspect.isclass(value) and value.__module__ == module]
-    return _only([value for value in classes if issubclass(value, base)], module, base)
+    """The one subclass of `base` that `module` defines, abstract ones aside."""
+    values = vars(importlib.import_module(module)).values()
+    classes = [value for value in values if inspect.isclass(value) and value.__module__ == module]
+    return _only([c for c in classes if issubclass(c, base) and not inspect.isabstract(c)], module, base)
 
 
 def only_value(module: str, kind: type[Base]) -> Base:
     """The one value of class `kind` that `module` holds."""
-    loaded = importlib.import_module(module)
-    return _only([value for value in vars(loaded).values() if isinstance(value, kind)], module, kind)
+    values = vars(importlib.import_module(module)).values()
+    return _only([value for value in values if isinstance(value, kind)], module, kind)
 
 
 def _only(candidates: list[Base], module: str, kind: type) -> Base:
     if len(candidates) != 1:
-        raise ValueError(f"{module} defines {len(candidates)} of {kind.__name__}, expected 1")
+        raise UserError(f"{module} defines {len(candidates)} of {kind.__name__}, expected 1")
     return candidates[0]

@@ -11,7 +11,14 @@ import pytest
 
 from sae_research.digests import digest_folder, digest_of
 from sae_research.errors import UserError
-from sae_research.files import disk_message, folder_in_the_making, remove_leftovers, replace_folder, write_atomically
+from sae_research.files import (
+    disk_message,
+    folder_in_the_making,
+    keep_only,
+    remove_leftovers,
+    replace_folder,
+    write_atomically,
+)
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_leftovers(
@@ -119,6 +126,19 @@ def test_what_the_disk_did_is_told_whatever_library_says_it() -> None:
     assert "mount point" in str(disk_message(OSError(errno.EBUSY, "x"), place))
     assert disk_message(ValueError("x"), place) is None
     assert disk_message(UserError("no such file [Errno 28]"), place) is None
+
+
+def test_only_the_named_entries_of_a_folder_are_kept(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "folder"
+    for path in (elsewhere, folder / "stray", folder / "wanted"):
+        path.mkdir(parents=True)
+        (path / "file").touch()
+    (folder / "stray.txt").touch()
+    (folder / "link").symlink_to(elsewhere)
+    keep_only(folder, {"wanted", "absent"})
+    assert [path.name for path in folder.iterdir()] == ["wanted"]
+    assert (elsewhere / "file").exists()
 
 
 def test_digests_ignore_key_order_and_see_names_and_bytes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from sae_research.errors import UserError
-from sae_research.records import read_record
+from sae_research.records import at_least, counts, distinct, read_record
 
 
 @dataclass(frozen=True)
@@ -59,3 +59,31 @@ def test_mistakes_are_named_with_what_is_valid(values: object, said: str) -> Non
     with pytest.raises(UserError) as caught:
         read_record(Outer, values, where="f")
     assert str(caught.value) == said
+
+
+@dataclass(frozen=True)
+class Grid:
+    size: int = 3
+    k_values: tuple[int, ...] = (1, 2)
+
+
+def test_sizes_below_their_limit_are_named() -> None:
+    at_least(Grid(), size=3)
+    with pytest.raises(ValueError, match="size is 3, expected at least 4"):
+        at_least(Grid(), size=4)
+
+
+def test_lists_hold_something_and_nothing_twice() -> None:
+    distinct(Grid(), "k_values")
+    distinct(Grid(k_values=()), "k_values", may_be_empty=True)
+    with pytest.raises(ValueError, match="k_values is empty, expected at least one"):
+        distinct(Grid(k_values=()), "k_values")
+    with pytest.raises(ValueError, match=r"k_values holds a value twice: \[1, 1\]"):
+        distinct(Grid(k_values=(1, 1)), "k_values")
+
+
+def test_counts_are_at_least_one() -> None:
+    counts(Grid(), "k_values")
+    counts(Grid(k_values=()), "k_values", may_be_empty=True)
+    with pytest.raises(ValueError, match="k_values holds 0, expected at least 1"):
+        counts(Grid(k_values=(0, 1)), "k_values")
