@@ -1,4 +1,4 @@
-"""Putting a dictionary into unit atoms where that changes no reconstruction and no selection."""
+"""Scales the atoms of a dictionary to norm 1 if that changes neither the reconstruction nor which latents fire."""
 
 from __future__ import annotations
 
@@ -7,38 +7,28 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# Norms this close to 1 are what float32 makes of exactly 1: leave such a checkpoint as it is.
-_TOLERANCE = 1e-5
+from sae_research.saes.registry import sae_class
 
-# What scales with an atom's norm, for architectures whose latents fire independently of one another.
-# TopK is not among them: scaling changes which latents are the largest.
-_SCALED = {
-    "relu": ("W_enc", "b_enc"),
-    "jumprelu": ("W_enc", "b_enc", "threshold"),
-    "batchtopk": ("W_enc", "b_enc", "threshold"),
-    "gated": ("W_enc", "b_gate", "b_mag"),
-}
+# A norm this close to 1 is 1 up to the rounding of float32: such a checkpoint is left as it is.
+_TOLERANCE = 1e-5
 
 
 def fold_atom_norms(architecture: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same SAE with atoms of norm 1, so that a code is the size of its latent's contribution.
+    """The tensors of the same SAE with atoms of norm 1, so a code is the size of its latent's contribution.
 
-    Codes grow by the norm that the atom loses; which latents fire and the reconstruction stay. Architectures for
-    which that is not so come back as they are, as does an atom of norm 0.
+    Codes are multiplied by the norm that their atom loses; which latents fire and the reconstruction stay. If that does
+    not hold for the architecture (`Sae.scaled_with_atoms` is empty), nothing is changed. Atoms of norm 0 stay.
     """
-    if architecture not in _SCALED or _is_unit(tensors["W_dec"]):
+    scaled = sae_class(architecture).scaled_with_atoms
+    norms = tensors["W_dec"].double().norm(dim=1)
+    if not scaled or bool((((norms - 1).abs() <= _TOLERANCE) | (norms == 0)).all()):
         return dict(tensors)
-    return scale_latents(tensors, _SCALED[architecture])
+    return scale_latents(tensors, scaled)
 
 
 def scale_latents(tensors: Mapping[str, Tensor], scaled: tuple[str, ...]) -> dict[str, Tensor]:
-    """`tensors` with the atoms divided by their norms, and those in `scaled` multiplied by them."""
+    """`tensors` with the atoms divided by their norms, and the tensors named in `scaled` multiplied by them."""
     norms = tensors["W_dec"].double().norm(dim=1)
     norms = torch.where(norms > 0, norms, 1)
     changed = {name: (tensors[name].double() * norms).float() for name in scaled}
     return {**tensors, **changed, "W_dec": (tensors["W_dec"].double() / norms.unsqueeze(1)).float()}
-
-
-def _is_unit(W_dec: Tensor) -> bool:
-    norms = W_dec.double().norm(dim=1)
-    return bool((((norms - 1).abs() <= _TOLERANCE) | (norms == 0)).all())

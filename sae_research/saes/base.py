@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -14,35 +14,39 @@ from torch import Tensor, nn
 
 from sae_research.errors import UserError
 from sae_research.lm.site import Site
+from sae_research.records import read_record
 
 Scope = Literal["token", "sequence"]
 Shapes = Mapping[str, tuple[str, ...]]
 """Names of tensors, each with its sizes in terms of d_in and d_sae."""
 
+DICTIONARY: Shapes = MappingProxyType({"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)})
+"""The tensors of an SAE that has a dictionary and nothing else."""
+
 
 @dataclass(frozen=True)
 class SaeCard:
-    """All that is known of an SAE beside its tensors."""
+    """All that is known about an SAE except its tensors."""
 
     name: str
     """Unique in a run; names its folder and its row."""
     architecture: str
-    """The name of its class's file in `sae_research/saes/`."""
+    """The name of its class's file in `sae_research/saes/architectures/`."""
     site: Site
     """Where in the language model it reads and writes."""
     d_in: int
     d_sae: int
     model_name: str
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    """What the architecture needs beside tensors: `k`, `s`, ..."""
+    """What the architecture needs besides tensors: `k`, `s`, ..."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """Where it came from: repo_id, filename, revision; for a variant also `baseline`."""
     digest: str = ""
-    """SHA-256 over the tensors and all of the card that determines codes."""
+    """SHA-256 over the tensors and everything in the card that determines codes."""
     training_tokens: int | None = None
     label: str = ""
-    """What tables and plots call its architecture, as params say; empty: its own. Changes nothing that is computed,
-    and is kept in the manifest alone."""
+    """What tables and plots call its architecture, from params; empty: its own name. Changes nothing that is computed,
+    and is stored in the manifest only."""
 
 
 class Sae(nn.Module, ABC):
@@ -52,18 +56,25 @@ class Sae(nn.Module, ABC):
     """
 
     scope: ClassVar[Scope] = "token"
-    """'sequence' where the codes of a token depend on the other tokens of its sequence."""
+    """'sequence' if the codes of a token depend on the other tokens of its sequence."""
     settings_type: ClassVar[type]
-    """The frozen record of its options: what `card.hyperparameters` holds."""
-    shapes: ClassVar[Shapes] = MappingProxyType({})
+    """The frozen record of its options, which `card.hyperparameters` holds."""
+    shapes: ClassVar[Shapes]
     """The tensors that determine the codes and the reconstruction: name -> sizes in terms of d_in and d_sae."""
+    scaled_with_atoms: ClassVar[tuple[str, ...]] = ()
+    """The tensors that are multiplied by an atom's norm when the atom is scaled to norm 1, so that the reconstruction
+    stays. Empty: never scaled, because which latents fire would change (TopK)."""
 
     W_dec: Tensor
     b_dec: Tensor
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor] = MappingProxyType({})) -> None:
         super().__init__()
-        self.card = card
+        where = f"SAE {card.name!r}: hyperparameters"
+        self.settings: Any = read_record(self.settings_type, card.hyperparameters, where=where)
+        """An instance of `settings_type`."""
+        self.card = replace(card, hyperparameters=asdict(self.settings))
+        """The card with every option written out, defaults included."""
         check_tensors(card, self.shapes, tensors)
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor)
@@ -82,7 +93,7 @@ class Sae(nn.Module, ABC):
         return codes @ self.W_dec + self.b_dec
 
     def describe(self) -> dict[str, Any]:
-        """What manifests and results say of the SAE."""
+        """The SAE's entry in manifests and results."""
         card = self.card
         return {
             "name": card.name,
@@ -102,19 +113,19 @@ class Sae(nn.Module, ABC):
 
     @property
     def encoder_directions(self) -> Float[Tensor, "d_in d_sae"]:
-        """The encoder's columns, for weight statistics; tied to the decoder where there is no encoder."""
+        """The encoder's columns, for weight statistics; the atoms if the SAE has no encoder."""
         return self.get_buffer("W_enc") if "W_enc" in self.shapes else self.W_dec.T
 
     @property
     def encoder_bias(self) -> Float[Tensor, " d_sae"]:
-        """The bias inside the encoder, zero where there is none."""
+        """The bias inside the encoder; zero if it has none."""
         if "b_enc" in self.shapes:
             return self.get_buffer("b_enc")
         return torch.zeros(self.card.d_sae, device=self.W_dec.device, dtype=self.W_dec.dtype)
 
 
 def centred(sae: Sae, x: Float[Tensor, "*batch d_in"], *, subtract: bool = True) -> Float[Tensor, "*batch d_in"]:
-    """`x` in the SAE's own dtype, less `b_dec` where `subtract`."""
+    """`x` in the SAE's own dtype, minus `b_dec` if `subtract`."""
     x = x.to(sae.b_dec.dtype)
     return x - sae.b_dec if subtract else x
 
@@ -122,8 +133,14 @@ def centred(sae: Sae, x: Float[Tensor, "*batch d_in"], *, subtract: bool = True)
 def zero_masked(
     values: Float[Tensor, "*batch width"], mask: Bool[Tensor, "*batch"] | None
 ) -> Float[Tensor, "*batch width"]:
-    """`values` with 0 at every position where `mask` is False, whatever stood there."""
+    """`values` with 0 at every position where `mask` is False, even in place of NaN."""
     return values if mask is None else torch.where(mask.unsqueeze(-1), values, 0)
+
+
+def check_k(card: SaeCard, k: int) -> None:
+    """Refuse a `k` that no code can have."""
+    if not 1 <= k <= card.d_sae:
+        raise UserError(f"SAE {card.name!r}: k is {k}, but d_sae is {card.d_sae}; k must lie between 1 and d_sae")
 
 
 def check_tensors(card: SaeCard, shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:

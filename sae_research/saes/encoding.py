@@ -1,75 +1,193 @@
-"""SAEs with an encoder of their own behind the screen that finds their codes without the dense product."""
+"""The one way to an SAE's codes: sparse if they can be found without the dense product, always in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, centred
-from sae_research.saes.kernels.screening import Firing, ScreenedEncoder, SparseCodes
+from sae_research.saes.base import Sae
+from sae_research.saes.codes import SparseCodes, sparse_codes
+from sae_research.saes.kernels.screening import ScreenedEncoder, add_codes
+from sae_research.saes.linear import LinearSae
+
+# Dense codes that exist at a time: 64 MiB in float32.
+_PIECE_ELEMENTS = 2**24
 
 
-def _biased(sae: Any) -> Firing:
-    return Firing(sae.b_enc, torch.zeros_like(sae.b_enc), torch.ones_like(sae.b_enc), sae.b_enc)
+class Encoder:
+    """One SAE's codes, their means, and its reconstructions.
 
+    `x` is (sequence, token, d_in). Tokens that are not `real` get no codes and do not influence others. Codes of linear
+    encoders come from the screened kernel as long as they are sparse, all others from `Sae.encode`, a bounded number of
+    sequences at a time. On a GPU nothing is screened. FloatingPointError if a result is NaN or infinite.
+    """
 
-def _top_k(sae: Any) -> Firing:
-    return _biased(sae)._replace(k=sae.settings.k)
+    def __init__(self, sae: Sae) -> None:
+        self.sae = sae
+        self._is_sparse = True
 
+    def encode(
+        self,
+        x: Float[Tensor, "*batch d_in"],
+        real: Bool[Tensor, "*batch"],
+        *,
+        wanted: Bool[Tensor, "*batch"] | None = None,
+    ) -> Iterator[SparseCodes]:
+        """The codes of the `wanted` tokens, by default of all real ones, in order, piece by piece.
 
-def _thresholded(sae: Any) -> Firing:
-    return _biased(sae)._replace(level=sae.threshold.clamp(min=0))
+        A 2-D `x` holds sequences of one token.
+        """
+        wanted = real if wanted is None else wanted
+        screened = self._screened(x, wanted)
+        if screened is not None:
+            yield screened
+            return
+        for part in pieces(self.sae, *real.shape):
+            codes = sparse_codes(self.sae.encode(x[part], mask=real[part])[wanted[part]])
+            finite(codes.values, "codes")
+            yield codes
 
+    def mean_codes(
+        self, x: Float[Tensor, "sequences tokens d_in"], real: Bool[Tensor, "sequences tokens"]
+    ) -> Float[Tensor, "sequences d_sae"]:
+        """The mean code of each sequence over its real tokens, 0 if it has none."""
+        means = x.new_zeros(len(x), self.sae.card.d_sae, dtype=torch.float32)
+        screened = self._screened(x, real)
+        if screened is not None:
+            add_codes(screened, real.nonzero()[:, 0], means)
+            means /= real.sum(dim=1, keepdim=True).clamp(min=1)
+        elif self.sae.scope == "sequence":
+            for part in pieces(self.sae, *real.shape):
+                means[part] = mean_over(self.sae.encode(x[part], mask=real[part]).float(), real[part])
+        else:
+            for part in pieces(self.sae, *real.shape):
+                means[part] = _shares(real[part]) @ self.sae.encode(x[part][real[part]]).float()
+        return finite(means, "mean code")
 
-def _gated(sae: Any) -> Firing:
-    return Firing(sae.b_gate, torch.zeros_like(sae.b_gate), sae.r_mag.exp(), sae.b_mag)
+    def reconstruct(
+        self, x: Float[Tensor, "sequences tokens d_in"], real: Bool[Tensor, "sequences tokens"]
+    ) -> Iterator[Reconstruction]:
+        """x_hat and the codes behind it, a few sequences after the other."""
+        for part in pieces(self.sae, *real.shape):
+            x_part, real_part = x[part], real[part]
+            codes = self._screened(x_part, real_part)
+            if codes is not None:
+                x_hat = x.new_zeros(x_part.shape, dtype=torch.float32)
+                x_hat[real_part] = finite(self._decode(codes), "reconstruction")
+            else:
+                codes = self.sae.encode(x_part, mask=real_part)
+                x_hat = finite(self.sae.decode(codes), "reconstruction")
+            yield Reconstruction(part, real_part, x_hat, codes)
 
-
-_RULES: Mapping[str, Callable[[Sae], Firing]] = {
-    "relu": _biased,
-    "topk": _top_k,
-    "batchtopk": _thresholded,
-    "jumprelu": _thresholded,
-    "gated": _gated,
-}
-
-
-class Screen:
-    """One SAE's codes, by its screened encoder."""
-
-    def __init__(self, sae: Sae, firing: Firing) -> None:
-        self._sae = sae
-        options: Any = sae
-        self._subtract: bool = options.settings.subtract_b_dec
-        self._encoder = ScreenedEncoder(sae.get_buffer("W_enc").T, firing)
-        self.is_open = True
-        """Whether its codes have been sparse so far; once too many latents have fired, it stays closed."""
-
-    @classmethod
-    def of(cls, sae: Sae) -> Screen | None:
-        """The screen of `sae`; None where its architecture, device, dtype or this machine has no use for one."""
-        rule = _RULES.get(sae.card.architecture)
-        if rule is None or not isinstance(sae, Sae):
+    @cached_property
+    def _screen(self) -> ScreenedEncoder | None:
+        """None if the SAE's encoder, its device or dtype, or this machine does not allow for one."""
+        firing = self.sae.firing() if isinstance(self.sae, LinearSae) else None
+        if firing is None or not ScreenedEncoder.serves(self.sae.W_dec, firing.k):
             return None
-        firing = rule(sae)
-        return cls(sae, firing) if ScreenedEncoder.serves(sae.W_dec, firing.k) else None
+        return ScreenedEncoder(self.sae.get_buffer("W_enc").T, firing)
 
-    def encode(self, x: Float[Tensor, "tokens d_in"]) -> SparseCodes | None:
-        """The codes of `x`, all above 0; None where it takes the dense encoder: too many codes, or `x` not finite."""
-        if not self.is_open:
+    def _screened(self, x: Tensor, wanted: Tensor) -> SparseCodes | None:
+        """The codes of the `wanted` tokens; None, then and from then on, if they are too many for the kernel."""
+        if not self._is_sparse or self._screen is None or not isinstance(self.sae, LinearSae):
             return None
-        codes = self._encoder.encode(centred(self._sae, x, subtract=self._subtract))
-        self.is_open = codes is not None
+        codes = self._screen.encode(self.sae.encoder_input(x[wanted]))
+        self._is_sparse = codes is not None
         return codes
 
-    def decode(self, codes: SparseCodes) -> Float[Tensor, "tokens d_in"]:
-        """x_hat of the tokens: a weighted sum of few atoms each."""
+    def _decode(self, codes: SparseCodes) -> Float[Tensor, "tokens d_in"]:
+        """x_hat of each token, a weighted sum of few atoms."""
         starts = codes.counts.cumsum(0) - codes.counts
-        bags = torch.nn.functional.embedding_bag(
-            codes.latents.long(), self._sae.W_dec, starts, mode="sum", per_sample_weights=codes.values
+        sums = torch.nn.functional.embedding_bag(
+            codes.latents.long(), self.sae.W_dec, starts, mode="sum", per_sample_weights=codes.values
         )
-        return bags + self._sae.b_dec
+        return sums + self.sae.b_dec
+
+
+class CodeSums(NamedTuple):
+    """Sums over all codes of each sequence, in float64."""
+
+    l1: Float[Tensor, " sequences"]
+    """Of their absolute values."""
+    signed: Float[Tensor, " sequences"]
+    """Of the codes themselves."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an SAE makes of a few sequences."""
+
+    part: slice
+    """Which of the sequences."""
+    real: Bool[Tensor, "sequences tokens"]
+    x_hat: Float[Tensor, "sequences tokens d_in"]
+    """Meaningless at tokens that are not real."""
+    raw_codes: SparseCodes | Float[Tensor, "sequences tokens d_sae"]
+    """Sparse and of the real tokens, or dense and of all tokens, 0 at those that are not real."""
+
+    def codes(self) -> SparseCodes:
+        """The codes of the real tokens."""
+        if isinstance(self.raw_codes, SparseCodes):
+            return self.raw_codes
+        codes = sparse_codes(self.raw_codes.flatten(0, 1))
+        return codes._replace(counts=codes.counts[self.real.flatten()])
+
+    def sums(self) -> CodeSums:
+        """Sums over the codes. Each token of dense codes is summed in float32."""
+        if isinstance(self.raw_codes, SparseCodes):
+            owners = self.real.nonzero()[:, 0].repeat_interleave(self.raw_codes.counts)
+            total = torch.bincount(owners, weights=self.raw_codes.values.double(), minlength=len(self.real))
+            # Screened codes are above 0.
+            return CodeSums(total, total)
+        l1 = torch.linalg.vector_norm(self.raw_codes, ord=1, dim=-1, dtype=torch.float32)
+        signed = self.raw_codes.sum(dim=-1, dtype=torch.float32)
+        return CodeSums(l1.double().sum(dim=1), signed.double().sum(dim=1))
+
+
+def encode_at(
+    sae: Sae,
+    x: Float[Tensor, "sequences tokens d_in"],
+    real: Bool[Tensor, "sequences tokens"],
+    at: tuple[Tensor, Tensor],
+) -> Float[Tensor, "places d_sae"]:
+    """Dense codes at the places `at`, pairs of sequence and token: for evals that change single codes."""
+    codes = sae.encode(x, mask=real)[at] if sae.scope == "sequence" else sae.encode(x[at])
+    return finite(codes.float(), "code")
+
+
+def pieces(sae: Sae, sequences: int, tokens: int = 1) -> Iterator[slice]:
+    """Slices over the sequences whose dense codes stay within a fixed memory; at least one sequence each."""
+    step = max(1, _PIECE_ELEMENTS // (tokens * sae.card.d_sae))
+    for start in range(0, sequences, step):
+        yield slice(start, min(start + step, sequences))
+
+
+def finite(values: Tensor, what: str) -> Tensor:
+    """`values`; a FloatingPointError that names `what` if they hold NaN or infinity."""
+    if not bool(values.isfinite().all()):
+        raise FloatingPointError(f"the {what} holds NaN or infinity")
+    return values
+
+
+def mean_over(
+    values: Float[Tensor, "sequences tokens width"], real: Bool[Tensor, "sequences tokens"]
+) -> Float[Tensor, "sequences width"]:
+    """The mean of each sequence over its real tokens, 0 if it has none."""
+    total = torch.where(real[..., None], values, 0.0).sum(dim=1)
+    return total / real.sum(dim=1).clamp(min=1)[:, None]
+
+
+def _shares(real: Bool[Tensor, "sequences tokens"]) -> Float[Tensor, "sequences real"]:
+    """1/n if the real token is one of the n of the sequence, else 0: a product with it gives means.
+
+    For sequences with 1 and 2 real tokens: [[1, 0, 0], [0, 1/2, 1/2]].
+    """
+    owners = real.nonzero()[:, 0]
+    sequences = torch.arange(len(real), device=real.device)
+    return (owners[None, :] == sequences[:, None]) / real.sum(dim=1).clamp(min=1)[:, None]

@@ -1,12 +1,15 @@
-"""Which architectures there are, without importing torch, and the class of each."""
+"""Which architectures there are and what their files say about them, without importing torch; and their classes."""
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_research.errors import UserError
 from sae_research.plugins import only_class, plugin_names
 from sae_research.saes import architectures as package
+from sae_research.saes.about import About, read_about
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -15,6 +18,22 @@ if TYPE_CHECKING:
 def architectures() -> tuple[str, ...]:
     """The names of all architectures: those of the files of `sae_research/saes/architectures/`."""
     return plugin_names(package)
+
+
+@cache
+def about(architecture: str) -> About:
+    """What the architecture's file says about names and looks."""
+    files = (Path(folder) / f"{architecture}.py" for folder in package.__path__)
+    return read_about(next(file for file in files if file.is_file()))
+
+
+def architecture_called(name: str) -> str | None:
+    """The architecture that SAELens or SAEBench call `name`; None if there is none."""
+    for architecture in architectures():
+        declared = about(architecture)
+        if name in (*declared.sae_lens_names, *declared.sae_bench_names):
+            return architecture
+    return None
 
 
 def sae_class(architecture: str) -> type[Sae]:

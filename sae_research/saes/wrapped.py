@@ -1,11 +1,10 @@
-"""Any object that encodes and decodes, as an Sae: for `sae_research.evaluate`."""
+"""Any object that encodes and decodes as an Sae, for `sae_research.evaluate`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
 import torch
@@ -14,31 +13,42 @@ from torch import Tensor, nn
 
 from sae_research.errors import UserError
 from sae_research.lm.site import Site
-from sae_research.saes.base import Sae, SaeCard, Shapes, zero_masked
+from sae_research.saes.base import Sae, SaeCard, zero_masked
 from sae_research.saes.build import sae_digest
+from sae_research.saes.linear import BIASED
 
-# Codes whose atoms are measured at a time.
+# Latents whose atoms are measured at a time.
 _ATOMS_AT_ONCE = 1024
 
 
 class EncoderDecoder(Protocol):
-    """What is asked of an SAE from elsewhere: (tokens, d_in) -> (tokens, d_sae) and back, each token by itself."""
+    """What a third-party SAE has to offer: (tokens, d_in) -> (tokens, d_sae) and back, each token by itself."""
 
     def encode(self, x: Tensor, /) -> Tensor: ...
     def decode(self, codes: Tensor, /) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class Settings:
+    """A third-party SAE has no options that we know of."""
+
+    source_class: str
+    """The module and name of its class."""
+
+
 @final
 class WrappedSae(Sae):
-    """Codes are the source's own; its decoder is affine in them, `W_dec` and `b_dec` are what it amounts to."""
+    """The codes are the source's own; `W_dec` and `b_dec` are what its decoder amounts to, which is affine in them.
 
-    shapes: Shapes = MappingProxyType(
-        {"W_enc": ("d_in", "d_sae"), "b_enc": ("d_sae",), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
-    )
+    `W_enc` and `b_enc` serve weight statistics only.
+    """
+
+    settings_type = Settings
+    shapes = BIASED
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor], source: EncoderDecoder) -> None:
         super().__init__(card, tensors)
-        # In a tuple, so that moving or training this module does nothing to what is the caller's.
+        # In a tuple, so moving or training this module leaves the caller's object alone.
         self._source = (source,)
 
     def encode(
@@ -56,11 +66,11 @@ def wrap_sae(
     d_in: int | None = None,
     model_name: str = "",
 ) -> Sae:
-    """`source` as an Sae; it stays as it is, and where it is.
+    """`source` as an Sae; the source itself is not changed or moved.
 
-    `site` is a hook name such as `blocks.4.hook_resid_post`; by default it, `d_in` and the encoder's weights are read
-    from the source where it has them under the usual names (`cfg.hook_name`, `cfg.metadata.hook_name`, `cfg.d_in`,
-    `W_enc`, `b_enc`, `W_dec`). What is read or assumed of its decoder is compared with what `decode` does.
+    `site` is a hook name such as `blocks.4.hook_resid_post`. By default it, `d_in` and the weights are read from the
+    source if it has them under the usual names (`cfg.hook_name`, `cfg.metadata.hook_name`, `cfg.d_in`, `W_enc`,
+    `b_enc`, `W_dec`). What is read or assumed about its decoder is compared with what `decode` does.
     """
     kind = type(source).__name__
     name = name or kind
@@ -80,11 +90,11 @@ def wrap_sae(
         d_in=d_in,
         d_sae=len(tensors["W_dec"]),
         model_name=model_name,
-        hyperparameters={"class": f"{type(source).__module__}.{type(source).__qualname__}"},
+        hyperparameters={"source_class": f"{type(source).__module__}.{type(source).__qualname__}"},
         label=kind,
     )
     sae = WrappedSae(card, tensors, source).eval()
-    sae.card = replace(card, digest=sae_digest(sae))
+    sae.card = replace(sae.card, digest=sae_digest(sae))
     return sae
 
 
@@ -101,21 +111,21 @@ def _read(source: Any, places: tuple[str, ...]) -> Any:
 
 @contextmanager
 def _evaluating(source: Any) -> Iterator[None]:
-    """Within the block a module is in evaluation mode."""
-    trains = isinstance(source, nn.Module) and source.training
-    if trains:
+    """Within the block, a module is in evaluation mode."""
+    was_training = isinstance(source, nn.Module) and source.training
+    if was_training:
         source.eval()
     try:
         yield
     finally:
-        if trains:
+        if was_training:
             source.train()
 
 
 def _like(source: Any, x: Tensor) -> Tensor:
     """`x` on the device and in the dtype of the source's weights."""
-    held = list(source.parameters()) + list(source.buffers()) if isinstance(source, nn.Module) else []
-    weights = next((t for t in [*held, _read(source, ("W_dec", "W_enc"))] if isinstance(t, Tensor)), None)
+    tensors = list(source.parameters()) + list(source.buffers()) if isinstance(source, nn.Module) else []
+    weights = next((t for t in [*tensors, _read(source, ("W_dec", "W_enc"))] if isinstance(t, Tensor)), None)
     return x.float() if weights is None or not weights.is_floating_point() else x.to(weights.device, weights.dtype)
 
 
@@ -130,7 +140,7 @@ def _decoded(source: Any, codes: Tensor) -> Tensor:
 
 
 def _tensors(source: Any, d_in: int, name: str) -> dict[str, Tensor]:
-    """The tensors of the SAE: its atoms read or measured, the encoder's where it has one, else the decoder's."""
+    """The tensors of the SAE: its atoms, read or measured; its encoder's weights if it has them, else the atoms."""
     codes = _encoded(source, torch.zeros(1, d_in))
     if not isinstance(codes, Tensor) or codes.ndim != 2 or len(codes) != 1:
         shown = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
@@ -140,7 +150,9 @@ def _tensors(source: Any, d_in: int, name: str) -> dict[str, Tensor]:
     W_dec = _read_as(source, "W_dec", (d_sae, d_in))
     if W_dec is None:
         parts = torch.arange(d_sae).split(_ATOMS_AT_ONCE)
-        W_dec = torch.cat([_decoded(source, _unit_codes(part, d_sae)).float() for part in parts]) - b_dec
+        # Codes with a single 1 each.
+        units = ((part[:, None] == torch.arange(d_sae)).float() for part in parts)
+        W_dec = torch.cat([_decoded(source, unit).float() for unit in units]) - b_dec
     W_enc, b_enc = _read_as(source, "W_enc", (d_in, d_sae)), _read_as(source, "b_enc", (d_sae,))
     return {
         "W_enc": W_dec.T.contiguous() if W_enc is None else W_enc,
@@ -150,19 +162,14 @@ def _tensors(source: Any, d_in: int, name: str) -> dict[str, Tensor]:
     }
 
 
-def _unit_codes(latents: Tensor, d_sae: int) -> Tensor:
-    """One code of 1 per row."""
-    return (latents[:, None] == torch.arange(d_sae)).float()
-
-
 def _read_as(source: Any, name: str, shape: tuple[int, ...]) -> Tensor | None:
-    """The source's tensor of that name, where it has that shape."""
-    found = getattr(source, name, None)
-    return found.detach().float().clone() if isinstance(found, Tensor) and tuple(found.shape) == shape else None
+    """The source's tensor of that name, if it has that shape."""
+    tensor = getattr(source, name, None)
+    return tensor.detach().float().clone() if isinstance(tensor, Tensor) and tuple(tensor.shape) == shape else None
 
 
 def _check(source: Any, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Refuse a source whose decoder is not affine in the codes, or whose tokens depend on their neighbours."""
+    """Refuse a source whose decoder is not affine in the codes, or whose codes depend on neighbouring tokens."""
     d_in = len(tensors["b_dec"])
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(6, d_in, generator=generator) * torch.linspace(0.5, 8, 6)[:, None]

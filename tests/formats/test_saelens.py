@@ -10,36 +10,28 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.saes import random_sae
 from torch import Tensor
 
 from sae_research.errors import UserError
 from sae_research.formats.readers.saelens import load_sae, save_sae
 from sae_research.formats.registry import format_names, read_sae
 from sae_research.lm.site import Site
-from sae_research.saes.base import Sae, SaeCard
-from sae_research.saes.build import build_sae, unit_atoms
-from sae_research.saes.registry import architectures, sae_class
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "topk": {"k": 4}, "ihtp": {"k": 2}, "ihtp_causal": {"k": 2}, "ihtp_token": {"k": 2}, "mpsae": {"s": 3},
-    "omp": {"s": 3}, "shtp": {"s": 3}, "batchtopk": {"k": 4.5},
-}  # fmt: skip
+from sae_research.saes.base import Sae
+from sae_research.saes.build import build_sae, held_tensors
+from sae_research.saes.registry import about, architectures
 
 
 def _make(architecture: str, *, unit: bool = True, **options: Any) -> Sae:
-    generator = torch.Generator().manual_seed(4)
-    d_sae = 6 if architecture == "identity" else 16
-    sizes = {"d_in": 6, "d_sae": d_sae}
-    shapes = sae_class(architecture).shapes.items()
-    tensors = {name: torch.randn([sizes[s] for s in shape], generator=generator) for name, shape in shapes}
-    if "W_dec" in tensors and unit:
-        tensors["W_dec"] = unit_atoms(tensors["W_dec"])
+    sae = random_sae(architecture, seed=4, **options)
+    tensors = held_tensors(sae)
+    if not unit:
+        tensors["W_dec"] = tensors["W_dec"] * (1 + torch.arange(16)[:, None] / 8)
     if "threshold" in tensors:
         tensors["threshold"] = tensors["threshold"].abs()
-    card = SaeCard(
-        name="mine", architecture=architecture, site=Site(2, "mlp_out"), d_in=6, d_sae=d_sae, model_name="gpt2",
-        hyperparameters={**OPTIONS.get(architecture, {}), **options}, source={"repo_id": "r", "revision": None},
-        training_tokens=123,
+    card = replace(
+        sae.card, name="mine", site=Site(2, "mlp_out"), model_name="gpt2", training_tokens=123,
+        source={"repo_id": "r", "revision": None},
     )  # fmt: skip
     return build_sae(card, tensors)
 
@@ -86,6 +78,15 @@ def test_what_is_saved_is_what_is_loaded(architecture: str, tmp_path: Path) -> N
     assert torch.equal(loaded.decode(loaded.encode(_x())), sae.decode(sae.encode(_x())))
 
 
+def test_a_folder_has_the_name_that_saelens_gives_the_architecture(tmp_path: Path) -> None:
+    names = {}
+    for architecture in architectures():
+        save_sae(_make(architecture), tmp_path / architecture)
+        names[architecture] = json.loads((tmp_path / architecture / "cfg.json").read_text())["architecture"]
+    assert (names["relu"], names["topk"], names["batchtopk"]) == ("standard", "topk", "jumprelu")
+    assert all(name == a for a, name in names.items() if not about(a).sae_lens_names)
+
+
 @pytest.mark.parametrize("architecture", architectures())
 def test_the_bytes_depend_on_the_sae_alone(architecture: str, tmp_path: Path) -> None:
     save_sae(_make(architecture), tmp_path / "a")
@@ -129,7 +130,7 @@ def test_only_our_folders_are_loaded_as_ours(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "b" / "cfg.json").read_text())
     config["sae_research"]["schema"] = 99
     (tmp_path / "b" / "cfg.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="written in form 99, expected 1"):
+    with pytest.raises(UserError, match="its schema is 99, expected 1"):
         load_sae(tmp_path / "b")
 
 
@@ -156,12 +157,12 @@ def test_atoms_of_other_norms_are_folded(ours: str, tmp_path: Path) -> None:
 
 def test_a_topk_decoder_is_left_alone_unless_trained_for_folding(tmp_path: Path) -> None:
     tensors = _tensors("topk", unit=False)
-    plain = _read(_lens_folder(tmp_path / "a", "topk", tensors, k=4))
+    plain = _read(_lens_folder(tmp_path / "a", "topk", tensors, k=3))
     torch.testing.assert_close(plain.W_dec, tensors["W_dec"])
-    rescaled = _read(_lens_folder(tmp_path / "b", "topk", tensors, k=4, rescale_acts_by_decoder_norm=True))
+    rescaled = _read(_lens_folder(tmp_path / "b", "topk", tensors, k=3, rescale_acts_by_decoder_norm=True))
     norms = tensors["W_dec"].norm(dim=1)
     acts = torch.relu((_x() - tensors["b_dec"]) @ tensors["W_enc"] + tensors["b_enc"]) * norms
-    best = acts.topk(4, dim=-1)
+    best = acts.topk(3, dim=-1)
     torch.testing.assert_close(rescaled.encode(_x()), torch.zeros_like(acts).scatter(-1, best.indices, best.values))
     torch.testing.assert_close(rescaled.W_dec, tensors["W_dec"] / norms.unsqueeze(1))
 
@@ -185,20 +186,20 @@ def test_training_checkpoints_are_read(tmp_path: Path) -> None:
     sae = _read(_lens_folder(tmp_path / "a", "jumprelu", logged))
     torch.testing.assert_close(sae.get_buffer("threshold"), tensors["threshold"])
     topk = {**_tensors("topk"), "topk_threshold": torch.tensor(0.4, dtype=torch.float64)}
-    sae = _read(_lens_folder(tmp_path / "b", "batchtopk", topk, k=4))
+    sae = _read(_lens_folder(tmp_path / "b", "batchtopk", topk, k=3))
     torch.testing.assert_close(sae.get_buffer("threshold"), torch.full((16,), 0.4))
 
 
 def test_folders_from_before_version_6_are_read(tmp_path: Path) -> None:
     old = {
         "d_in": 6, "d_sae": 16, "dtype": "torch.float32", "hook_point": "blocks.1.hook_resid_pre",
-        "hook_point_head_index": None, "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 4},
+        "hook_point_head_index": None, "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 3},
         "normalize_activations": False, "model_name": "gpt2-small",
     }  # fmt: skip
     folder = _lens_folder(tmp_path / "a", "x", {**_tensors("topk"), "scaling_factor": torch.ones(16)})
     (folder / "cfg.json").write_text(json.dumps(old))
     sae = _read(folder)
-    assert (sae.card.architecture, sae.card.hyperparameters) == ("topk", {"k": 4, "subtract_b_dec": True})
+    assert (sae.card.architecture, sae.card.hyperparameters) == ("topk", {"k": 3, "subtract_b_dec": True})
     assert sae.card.site.hook_name == "blocks.1.hook_resid_pre"
     assert torch.equal(sae.encode(_x()), _make("topk").encode(_x()))
     (folder / "cfg.json").write_text(json.dumps({**old, "normalize_activations": True}))
@@ -209,7 +210,7 @@ def test_folders_from_before_version_6_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architecture": "temporal"}, r"architecture 'temporal' is not supported; supported: standard"),
+        ({"architecture": "temporal"}, r"architecture 'temporal' is not supported; supported: batchtopk, .*standard"),
         ({"normalize_activations": "layer_norm"}, r"normalize_activations = 'layer_norm' is not supported"),
         ({"reshape_activations": "hook_z"}, r"reshape_activations = 'hook_z' is not supported"),
         ({"metadata": {"model_name": "m"}}, r"names no hook"),

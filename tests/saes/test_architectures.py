@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sae_research.errors import UserError
+from sae_research.formats.folding import fold_atom_norms
+from sae_research.saes.about import About, read_about
 from sae_research.saes.base import Sae
 from sae_research.saes.build import build_sae, held_tensors
-from sae_research.saes.registry import architectures, sae_class
+from sae_research.saes.registry import about, architecture_called, architectures, sae_class
 from sae_research.saes.solvers.selection import top_k_mask
 
 ALL = architectures()
@@ -25,27 +30,68 @@ def _x(*shape: int, seed: int = 1) -> torch.Tensor:
     return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_names_come_from_files_without_torch() -> None:
+def test_names_and_looks_come_from_files_without_torch() -> None:
     code = (
-        "import sys; from sae_research.saes.registry import architectures; "
-        "assert 'torch' not in sys.modules; print(*architectures())"
+        "import sys; from sae_research.saes.registry import about, architectures; "
+        "shown = {name: about(name).title for name in architectures()}; "
+        "assert 'torch' not in sys.modules; print(shown)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert {
-        "relu",
-        "topk",
-        "batchtopk",
-        "jumprelu",
-        "gated",
-        "ihtp",
-        "ihtp_causal",
-        "ihtp_token",
-        "shtp",
-        "omp",
-        "mpsae",
-        "pca",
-        "identity",
-    } == set(shown.split())
+    titles = ast.literal_eval(shown)
+    assert tuple(titles) == ALL
+    assert (titles["topk"], titles["ihtp_causal"]) == ("TopK", "IHTP, causal")
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_what_is_read_from_the_source_is_what_the_module_holds(architecture: str) -> None:
+    module = importlib.import_module(f"sae_research.saes.architectures.{architecture}")
+    assert about(architecture) == getattr(module, "ABOUT", About())
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "ABOUT = About('TopK')",
+            r"toy\.py: ABOUT is About\('TopK'\), expected About\(\.\.\.\) with keywords out of title",
+        ),
+        ("ABOUT = {'title': 'TopK'}", r"ABOUT is \{'title': 'TopK'\}"),
+        ("ABOUT = About(title=NAME)", "has to be made of literals"),
+        ("ABOUT = About(titel='TopK')", "unexpected keyword argument 'titel'"),
+    ],
+)
+def test_looks_that_cannot_be_read_from_the_source_are_refused(source: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(source)
+    with pytest.raises(ValueError, match=message):
+        read_about(tmp_path / "toy.py")
+
+
+def test_no_two_architectures_have_a_name_of_saelens_or_saebench_in_common() -> None:
+    names = [name for a in ALL for name in {*about(a).sae_lens_names, *about(a).sae_bench_names}]
+    assert len(set(names)) == len(names)
+    assert architecture_called("standard") == "relu"
+    assert architecture_called("batch_topk") == "batchtopk"
+    assert architecture_called("temporal") is None
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_scaling_the_atoms_keeps_reconstructions_and_what_fires(architecture: str, make_sae) -> None:
+    scaled = sae_class(architecture).scaled_with_atoms
+    if not scaled:
+        pytest.skip("its atoms are never scaled")
+    plain = make_sae(architecture)
+    tensors = {name: tensor.clone() for name, tensor in held_tensors(plain).items()}
+    norms = 1 + torch.arange(plain.card.d_sae) / 8
+    tensors["W_dec"] *= norms[:, None]
+    for name in scaled:
+        tensors[name] = tensors[name] / norms
+    loose = build_sae(plain.card, tensors)
+    folded = build_sae(plain.card, fold_atom_norms(architecture, tensors))
+    x = _x(40, 6)
+    torch.testing.assert_close(folded.W_dec, plain.W_dec)
+    assert torch.equal(folded.encode(x) != 0, loose.encode(x) != 0)
+    torch.testing.assert_close(folded.encode(x), loose.encode(x) * norms, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded.decode(folded.encode(x)), loose.decode(loose.encode(x)), rtol=1e-4, atol=1e-4)
 
 
 def test_an_unknown_architecture_is_told_with_the_valid_ones() -> None:
@@ -171,7 +217,7 @@ def test_codes_are_the_formulas(architecture: str, subtract: bool, make_sae) -> 
         a = linear[i, j] + t["b_enc"][j]
         fires = {
             "relu": True,
-            "topk": a >= np.sort(linear[i] + t["b_enc"])[-4],
+            "topk": a >= np.sort(linear[i] + t["b_enc"])[-3],
             "batchtopk": max(a, 0) > t.get("threshold", np.zeros(16))[j],
             "jumprelu": a > t.get("threshold", np.zeros(16))[j],
         }[architecture]

@@ -18,10 +18,10 @@ from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.absorption.words import LETTERS, Split, Word, draw_prompts, draw_split, find_words
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
-from sae_research.evals.shared.batches import pieces
 from sae_research.probes.draws import keyed_generator
 from sae_research.probes.lbfgs import ColumnProbes
 from sae_research.saes.base import Sae
+from sae_research.saes.encoding import pieces
 
 # SAEBench's, for the probe on the model's activations.
 _MODEL_PROBE = Schedule(batch_size=64, epochs=50, weight_decay=1e-4)
@@ -143,8 +143,7 @@ def _look(sae: Sae, codes: WordCodes, task: Task, letter: int, split: Int[Tensor
     words = (task.labels[task.hits] == letter).nonzero().squeeze(1)
     projections = task.fresh.x[words] @ direction
     parts = [
-        measure_absorbed(codes.rows(words[part]), cosines, projections[part], split)
-        for part in pieces(sae, len(words), 1)
+        measure_absorbed(codes.rows(words[part]), cosines, projections[part], split) for part in pieces(sae, len(words))
     ]
     return Absorbed(*(torch.cat(values) for values in zip(*parts, strict=True)))
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
-from sae_research.evals.core.codes import CodeCounts, count_codes, count_sparse
+from sae_research.evals.core.codes import count_codes
 from sae_research.evals.core.columns import Columns, sum_real
 from sae_research.evals.core.likelihood import Losses, compare_predictions
 from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
 from sae_research.evals.core.report import Gathered, core_output
 from sae_research.evals.shared.attempts import Attempt, do_each
-from sae_research.evals.shared.batches import capture, finite, is_real, pieces
+from sae_research.evals.shared.batches import capture, is_real
 from sae_research.saes.base import Sae
-from sae_research.saes.encoding import Screen
+from sae_research.saes.encoding import Encoder
 
 # Groups of sequences that firing counts are kept for, so that densities get an interval too.
 _GROUPS = 20
@@ -65,8 +64,7 @@ class _CorePass:
         n = len(rows) - plan.n_reconstruction
         n_groups = min(_GROUPS, n)
         self.groups = torch.arange(n) * n_groups // n
-        screens = {attempt: attempt.do(Screen.of, attempt.sae) for attempt in self.attempts}
-        self.outputs = {attempt: _Outputs(attempt.sae, screens[attempt], n_groups) for attempt in self.attempts}
+        self.outputs = {attempt: _Outputs(attempt.sae, n_groups) for attempt in self.attempts}
         self.centre = self._mean_activation(rows[: plan.batch_size])
         self.offset = torch.zeros_like(self.centre, dtype=torch.float64)
 
@@ -103,9 +101,9 @@ class _CorePass:
         return self.lm.resume(self.site, x, tokens)
 
     def _read_reconstruction(self, attempt: Attempt, x: Tensor, replaced: Tensor, tokens: Tensor) -> Tensor:
-        outputs, x_hat = self.outputs[attempt], torch.empty_like(x)
-        for part in pieces(outputs.sae, *x.shape[:2]):
-            x_hat[part] = outputs.reconstruct(x[part], replaced[part]).x_hat.to(x.dtype)
+        x_hat = torch.empty_like(x)
+        for made in self.outputs[attempt].encoder.reconstruct(x, replaced):
+            x_hat[made.part] = made.x_hat.to(x.dtype)
         return self._resume(torch.where(replaced[..., None], x_hat, x), tokens)
 
     def _add_losses(
@@ -170,18 +168,11 @@ class _CorePass:
         )
 
 
-class _Reconstruction(NamedTuple):
-    x_hat: Tensor
-    """(sequences, tokens, d_in); what stands at masked tokens is of no use."""
-    count: Callable[[], CodeCounts]
-    """Counts the codes, which only one of the passes wants."""
-
-
 class _Outputs:
     """What one SAE's codes and reconstructions add up to."""
 
-    def __init__(self, sae: Sae, screen: Screen | None, n_groups: int) -> None:
-        self.sae, self.screen = sae, screen
+    def __init__(self, sae: Sae, n_groups: int) -> None:
+        self.sae, self.encoder = sae, Encoder(sae)
         self.columns = Columns()
         width, device = sae.card.d_sae, sae.W_dec.device
         self.fired = torch.zeros(n_groups, width, dtype=torch.int64, device=device)
@@ -189,29 +180,15 @@ class _Outputs:
         self.fired_sequences = torch.zeros(width, dtype=torch.int64, device=device)
         self.positive_sequences = torch.zeros_like(self.fired_sequences)
 
-    def reconstruct(self, x: Tensor, mask: Tensor) -> _Reconstruction:
-        """x_hat at the tokens of `mask`, by sparse codes where the SAE gives them."""
-        sparse = self.screen.encode(x[mask]) if self.screen is not None else None
-        if self.screen is None or sparse is None:
-            codes = self.sae.encode(x, mask=mask)
-            return _Reconstruction(finite(self.sae.decode(codes), "reconstruction"), partial(count_codes, codes))
-        x_hat = x.new_zeros(x.shape, dtype=torch.float32)
-        x_hat[mask] = finite(self.screen.decode(sparse), "reconstruction")
-        owners = mask.nonzero()[:, 0].repeat_interleave(sparse.counts)
-        counted = partial(count_sparse, owners, sparse.latents, sparse.values)
-        return _Reconstruction(x_hat, partial(counted, sequences=len(x), width=self.sae.card.d_sae))
-
     def add(self, x: Tensor, inputs: Inputs, groups: Tensor) -> None:
         """The next sequences: `x` as the model gave it, `groups` the group of each sequence."""
-        for part in pieces(self.sae, *x.shape[:2]):
-            made = self.reconstruct(x[part], inputs.real[part])
-            counts = made.count()
-            support = counts.columns["support"]
-            interpolating = (support >= self.sae.card.d_in).double()
-            outputs = describe_outputs(take(inputs, part), made.x_hat)
+        for made in self.encoder.reconstruct(x, inputs.real):
+            counts = count_codes(made, d_sae=self.sae.card.d_sae)
+            interpolating = (counts.columns["support"] >= self.sae.card.d_in).double()
+            outputs = describe_outputs(take(inputs, made.part), made.x_hat)
             self.columns.add(counts.columns | outputs | {"interpolating": interpolating})
-            self.fired.index_add_(0, groups[part], counts.fired)
-            self.positive.index_add_(0, groups[part], counts.positive)
+            self.fired.index_add_(0, groups[made.part], counts.fired)
+            self.positive.index_add_(0, groups[made.part], counts.positive)
             self.fired_sequences += (counts.fired > 0).sum(dim=0)
             self.positive_sequences += (counts.positive > 0).sum(dim=0)
 

@@ -9,21 +9,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_research.evals.shared.batches import finite, pieces
 from sae_research.evals.unlearning.grid import ChosenLatents
 from sae_research.evals.unlearning.prompts import PromptBatch, Protocol, real_tokens, right_answers
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
-from sae_research.saes.encoding import Screen
+from sae_research.saes.encoding import Encoder
 
 
 @dataclass(frozen=True)
 class Clamping:
     """One SAE's interventions."""
 
-    sae: Sae
-    screen: Screen | None
+    encoder: Encoder
     chosen: ChosenLatents
     levels: Float[Tensor, "multiplier union"]
     """How far beyond 0 each latent goes under each multiplier, in the SAE's own units."""
@@ -33,7 +31,7 @@ class Clamping:
     ) -> Float[Tensor, "row position d"]:
         """What clamping the latents `kept` of each row adds to the activation: sum of (-level sign(z) - z) W_dec."""
         moved = torch.where((codes != 0) & kept[:, None], -level * codes.sign() - codes, 0)
-        return moved @ self.sae.W_dec[self.chosen.latents]
+        return moved @ self.encoder.sae.W_dec[self.chosen.latents]
 
 
 def units(sae: Sae, chosen: ChosenLatents, mean_norm: float, *, scaled: bool) -> Float[Tensor, " union"]:
@@ -92,21 +90,10 @@ def _chosen_codes(
 ) -> Float[Tensor, "row position union"]:
     """The chosen latents' codes at real tokens, 0 elsewhere."""
     real = real_tokens(lm, batch)
-    sae, latents = clamping.sae, clamping.chosen.latents
+    latents, d_sae = clamping.chosen.latents, clamping.encoder.sae.card.d_sae
     codes = torch.zeros(*real.shape, len(latents), device=x.device)
-    sparse = clamping.screen.encode(x[real]) if clamping.screen is not None else None
-    if sparse is not None:
-        places = torch.full((sae.card.d_sae,), -1, device=x.device)
-        places[latents] = torch.arange(len(latents), device=x.device)
-        token = torch.arange(len(sparse.counts), device=x.device).repeat_interleave(sparse.counts)
-        column = places[sparse.latents.long()]
-        flat = codes.new_zeros(len(sparse.counts), len(latents))
-        flat[token[column >= 0], column[column >= 0]] = sparse.values[column >= 0]
-        codes[real] = flat
-        return codes
-    for part in pieces(sae, *x.shape[:2]):
-        codes[part] = sae.encode(x[part], mask=real[part])[..., latents].float()
-    return finite(codes, "codes")
+    codes[real] = torch.cat([part.columns(latents, d_sae) for part in clamping.encoder.encode(x, real)]).float()
+    return codes
 
 
 def _variants(codes: Tensor, batch: PromptBatch, chosen: ChosenLatents) -> _Variants:

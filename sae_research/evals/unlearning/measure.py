@@ -17,7 +17,7 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.unlearning.clamp import Clamping, answer_clamped, units
 from sae_research.evals.unlearning.corpora import Corpus, load_corpus
-from sae_research.evals.unlearning.firing import Firing, corpus_rows, count_firing
+from sae_research.evals.unlearning.firing import FiringRates, corpus_rows, count_firing
 from sae_research.evals.unlearning.grid import Clamp, choose_latents
 from sae_research.evals.unlearning.prompts import (
     Prompt,
@@ -32,7 +32,7 @@ from sae_research.evals.unlearning.report import Answers, QuestionSet, unlearnin
 from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
-from sae_research.saes.encoding import Screen
+from sae_research.saes.encoding import Encoder
 
 _SHORTEST = 50
 """Characters that a corpus text must exceed, as in SAEBench."""
@@ -168,7 +168,7 @@ class _Run:
         hits = self._ask(asked, clampings)
         return {attempt: self._gathered(clampings[attempt], own, n_orders) for attempt, own in hits.items()}
 
-    def _clamping(self, attempt: Attempt, forget: Firing, retain: Firing) -> Clamping:
+    def _clamping(self, attempt: Attempt, forget: FiringRates, retain: FiringRates) -> Clamping:
         sae, settings = attempt.sae, self.settings
         chosen = choose_latents(
             forget.rates[attempt],
@@ -178,7 +178,7 @@ class _Run:
         )
         unit = units(sae, chosen, retain.mean_norm, scaled=settings.multiplier_unit == "scaled")
         multipliers = torch.tensor(settings.multipliers, dtype=torch.float32, device=unit.device)
-        return Clamping(sae, Screen.of(sae), chosen, multipliers[:, None] * unit)
+        return Clamping(Encoder(sae), chosen, multipliers[:, None] * unit)
 
     def _ask(self, asked: Sequence[Question], clampings: dict[Attempt, Clamping]) -> dict[Attempt, Tensor]:
         """By SAE whether each of `asked` stays right under each set and multiplier."""

@@ -1,14 +1,14 @@
-"""SAELens folders (`cfg.json` + `sae_weights.safetensors`): read in version 6 and before, written in version 6.
+"""SAELens folders (`cfg.json` + `sae_weights.safetensors`): version 6 and older ones are read, version 6 is written.
 
-Also the form in which the project keeps every SAE. What SAELens has no field for stands in `cfg.json` under
-`sae_research`; SAELens ignores that key and reads relu, topk, batchtopk, jumprelu and gated folders as its own.
+The project stores every SAE in this form. What SAELens has no field for is in `cfg.json` under `sae_research`. SAELens
+ignores that key and loads the folders of architectures that it knows (`About.sae_lens_names`) as its own.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +23,13 @@ from sae_research.formats.reading import naming_file, read_json, read_safetensor
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard, check_tensors
 from sae_research.saes.build import build_sae, held_tensors
-from sae_research.saes.registry import sae_class
+from sae_research.saes.registry import about, architectures, sae_class
 
 CONFIG, WEIGHTS, RUNNER = "cfg.json", "sae_weights.safetensors", "runner_cfg.json"
 OURS = "sae_research"
 SCHEMA = 1
 # The version of the layout, which SAELens asks for; not that of an installed library.
 _LAYOUT_VERSION = "6.0.0"
-
-_OUR_NAME = {
-    "standard": "relu", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated",
-    "batchtopk": "batchtopk", "matryoshka_batchtopk": "batchtopk",
-}  # fmt: skip
-# Trained as these, SAELens saves them as jumprelu.
-_BATCHTOPK = {"batchtopk", "matryoshka_batchtopk"}
-_LENS_NAME = {"relu": "standard", "batchtopk": "jumprelu"}
-
-
-@dataclass(frozen=True)
-class _Parsed:
-    """A `cfg.json` in our terms."""
-
-    architecture: str
-    site: Site
-    model_name: str
-    hyperparameters: dict[str, Any]
 
 
 def recognises(path: Path) -> bool:
@@ -56,13 +38,8 @@ def recognises(path: Path) -> bool:
 
 
 def companions(_filename: str) -> tuple[str, ...]:
-    """None: the folder is all."""
+    """None: the folder has everything."""
     return ()
-
-
-def short_name(_filename: str) -> None:
-    """The folder's own name."""
-    return None
 
 
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
@@ -82,13 +59,13 @@ def load_sae(folder: Path) -> Sae:
     config = read_json(folder / CONFIG, sae=folder.name)
     if OURS not in config:
         raise UserError(f"SAE {folder.name!r}: {folder} was not written by this project; run the setup stage")
-    kept = config[OURS]
+    block = config[OURS]
     tensors = read_safetensors(folder / WEIGHTS, sae=folder.name)
     with naming_file(folder):
-        sae = _from_ours(kept, config, tensors, name=kept["name"], source=kept["source"])
-    if sae.card.digest != kept["digest"]:
+        sae = _from_ours(block, config, tensors, name=block["name"], source=block["source"])
+    if sae.card.digest != block["digest"]:
         raise UserError(
-            f"SAE {sae.card.name!r}: the content of {folder} is not what was written (its digest differs); "
+            f"SAE {sae.card.name!r}: the content of {folder} is not what was written: its digest differs; "
             "delete the folder and run the setup stage again"
         )
     return sae
@@ -97,7 +74,7 @@ def load_sae(folder: Path) -> Sae:
 def save_sae(sae: Sae, folder: Path, *, scratch: Path | None = None) -> None:
     """Writes `folder` in SAELens' layout, whole or not at all, always the same bytes for the same SAE.
 
-    It is made in `scratch` (default: beside `folder`), which must be on the same file system.
+    The files are first written to `scratch` (default: beside `folder`), which must be on the same file system.
     """
     with folder_in_the_making(folder, scratch=scratch or folder.parent) as draft:
         write_folder(sae, draft)
@@ -120,48 +97,48 @@ def from_lens(
 ) -> Sae:
     """The SAE that SAELens' configuration and state describe.
 
-    Atoms come in norm 1 where that changes nothing else, as SAEBench has it; a TopK decoder stays as it is, unless
-    it was trained with `rescale_acts_by_decoder_norm`.
+    Atoms are scaled to norm 1 if that changes nothing else, as in SAEBench. A TopK decoder is left alone, unless it was
+    trained with `rescale_acts_by_decoder_norm`.
     """
     config = _modern(config)
     _refuse_unsupported(config, name)
-    parsed = _parsed(config, name)
-    weights = _weights(config, tensors, parsed.architecture, name)
+    architecture = _architecture(config, name)
+    weights = _weights(config, tensors, architecture, name)
     card = SaeCard(
         name=name,
-        architecture=parsed.architecture,
-        site=parsed.site,
-        d_in=_whole(config, "d_in", name),
-        d_sae=_whole(config, "d_sae", name),
-        model_name=parsed.model_name,
-        hyperparameters=parsed.hyperparameters,
+        architecture=architecture,
+        site=_site(config["metadata"].get("hook_name"), name),
+        d_in=required(config, "d_in", int, sae=name, path=Path(CONFIG)),
+        d_sae=required(config, "d_sae", int, sae=name, path=Path(CONFIG)),
+        model_name=str(config["metadata"].get("model_name") or "unknown"),
+        hyperparameters=_options(config, architecture, name),
         source=source,
         training_tokens=training_tokens if isinstance(training_tokens, int) else None,
     )
-    check_tensors(card, sae_class(parsed.architecture).shapes, weights)
-    return build_sae(card, fold_atom_norms(parsed.architecture, weights))
+    check_tensors(card, sae_class(architecture).shapes, weights)
+    return build_sae(card, fold_atom_norms(architecture, weights))
 
 
 def _from_ours(
-    kept: Mapping[str, Any],
+    block: Mapping[str, Any],
     config: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     *,
     name: str,
     source: Mapping[str, Any],
 ) -> Sae:
-    if kept.get("schema") != SCHEMA:
-        raise UserError(f"SAE {name!r}: written in form {kept.get('schema')!r}, expected {SCHEMA}; run setup again")
+    if block.get("schema") != SCHEMA:
+        raise UserError(f"SAE {name!r}: its schema is {block.get('schema')!r}, expected {SCHEMA}; run setup again")
     card = SaeCard(
         name=name,
-        architecture=kept["architecture"],
+        architecture=block["architecture"],
         site=Site.parse(config["metadata"]["hook_name"]),
         d_in=config["d_in"],
         d_sae=config["d_sae"],
         model_name=config["metadata"]["model_name"],
-        hyperparameters=kept["hyperparameters"],
+        hyperparameters=block["hyperparameters"],
         source=source,
-        training_tokens=kept["training_tokens"],
+        training_tokens=block["training_tokens"],
     )
     return build_sae(card, tensors)
 
@@ -176,8 +153,10 @@ def _config(card: SaeCard) -> dict[str, Any]:
         "sae_lens_training_version": None,
     }
     options = {key: value for key, value in card.hyperparameters.items() if key in {"k", "s"} and value is not None}
+    declared = about(card.architecture)
+    usual_name = next(iter(declared.sae_lens_names), card.architecture)
     return {
-        "architecture": _LENS_NAME.get(card.architecture, card.architecture),
+        "architecture": declared.sae_lens_saves_as or usual_name,
         "apply_b_dec_to_input": card.hyperparameters.get("subtract_b_dec", True),
         "d_in": card.d_in,
         "d_sae": card.d_sae,
@@ -200,7 +179,7 @@ def _config(card: SaeCard) -> dict[str, Any]:
 
 
 def _modern(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of SAELens before version 6 in the terms of version 6; a newer one as it is."""
+    """A configuration of SAELens in the terms of version 6."""
     if "metadata" in config:
         return dict(config)
     kwargs = config.get("activation_fn_kwargs") or {}
@@ -224,12 +203,7 @@ def _modern(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
-    """Refuses whatever would be computed wrongly if it were passed over."""
-    architecture = config.get("architecture")
-    if architecture not in _OUR_NAME:
-        raise UserError(
-            f"SAE {name!r}: SAELens architecture {architecture!r} is not supported; supported: {', '.join(_OUR_NAME)}"
-        )
+    """Refuses whatever would lead to wrong numbers if it were ignored."""
     normalised = config.get("normalize_activations", "none")
     if normalised != "none":
         raise UserError(
@@ -237,30 +211,47 @@ def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
             "normalisation into the weights first (SAELens: fold_activation_norm_scaling_factor)"
         )
     if config["metadata"].get("hook_head_index") is not None:
-        raise UserError(f"SAE {name!r}: it reads a single attention head (hook_head_index), which is not supported")
+        raise UserError(
+            f"SAE {name!r}: it reads a single attention head (hook_head_index), which is not supported; "
+            "choose an SAE of all heads"
+        )
     hook_name = str(config["metadata"].get("hook_name"))
     if config.get("reshape_activations", "none") not in {"none", "hook_z" if hook_name.endswith("hook_z") else "none"}:
-        raise UserError(f"SAE {name!r}: reshape_activations = {config['reshape_activations']!r} is not supported")
+        raise UserError(
+            f"SAE {name!r}: reshape_activations = {config['reshape_activations']!r} is not supported at {hook_name}; "
+            "expected 'none', or 'hook_z' at a hook that ends in hook_z"
+        )
 
 
-def _parsed(config: Mapping[str, Any], name: str) -> _Parsed:
-    metadata = config["metadata"]
-    if not isinstance(metadata.get("hook_name"), str):
-        raise UserError(f"SAE {name!r}: {CONFIG} names no hook (metadata.hook_name); add it")
-    lens_name = config["architecture"]
-    as_batchtopk = lens_name == "jumprelu" and metadata.get("training_architecture") in _BATCHTOPK
-    architecture = "batchtopk" if as_batchtopk else _OUR_NAME[lens_name]
-    hyperparameters: dict[str, Any] = {"subtract_b_dec": bool(config.get("apply_b_dec_to_input", True))}
-    if architecture == "topk":
-        hyperparameters["k"] = _whole(config, "k", name)
-    if architecture == "batchtopk":
-        k = (metadata.get("training_architecture_details") or {}).get("k", config.get("k"))
-        hyperparameters["k"] = None if k is None else float(k)
-    model_name = str(metadata.get("model_name") or "unknown")
-    return _Parsed(architecture, _site(metadata["hook_name"], name), model_name, hyperparameters)
+def _architecture(config: Mapping[str, Any], name: str) -> str:
+    """Ours for SAELens' `architecture`, or for what it was trained as if that is saved under another's name."""
+    stated, trained_as = config.get("architecture"), config["metadata"].get("training_architecture")
+    by_name = {lens_name: ours for ours in architectures() for lens_name in about(ours).sae_lens_names}
+    if stated not in by_name:
+        raise UserError(
+            f"SAE {name!r}: SAELens architecture {stated!r} is not supported; supported: {', '.join(sorted(by_name))}"
+        )
+    trained = by_name.get(trained_as)
+    return trained if trained is not None and about(trained).sae_lens_saves_as == stated else by_name[stated]
 
 
-def _site(hook_name: str, name: str) -> Site:
+def _options(config: Mapping[str, Any], architecture: str, name: str) -> dict[str, Any]:
+    """The options of the architecture, as far as the configuration has them."""
+    stated = {**config, **(config["metadata"].get("training_architecture_details") or {})}
+    options: dict[str, Any] = {}
+    for option in fields(sae_class(architecture).settings_type):
+        if option.name == "subtract_b_dec":
+            options["subtract_b_dec"] = bool(config.get("apply_b_dec_to_input", True))
+        elif option.name in stated:
+            options[option.name] = stated[option.name]
+        elif option.default is MISSING and option.default_factory is MISSING:
+            raise UserError(f"SAE {name!r}: {CONFIG} has no {option.name!r}; it has: {', '.join(config)}")
+    return options
+
+
+def _site(hook_name: Any, name: str) -> Site:
+    if not isinstance(hook_name, str):
+        raise UserError(f"SAE {name!r}: {CONFIG} names no hook; add metadata.hook_name")
     try:
         return Site.parse(hook_name)
     except UserError as error:
@@ -270,20 +261,18 @@ def _site(hook_name: str, name: str) -> Site:
 def _weights(
     config: Mapping[str, Any], tensors: Mapping[str, Tensor], architecture: str, name: str
 ) -> dict[str, Tensor]:
-    """The tensors of an SAE at inference, from those of a finished one or of a training checkpoint."""
+    """The tensors that inference needs, from those of a finished SAE or of a training checkpoint."""
     weights = {key: value.float() for key, value in tensors.items()}
     scaling = weights.pop("scaling_factor", None)
     if scaling is not None and not torch.allclose(scaling, torch.ones_like(scaling)):
-        raise UserError(f"SAE {name!r}: it was fine-tuned with a scaling_factor, which is not supported")
-    if architecture == "jumprelu" and "log_threshold" in weights:
+        raise UserError(
+            f"SAE {name!r}: it was fine-tuned with a scaling_factor, which is not supported; use the SAE from before"
+        )
+    has_threshold = "threshold" in sae_class(architecture).shapes
+    if has_threshold and "log_threshold" in weights:
         weights["threshold"] = weights.pop("log_threshold").exp()
-    rescaled = bool(config.get("rescale_acts_by_decoder_norm")) and {"W_enc", "b_enc", "W_dec"} <= set(weights)
-    if rescaled:
+    if config.get("rescale_acts_by_decoder_norm") and {"W_enc", "b_enc", "W_dec"} <= set(weights):
         weights = scale_latents(weights, ("W_enc", "b_enc"))
-    if architecture == "batchtopk" and "topk_threshold" in weights and "b_enc" in weights:
+    if has_threshold and {"topk_threshold", "b_enc"} <= set(weights):
         weights["threshold"] = torch.full_like(weights["b_enc"], float(weights.pop("topk_threshold")))
     return weights
-
-
-def _whole(config: Mapping[str, Any], key: str, name: str) -> int:
-    return required(config, key, int, sae=name, path=Path(CONFIG))

@@ -1,17 +1,31 @@
-"""The BatchTopK SAE at inference: a threshold learnt in training replaces the batch's top-k (Bussmann et al. 2024)."""
+"""The BatchTopK SAE at inference: a threshold learnt in training takes the place of the batch's top-k.
+
+Bussmann et al. 2024, BatchTopK sparse autoencoders, https://arxiv.org/abs/2412.06410
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
-from sae_research.saes.build import read_settings, with_settings
+from sae_research.saes.about import About
+from sae_research.saes.base import Shapes
+from sae_research.saes.kernels.screening import Firing
+from sae_research.saes.linear import BIASED, LinearSae, biased_firing
+
+ABOUT = About(
+    title="BatchTopK",
+    marker="s",
+    color="#aa3377",
+    place=30,
+    sae_lens_names=("batchtopk", "matryoshka_batchtopk"),
+    sae_lens_saves_as="jumprelu",
+    sae_bench_names=("batch_topk",),
+)
 
 
 @dataclass(frozen=True)
@@ -19,38 +33,28 @@ class Settings:
     """Options of a BatchTopK SAE."""
 
     k: float | None = None
-    """Latents active per token on average in training; a label, it does not enter the codes."""
+    """Latents active per token on average in training; a label that does not affect the codes."""
     subtract_b_dec: bool = True
     """Whether the encoder sees x - b_dec rather than x."""
 
 
 @final
-class BatchTopKSae(Sae):
+class BatchTopKSae(LinearSae):
     """codes = a where a > threshold (strictly), else 0; a = relu((x - b_dec) W_enc + b_enc).
 
-    The threshold is one number in training; it is held per latent, since folding decoder norms scales it.
+    The threshold is one number in training. Here each latent has its own, because scaling the atoms to norm 1 scales
+    it.
     """
 
     settings_type = Settings
-    shapes: ClassVar[Shapes] = {
-        "W_enc": ("d_in", "d_sae"),
-        "b_enc": ("d_sae",),
-        "threshold": ("d_sae",),
-        "W_dec": ("d_sae", "d_in"),
-        "b_dec": ("d_in",),
-    }
-    W_enc: Tensor
+    shapes: ClassVar[Shapes] = {**BIASED, "threshold": ("d_sae",)}
+    scaled_with_atoms = ("W_enc", "b_enc", "threshold")
     b_enc: Tensor
     threshold: Tensor
 
-    def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
-        settings = read_settings(Settings, card)
-        super().__init__(with_settings(card, settings), tensors)
-        self.settings = settings
+    def activate(self, products: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_sae"]:
+        acts = products.add_(self.b_enc).relu_()
+        return torch.where(acts > self.threshold, acts, 0)
 
-    def encode(
-        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
-    ) -> Float[Tensor, "*batch d_sae"]:
-        y = centred(self, x, subtract=self.settings.subtract_b_dec)
-        acts = torch.relu(y @ self.W_enc + self.b_enc)
-        return zero_masked(torch.where(acts > self.threshold, acts, 0), mask)
+    def firing(self) -> Firing:
+        return biased_firing(self.b_enc)._replace(level=self.threshold.clamp(min=0))

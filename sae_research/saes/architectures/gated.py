@@ -1,53 +1,45 @@
-"""The gated SAE: one path decides which latents fire, the other how strongly (Rajamanoharan et al. 2024)."""
+"""The gated SAE: one path decides which latents fire, another how strongly.
+
+Rajamanoharan et al. 2024, Improving dictionary learning with gated sparse autoencoders,
+https://arxiv.org/abs/2404.16014
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
-from sae_research.saes.build import read_settings, with_settings
+from sae_research.saes.about import About
+from sae_research.saes.base import DICTIONARY, Shapes
+from sae_research.saes.kernels.screening import Firing
+from sae_research.saes.linear import LinearSae, LinearSettings
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Options of a gated SAE."""
-
-    subtract_b_dec: bool = True
-    """Whether the encoder sees x - b_dec rather than x."""
+ABOUT = About(title="Gated", marker="d", color="#66ccee", place=50, sae_lens_names=("gated",))
 
 
 @final
-class GatedSae(Sae):
+class GatedSae(LinearSae):
     """codes = relu(e^r_mag * y W_enc + b_mag) where y W_enc + b_gate > 0, else 0; y = x - b_dec."""
 
-    settings_type = Settings
+    settings_type = LinearSettings
     shapes: ClassVar[Shapes] = {
         "W_enc": ("d_in", "d_sae"),
         "b_gate": ("d_sae",),
         "b_mag": ("d_sae",),
         "r_mag": ("d_sae",),
-        "W_dec": ("d_sae", "d_in"),
-        "b_dec": ("d_in",),
+        **DICTIONARY,
     }
-    W_enc: Tensor
+    scaled_with_atoms = ("W_enc", "b_gate", "b_mag")
     b_gate: Tensor
     b_mag: Tensor
     r_mag: Tensor
 
-    def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
-        settings = read_settings(Settings, card)
-        super().__init__(with_settings(card, settings), tensors)
-        self.settings = settings
+    def activate(self, products: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_sae"]:
+        magnitudes = torch.relu(products * self.r_mag.exp() + self.b_mag)
+        return torch.where(products + self.b_gate > 0, magnitudes, 0)
 
-    def encode(
-        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
-    ) -> Float[Tensor, "*batch d_sae"]:
-        shared = centred(self, x, subtract=self.settings.subtract_b_dec) @ self.W_enc
-        magnitudes = torch.relu(shared * self.r_mag.exp() + self.b_mag)
-        return zero_masked(torch.where(shared + self.b_gate > 0, magnitudes, 0), mask)
+    def firing(self) -> Firing:
+        return Firing(gate=self.b_gate, level=torch.zeros_like(self.b_gate), gain=self.r_mag.exp(), bias=self.b_mag)

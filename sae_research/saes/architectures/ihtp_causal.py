@@ -1,9 +1,9 @@
 """Causal IHTP: the support of a token is the union over itself and the tokens before it, never later ones.
 
-What IHTP would be in a model that runs forward: no code of a token changes when the future does. Atoms join in the
-order of the tokens that choose them; one that those before it (nearly) span stays out, as it could add nothing. So a
-support never exceeds d_in atoms, and all fits of a sequence come out of one Cholesky factor: the factor of a prefix
-is the upper left part of it.
+This is what IHTP (see `ihtp`) would be in a model that runs forward: the codes of a token do not change when the future
+does. Atoms join in the order of the tokens that choose them. An atom that those before it (nearly) span stays out,
+because it could add nothing. So a support never exceeds d_in atoms, and all fits of a sequence come from one Cholesky
+factor: the factor of a prefix is its upper left part.
 """
 
 from __future__ import annotations
@@ -15,34 +15,32 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, Scope, Shapes, zero_masked
-from sae_research.saes.build import check_unit_atoms, with_settings
-from sae_research.saes.pursuit.sequences import encode_sequences
-from sae_research.saes.pursuit.thresholding import Thresholding, read_thresholding, strongest
+from sae_research.saes.about import About
+from sae_research.saes.base import SaeCard, Scope, check_k, zero_masked
+from sae_research.saes.pursuit.sequences import SupportSae
+from sae_research.saes.pursuit.thresholding import Thresholding, strongest
 from sae_research.saes.solvers.cholesky import independent_cholesky
 from sae_research.saes.solvers.nonnegative import fit_nonnegative
 
+ABOUT = About(title="IHTP, causal", marker="p", color="#ddaa33", place=90)
+
 
 @final
-class IhtpCausalSae(Sae):
+class IhtpCausalSae(SupportSae):
     """codes_t = argmin_z ||y_t - z D_S|| with S = union over tokens u <= t of top_k |D y_u|, y = x - b_dec."""
 
     scope: ClassVar[Scope] = "sequence"
     settings_type = Thresholding
-    shapes: ClassVar[Shapes] = {"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    settings: Thresholding
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
-        settings = read_thresholding(card)
-        super().__init__(with_settings(card, settings), tensors)
-        check_unit_atoms(card, self.W_dec)
-        self.settings = settings
+        super().__init__(card, tensors)
+        check_k(card, self.settings.k)
 
-    def encode(
-        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
-    ) -> Float[Tensor, "*batch d_sae"]:
-        return encode_sequences(self, x, mask, self._encode, per_token=self.settings.k, most=self.card.d_sae)
+    def largest_support(self, tokens: int) -> int:
+        return min(self.settings.k * tokens, self.card.d_sae)
 
-    def _encode(self, y: Float[Tensor, "seq token d_in"], codes: Float[Tensor, "seq token d_sae"]) -> None:
+    def pursue(self, y: Float[Tensor, "seq token d_in"], codes: Float[Tensor, "seq token d_sae"]) -> None:
         chosen, tokens = strongest(y @ self.W_dec.T, self.settings), y.shape[1]
         joined = torch.where(chosen.any(dim=1), chosen.to(torch.uint8).argmax(dim=1), tokens)
         m = max(1, int((joined < tokens).sum(-1).max()))
@@ -59,11 +57,11 @@ def _fit_prefixes(
 ) -> Float[Tensor, "seq token m"]:
     """The least-squares fit of each token on its `allowed` atoms, which are the first ones of its sequence.
 
-    With A A^T = L L^T: u = L^-1 A y holds the forward substitutions of all prefixes at once, its entries beyond a
-    prefix are dropped, and L^-T brings the rest back without touching what was dropped.
+    With A A^T = L L^T, u = L^-1 A y holds the forward substitutions of all prefixes at once. Entries of u beyond a
+    prefix are set to 0. L^-T is upper triangular, so it solves for the prefix without touching what was dropped.
     """
     exact = atoms.double()
-    factor, kept = independent_cholesky(exact @ exact.mT)
+    factor, is_kept = independent_cholesky(exact @ exact.mT)
     forward = torch.linalg.solve_triangular(factor, exact @ y.double().mT, upper=False)
-    forward = torch.where(allowed.mT & kept.unsqueeze(-1), forward, 0)
+    forward = torch.where(allowed.mT & is_kept.unsqueeze(-1), forward, 0)
     return torch.linalg.solve_triangular(factor.mT, forward, upper=True).mT.to(y.dtype)

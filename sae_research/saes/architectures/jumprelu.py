@@ -1,17 +1,24 @@
-"""The JumpReLU SAE: a threshold per latent (Rajamanoharan et al. 2024)."""
+"""The JumpReLU SAE: a latent fires above a threshold of its own.
+
+Rajamanoharan et al. 2024, Jumping ahead: improving reconstruction fidelity with JumpReLU sparse autoencoders,
+https://arxiv.org/abs/2407.14435
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
-from sae_research.saes.build import read_settings, with_settings
+from sae_research.saes.about import About
+from sae_research.saes.base import Shapes
+from sae_research.saes.kernels.screening import Firing
+from sae_research.saes.linear import BIASED, LinearSae, biased_firing
+
+ABOUT = About(title="JumpReLU", marker="X", color="#ee7733", place=40, sae_lens_names=("jumprelu",))
 
 
 @dataclass(frozen=True)
@@ -19,32 +26,22 @@ class Settings:
     """Options of a JumpReLU SAE."""
 
     subtract_b_dec: bool = False
-    """Whether the encoder sees x - b_dec rather than x; Gemma Scope's and dictionary_learning's do not."""
+    """Whether the encoder sees x - b_dec rather than x; Gemma Scope's and dictionary_learning's see x."""
 
 
 @final
-class JumpReluSae(Sae):
+class JumpReluSae(LinearSae):
     """codes = relu(a) where a > threshold (strictly), else 0; a = x W_enc + b_enc."""
 
     settings_type = Settings
-    shapes: ClassVar[Shapes] = {
-        "W_enc": ("d_in", "d_sae"),
-        "b_enc": ("d_sae",),
-        "threshold": ("d_sae",),
-        "W_dec": ("d_sae", "d_in"),
-        "b_dec": ("d_in",),
-    }
-    W_enc: Tensor
+    shapes: ClassVar[Shapes] = {**BIASED, "threshold": ("d_sae",)}
+    scaled_with_atoms = ("W_enc", "b_enc", "threshold")
     b_enc: Tensor
     threshold: Tensor
 
-    def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
-        settings = read_settings(Settings, card)
-        super().__init__(with_settings(card, settings), tensors)
-        self.settings = settings
+    def activate(self, products: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_sae"]:
+        acts = products.add_(self.b_enc)
+        return torch.where(acts > self.threshold, torch.relu(acts), 0)
 
-    def encode(
-        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
-    ) -> Float[Tensor, "*batch d_sae"]:
-        acts = centred(self, x, subtract=self.settings.subtract_b_dec) @ self.W_enc + self.b_enc
-        return zero_masked(torch.where(acts > self.threshold, torch.relu(acts), 0), mask)
+    def firing(self) -> Firing:
+        return biased_firing(self.b_enc)._replace(level=self.threshold.clamp(min=0))

@@ -1,24 +1,29 @@
-"""MPSAE: matching pursuit on a fixed dictionary (Mallat and Zhang 1993), as the seed defines it.
+"""MPSAE: matching pursuit on a fixed dictionary, as the project's seed defines it.
 
-S times: the atom most correlated with what is left of the token, its correlation added to that atom's code and
-taken off the rest. Signs are free (unless `nonneg`) and an atom may be taken again, so a token has at most S active
-atoms. Correlations are kept up to date by D D^T: 2 d_sae operations a step instead of 2 d_sae d_in.
+s times, take the atom most correlated with the residual of the token, add the correlation to that atom's code, and
+subtract its contribution from the residual. Signs are free (unless `nonneg`) and an atom may be taken again, so a token
+has at most s active atoms. Correlations are updated with D D^T: 2 d_sae operations per step instead of 2 d_sae d_in.
+
+Mallat and Zhang 1993, Matching pursuits with time-frequency dictionaries, https://doi.org/10.1109/78.258082
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.errors import UserError
-from sae_research.saes.base import Sae, SaeCard, Shapes, centred
-from sae_research.saes.build import check_unit_atoms, read_settings, with_settings
+from sae_research.records import at_least
+from sae_research.saes.about import About
+from sae_research.saes.base import DICTIONARY, Sae, SaeCard, centred
 from sae_research.saes.pursuit.matching import pursue_correlations, pursue_residual
+from sae_research.saes.pursuit.sequences import check_unit_atoms
 from sae_research.saes.solvers.gram import shared_gram
+
+ABOUT = About(title="MPSAE", marker="P", color="#332288", place=120)
 
 # Largest Gram matrix to hold, in numbers (2 GiB in float32: 23,000 atoms); beyond it the residual is kept instead.
 _GRAM_BUDGET = 2**29
@@ -33,7 +38,10 @@ class Settings:
     s: int
     """Greedy steps per token."""
     nonneg: bool = False
-    """Only positive codes: the step takes the largest correlation, and nothing where none is above 0."""
+    """Only positive codes: a step takes the largest correlation, and nothing if none is above 0."""
+
+    def __post_init__(self) -> None:
+        at_least(self, s=1)
 
 
 @final
@@ -41,15 +49,12 @@ class MpSae(Sae):
     """r = x - b_dec; s times: j = argmax |D r| (lowest on ties), codes_j += D_j r, r -= (D_j r) D_j; D = W_dec."""
 
     settings_type = Settings
-    shapes: ClassVar[Shapes] = {"W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    settings: Settings
+    shapes = DICTIONARY
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
-        settings = read_settings(Settings, card)
-        if settings.s < 1:
-            raise UserError(f"SAE {card.name!r}: s is {settings.s}, expected at least 1 pursuit step")
-        super().__init__(with_settings(card, settings), tensors)
+        super().__init__(card, tensors)
         check_unit_atoms(card, self.W_dec)
-        self.settings = settings
         self._gram: Tensor | None = None
 
     def encode(
@@ -77,7 +82,7 @@ class MpSae(Sae):
             pursue_correlations(y @ self.W_dec.T, self._held_gram(), codes, steps=steps, nonneg=nonneg)
 
     def _held_gram(self) -> Float[Tensor, "d_sae d_sae"]:
-        """D D^T, looked up or computed at first use and again where the atoms went to another device or dtype."""
+        """D D^T, computed at first use and again when the atoms have moved to another device or dtype."""
         held = self._gram
         if held is None or (held.dtype, held.device) != (self.W_dec.dtype, self.W_dec.device):
             held = self._gram = shared_gram(self.W_dec)

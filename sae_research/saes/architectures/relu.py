@@ -1,48 +1,41 @@
-"""The ReLU SAE: linear encoder, ReLU, linear decoder (Bricken et al. 2023; SAELens' `standard`)."""
+"""The ReLU SAE: linear encoder, ReLU, linear decoder; SAELens calls it `standard`.
+
+Bricken et al. 2023, Towards monosemanticity: decomposing language models with dictionary learning,
+https://transformer-circuits.pub/2023/monosemantic-features
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
-from sae_research.saes.build import read_settings, with_settings
+from sae_research.saes.about import About
+from sae_research.saes.kernels.screening import Firing
+from sae_research.saes.linear import BIASED, LinearSae, LinearSettings, biased_firing
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Options of a ReLU SAE."""
-
-    subtract_b_dec: bool = True
-    """Whether the encoder sees x - b_dec rather than x."""
+ABOUT = About(
+    title="ReLU",
+    marker="o",
+    color="#4477aa",
+    place=10,
+    sae_lens_names=("standard",),
+    sae_bench_names=("standard_april_update",),
+)
 
 
 @final
-class ReluSae(Sae):
+class ReluSae(LinearSae):
     """codes = relu((x - b_dec) W_enc + b_enc)."""
 
-    settings_type = Settings
-    shapes: ClassVar[Shapes] = {
-        "W_enc": ("d_in", "d_sae"),
-        "b_enc": ("d_sae",),
-        "W_dec": ("d_sae", "d_in"),
-        "b_dec": ("d_in",),
-    }
-    W_enc: Tensor
+    settings_type = LinearSettings
+    shapes = BIASED
+    scaled_with_atoms = ("W_enc", "b_enc")
     b_enc: Tensor
 
-    def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
-        settings = read_settings(Settings, card)
-        super().__init__(with_settings(card, settings), tensors)
-        self.settings = settings
+    def activate(self, products: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_sae"]:
+        return products.add_(self.b_enc).relu_()
 
-    def encode(
-        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
-    ) -> Float[Tensor, "*batch d_sae"]:
-        y = centred(self, x, subtract=self.settings.subtract_b_dec)
-        return zero_masked(torch.relu(y @ self.W_enc + self.b_enc), mask)
+    def firing(self) -> Firing:
+        return biased_firing(self.b_enc)

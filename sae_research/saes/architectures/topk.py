@@ -1,18 +1,25 @@
-"""The TopK SAE: the k largest positive pre-activations of each token (Gao et al. 2024)."""
+"""The TopK SAE: the k largest positive pre-activations of each token.
+
+Gao et al. 2024, Scaling and evaluating sparse autoencoders, https://arxiv.org/abs/2406.04093
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from sae_research.saes.base import Sae, SaeCard, Shapes, centred, zero_masked
-from sae_research.saes.build import check_k, read_settings, with_settings
+from sae_research.saes.about import About
+from sae_research.saes.base import SaeCard, check_k
+from sae_research.saes.kernels.screening import Firing
+from sae_research.saes.linear import BIASED, LinearSae, biased_firing
 from sae_research.saes.solvers.selection import top_k_mask
+
+ABOUT = About(title="TopK", marker="^", color="#228833", place=20, sae_lens_names=("topk",))
 
 
 @dataclass(frozen=True)
@@ -26,28 +33,21 @@ class Settings:
 
 
 @final
-class TopKSae(Sae):
-    """codes = the k largest of relu((x - b_dec) W_enc + b_enc), the rest 0; of equal ones the lowest indices."""
+class TopKSae(LinearSae):
+    """codes = the k largest of a = relu((x - b_dec) W_enc + b_enc), the others 0; of equal ones the lowest indices."""
 
     settings_type = Settings
-    shapes: ClassVar[Shapes] = {
-        "W_enc": ("d_in", "d_sae"),
-        "b_enc": ("d_sae",),
-        "W_dec": ("d_sae", "d_in"),
-        "b_dec": ("d_in",),
-    }
-    W_enc: Tensor
+    settings: Settings
+    shapes = BIASED
     b_enc: Tensor
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
-        settings = read_settings(Settings, card)
-        check_k(card, settings.k)
-        super().__init__(with_settings(card, settings), tensors)
-        self.settings = settings
+        super().__init__(card, tensors)
+        check_k(card, self.settings.k)
 
-    def encode(
-        self, x: Float[Tensor, "*batch d_in"], mask: Bool[Tensor, "*batch"] | None = None
-    ) -> Float[Tensor, "*batch d_sae"]:
-        y = centred(self, x, subtract=self.settings.subtract_b_dec)
-        acts = torch.relu(y @ self.W_enc + self.b_enc)
-        return zero_masked(torch.where(top_k_mask(acts, self.settings.k), acts, 0), mask)
+    def activate(self, products: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_sae"]:
+        acts = products.add_(self.b_enc).relu_()
+        return torch.where(top_k_mask(acts, self.settings.k), acts, 0)
+
+    def firing(self) -> Firing:
+        return biased_firing(self.b_enc)._replace(k=self.settings.k)

@@ -1,6 +1,6 @@
-"""C++ sources of the package as shared libraries, compiled at first use and kept in the user's cache folder.
+"""The package's C++ sources as shared libraries, compiled at first use and kept in the user's cache folder.
 
-Where there is no compiler, or it fails, one line in the log says so and the plain PyTorch paths do the work.
+Without a compiler, or if it fails, one line in the log says so and plain PyTorch does the work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECONDS = 120
 
 @cache
 def load_source(source: Path, *more_flags: str) -> ctypes.CDLL | None:
-    """The library that `source` compiles to on this machine; None, said in the log, where that cannot be had."""
+    """The library that `source` compiles to on this machine; None, with a line in the log, if it does not compile."""
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), None)
     if compiler is None:
         log.info("no C++ compiler found: %s runs in plain PyTorch, which is several times slower", source.stem)
@@ -37,7 +37,7 @@ def load_source(source: Path, *more_flags: str) -> ctypes.CDLL | None:
 
 
 def _compiled(source: Path, compiler: str, flags: tuple[str, ...]) -> Path:
-    """The library, under a name that tells source, flags, compiler and processor."""
+    """The library, under a name that depends on source, flags, compiler and processor."""
     target = _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])  # its version and its processor
     parts = (source.read_text(encoding="utf-8"), " ".join(flags), target)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""The compiled pursuit kernel, `pursuit.cpp`, where this machine has it; the plain PyTorch paths do the same."""
+"""The compiled pursuit kernel, `pursuit.cpp`; on machines without it plain PyTorch does the same."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FLAGS = ("-ffinite-math-only", "-fno-signed-zeros")
 
 
 def serves(tensor: Tensor) -> bool:
-    """Whether the kernel can work on `tensor`: float32 on the CPU, no gradient wanted, kernel at hand."""
-    fits = tensor.device.type == "cpu" and tensor.dtype == torch.float32 and not tensor.requires_grad
-    return fits and library() is not None
+    """Whether the kernel can work on `tensor`: it is compiled, the tensor is float32 on the CPU, no gradient."""
+    is_plain = tensor.device.type == "cpu" and tensor.dtype == torch.float32 and not tensor.requires_grad
+    return is_plain and library() is not None
 
 
 def matching_pursuit(
@@ -31,7 +31,10 @@ def matching_pursuit(
     steps: int,
     nonneg: bool,
 ) -> None:
-    """Adds to `codes` what `steps` of matching pursuit take; uses up `correlations`. All contiguous, see `serves`."""
+    """Adds the codes of `steps` steps of matching pursuit to `codes`; overwrites `correlations`.
+
+    All tensors must be contiguous and such as the kernel `serves`.
+    """
     kernel = library()
     assert kernel is not None and correlations.is_contiguous() and gram.is_contiguous() and codes.is_contiguous()
     tokens, atoms = correlations.shape
@@ -44,7 +47,7 @@ def matching_pursuit(
 def mark_strongest(
     correlations: Float[Tensor, "seq token d_sae"], *, k: int, nonneg: bool
 ) -> Bool[Tensor, "seq d_sae"]:
-    """The union over the tokens of each sequence of the `k` largest magnitudes above 0, as `top_k_mask` has them."""
+    """The union over the tokens of each sequence of the `k` largest magnitudes above 0, as by `top_k_mask`."""
     kernel, chosen = library(), torch.zeros(correlations.shape[::2], dtype=torch.bool)
     assert kernel is not None and correlations.is_contiguous()
     kernel.strongest(
@@ -56,7 +59,7 @@ def mark_strongest(
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The loaded kernel; None where it cannot be had."""
+    """The loaded kernel; None if it cannot be compiled."""
     kernel = load_source(_SOURCE, *_FLAGS)
     if kernel is None:
         return None

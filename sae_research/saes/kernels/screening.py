@@ -1,9 +1,9 @@
-"""Sparse codes at a fraction of the dense product's cost, the same codes up to the rounding of a dot product.
+"""Sparse codes at a fraction of the dense product's cost; the same codes up to the rounding of a dot product.
 
-Encoder and activations are rounded to whole numbers of 8 bits; their product, four times as fast as one in float32,
-gives every pre-activation up to an error that the Cauchy-Schwarz inequality bounds: |x·w - x̂·ŵ| <= ‖x - x̂‖ ‖w‖ +
-‖x̂‖ ‖w - ŵ‖. Latents that cannot fire under that bound are left out, the few others get the exact product in float32.
-No latent that fires is ever missed.
+Encoder and activations are rounded to 8-bit integers. Their product, four times as fast as one in float32, gives every
+pre-activation up to an error that the Cauchy-Schwarz inequality bounds: |x·w - x̂·ŵ| <= ‖x - x̂‖ ‖w‖ + ‖x̂‖ ‖w - ŵ‖.
+Latents that cannot fire under that bound are left out; the few others get the exact product in float32. No latent that
+fires is ever missed.
 """
 
 from __future__ import annotations
@@ -17,38 +17,31 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_research.saes.codes import SparseCodes
 from sae_research.saes.kernels.compiling import load_source
 
 _SOURCE = Path(__file__).with_name("screening.cpp")
 # As in the kernel: atoms of a panel, inputs of a group.
 _PANEL, _GROUP = 48, 4
-# Where more than this share of the latents fires on average, the dense product costs no more.
+# If more than this share of the latents fires on average, the dense product costs no more.
 DENSEST = 1 / 16
 
 
-class SparseCodes(NamedTuple):
-    """The codes other than 0 of a run of tokens, in order of tokens, then latents."""
-
-    counts: Int[Tensor, " tokens"]
-    latents: Int[Tensor, " codes"]
-    values: Float[Tensor, " codes"]
-
-
 class Firing(NamedTuple):
-    """When a latent fires, and its code: x w + gate > level, relu(gain x w + bias); of these the k largest."""
+    """A latent fires where x w + gate > level; its code is relu(gain x w + bias). Only the k largest are taken."""
 
     gate: Tensor
     level: Tensor
     gain: Tensor
     bias: Tensor
     k: int = 0
-    """0: all of them."""
+    """0: all that fire."""
     magnitude: bool = False
-    """Codes are x w, whatever their sign, of largest magnitude; gate, level, gain and bias count for nothing."""
+    """Codes are the x w of largest magnitude, whatever their sign; gate, level, gain and bias are ignored."""
 
 
 class ScreenedEncoder:
-    """An encoder, quantised."""
+    """An encoder in 8-bit integers, with its exact rows beside it."""
 
     def __init__(self, rows: Float[Tensor, "atoms width"], firing: Firing) -> None:
         self._rows = rows.contiguous()
@@ -60,12 +53,12 @@ class ScreenedEncoder:
 
     @classmethod
     def serves(cls, rows: Float[Tensor, "atoms width"], k: int) -> bool:
-        """Whether this machine has the kernel, it can work on `rows`, and `k` codes a token are few."""
-        fits = rows.device.type == "cpu" and rows.dtype == torch.float32 and not rows.requires_grad
-        return fits and k <= DENSEST * len(rows) and _kernel() is not None
+        """Whether this machine has the kernel, the kernel can work on `rows`, and `k` codes per token are few."""
+        is_plain = rows.device.type == "cpu" and rows.dtype == torch.float32 and not rows.requires_grad
+        return is_plain and k <= DENSEST * len(rows) and _kernel() is not None
 
     def encode(self, x: Float[Tensor, "tokens width"]) -> SparseCodes | None:
-        """The codes of `x`; None where they turn out too many, or `x` is not finite."""
+        """The codes of `x`; None if there are too many of them, or if `x` is not finite."""
         kernel = _kernel()
         assert kernel is not None
         (tokens, width), atoms = x.shape, len(self._rows)
@@ -77,13 +70,13 @@ class ScreenedEncoder:
         )
         if n < 0:
             return None
-        found = SparseCodes(counts.long(), torch.empty(n, dtype=torch.int32), torch.empty(n))
-        kernel.take_codes(found.latents.data_ptr(), found.values.data_ptr())
-        return found
+        codes = SparseCodes(counts.long(), torch.empty(n, dtype=torch.int32), torch.empty(n))
+        kernel.take_codes(codes.latents.data_ptr(), codes.values.data_ptr())
+        return codes
 
 
 def add_codes(codes: SparseCodes, rows: Int[Tensor, " tokens"], sums: Float[Tensor, "rows d_sae"]) -> None:
-    """Adds the codes of each token to its row of `sums`, on a machine that `serves` encoders."""
+    """Adds the codes of each token to its row of `sums`; only on a machine that `serves` encoders."""
     kernel = _kernel()
     assert kernel is not None and sums.is_contiguous()
     tensors = (codes.counts, codes.latents.int(), codes.values, rows.contiguous(), sums)
@@ -91,7 +84,7 @@ def add_codes(codes: SparseCodes, rows: Int[Tensor, " tokens"], sums: Float[Tens
 
 
 def _quantised(rows: Float[Tensor, "n width"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Each row's quantum, its whole numbers from -127 to 127, and the norm of what rounding lost."""
+    """Each row's quantum, its integers from -127 to 127, and the norm of what rounding lost."""
     scale = (rows.abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
     steps = (rows / scale[:, None]).round_()
     error = (rows - steps * scale[:, None]).norm(dim=1)
@@ -99,7 +92,7 @@ def _quantised(rows: Float[Tensor, "n width"]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _packed(whole: Int[Tensor, "atoms width"]) -> Tensor:
-    """The whole numbers plus 128, in the order in which the kernel reads them; 128 stands for what is not there."""
+    """The integers plus 128, in the order in which the kernel reads them; padding is 128, which stands for 0."""
     missing = (-whole.shape[1] % _GROUP, -whole.shape[0] % _PANEL)
     full = torch.nn.functional.pad(whole + 128, (0, missing[0], 0, missing[1]), value=128).to(torch.uint8)
     return full.view(-1, _PANEL, full.shape[1] // _GROUP, _GROUP).transpose(1, 2).contiguous()
@@ -111,7 +104,7 @@ def _padded(values: Float[Tensor, " atoms"]) -> Tensor:
 
 @cache
 def _kernel() -> ctypes.CDLL | None:
-    """The compiled kernel, where this processor multiplies whole numbers fast."""
+    """The compiled kernel; None if it cannot be compiled or the processor has no fast integer products."""
     kernel = load_source(_SOURCE)
     if kernel is None or not hasattr(kernel, "find_codes"):
         return None

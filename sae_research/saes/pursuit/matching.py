@@ -1,4 +1,4 @@
-"""Matching pursuit, in two forms: on correlations by a Gram matrix, on the residual where that would be too large."""
+"""Matching pursuit in two forms: on correlations with a Gram matrix, or on the residual if that would be too large."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pursue_correlations(
     steps: int,
     nonneg: bool,
 ) -> None:
-    """Adds to `codes` what `steps` steps take from `correlations`, which are used up."""
+    """Adds the codes of `steps` steps to `codes`; overwrites `correlations`."""
     if pursuit.serves(correlations):
         pursuit.matching_pursuit(correlations, gram, codes, steps=steps, nonneg=nonneg)
         return
@@ -34,7 +34,7 @@ def pursue_residual(
     steps: int,
     nonneg: bool,
 ) -> None:
-    """Adds to `codes` what `steps` steps take, each with all correlations computed afresh."""
+    """Adds the codes of `steps` steps to `codes`, each step computing all correlations anew."""
     for _ in range(steps):
         atom, value = best_atom(residual @ W_dec.T, nonneg=nonneg)
         codes.scatter_add_(1, atom, value)
@@ -44,9 +44,9 @@ def pursue_residual(
 def best_atom(
     correlations: Float[Tensor, "token d_sae"], *, nonneg: bool
 ) -> tuple[Int[Tensor, "token 1"], Float[Tensor, "token 1"]]:
-    """The atom of largest magnitude of each token (the lowest index of equals) and what is taken of it.
+    """The atom of largest magnitude of each token (of equal ones the lowest index), and its code.
 
-    Non-negative: the largest correlation itself, and nothing is taken where that is below 0.
+    Non-negative: the atom of largest correlation, with code 0 if that is below 0.
     """
     sizes = correlations if nonneg else correlations.abs()
     atom = sizes.argmax(dim=1, keepdim=True)

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import SaeCard
-from sae_research.saes.build import check_k, read_settings
+from sae_research.saes.base import SaeCard, check_k
 from sae_research.saes.kernels import pursuit
 from sae_research.saes.kernels.screening import Firing, ScreenedEncoder
 from sae_research.saes.solvers.selection import top_k_mask
@@ -25,23 +24,17 @@ class Thresholding:
     """Only positive codes: atoms by largest correlation, non-negative least squares."""
 
 
-def read_thresholding(card: SaeCard) -> Thresholding:
-    """The options in the card, refused where no code can have `k` atoms."""
-    settings = read_settings(Thresholding, card)
-    check_k(card, settings.k)
-    return settings
-
-
 def strongest(correlations: Float[Tensor, "*batch d_sae"], settings: Thresholding) -> Bool[Tensor, "*batch d_sae"]:
-    """The `k` atoms of largest magnitude, none at 0 (non-negative: of largest correlation, none below); uses up
+    """The `k` atoms of largest magnitude other than 0 (non-negative: of largest correlation above 0); overwrites
     `correlations`."""
     return top_k_mask(correlations if settings.nonneg else correlations.abs_(), settings.k)
 
 
 class Chooser:
-    """Chooses the atoms of sequences; where the machine can, without taking all of their correlations."""
+    """Chooses the atoms of sequences, if the machine allows it without computing all of their correlations."""
 
-    def __init__(self, settings: Thresholding) -> None:
+    def __init__(self, card: SaeCard, settings: Thresholding) -> None:
+        check_k(card, settings.k)
         self._settings = settings
         self._atoms: Tensor | None = None
         self._screened: ScreenedEncoder | None = None
@@ -50,23 +43,23 @@ class Chooser:
         self, y: Float[Tensor, "seq token d_in"], W_dec: Float[Tensor, "d_sae d_in"]
     ) -> Bool[Tensor, "seq d_sae"]:
         """The union of `strongest` over the tokens of each sequence."""
-        screened = self._screen(W_dec)
-        found = screened.encode(y.flatten(0, 1)) if screened is not None else None
-        if found is None:
+        screen = self._screen(W_dec)
+        codes = screen.encode(y.flatten(0, 1)) if screen is not None else None
+        if codes is None:
             return _strongest_of_sequence(y @ W_dec.T, self._settings)
         chosen = torch.zeros(len(y), len(W_dec), dtype=torch.bool)
-        owners = torch.arange(len(y)).repeat_interleave(found.counts.view(y.shape[:2]).sum(1))
-        chosen[owners, found.latents.long()] = True
+        sequences = torch.arange(len(y)).repeat_interleave(codes.counts.view(y.shape[:2]).sum(1))
+        chosen[sequences, codes.latents.long()] = True
         return chosen
 
     def _screen(self, W_dec: Float[Tensor, "d_sae d_in"]) -> ScreenedEncoder | None:
-        """The quantised atoms, made at first use and again where they went to another device or dtype."""
+        """The quantised atoms, made at first use and again when the atoms have moved to another device or dtype."""
         k = self._settings.k
         if self._atoms is not W_dec:
-            fits = ScreenedEncoder.serves(W_dec, k)
+            can_screen = ScreenedEncoder.serves(W_dec, k)
             zero = torch.zeros(len(W_dec))
             firing = Firing(zero, zero, torch.ones(len(W_dec)), zero, k, magnitude=not self._settings.nonneg)
-            self._screened = ScreenedEncoder(W_dec, firing) if fits else None
+            self._screened = ScreenedEncoder(W_dec, firing) if can_screen else None
             self._atoms = W_dec
         return self._screened
 
@@ -74,7 +67,7 @@ class Chooser:
 def _strongest_of_sequence(
     correlations: Float[Tensor, "seq token d_sae"], settings: Thresholding
 ) -> Bool[Tensor, "seq d_sae"]:
-    """The union of `strongest` over the tokens of each sequence; uses up `correlations`."""
+    """The union of `strongest` over the tokens of each sequence; overwrites `correlations`."""
     if pursuit.serves(correlations):
         return pursuit.mark_strongest(correlations, k=settings.k, nonneg=settings.nonneg)
     return strongest(correlations, settings).any(dim=1)

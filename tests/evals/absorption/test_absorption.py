@@ -33,7 +33,7 @@ from sae_research.records import read_record
 from sae_research.reference.absorption import SaeBenchAbsorptionPlan, run_absorption
 from sae_research.results.document import to_document
 from sae_research.saes.base import Sae, SaeCard
-from sae_research.saes.kernels.screening import SparseCodes
+from sae_research.saes.codes import SparseCodes
 from sae_research.saes.registry import sae_class
 from sae_research.sources.hub import Hub
 

@@ -6,14 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from sae_research.evals.core.codes import count_codes
+from sae_research.evals.core.codes import CodeCounts, count_codes
 from sae_research.evals.core.formulas import estimate_densities
+from sae_research.saes.codes import sparse_codes
+from sae_research.saes.encoding import Reconstruction
 
 CODES = torch.tensor([[[1.0, 0.0, -2.0], [3.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, -1.0]]])
 
 
+def _count(codes: torch.Tensor, *, real: torch.Tensor | None = None, sparse: bool = False) -> CodeCounts:
+    real = torch.ones(codes.shape[:2], dtype=torch.bool) if real is None else real
+    raw = sparse_codes(codes[real]) if sparse else codes
+    return count_codes(Reconstruction(slice(len(codes)), real, torch.empty(0), raw), d_sae=codes.shape[2])
+
+
 def test_counts_by_hand() -> None:
-    found = count_codes(CODES)
+    found = _count(CODES)
     assert {n: c.tolist() for n, c in found.columns.items()} == {
         "l0": [3, 1],
         "l1": [6, 1],
@@ -26,9 +34,18 @@ def test_counts_by_hand() -> None:
 
 
 def test_nothing_fires() -> None:
-    found = count_codes(torch.zeros(2, 3, 4))
+    found = _count(torch.zeros(2, 3, 4))
     assert found.fired.sum() == 0
     assert found.columns["l0"].tolist() == [0, 0]
+
+
+def test_sparse_and_dense_codes_give_the_same_counts() -> None:
+    real = torch.tensor([[True, True], [False, True]])
+    dense, sparse = _count(CODES.abs(), real=real), _count(CODES.abs(), real=real, sparse=True)
+    assert torch.equal(dense.fired, sparse.fired)
+    assert torch.equal(dense.positive, sparse.positive)
+    for name, column in dense.columns.items():
+        assert column.tolist() == sparse.columns[name].tolist(), name
 
 
 def test_densities_by_hand() -> None:

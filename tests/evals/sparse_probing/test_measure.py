@@ -15,7 +15,7 @@ from support.outcomes import MakeSae, check_company, check_failing_sae, check_th
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt
-from sae_research.evals.shared.pooling import group_by_memory, mean_codes, pool_texts
+from sae_research.evals.shared.pooling import group_by_memory, pool_texts
 from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
@@ -23,6 +23,7 @@ from sae_research.measurements import EvalOutput
 from sae_research.metrics.intervals import GROUPS
 from sae_research.records import read_record
 from sae_research.saes.base import Sae
+from sae_research.saes.encoding import Encoder
 
 SETTINGS = SparseProbingSettings(
     dataset_names=("one", "two"), train_size=60, test_size=40, context_size=12, k_values=(1, 5, 20)
@@ -139,8 +140,9 @@ def test_masked_tokens_never_matter(make_sae: MakeSae) -> None:
     real = torch.tensor([[True] * 6, [False] + [True] * 3 + [False] * 2, [False] * 6])
     garbage = torch.where(real[..., None], x, 1e3)
     for sae in (make_sae("relu"), make_sae("ihtp", k=1)):
-        torch.testing.assert_close(mean_codes(sae, x, real), mean_codes(sae, garbage, real))
-        assert mean_codes(sae, x, real)[2].abs().max() == 0
+        means = Encoder(sae).mean_codes(x, real)
+        torch.testing.assert_close(Encoder(sae).mean_codes(garbage, real), means)
+        assert means[2].abs().max() == 0
 
 
 def test_company_order_memory_and_threads_change_nothing(

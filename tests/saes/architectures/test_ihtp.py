@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sae_research.saes import ihtp
+from sae_research.saes.architectures import ihtp
 from sae_research.saes.build import unit_atoms
 from sae_research.saes.pursuit import sequences
 from sae_research.saes.solvers.least_squares import least_squares
@@ -147,7 +147,7 @@ def test_a_token_depends_on_its_sequence_but_not_on_others(make_sae) -> None:
 def test_chunks_change_no_code(make_sae, monkeypatch: pytest.MonkeyPatch) -> None:
     sae, x = make_sae("ihtp", d_in=24, d_sae=64, k=2), _normal(7, 6, 24)
     whole = sae.encode(x)
-    monkeypatch.setattr(sequences, "_OF_A_THREAD", 1)
+    monkeypatch.setattr(sequences, "_THREAD_BUDGET", 1)
     torch.testing.assert_close(sae.encode(x), whole, rtol=1e-5, atol=1e-5)
 
 

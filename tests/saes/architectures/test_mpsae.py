@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sae_research.lm.site import Site
-from sae_research.saes import mpsae
+from sae_research.saes.architectures import mpsae
 from sae_research.saes.base import SaeCard
 from sae_research.saes.build import unit_atoms
 

@@ -77,7 +77,7 @@ def test_without_negative_codes(make_sae) -> None:
         ({"s": 0}, "s is 0"),
         ({"s": 17}, "s is 17, but d_sae is 16"),
         ({"iters": 0}, "iters is 0"),
-        ({"mu": 0.0}, "mu 0"),
+        ({"mu": 0.0}, r"mu is 0\.0, expected more than 0"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, float], message: str, make_sae) -> None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from sae_research.lm.site import Site
-from sae_research.saes.base import Sae, SaeCard
+from sae_research.saes.base import SaeCard
 from sae_research.saes.build import build_sae
-from sae_research.saes.encoding import Screen
+from sae_research.saes.codes import SparseCodes
 from sae_research.saes.kernels import screening
-from sae_research.saes.kernels.screening import Firing, ScreenedEncoder, SparseCodes
+from sae_research.saes.kernels.screening import Firing, ScreenedEncoder
+from sae_research.saes.linear import LinearSae
 
 D_IN, D_SAE = 24, 640
 ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu", "gated")
 
 
-def _sae(architecture: str, seed: int = 0) -> Sae:
+def _sae(architecture: str, seed: int = 0) -> LinearSae:
     generator = torch.Generator().manual_seed(seed)
     encoder = torch.randn(D_IN, D_SAE, generator=generator)
     high = 12 + torch.rand(D_SAE, generator=generator)
@@ -39,20 +38,26 @@ def _sae(architecture: str, seed: int = 0) -> Sae:
         name=architecture, architecture=architecture, site=Site(0, "resid_post"), d_in=D_IN, d_sae=D_SAE,
         model_name="none", hyperparameters={"k": 9} if architecture == "topk" else {},
     )  # fmt: skip
-    return build_sae(card, tensors)
+    sae = build_sae(card, tensors)
+    assert isinstance(sae, LinearSae)
+    return sae
 
 
-def _screen(sae: Sae) -> Screen:
-    screen = Screen.of(sae)
-    if screen is None:
+def _encode(sae: LinearSae, x: torch.Tensor) -> SparseCodes | None:
+    firing = sae.firing()
+    assert firing is not None
+    return _encoder(sae.W_enc.T, firing).encode(sae.encoder_input(x))
+
+
+def _encoder(rows: torch.Tensor, firing: Firing) -> ScreenedEncoder:
+    if not ScreenedEncoder.serves(rows, firing.k):
         pytest.skip("no compiler, or a processor without fast products of whole numbers")
-    return screen
+    return ScreenedEncoder(rows, firing)
 
 
-def _dense(codes: SparseCodes | None) -> torch.Tensor:
-    assert codes is not None
-    owners = torch.arange(len(codes.counts)).repeat_interleave(codes.counts)
-    return torch.zeros(len(codes.counts), D_SAE).index_put((owners, codes.latents.long()), codes.values)
+def _strongest(rows: torch.Tensor, k: int) -> ScreenedEncoder:
+    zero = torch.zeros(len(rows))
+    return _encoder(rows, Firing(zero, zero, zero, zero, k, magnitude=True))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -66,40 +71,31 @@ def test_no_code_is_missed(architecture: str) -> None:
     expected = sae.encode(x)
     assert len(x) > 600
     assert (expected != 0).sum() > 500
-    screen = _screen(sae)
-    found = screen.encode(x)
-    torch.testing.assert_close(_dense(found), expected, rtol=1e-4, atol=1e-4)
-    assert found is not None
-    torch.testing.assert_close(screen.decode(found), sae.decode(expected), rtol=1e-4, atol=1e-4)
+    codes = _encode(sae, x)
+    assert codes is not None
+    torch.testing.assert_close(codes.dense(D_SAE), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_of_equal_pre_activations_the_lowest_latents_win() -> None:
     sae = _sae("topk")
-    sae.W_enc[:, 1:40] = sae.W_enc[:, :1]  # type: ignore[index]
-    x = sae.b_dec + 5 * sae.W_enc[:, 0].expand(3, D_IN)  # type: ignore[index]
-    codes = _screen(sae).encode(x)
+    sae.W_enc[:, 1:40] = sae.W_enc[:, :1]
+    x = sae.b_dec + 5 * sae.W_enc[:, 0].expand(3, D_IN)
+    codes = _encode(sae, x)
     assert codes is not None
     assert codes.latents.view(3, 9).tolist() == [list(range(9))] * 3
-
-
-def _encoder(rows: torch.Tensor, k: int) -> ScreenedEncoder:
-    if not ScreenedEncoder.serves(rows, k):
-        pytest.skip("no compiler, or a processor without fast products of whole numbers")
-    zero = torch.zeros(len(rows))
-    return ScreenedEncoder(rows, Firing(zero, zero, zero, zero, k, magnitude=True))
 
 
 def test_the_strongest_of_either_sign_keep_their_signs() -> None:
     generator = torch.Generator().manual_seed(3)
     rows, x = torch.randn(700, 50, generator=generator), torch.randn(600, 50, generator=generator)
-    found = _encoder(rows, 7).encode(x)
-    assert found is not None
+    codes = _strongest(rows, 7).encode(x)
+    assert codes is not None
     products = x @ rows.T
     best = products.abs().topk(7).indices.sort().values
-    assert found.latents.view(600, 7).tolist() == best.tolist()
-    torch.testing.assert_close(found.values.view(600, 7), products.gather(1, best), rtol=1e-5, atol=1e-5)
-    assert (found.values < 0).any()
-    assert (found.values > 0).any()
+    assert codes.latents.view(600, 7).tolist() == best.tolist()
+    torch.testing.assert_close(codes.values.view(600, 7), products.gather(1, best), rtol=1e-5, atol=1e-5)
+    assert (codes.values < 0).any()
+    assert (codes.values > 0).any()
 
 
 def test_rounding_errors_that_all_point_one_way_hide_no_latent() -> None:
@@ -110,16 +106,16 @@ def test_rounding_errors_that_all_point_one_way_hide_no_latent() -> None:
     rows[100:120, 0] = 1
     rows[100:120, 64:] = 10 / 127
     rows[300, :64] = 185 / (127 * 64)
-    found = _encoder(rows, 9).encode(x)
-    assert found is not None
-    assert found.latents[-1] == 300
-    assert found.values[-1] == pytest.approx(185)
-    assert found.values[:-1].tolist() == pytest.approx([127 + 0.51 * 960 * 10 / 127] * 8, rel=1e-5)
+    codes = _strongest(rows, 9).encode(x)
+    assert codes is not None
+    assert codes.latents[-1] == 300
+    assert codes.values[-1] == pytest.approx(185)
+    assert codes.values[:-1].tolist() == pytest.approx([127 + 0.51 * 960 * 10 / 127] * 8, rel=1e-5)
 
 
 def test_a_token_s_codes_do_not_depend_on_the_others() -> None:
     generator = torch.Generator().manual_seed(4)
-    encoder = _encoder(torch.randn(640, 24, generator=generator), 9)
+    encoder = _strongest(torch.randn(640, 24, generator=generator), 9)
     x = torch.randn(1100, 24, generator=generator)
     whole, parts = encoder.encode(x), [encoder.encode(part) for part in x.split(37)]
     assert whole is not None
@@ -127,21 +123,15 @@ def test_a_token_s_codes_do_not_depend_on_the_others() -> None:
         assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
 
 
-def test_too_many_codes_close_the_screen_for_good() -> None:
-    sae = _sae("relu")
-    screen = _screen(sae)
-    assert screen.encode(100 * torch.ones(4, D_IN)) is None
-    assert screen.encode(torch.zeros(4, D_IN)) is None
-
-
-def test_what_is_not_finite_is_left_to_the_dense_path() -> None:
-    assert _screen(_sae("relu")).encode(torch.full((2, D_IN), torch.nan)) is None
+@pytest.mark.parametrize("x", [100 * torch.ones(4, D_IN), torch.full((2, D_IN), torch.nan)], ids=["dense", "nan"])
+def test_too_many_codes_and_what_is_not_finite_are_left_to_the_dense_product(x: torch.Tensor) -> None:
+    assert _encode(_sae("relu"), x) is None
 
 
 def test_codes_are_added_to_the_rows_of_their_tokens() -> None:
     sae = _sae("topk")
     x, rows = torch.randn(7, D_IN), torch.tensor([2, 0, 2, 2, 3, 0, 3])
-    codes = _screen(sae).encode(x)
+    codes = _encode(sae, x)
     assert codes is not None
     sums = torch.ones(5, D_SAE)
     screening.add_codes(codes, rows, sums)
@@ -149,7 +139,7 @@ def test_codes_are_added_to_the_rows_of_their_tokens() -> None:
 
 
 def test_no_tokens_have_no_codes() -> None:
-    codes = _screen(_sae("relu")).encode(torch.zeros(0, D_IN))
+    codes = _encode(_sae("relu"), torch.zeros(0, D_IN))
     assert codes is not None
     assert [len(part) for part in codes] == [0, 0, 0]
 
@@ -161,24 +151,8 @@ def test_threads_change_nothing_but_rounding(threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = _dense(_screen(sae).encode(x))
+        codes = _encode(sae, x)
     finally:
         torch.set_num_threads(before)
-    torch.testing.assert_close(found, sae.encode(x), rtol=1e-5, atol=1e-4)
-
-
-def test_architectures_without_a_rule_have_no_screen() -> None:
-    card = SaeCard(
-        name="i", architecture="identity", site=Site(0, "resid_post"), d_in=D_IN, d_sae=D_IN, model_name="none"
-    )
-    from sae_research.saes.registry import sae_class
-
-    kind = sae_class("identity")
-    sizes = {"d_in": D_IN, "d_sae": D_IN}
-    assert Screen.of(kind(card, {n: torch.eye(D_IN)[:, : sizes[s[-1]]] if len(s) == 2 else torch.zeros(D_IN)
-                                 for n, s in kind.shapes.items()})) is None  # fmt: skip
-
-
-def test_the_source_digest_is_that_of_the_source() -> None:
-    source = Path(screening.__file__).with_name("screening.cpp")
-    assert hashlib.sha256(source.read_bytes()).hexdigest() == screening.SOURCE_DIGEST, "write it into screening.py"
+    assert codes is not None
+    torch.testing.assert_close(codes.dense(D_SAE), sae.encode(x), rtol=1e-5, atol=1e-4)
