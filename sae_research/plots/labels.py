@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 
-from sae_research.plots.settings import DEFAULT_COLORS
-from sae_research.plots.style import NAMES
+from sae_research.plots.style import about_label
 from sae_research.results.rows import Row
 
 L0_LABEL = "L0, latents in use per token (left is sparser)"
@@ -24,10 +24,11 @@ def axis_label(row: Row) -> str:
 
 def label_text(label: str, source: str) -> str:
     """How a label is written in a legend."""
-    return f"{NAMES.get(label, label)}, published" if source == "published" else NAMES.get(label, label)
+    title = about_label(label).title or label
+    return f"{title}, published" if source == "published" else title
 
 
-def label_rank(label: str) -> tuple[int, str]:
-    """Where a label stands among others: in the order of the default colours, unknown ones last."""
-    order = [*DEFAULT_COLORS]
-    return order.index(label) if label in order else len(order), label
+def label_rank(label: str) -> tuple[float, str]:
+    """Where a label stands among others: by its declared place; those without one come last, by name."""
+    place = about_label(label).place
+    return math.inf if place is None else place, label

@@ -18,48 +18,6 @@ COLORS = (
 )
 """Colours by name; any other is written `#rrggbb`."""
 
-DEFAULT_MARKERS: Mapping[str, str] = {
-    "relu": "o",
-    "topk": "^",
-    "batchtopk": "s",
-    "jumprelu": "X",
-    "gated": "d",
-    "matryoshka": "h",
-    "ihtp": "*",
-    "ihtp_causal": "p",
-    "ihtp_token": "H",
-    "shtp": "D",
-    "mpsae": "P",
-    "omp": "v",
-    "pca": "<",
-    "random": ">",
-    "identity": "8",
-}
-"""The marker of a label where `markers` names none."""
-
-DEFAULT_COLORS: Mapping[str, str] = {
-    "relu": "#4477aa",
-    "topk": "#228833",
-    "batchtopk": "#aa3377",
-    "jumprelu": "#ee7733",
-    "gated": "#66ccee",
-    "matryoshka": "#8c564b",
-    "p_anneal": "#999933",
-    "ihtp": "#cc3311",
-    "ihtp_causal": "#ddaa33",
-    "ihtp_token": "#bb5566",
-    "shtp": "#009988",
-    "mpsae": "#332288",
-    "omp": "#9977dd",
-    "pca": "#777777",
-    "random": "#aaaaaa",
-    "identity": "#444444",
-}
-"""The colour of a label where `colors` names none; told apart by most colour-blind eyes."""
-
-SPARE_COLORS = ("#44aa99", "#ddcc77", "#88ccee", "#cc6677", "#117733", "#aa4499")
-"""For labels that neither the settings nor the defaults name, in the order of their names."""
-
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -90,11 +48,9 @@ class VisualizationSettings:
 
     def __post_init__(self) -> None:
         for label, marker in self.markers.items():
-            if marker not in MARKERS:
-                raise ValueError(f"markers.{label} is {marker!r}; valid: {' '.join(MARKERS)}")
+            check_look(f"markers.{label}", marker=marker)
         for label, color in self.colors.items():
-            if color not in COLORS and not _HEX.fullmatch(color):
-                raise ValueError(f"colors.{label} is {color!r}; valid: #rrggbb, {', '.join(COLORS)}")
+            check_look(f"colors.{label}", color=color)
         for name, values in (("k_values", self.k_values), ("n_values", self.n_values)):
             if any(value < 1 for value in values) or len(set(values)) != len(values):
                 raise ValueError(f"{name} is {list(values)}, expected different whole numbers of at least 1")
@@ -105,3 +61,11 @@ class VisualizationSettings:
         ):
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}, expected {low} to {high}")
+
+
+def check_look(where: str, marker: str | None = None, color: str | None = None) -> None:
+    """ValueError unless a marker has an inside to leave empty and a colour can be drawn."""
+    if marker is not None and marker not in MARKERS:
+        raise ValueError(f"{where} is {marker!r}; valid: {' '.join(MARKERS)}")
+    if color is not None and color not in COLORS and not _HEX.fullmatch(color):
+        raise ValueError(f"{where} is {color!r}; valid: #rrggbb, {', '.join(COLORS)}")

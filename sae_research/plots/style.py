@@ -5,36 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Literal
 
-from sae_research.plots.settings import (
-    DEFAULT_COLORS,
-    DEFAULT_MARKERS,
-    MARKERS,
-    SPARE_COLORS,
-    VisualizationSettings,
-)
+from sae_research.plots.settings import MARKERS, VisualizationSettings, check_look
 from sae_research.results.rows import Interpolation, Row
+from sae_research.saes.about import About
+from sae_research.saes.registry import about, architectures
 
-NAMES: Mapping[str, str] = {
-    "relu": "ReLU",
-    "topk": "TopK",
-    "batchtopk": "BatchTopK",
-    "jumprelu": "JumpReLU",
-    "gated": "Gated",
-    "matryoshka": "Matryoshka",
-    "p_anneal": "P-anneal",
-    "ihtp": "IHTP",
-    "ihtp_causal": "IHTP, causal",
-    "ihtp_token": "IHTP, per token",
-    "shtp": "SHTP",
-    "mpsae": "MPSAE",
-    "omp": "OMP",
-    "pca": "PCA",
-    "random": "Random",
-    "identity": "Identity",
+LABELS: Mapping[str, About] = {
+    "matryoshka": About(title="Matryoshka", marker="h", color="#8c564b", place=60),
+    "p_anneal": About(title="P-anneal", color="#999933", place=70),
+    "random": About(title="Random", marker=">", color="#aaaaaa", place=150),
 }
-"""How a label is written in a legend."""
+"""Labels that stand for a way of training rather than for an architecture."""
+
+SPARE_COLORS = ("#44aa99", "#ddcc77", "#88ccee", "#cc6677", "#117733", "#aa4499")
+"""For labels without a colour of their own, in the order of their names."""
 
 Line = Literal["-", "--", ":", "-."]
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
@@ -56,23 +43,48 @@ class Style:
         return self.settings.marker_size * (1.5 if self.markers[label] == "*" else 1.0)
 
 
-def find_style(rows: Sequence[Row], settings: VisualizationSettings) -> Style:
-    """Settings first, then defaults, then spare ones in the order of the labels.
+def about_label(label: str) -> About:
+    """Name and look of a label, as its architecture's file or `LABELS` has them."""
+    declared = LABELS.get(label) or (about(label) if label in architectures() else About())
+    check_look(f"ABOUT of {label}", declared.marker or None, declared.color or None)
+    return declared
 
-    The width of most SAEs has the solid line.
+
+def find_style(rows: Sequence[Row], settings: VisualizationSettings) -> Style:
+    """Markers and colours from settings, then from the labels' own looks, then spare ones in the order of the labels.
+
+    No two labels share marker and colour unless settings or looks say so. The width of most SAEs has the solid line.
     """
     labels = sorted({row.label for row in rows})
     saes = {row.identity: row.d_sae for row in rows}
-    counted = Counter(saes.values())
-    widths = sorted(counted, key=lambda width: (-counted[width], width or 0))
-    colors, markers = {**DEFAULT_COLORS, **settings.colors}, {**DEFAULT_MARKERS, **settings.markers}
-    unknown = [name for name in labels if name not in colors]
-    colors |= {name: SPARE_COLORS[i % len(SPARE_COLORS)] for i, name in enumerate(unknown)}
-    unmarked = [name for name in labels if name not in markers]
-    taken = {markers[name] for name in labels if name in markers}
-    spare = [marker for marker in MARKERS if marker not in taken] or MARKERS
-    markers |= {name: spare[i % len(spare)] for i, name in enumerate(unmarked)}
+    by_width = Counter(saes.values())
+    widths = sorted(by_width, key=lambda width: (-by_width[width], width or 0))
+    looks = {label: about_label(label) for label in labels}
+    markers = {label: settings.markers.get(label) or looks[label].marker for label in labels}
+    colors = {label: settings.colors.get(label) or looks[label].color for label in labels}
+    _fill_in(markers, colors)
     return Style(markers, colors, {width: LINES[i % len(LINES)] for i, width in enumerate(widths)}, settings)
+
+
+def _fill_in(markers: dict[str, str], colors: dict[str, str]) -> None:
+    """Gives each label what it lacks, spare colours and unused markers in turn, so that each pair is used once."""
+    spare_markers = [marker for marker in MARKERS if marker not in markers.values()] or MARKERS
+    next_color, next_marker = cycle(SPARE_COLORS), cycle(spare_markers)
+    pairs = {(markers[label], colors[label]) for label in markers if markers[label] and colors[label]}
+    for label in markers:
+        if markers[label] and colors[label]:
+            continue
+        has_marker = bool(markers[label])
+        colors[label] = colors[label] or next(next_color)
+        markers[label] = markers[label] or next(next_marker)
+        for _ in spare_markers:
+            if (markers[label], colors[label]) not in pairs:
+                break
+            if has_marker:
+                colors[label] = next(next_color)
+            else:
+                markers[label] = next(next_marker)
+        pairs.add((markers[label], colors[label]))
 
 
 def marker_look(color: Any, interpolates: Interpolation, *, published: bool, rim: str = "white") -> dict[str, Any]:

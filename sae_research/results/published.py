@@ -11,15 +11,10 @@ from sae_research.errors import UserError
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.results.document import BLOCK, explained_version, from_document, metric_specs, read_document
 from sae_research.results.sae_bench_schema import MINUS_ONE, SaeBenchEval, by_type_id, match_key
+from sae_research.saes.registry import architecture_called
 
-ARCHITECTURES: Mapping[str, str] = {
-    "standard": "relu",
-    "standard_april_update": "relu",
-    "batch_topk": "batchtopk",
-    "matryoshka_batch_topk": "matryoshka",
-    "matryoshka_batchtopk": "matryoshka",
-}
-"""Our name for an architecture by SAEBench's or SAELens'."""
+_TRAININGS: Mapping[str, str] = {"matryoshka_batch_topk": "matryoshka", "matryoshka_batchtopk": "matryoshka"}
+"""SAEBench's and SAELens' names for a way of training that has a label of its own."""
 
 
 class Published(NamedTuple):
@@ -82,7 +77,7 @@ def _card(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     config = document.get("sae_cfg_dict") or {}
     metadata = config.get("metadata") or {}
     stated = config.get("architecture") or "unknown"
-    architecture = ARCHITECTURES.get(stated, stated)
+    architecture = _TRAININGS.get(stated) or architecture_called(stated) or stated
     name = release if sae_id in (None, "", "custom_sae") else f"{release}/{sae_id}" if release else sae_id
     return {
         "name": name,

@@ -9,8 +9,8 @@ import pytest
 from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.stages.visualize import visualize
 from sae_research.plots.draw import axis_label, draw_all, draw_figure, plain_matplotlib
-from sae_research.plots.settings import DEFAULT_MARKERS, VisualizationSettings
-from sae_research.plots.style import find_style
+from sae_research.plots.settings import VisualizationSettings
+from sae_research.plots.style import LABELS, find_style
 from sae_research.results.figures import planned_figures
 from sae_research.results.rows import Row, table_as_parquet
 
@@ -157,7 +157,7 @@ def test_a_label_has_its_own_marker_colour_and_name(row: Any) -> None:
     rows = [row("a", "ce_loss_score", 0.7), row("b", "ce_loss_score", 0.2, l0=12.0, label="random")]
     drawing = _figure(rows, "core_ce_loss_score")
     assert [text.get_text() for text in drawing.legends[0].get_texts()] == ["TopK", "Random"]
-    assert _markers(drawing.axes[0])[12.0].get_marker() == DEFAULT_MARKERS["random"]
+    assert _markers(drawing.axes[0])[12.0].get_marker() == LABELS["random"].marker
 
 
 def test_an_architecture_without_a_marker_gets_one_that_none_has(row: Any) -> None:
