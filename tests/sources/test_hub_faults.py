@@ -193,9 +193,11 @@ def test_an_endpoint_that_is_no_address_is_named(tmp_path: Path) -> None:
 
 
 def test_a_stage_names_an_endpoint_that_ends_the_libraries_import(tmp_path: Path) -> None:
-    done = server.run_against(
-        "http://[::1", tmp_path, "import scripts.setup_saes as s\nraise SystemExit(s.run_as_stage(s.setup))"
+    script = (
+        "from sae_research.pipeline.runtime import run_as_stage\n"
+        "raise SystemExit(run_as_stage(lambda: __import__('huggingface_hub')))"
     )
+    done = server.run_against("http://[::1", tmp_path, script)
     assert done.returncode == 1
     assert "HF_ENDPOINT is 'http://[::1'" in done.stderr and "Traceback" not in done.stderr
 
