@@ -34,7 +34,7 @@ from sae_research.lm.site import Site
 from sae_research.measurements import Result
 from sae_research.results.document import to_document
 from sae_research.saes.base import Sae
-from sae_research.saes.encoding import Screen
+from sae_research.saes.encoding import Encoder
 
 SITE = Site(0, "resid_post")
 
@@ -207,7 +207,7 @@ def test_clamped_answers_are_those_of_plain_interventions(
     generator = torch.Generator().manual_seed(0)
     rates = torch.rand(48, generator=generator), torch.rand(48, generator=generator)
     chosen = choose_latents(*rates, thresholds=(0.02, 0.5), numbers=(12,))
-    clamping = Clamping(sae, Screen.of(sae), chosen, torch.tensor([[3.0], [40.0]]).expand(2, len(chosen.latents)))
+    clamping = Clamping(Encoder(sae), chosen, torch.tensor([[3.0], [40.0]]).expand(2, len(chosen.latents)))
     found = torch.zeros(len(asked), len(chosen.sets), 2, dtype=torch.bool)
     for batch in batches(prompts, pad=0, tokens_at_once=300):
         x = lm.capture(batch.tokens, SITE)
