@@ -28,10 +28,6 @@ class Format(Protocol):
         """Other files of the repository that reading `filename` takes."""
         ...
 
-    def short_name(self, filename: str) -> str | None:
-        """What tells the checkpoint from its neighbours; None: the last part of its path does, or it is another's."""
-        ...
-
     def read(self, path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
         """The SAE at `path`, called `name`."""
         ...
@@ -65,6 +61,10 @@ def companions_of(filename: str) -> tuple[str, ...]:
 
 
 def short_name_of(filename: str) -> str:
-    """What tells a checkpoint from its neighbours in a repository; empty where nothing in its path does."""
-    names = (find_format(name).short_name(filename) for name in format_names())
+    """What tells a checkpoint from its neighbours in a repository; empty if nothing in its path does.
+
+    The last part of its path, unless a format that knows better offers a function `short_name(filename)`.
+    """
+    functions = (vars(find_format(name)).get("short_name") for name in format_names())
+    names = (function(filename) for function in functions if function is not None)
     return next((name for name in names if name is not None), PurePosixPath(filename).name)

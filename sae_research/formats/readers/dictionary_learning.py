@@ -84,7 +84,7 @@ def companions(filename: str) -> tuple[str, ...]:
 
 
 def short_name(filename: str) -> str | None:
-    """The folder of a training run, with the step where the file is one of its `checkpoints/`."""
+    """The folder of the training run, and the file if it is not the run's last; None for other formats' files."""
     path = PurePosixPath(filename)
     if path.suffix != ".pt":
         return None
