@@ -22,7 +22,8 @@ class Manifest:
     """The language model: `name` and resolved `revision`."""
     saes: tuple[Mapping[str, Any], ...]
     """An entry per SAE in the order of `params.yaml`: name (its folder), architecture, label (what tables call it),
-    hook_name, layer, scope, d_in, d_sae, hyperparameters, source, digest, training_tokens, model_name."""
+    control (whether it learned nothing that a metric should reward), hook_name, layer, scope, d_in, d_sae,
+    hyperparameters, source, digest, training_tokens, model_name."""
 
 
 def read_manifest(folder: Path) -> Manifest:

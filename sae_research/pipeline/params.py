@@ -71,6 +71,9 @@ class ComparisonSae:
     sae_id: str | None = None
     label: str | None = None
     """What tables and plots call its architecture; default: its own. Its name starts with it. Re-runs no eval."""
+    control: bool = False
+    """Whether these SAEs learned nothing that a metric should reward (random atoms, PCA): the audit asks of every
+    metric that they fall below all others. Re-runs no eval."""
 
     def __post_init__(self) -> None:
         if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.label):

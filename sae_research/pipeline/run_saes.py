@@ -47,6 +47,12 @@ def fetch_baseline(hub: Hub, entry: BaselineSae, *, model_name: str) -> Sae:
 
 def fetch_comparison(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
     """The SAEs that one entry of `comparison_saes` names, one after the other; the first that fails is an error."""
+    for sae in _fetch_entry(hub, entry):
+        sae.card = replace(sae.card, control=entry.control)
+        yield sae
+
+
+def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
         yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, label=entry.label)
     elif entry.release is not None and entry.sae_id is not None:

@@ -104,6 +104,7 @@ def _about(entry: Entry, card: Mapping[str, Any], core: Mapping[str, float | Non
         "sae": entry.sae_name,
         "architecture": card.get("architecture", "unknown"),
         "label": card_label(card),
+        "control": bool(card.get("control", False)),
         "source": entry.source,
         "baseline": source.get("baseline"),
         "d_in": card.get("d_in"),

@@ -34,6 +34,8 @@ class Row:
     architecture: str
     label: str
     """What tables and plots call the architecture, and group by."""
+    control: bool
+    """Whether the SAE learned nothing that a metric should reward, as its manifest entry says: random atoms, PCA."""
     source: Source
     """`computed` here, or read from a `published` result file."""
     baseline: str | None

@@ -47,6 +47,9 @@ class SaeCard:
     label: str = ""
     """What tables and plots call its architecture, from params; empty: its own name. Changes nothing that is computed,
     and is stored in the manifest only."""
+    control: bool = False
+    """Whether it learned nothing that a metric should reward, from params: random atoms, PCA, an untrained model's SAE.
+    Changes nothing that is computed, and is stored in the manifest only."""
 
 
 class Sae(nn.Module, ABC):
@@ -99,6 +102,7 @@ class Sae(nn.Module, ABC):
             "name": card.name,
             "architecture": card.architecture,
             "label": card.label or card.architecture,
+            "control": card.control,
             "hook_name": card.site.hook_name,
             "layer": card.site.layer,
             "scope": self.scope,

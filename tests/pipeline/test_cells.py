@@ -33,18 +33,18 @@ def test_differences_in_words(change: dict[str, Any], said: list[str]) -> None:
     assert differences(PARTS, PARTS | change) == said
 
 
-def test_a_name_and_a_label_are_no_part_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_label_and_control_are_no_part_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hub, "dataset_revision", lambda *_: "r")
     params = load_params(Path(__file__).parents[2] / "params.yaml")
     site = "blocks.0.hook_resid_post"
     entry = {"name": "topk_k16", "architecture": "topk", "label": "topk", "digest": "d", "hook_name": site}
 
-    def key(**change: str) -> str:
+    def key(**change: Any) -> str:
         manifest = Manifest({"name": "embedded/lm", "revision": "r"}, ({**entry, **change},))
         [cell] = plan_cells(params, manifest, find_eval("core"), Hub(tmp_path))
         return cell.key
 
-    assert key(name="random_k16", label="random") == key()
+    assert key(name="random_k16", label="random", control=True) == key()
     assert key(digest="e") != key()
 
 

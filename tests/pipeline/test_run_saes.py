@@ -163,6 +163,17 @@ def test_a_label_renames_and_changes_nothing_that_is_computed(hub: Hub, tmp_path
     assert plain["digest"] == random["digest"] == pca["digest"]
 
 
+def test_the_manifest_says_which_saes_are_controls_and_a_variant_of_one_is_one_too(hub: Hub, tmp_path: Path) -> None:
+    [control] = fetch_comparison(hub, ComparisonSae("embedded/sae-topk", "k4", control=True))
+    [trained] = fetch_comparison(hub, ComparisonSae("embedded/sae-topk", "k4", label="trained"))
+    pursuit = derive_variants(control, {"mpsae": {"s": 2}})
+    entries = write_saes([control, trained, *pursuit], tmp_path / "s", model=MODEL)["saes"]
+    assert [(e["name"], e["control"]) for e in entries] == [
+        ("topk_k4", True), ("trained_k4", False), ("topk_k4_mpsae_s2", True)
+    ]  # fmt: skip
+    assert entries[0]["digest"] == entries[1]["digest"], "a control is no other SAE"
+
+
 def test_a_label_that_is_no_word_is_refused() -> None:
     with pytest.raises(UserError, match=r"label is 'a \| b', expected letters"):
         read_record(ComparisonSae, {"repo_id": "r", "filename": "f", "label": "a | b"}, where="comparison_saes[0]")
@@ -195,7 +206,8 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
     assert manifest.model == MODEL
     assert [entry["name"] for entry in manifest.saes] == ["a", "a_ihtp_k1", "a_mpsae_s2"]
     assert manifest.saes[1] == {
-        "name": "a_ihtp_k1", "architecture": "ihtp", "label": "ihtp", "hook_name": "blocks.3.hook_resid_post",
+        "name": "a_ihtp_k1", "architecture": "ihtp", "label": "ihtp", "control": False,
+        "hook_name": "blocks.3.hook_resid_post",
         "layer": 3, "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
         "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,

@@ -11,7 +11,7 @@ from sae_research.results.rows import Row
 _BASE: dict[str, Any] = {
     "baseline": None, "d_in": 128, "d_sae": 512, "hook_name": "blocks.0.hook_resid_post", "reason": None,
     "ci_low": None, "ci_high": None, "unit": "", "direction": "higher", "headline": True, "source": "computed",
-    "interpolates": 0.0, "at": "{}", "eval": "core",
+    "control": False, "interpolates": 0.0, "at": "{}", "eval": "core",
 }  # fmt: skip
 
 

@@ -29,10 +29,10 @@ def test_every_measurement_is_a_row_with_its_saes_card(filled: Any) -> None:
     rows = _rows(filled)
     (row,) = [r for r in rows if r.sae == "ihtp_k5" and r.metric == "sae_top_k_test_accuracy" and r.at == '{"k": 5}']
     assert row == Row(
-        sae="ihtp_k5", architecture="ihtp", label="ihtp", source="computed", baseline="relu", d_in=128, d_sae=512,
-        hook_name="blocks.0.hook_resid_post", eval="sparse_probing", metric="sae_top_k_test_accuracy", at='{"k": 5}',
-        value=0.85, reason=None, ci_low=0.84, ci_high=0.86, unit="", direction="higher",
-        title="Probe accuracy, k best latents", headline=True, column="sae_top_5_test_accuracy",
+        sae="ihtp_k5", architecture="ihtp", label="ihtp", control=False, source="computed", baseline="relu",
+        d_in=128, d_sae=512, hook_name="blocks.0.hook_resid_post", eval="sparse_probing",
+        metric="sae_top_k_test_accuracy", at='{"k": 5}', value=0.85, reason=None, ci_low=0.84, ci_high=0.86, unit="",
+        direction="higher", title="Probe accuracy, k best latents", headline=True, column="sae_top_5_test_accuracy",
         l0=88.0, interpolates=0.97,
     )  # fmt: skip
 
@@ -40,6 +40,14 @@ def test_every_measurement_is_a_row_with_its_saes_card(filled: Any) -> None:
 def test_a_label_stands_beside_the_architecture(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
     workspace.add(core_result(card("random_k8", label="random")))
     assert {(r.architecture, r.label) for r in _rows(workspace, {"core": True})} == {("topk", "random")}
+
+
+def test_a_control_is_one_by_its_card_never_by_its_name(
+    workspace: Any, core_result: Callable[..., Result], card: Any
+) -> None:
+    workspace.add(core_result(card("random_k8")))
+    workspace.add(core_result(card("topk_k8", control=True)))
+    assert {r.sae: r.control for r in _rows(workspace, {"core": True})} == {"random_k8": False, "topk_k8": True}
 
 
 def test_a_failed_cell_is_one_row_with_its_reason(filled: Any) -> None:
