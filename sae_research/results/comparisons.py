@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sae_research.measurements import Measurement, MetricSpec
 from sae_research.metrics.intervals import half_widths, mean_half_widths
+from sae_research.results.columns import Column, columns_by_name
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import rounded
-from sae_research.results.references import references
-from sae_research.results.rows import column_name, place_text
 
 Method = Literal["paired", "unpaired", "none"]
 
@@ -46,19 +43,6 @@ class Comparison:
     which is wider than necessary. `none`: one of the numbers has no interval."""
 
 
-@dataclass
-class _Column:
-    """One metric at one place, over SAEs."""
-
-    eval: str
-    spec: MetricSpec
-    at: str
-    measured: dict[str, Measurement] = field(default_factory=dict)
-    """By SAE."""
-    seeds: dict[str, dict[int | float | str, float]] = field(default_factory=dict)
-    """Each seed's number, by SAE."""
-
-
 def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
     """All pairs of SAEs that were computed here, on every column of the table with a direction.
 
@@ -66,29 +50,8 @@ def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
     units that both SAEs were measured on; where examples were drawn with several seeds, Student's half width of the
     mean difference over seeds is added in quadrature.
     """
-    return [pair for (_, name), column in _columns(entries).items() for pair in _compare(column, name)]
-
-
-def _columns(entries: Sequence[Entry]) -> dict[tuple[str, str], _Column]:
-    """By eval and column."""
-    levels_without_sae = set(chain(*references().values()))
-    columns: dict[tuple[str, str], _Column] = {}
-    for entry in entries:
-        if entry.source != "computed" or entry.result is None:
-            continue
-        specs = {s.name: s for s in entry.specs if s.direction != "neither" and s.name not in levels_without_sae}
-        for m in entry.result.output.measurements:
-            place = {key: value for key, value in m.at.items() if key != "seed"}
-            spec = specs.get(m.metric)
-            name = column_name(spec, place) if spec else None
-            if spec is None or name is None or m.value is None:
-                continue
-            column = columns.setdefault((entry.eval_name, name), _Column(entry.eval_name, spec, place_text(place)))
-            if "seed" in m.at:
-                column.seeds.setdefault(entry.sae_name, {})[m.at["seed"]] = m.value
-            else:
-                column.measured[entry.sae_name] = m
-    return columns
+    columns = columns_by_name(entries).values()
+    return [pair for column in columns if column.spec.direction != "neither" for pair in _compare(column)]
 
 
 class _Intervals(NamedTuple):
@@ -100,7 +63,7 @@ class _Intervals(NamedTuple):
     paired: np.ndarray
 
 
-def _compare(column: _Column, name: str) -> Iterator[Comparison]:
+def _compare(column: Column) -> Iterator[Comparison]:
     saes = list(column.measured)
     if len(saes) < 2:
         return
@@ -111,7 +74,6 @@ def _compare(column: _Column, name: str) -> Iterator[Comparison]:
     for i, (first, second) in enumerate(zip(a, b, strict=True)):
         yield _comparison(
             column,
-            name,
             (saes[first], saes[second]),
             float(difference[i]),
             (float(intervals.below[i]), float(intervals.above[i])),
@@ -119,7 +81,7 @@ def _compare(column: _Column, name: str) -> Iterator[Comparison]:
         )
 
 
-def _intervals(column: _Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> _Intervals:
+def _intervals(column: Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> _Intervals:
     """Paired where both have replicates over the same groups, from the two intervals otherwise."""
     measured = list(column.measured.values())
     low, high = (
@@ -142,13 +104,12 @@ def _intervals(column: _Column, values: np.ndarray, a: np.ndarray, b: np.ndarray
     return _Intervals(below, above, paired)
 
 
-def _with_seeds(intervals: _Intervals, column: _Column, a: np.ndarray, b: np.ndarray) -> _Intervals:
+def _with_seeds(intervals: _Intervals, column: Column, a: np.ndarray, b: np.ndarray) -> _Intervals:
     """The intervals widened by the spread of the paired differences over the seeds that all SAEs share."""
-    seeds_of = [column.seeds.get(sae, {}) for sae in column.measured]
-    shared = sorted(set(seeds_of[0]).intersection(*seeds_of), key=str)
+    shared = column.seeds_of(list(column.measured))
     if len(shared) < 2:
         return intervals
-    values = np.array([[by_seed[seed] for seed in shared] for by_seed in seeds_of])
+    values = np.array([[column.seeds[sae][seed] for seed in shared] for sae in column.measured])
     extra = mean_half_widths(values[a] - values[b])
     # The intervals behind an unpaired one cover the seeds already.
     below, above = (
@@ -159,8 +120,7 @@ def _with_seeds(intervals: _Intervals, column: _Column, a: np.ndarray, b: np.nda
 
 
 def _comparison(
-    column: _Column,
-    name: str,
+    column: Column,
     saes: tuple[str, str],
     difference: float,
     distances: tuple[float, float],
@@ -175,7 +135,7 @@ def _comparison(
         eval=column.eval,
         metric=column.spec.name,
         at=column.at,
-        column=name,
+        column=column.name,
         direction=column.spec.direction,
         sae_a=saes[0],
         sae_b=saes[1],
