@@ -65,9 +65,9 @@ def wrap_language_model(
     Its tokenizer must pad on the right and have bos and pad, see `completed_tokenizer`.
     """
     decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
-    lm = LanguageModel(decoder, tokenizer, name=name, revision=revision, cache=cache)
-    _check(lm)
-    return lm
+    # What a cache holds must not stand in for what is checked.
+    _check(LanguageModel(decoder, tokenizer, name=name, revision=revision))
+    return LanguageModel(decoder, tokenizer, name=name, revision=revision, cache=cache)
 
 
 class ModelShape(NamedTuple):
