@@ -1,4 +1,4 @@
-"""Both sides on one set of subjects, and the tables of what came out."""
+"""Both sides on the same models, SAEs and data, and the tables of their results."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.absorption_part import PARTS as ABSORPTION_PARTS
-from benchmarks.absorption_part import AbsorptionCase, write_letters_model
-from benchmarks.core_part import PARTS as CORE_PARTS
-from benchmarks.core_part import CoreCase, Pair, core_pairs
+from benchmarks.absorption_case import PARTS as ABSORPTION_PARTS
+from benchmarks.absorption_case import AbsorptionCase, write_letters_model
+from benchmarks.core_case import PARTS as CORE_PARTS
+from benchmarks.core_case import CoreCase, Pair, core_pairs
 from benchmarks.measuring import Inside, table
-from benchmarks.probing_part import PARTS as PROBING_PARTS
-from benchmarks.probing_part import ProbingCase
-from benchmarks.ravel_part import PARTS as RAVEL_PARTS
-from benchmarks.ravel_part import ravel_case
-from benchmarks.scr_and_tpp_part import PARTS as ABLATION_PARTS
-from benchmarks.scr_and_tpp_part import ablation_case, ablation_table
+from benchmarks.probing_case import PARTS as PROBING_PARTS
+from benchmarks.probing_case import ProbingCase
+from benchmarks.ravel_case import PARTS as RAVEL_PARTS
+from benchmarks.ravel_case import ravel_case
+from benchmarks.scr_and_tpp_case import PARTS as ABLATION_PARTS
+from benchmarks.scr_and_tpp_case import ablation_case, ablation_table
 from benchmarks.subjects import SHAPES, WORDS, random_rows, random_saes, random_sets, write_model
 from benchmarks.tables import Turns, accuracy_table, metrics_table, spread_table, times_table
-from benchmarks.unlearning_part import PARTS as UNLEARNING_PARTS
-from benchmarks.unlearning_part import unlearning_case, unlearning_table
+from benchmarks.unlearning_case import PARTS as UNLEARNING_PARTS
+from benchmarks.unlearning_case import unlearning_case, unlearning_table
 from sae_research.data.labelled import LabelledSet, load_labelled
 from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
@@ -49,7 +49,7 @@ _CACHE = 100 * 2**30
 
 
 class Comparison:
-    """The subjects that the command line names, loaded on both sides."""
+    """The model, SAEs and data that the command line names, loaded for both sides."""
 
     def __init__(self, arguments: argparse.Namespace, scratch: Path) -> None:
         self.arguments = arguments
@@ -96,7 +96,7 @@ class Comparison:
         """`n` SAEs at the site, architectures by turns; None: all that the pipeline has."""
         if self.embedded:
             if n is not None and n > len(self._stored_saes):
-                raise UserError(f"downloaded_saes/ has {len(self._stored_saes)} SAEs, {n} were asked for")
+                raise UserError(f"downloaded_saes/ has {len(self._stored_saes)} SAEs, expected at least {n}")
             return [sae.to(self.lm.device) for sae in self._stored_saes[:n]]
         kinds = self.arguments.architectures
         shape = SHAPES.get(self.arguments.model)
@@ -123,21 +123,20 @@ class Comparison:
         saes = self.saes(self.arguments.saes)
         turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        pairs = [core_pairs(sae_bench.value, output) for sae_bench, output in zip(turns.peers, turns.mine, strict=True)]
+        results = zip(turns.their_runs, turns.our_outputs, strict=True)
+        pairs = [core_pairs(run.value, output) for run, output in results]
         yield metrics_table(pairs, [sae.card.name for sae in saes])
         yield times_table(turns, CORE_PARTS)
         yield from self._growth(case.theirs, case.ours)
 
     def core_pairs(self) -> list[list[Pair]]:
-        """Every number of the core eval on both sides, for each SAE that both sides ask the same of."""
+        """Every number of the core eval on both sides, for each SAE that both sides treat alike."""
         case, saes = self._core_case(), self.saes(self.arguments.saes)
         if self.embedded:
             saes = [sae for sae in saes if sae.scope == "token"]
-        peers = [case.theirs(sae, Inside()).value for sae in saes]
-        return [
-            core_pairs(sae_bench, output)
-            for sae_bench, output in zip(peers, case.ours(saes, Inside()).value, strict=True)
-        ]
+        theirs = [case.theirs(sae, Inside()).value for sae in saes]
+        ours = case.ours(saes, Inside()).value
+        return [core_pairs(reported, output) for reported, output in zip(theirs, ours, strict=True)]
 
     def logit_difference(self) -> float:
         """The largest difference between the logits of both sides' models, relative to the largest logit."""
@@ -168,12 +167,12 @@ class Comparison:
     def _probing(self) -> Iterator[str]:
         case = self.probing_case()
         saes = self.saes(self.arguments.saes)
-        # Both fill their caches of activations: what follows is warm.
+        # Both sides fill their caches of activations here, so later runs are warm.
         case.theirs(saes[0], Inside())
         case.ours(saes[:1], Inside())
         turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        yield accuracy_table(turns.peers, turns.mine)
+        yield accuracy_table(turns.their_runs, turns.our_outputs)
         yield times_table(turns, PROBING_PARTS)
         yield from self._growth(case.theirs, case.ours)
 
@@ -202,7 +201,7 @@ class Comparison:
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
 
     def _absorption(self) -> Iterator[str]:
-        if not self.embedded:  # Random words have no first letters that a model knows.
+        if not self.embedded:  # A random model does not know the first letters of words.
             folder = self.scratch / "letters"
             write_letters_model(SHAPES[self.arguments.model], folder, seed=self.arguments.seed)
             self.lm, self.lens = self._load(folder, cache=None), load_lens(folder, device=str(self.lm.device))
@@ -229,7 +228,7 @@ class Comparison:
         saes = self.saes(self.arguments.saes)
         turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        yield unlearning_table(turns.peers, turns.mine, saes)
+        yield unlearning_table(turns.their_runs, turns.our_outputs, saes)
         yield times_table(turns, UNLEARNING_PARTS)
 
     def _ablations(self) -> Iterator[str]:
@@ -237,28 +236,28 @@ class Comparison:
         saes = self.saes(self.arguments.saes)
         most = min(sae.card.d_sae for sae in saes)
         case = ablation_case(base, self.scratch, embedded=self.embedded, most=most)
-        case.theirs(saes[0], Inside())  # Both fill their caches, SAEBench's with its probes too.
+        case.theirs(saes[0], Inside())  # Both sides fill their caches; SAEBench's holds its probes too.
         case.ours(saes[:1], Inside())
         turns = self._take_turns(case, saes)
         yield from self._heading(saes)
-        yield ablation_table(turns.peers, case.as_sae_bench().ours(saes, Inside()).value)
+        yield ablation_table(turns.their_runs, case.as_sae_bench().ours(saes, Inside()).value)
         yield times_table(turns, ABLATION_PARTS)
 
     def _take_turns(self, case: Any, saes: Sequence[Sae]) -> Turns:
-        """Runs both sides `repeats` times, by turns."""
+        """Runs both sides `repeats` times, in turn."""
         turns = Turns()
         for _ in range(self.arguments.repeats):
             theirs, ours = Inside(), Inside()
-            turns.peers = [case.theirs(sae, theirs) for sae in saes]
-            found = case.ours(saes, ours)
-            turns.mine = found.value
-            turns.theirs.add("all", sum(sae_bench.seconds for sae_bench in turns.peers))
-            turns.ours.add("all", found.seconds)
+            turns.their_runs = [case.theirs(sae, theirs) for sae in saes]
+            measured = case.ours(saes, ours)
+            turns.our_outputs = measured.value
+            turns.theirs.add("all", sum(run.seconds for run in turns.their_runs))
+            turns.ours.add("all", measured.seconds)
             for watch, inside in ((turns.theirs, theirs), (turns.ours, ours)):
                 for part, seconds in inside.seconds.items():
                     watch.add(part, seconds)
-            turns.memory["theirs"] = max(turns.memory["theirs"], *(sae_bench.peak_bytes for sae_bench in turns.peers))
-            turns.memory["ours"] = max(turns.memory["ours"], found.peak_bytes)
+            turns.memory["theirs"] = max(turns.memory["theirs"], *(run.peak_bytes for run in turns.their_runs))
+            turns.memory["ours"] = max(turns.memory["ours"], measured.peak_bytes)
         return turns
 
     def _heading(self, saes: Sequence[Sae]) -> Iterator[str]:
@@ -273,16 +272,16 @@ class Comparison:
         )
 
     def _growth(self, theirs: Callable[..., Any], ours: Callable[..., Any]) -> Iterator[str]:
-        """Times by number of SAEs; theirs is the sum over SAEs, which it runs one after the other."""
+        """Times by number of SAEs; SAEBench's are sums over SAEs, which it runs one after the other."""
         counts = self.arguments.growth
         if not counts:
             return
         saes = self.saes(max(counts))
-        alone = [theirs(sae, Inside()).seconds for sae in saes]
+        their_seconds = [theirs(sae, Inside()).seconds for sae in saes]
         rows = []
         for n in counts:
-            mine = ours(saes[:n], Inside()).seconds
-            rows.append((n, sum(alone[:n]), mine, sum(alone[:n]) / mine))
+            our_seconds, total = ours(saes[:n], Inside()).seconds, sum(their_seconds[:n])
+            rows.append((n, total, our_seconds, total / our_seconds))
         first = rows[0]
         shown = [(n, a, b, ratio, a / first[1], b / first[2]) for n, a, b, ratio in rows]
         yield table(

@@ -1,4 +1,4 @@
-"""Wall time of parts, peak memory, and tables of both."""
+"""Wall time of parts, peak memory, and tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
 
 import torch
+
+from sae_research.evals.base import Outcome
+from sae_research.measurements import EvalOutput
 
 Value = TypeVar("Value")
 
@@ -69,29 +72,36 @@ class Inside:
         return timed
 
     def _change(self, label: str, by: int) -> None:
-        """One call more or less under `label`; what has passed since the last change goes to those that ran."""
+        """Counts one call more or less under `label`; the time since the last change is shared by the running calls."""
         with self._lock:
             passed, self._last = now() - self._last, now()
             running = self._running.total()
-            for own, calls in self._running.items():
-                self.seconds[own] += passed * calls / max(1, running)
+            for running_label, calls in self._running.items():
+                self.seconds[running_label] += passed * calls / max(1, running)
             self._running[label] += by
 
 
 def now() -> float:
-    """Seconds, all work on a GPU done."""
+    """Seconds, after all work on the GPU has finished."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 class Measured(NamedTuple):
-    """What a call gave and took."""
+    """The result of a call, and its cost."""
 
     value: Any
     seconds: float
     peak_bytes: int
-    """Memory in use at the worst moment, less what was in use before; of the GPU where there is one."""
+    """Peak memory minus the memory in use before; of the GPU if there is one."""
+
+
+def output_of(outcome: Outcome) -> EvalOutput:
+    """The outcome's output; its error is raised."""
+    if outcome.output is None:
+        raise RuntimeError(f"{outcome.sae.card.name} failed") from outcome.error
+    return outcome.output
 
 
 def measure(work: Callable[[], Any]) -> Measured:

@@ -1,10 +1,10 @@
-"""The largest differences between the real sae_bench and our engine, model by model: `python -m benchmarks.parity`.
+"""The largest differences between the real sae_bench and sae_research, by model: `python -m benchmarks.parity`.
 
 Core: every scalar and every column of latents, of seven SAEs, relative to SAEBench's number; in bfloat16, where the two
-models' own activations differ in their third digit, the scalars of the five that encode by a product. Logits: `lm/`
-against TransformerLens' `from_pretrained_no_processing`, relative to the largest logit. The models have random weights,
-but for `embedded`: the model, texts and SAEs of the pipeline in this folder. There IHTP is left out, into whose
-supports SAEBench lets special tokens.
+models' activations differ in their third digit, only the scalars of the five SAEs that encode by a product. Logits:
+`lm/` against TransformerLens' `from_pretrained_no_processing`, relative to the largest logit. The models have random
+weights, except `embedded`: the model, texts and SAEs of the pipeline in this folder. IHTP is left out there, because
+SAEBench lets special tokens into its supports.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOGITS = "logits against TransformerLens"
 
 
 def main() -> None:
-    """Prints one table: a row a metric, a column a model."""
+    """Prints one table with a row per metric and a column per model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=list(_FAMILIES), help=f"{', '.join(_FAMILIES)}, {_EMBEDDED}")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
@@ -38,14 +38,14 @@ def main() -> None:
 
     torch.set_grad_enabled(False)
     cases = [(model, dtype) for dtype in arguments.dtypes for model in arguments.models]
-    found = {case: dict(_differences(*case)) for case in cases}
-    metrics = list(dict.fromkeys(name for column in found.values() for name in column))
-    rows = [[name, *(_shown(column, name) for column in found.values())] for name in metrics]
-    print(table(["largest relative difference", *(f"{model}, {dtype}" for model, dtype in found)], rows))
+    columns = {case: dict(_differences(*case)) for case in cases}
+    metrics = list(dict.fromkeys(name for column in columns.values() for name in column))
+    rows = [[name, *(_shown(column, name) for column in columns.values())] for name in metrics]
+    print(table(["largest relative difference", *(f"{model}, {dtype}" for model, dtype in columns)], rows))
 
 
 def _differences(model: str, dtype: str) -> Iterator[tuple[str, float]]:
-    """Of each metric the largest difference over the SAEs."""
+    """The largest difference over the SAEs, by metric."""
     from benchmarks.comparison import Comparison
 
     exact = dtype == "float32"

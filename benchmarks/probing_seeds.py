@@ -1,7 +1,7 @@
-"""Whether our draws of negatives agree with SAEBench's but for chance: `python -m benchmarks.probing_seeds`.
+"""Whether our draws of negatives agree with SAEBench's up to chance: `python -m benchmarks.probing_seeds`.
 
 Both sides probe the same texts of one data set with several seeds, in a folder where `make repro` has run: SAEBench
-with its stream of draws, ours with `sampling: keyed`. Printed are mean and standard deviation over seeds.
+with its stream of draws, sae_research with `sampling: keyed`. Prints mean and standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sae_research.pipeline.runtime import prepare_process
 
 
 def main() -> None:
-    """Prints a row for each SAE and k."""
+    """Prints a row per SAE and k."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--saes", nargs="+", default=["topk_k16", "random_k16"])
@@ -35,22 +35,22 @@ def main() -> None:
         comparison = Comparison(parse_arguments(line), Path(scratch))
         case = comparison.probing_case()
         chosen = [sae for sae in comparison.saes(None) if sae.card.name in arguments.saes]
-        found = [_accuracies(case, chosen, seed) for seed in range(arguments.seeds)]
-    rows = [(sae, key, *(_spread([run[sae, key][side] for run in found]) for side in (0, 1))) for sae, key in found[0]]
+        runs = [_accuracies(case, chosen, seed) for seed in range(arguments.seeds)]
+    rows = [(sae, key, *(_spread([run[sae, key][side] for run in runs]) for side in (0, 1))) for sae, key in runs[0]]
     print(table(["SAE", "accuracy", "SAEBench", "ours, keyed"], rows))
 
 
 def _accuracies(case: Any, saes: list[Any], seed: int) -> dict[tuple[str, str], tuple[float, float]]:
-    """By SAE and SAEBench's key: its accuracy and ours."""
+    """SAEBench's accuracy and ours, by SAE and SAEBench's key."""
     from benchmarks.measuring import Inside
 
     seeded = dataclasses.replace(case, context=dataclasses.replace(case.context, seed=seed))
     ours = seeded.ours(saes, Inside()).value
     theirs = [seeded.theirs(sae, Inside()).value for sae in saes]
     return {
-        (sae.card.name, key): (sae_bench.means[key], fmean(record[key] for record in output.details))
-        for sae, sae_bench, output in zip(saes, theirs, ours, strict=True)
-        for key in sae_bench.means
+        (sae.card.name, key): (reported.means[key], fmean(record[key] for record in output.details))
+        for sae, reported, output in zip(saes, theirs, ours, strict=True)
+        for key in reported.means
         if "_top_" in key
     }
 

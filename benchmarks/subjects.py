@@ -1,4 +1,4 @@
-"""What is measured: a language model in a folder, SAEs at one site of it, token rows and labelled texts."""
+"""Random language models, SAEs at one of their sites, token rows, labelled texts and questions."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ PURSUIT = ("ihtp", "mpsae")
 # Words of a text in the first, second, ... data set: as in biographies, reviews, news. Half of the positions of rows
 # padded to 128 tokens are then padding, as in SAEBench's own sets (between 30 and 60 %).
 WORDS = ((40, 120), (16, 112), (30, 70))
-# The latents that fire on a token, on average, of the first, second, ... SAE of an architecture.
+# Average number of latents that fire on a token, for the first, second, ... SAE of an architecture.
 _L0 = (32, 64, 16, 128)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a random model, and of the SAEs that go with it."""
+    """The sizes of a random model and of its SAEs."""
 
     family: str
     vocab: int
@@ -125,7 +125,7 @@ def random_rows(
     """
     generator = torch.Generator().manual_seed(seed)
     ids = _words(lm)
-    # Frequencies fall as in text (Zipf), so that probabilities and latents are uneven.
+    # Zipf frequencies as in text, so that probabilities and latents are uneven.
     weights = 1 / torch.arange(10, len(ids) + 10, dtype=torch.float64)
     rows = ids[torch.multinomial(weights, n * context_size, replacement=True, generator=generator)]
     rows = rows.view(n, context_size)
@@ -147,8 +147,10 @@ def random_sets(
     seed: int,
     lengths: Sequence[tuple[int, int]] = WORDS,
 ) -> list[LabelledSet]:
-    """Labelled texts, `lengths` from and to in words by turns, cut to 128 tokens by whoever reads them; a class prefers
-    words of its own."""
+    """Labelled texts in which each class prefers words of its own.
+
+    `lengths` are the shortest and longest text in words, cycled over the data sets; readers cut texts to 128 tokens.
+    """
     generator = torch.Generator().manual_seed(seed)
     ids = _words(lm)
 
@@ -156,8 +158,8 @@ def random_sets(
         made = []
         for length in torch.randint(shortest, longest + 1, (n,), generator=generator).tolist():
             words = torch.randint(0, len(ids), (length,), generator=generator)
-            own = torch.randint(first, first + 10, (length,), generator=generator) % len(ids)
-            chosen = torch.where(torch.rand(length, generator=generator) < 0.06, own, words)
+            of_class = torch.randint(first, first + 10, (length,), generator=generator) % len(ids)
+            chosen = torch.where(torch.rand(length, generator=generator) < 0.06, of_class, words)
             made.append(str(lm.tokenizer.decode(ids[chosen].tolist())))
         return made
 
@@ -219,8 +221,8 @@ def _tensors(architecture: str, x: Float[Tensor, "n d"], d_sae: int, l0: int, se
     if architecture in PURSUIT:
         return {"W_dec": decoder, "b_dec": mean}
     encoder = decoder.T + 0.05 * torch.randn(decoder.T.shape, generator=generator) / x.shape[1] ** 0.5
-    # What each latent exceeds on a share l0 / d_sae of the tokens: halfway between two tokens, for no token may lie on
-    # a threshold, where the rounding of either side decides whether the latent fires.
+    # The level that each latent exceeds on a share l0 / d_sae of the tokens. It lies halfway between two tokens: at a
+    # token's own value, rounding on either side would decide whether the latent fires.
     acts = (x[:4096] if architecture == "jumprelu" else x[:4096] - mean) @ encoder
     at = int((1 - l0 / d_sae) * len(acts)) - 1
     level = acts.sort(dim=0).values[at : at + 2].mean(dim=0)

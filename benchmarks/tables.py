@@ -1,4 +1,4 @@
-"""The tables of both sides: numbers, accuracies, times, spreads over seeds."""
+"""Tables that compare both sides: numbers, accuracies, times, spreads over seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.core_part import Pair
+from benchmarks.core_case import Pair
 from benchmarks.measuring import Inside, Stopwatch, table
 from sae_research.measurements import EvalOutput
 from sae_research.saes.base import Sae
@@ -19,32 +19,33 @@ Scores = Mapping[str, float | None]
 
 @dataclass
 class Turns:
-    """Seconds of both sides, whole and by part, the most memory either took, and what the last turn found."""
+    """Seconds and peak memory of both sides over repeated runs, and the results of the last run."""
 
     theirs: Stopwatch = field(default_factory=Stopwatch)
     ours: Stopwatch = field(default_factory=Stopwatch)
     memory: dict[str, int] = field(default_factory=lambda: {"theirs": 0, "ours": 0})
-    peers: list[Any] = field(default_factory=list)
-    mine: list[EvalOutput] = field(default_factory=list)
+    their_runs: list[Any] = field(default_factory=list)
+    """SAEBench's measured result for each SAE."""
+    our_outputs: list[EvalOutput] = field(default_factory=list)
 
 
 def metrics_table(pairs: Sequence[Sequence[Pair]], names: Sequence[str]) -> str:
     """Each metric of the first SAE on both sides, and over all SAEs the largest relative difference."""
     rows = []
     for i, first in enumerate(pairs[0]):
-        gaps = [own[i].difference for own in pairs]
+        gaps = [of_sae[i].difference for of_sae in pairs]
         worst = max(range(len(gaps)), key=lambda at: gaps[at])
         rows.append((first.metric, first.theirs, first.ours, f"{gaps[worst]:.1e}", names[worst]))
     header = ["metric", f"theirs ({names[0]})", "ours", "largest relative difference of all SAEs", "at"]
     return table(header, rows)
 
 
-def accuracy_table(peers: Sequence[Any], mine: Sequence[EvalOutput]) -> str:
-    """Mean accuracies over SAEs: the draws differ, and so does what the full-width probe is, so only roughly equal."""
+def accuracy_table(their_runs: Sequence[Any], our_outputs: Sequence[EvalOutput]) -> str:
+    """Mean accuracies over SAEs, only roughly equal because the draws and the full-width probes differ."""
     rows = []
-    for key in peers[0].value.means:
-        theirs = [sae_bench.value.means[key] for sae_bench in peers]
-        ours = [_mean_accuracy(output, key) for output in mine]
+    for key in their_runs[0].value.means:
+        theirs = [run.value.means[key] for run in their_runs]
+        ours = [_mean_accuracy(output, key) for output in our_outputs]
         gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
         rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), max(gaps, key=abs)))
     return table(["metric", "theirs (mean over SAEs)", "ours", "largest difference"], rows)
@@ -62,7 +63,7 @@ def times_table(turns: Turns, parts: Sequence[str]) -> str:
         a, b = turns.theirs.median(part), turns.ours.median(part)
         rows.append((part, a, b, a / b))
     total = turns.theirs.median("all"), turns.ours.median("all")
-    rest = tuple(whole - sum(row[side] for row in rows) for side, whole in ((1, total[0]), (2, total[1])))
+    rest = tuple(seconds - sum(row[side] for row in rows) for side, seconds in ((1, total[0]), (2, total[1])))
     rows.append(("the rest", *rest, ""))
     rows.append(("**all**", *total, f"**{total[0] / total[1]:.2f}**"))
     memory = [turns.memory[side] / _MIB for side in ("theirs", "ours")]
@@ -71,13 +72,13 @@ def times_table(turns: Turns, parts: Sequence[str]) -> str:
 
 
 def spread_table(case: Any, saes: Sequence[Sae], n_seeds: int) -> str:
-    """Each SAE's scores over seeds on both sides, and the difference of the means in its own standard errors."""
+    """Each SAE's scores over seeds on both sides, and the difference of the means in standard errors."""
     theirs: dict[tuple[str, str], list[float]] = {}
     ours: dict[tuple[str, str], list[float]] = {}
     for seed in range(n_seeds):
-        own = case.at_seed(seed)
-        for sae, output in zip(saes, own.ours(saes, Inside()).value, strict=True):
-            both = own.scores(own.theirs(sae, Inside()).value, output)
+        seeded = case.at_seed(seed)
+        for sae, output in zip(saes, seeded.ours(saes, Inside()).value, strict=True):
+            both = seeded.scores(seeded.theirs(sae, Inside()).value, output)
             for side, scores in zip((theirs, ours), both, strict=True):
                 for name, value in scores.items():
                     if value is not None:

@@ -1,7 +1,7 @@
-"""The real sae_bench beside our engine: `python -m benchmarks.vs_sae_bench --help`.
+"""The real sae_bench beside sae_research: `python -m benchmarks.vs_sae_bench --help`.
 
-Both read the same model, tokens, texts and SAEs in one process; the numbers of both and their difference go into one
-table, the wall time of each part into another (medians over repeats, sides taking turns).
+Both read the same model, tokens, texts and SAEs in one process. One table shows the numbers of both and their
+difference, another the wall time of each part (medians over repeats; the sides take turns).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ABSORPTION = "absorption"
 
 
 def main() -> None:
-    """Runs what the command line asks for and prints the tables."""
+    """Runs the parts that the command line names and prints their tables."""
     arguments = parse_arguments()
     prepare_process()
     import torch
@@ -57,7 +57,7 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", nargs=2, type=int, default=[2, 20], metavar=("RECONSTRUCTION", "SPARSITY"))
     parser.add_argument(
         "--plain-rows", action="store_true",
-        help="no special tokens in random rows: SAEBench lets them into the supports of IHTP, our engine does not",
+        help="no special tokens in random rows: SAEBench lets them into the supports of IHTP, sae_research does not",
     )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, help="sequences of a batch, and of ours at a time")
     parser.add_argument("--texts", nargs=2, type=int, default=[200, 50], metavar=("TRAIN", "TEST"), help="of a class")

@@ -1,4 +1,4 @@
-"""Builds the embedded world: text, tokenizer, language model, data sets, SAEs; whole or not at all."""
+"""Builds the embedded world: text, tokenizer, language model, data sets, SAEs; all of it or nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["build_world", "world_is_valid"]
 
 
 def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> dict[str, Any]:
-    """Builds the world of `settings` into `folder`, replacing what is there, and returns its manifest."""
+    """Builds the world of `settings` in `folder`, replacing its content, and returns its manifest."""
     from sae_research.workers import workers
 
     recipe = settings.recipe
@@ -32,7 +32,7 @@ def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> di
 
 
 def _write_text(draft: Path, settings: WorldSettings) -> tuple[list[str], dict[str, str]]:
-    """Writes tokenizer and data sets; returns the training texts, and digests of what is the same everywhere."""
+    """Writes tokenizer and data sets; returns the training texts, and digests that are the same on every machine."""
     from sae_research.digests import digest_file
     from sae_research.world.datasets import content_digest, make_data_sets, write_data_set
     from sae_research.world.tokenizer import save_tokenizer, spelling_words, train_tokenizer
@@ -90,6 +90,6 @@ def _write_saes(
 
 
 def _rows_for_saes(recipe: Recipe) -> int:
-    """Rows that give one activation for each place in the SAEs' batches; at most a tenth of the tokens is special."""
-    wanted = recipe.sae_steps * recipe.sae_batch_size
-    return -(-wanted // int(0.9 * recipe.context_size))
+    """Rows with one activation for each place in the SAEs' batches; at most a tenth of the tokens are special."""
+    n_activations = recipe.sae_steps * recipe.sae_batch_size
+    return -(-n_activations // int(0.9 * recipe.context_size))

@@ -1,4 +1,4 @@
-"""`python -m sae_research world check`: measures a world's bars, each with its interval, on several seeds."""
+"""`python -m sae_research world check`: measures what a world must show, with intervals, on several seeds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sae_research.progress import Progress
 from sae_research.world.build import build_world
 from sae_research.world.checks.absorption import absorption_bars
 from sae_research.world.checks.bar import Bar, markdown_table
+from sae_research.world.checks.checked_world import CheckedWorld
 from sae_research.world.checks.correlation import correlation_bars
 from sae_research.world.checks.language import language_bars
 from sae_research.world.checks.probing import probing_bars
 from sae_research.world.checks.ravel import ravel_bars
 from sae_research.world.checks.saes import sae_bars
-from sae_research.world.checks.subject import Subject
 from sae_research.world.checks.unlearning import unlearning_bars
 from sae_research.world.manifest import world_is_valid
 from sae_research.world.settings import WorldSettings
@@ -27,10 +27,10 @@ _GROUPS = (language_bars, probing_bars, sae_bars, correlation_bars, absorption_b
 
 def check_world(folder: Path, settings: WorldSettings, progress: Progress | None = None) -> list[Bar]:
     """Every bar of the world in `folder`."""
-    subject = Subject(folder, settings)
+    world = CheckedWorld(folder, settings)
     bars: list[Bar] = []
     for group in _GROUPS:
-        bars.extend(group(subject))
+        bars.extend(group(world))
         if progress is not None:
             progress.advance(doing=f"seed {settings.seed}, {group.__name__}")
     return bars
@@ -39,9 +39,9 @@ def check_world(folder: Path, settings: WorldSettings, progress: Progress | None
 def run_world_check(seeds: Sequence[int], cache: Path, progress: Progress) -> tuple[str, bool]:
     """The markdown table of all bars on all `seeds`, and whether every bar is met.
 
-    Worlds are taken from `cache` (one folder per key) and built where they are missing.
+    Worlds are taken from `cache` (one folder per key); missing ones are built.
     """
-    found: dict[int, list[Bar]] = {}
+    bars_by_seed: dict[int, list[Bar]] = {}
     progress.expect(len(seeds) * len(_GROUPS))
     for seed in seeds:
         settings = WorldSettings(seed=seed)
@@ -49,5 +49,6 @@ def run_world_check(seeds: Sequence[int], cache: Path, progress: Progress) -> tu
         if not world_is_valid(folder, settings):
             log.info("world check: building the world of seed %d (minutes)", seed)
             build_world(folder, settings, progress)
-        found[seed] = check_world(folder, settings, progress)
-    return markdown_table(found), all(bar.met is not False for bars in found.values() for bar in bars)
+        bars_by_seed[seed] = check_world(folder, settings, progress)
+    all_met = all(bar.met is not False for bars in bars_by_seed.values() for bar in bars)
+    return markdown_table(bars_by_seed), all_met

@@ -1,4 +1,4 @@
-"""The world's data sets as the hub would hold them: rows cut from the grammar, written as parquet."""
+"""The world's data sets in the layout of the hub: rows drawn from the grammar, written as parquet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
-class DataSet:
+class WorldDataSet:
     """One data set: its rows by split, and the names of its classes by column and value."""
 
     name: str
@@ -31,7 +31,7 @@ class DataSet:
     classes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def make_data_sets(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> Iterator[DataSet]:
+def make_data_sets(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> Iterator[WorldDataSet]:
     """Every data set of the world; `words` are the tokenizer's alphabetic tokens."""
     yield _text(grammar, recipe, words)
     yield _bios(grammar, recipe)
@@ -46,16 +46,16 @@ def make_data_sets(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> It
     yield _spelling(grammar, words)
 
 
-def _text(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> DataSet:
+def _text(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> WorldDataSet:
     sizes = {"train": recipe.n_documents, "test": recipe.n_held_out}
-    return DataSet("text", {s: [{"text": t} for t in grammar.documents(s, sizes[s], words)] for s in SPLITS})
+    return WorldDataSet("text", {s: [{"text": t} for t in grammar.documents(s, sizes[s], words)] for s in SPLITS})
 
 
 def _per_class(recipe: Recipe) -> dict[str, int]:
     return {"train": recipe.train_per_class, "test": recipe.test_per_class}
 
 
-def _bios(grammar: Grammar, recipe: Recipe) -> DataSet:
+def _bios(grammar: Grammar, recipe: Recipe) -> WorldDataSet:
     def rows(split: str) -> list[Row]:
         draw = Draw(grammar.seed, "bios", split)
         labels = [(p, g) for p in bios.PROFESSIONS for g in bios.GENDERS] * _per_class(recipe)[split]
@@ -64,10 +64,10 @@ def _bios(grammar: Grammar, recipe: Recipe) -> DataSet:
         ]
 
     classes = {"profession": _named(bios.PROFESSIONS), "gender": _named(bios.GENDERS)}
-    return DataSet("bios", {split: rows(split) for split in SPLITS}, classes)
+    return WorldDataSet("bios", {split: rows(split) for split in SPLITS}, classes)
 
 
-def _reviews(grammar: Grammar, recipe: Recipe) -> DataSet:
+def _reviews(grammar: Grammar, recipe: Recipe) -> WorldDataSet:
     def rows(split: str) -> list[Row]:
         draw = Draw(grammar.seed, "reviews", split)
         labels = [(c, r) for c in reviews.CATEGORIES for r in reviews.RATINGS] * _per_class(recipe)[split]
@@ -77,13 +77,13 @@ def _reviews(grammar: Grammar, recipe: Recipe) -> DataSet:
 
     ratings = {rating: str(rating) for rating in reviews.RATINGS}
     classes = {"category": _named(reviews.CATEGORIES), "rating": _named(ratings)}
-    return DataSet("reviews", {split: rows(split) for split in SPLITS}, classes)
+    return WorldDataSet("reviews", {split: rows(split) for split in SPLITS}, classes)
 
 
 def _single_label(
     grammar: Grammar, recipe: Recipe, name: str, text: str, label: str, classes: Mapping[Any, str]
-) -> DataSet:
-    """Twice `per_class` texts for each class: as many as a profession has over both genders."""
+) -> WorldDataSet:
+    """Twice `per_class` texts per class: as many as a profession has over both genders."""
     write = {"news": grammar.news.item, "languages": grammar.languages.text, "code": grammar.code.excerpt}[name]
 
     def rows(split: str) -> list[Row]:
@@ -91,14 +91,14 @@ def _single_label(
         labels = draw.shuffled(list(classes) * (2 * _per_class(recipe)[split]))
         return [{text: write(draw, value), label: value} for value in labels]
 
-    return DataSet(name, {split: rows(split) for split in SPLITS}, {label: _named(classes)})
+    return WorldDataSet(name, {split: rows(split) for split in SPLITS}, {label: _named(classes)})
 
 
-def _cities(grammar: Grammar) -> DataSet:
-    """A prompt for each city, attribute and template; two thirds of the cities are in the training split."""
-    found = grammar.cities.cities
-    parts = {"train": [c for i, c in enumerate(found) if i % 3], "test": [c for i, c in enumerate(found) if not i % 3]}
-    return DataSet("cities", {split: [row for city in parts[split] for row in _prompts(city)] for split in SPLITS})
+def _cities(grammar: Grammar) -> WorldDataSet:
+    """A prompt per city, attribute and template; two thirds of the cities are in the training split."""
+    every = grammar.cities.cities
+    parts = {"train": [c for i, c in enumerate(every) if i % 3], "test": [c for i, c in enumerate(every) if not i % 3]}
+    return WorldDataSet("cities", {split: [row for city in parts[split] for row in _prompts(city)] for split in SPLITS})
 
 
 def _prompts(city: cities.City) -> Iterator[Row]:
@@ -108,20 +108,20 @@ def _prompts(city: cities.City) -> Iterator[Row]:
             yield {**row, "prompt": template % city.name, "answer": city.facts[attribute]}
 
 
-def _facts(grammar: Grammar) -> DataSet:
-    """Questions on every fact, split in halves at random: one to choose settings on, one to report."""
+def _facts(grammar: Grammar) -> WorldDataSet:
+    """Questions on every fact in two random halves: one to choose settings on, one to report."""
     halves: dict[str, list[Row]] = {split: [] for split in SPLITS}
     for subject in facts.SUBJECTS:
         questions = Draw(grammar.seed, "facts", "split", subject).shuffled(
             grammar.facts.questions(grammar.seed, subject)
         )
-        for i, asked in enumerate(questions):
-            halves[SPLITS[i % 2]].append({**asked._asdict(), "choices": list(asked.choices)})
+        for i, question in enumerate(questions):
+            halves[SPLITS[i % 2]].append({**question._asdict(), "choices": list(question.choices)})
     subjects = {subject: "hazardous" if subject == facts.HAZARDOUS else "harmless" for subject in facts.SUBJECTS}
-    return DataSet("facts", halves, {"subject": subjects})
+    return WorldDataSet("facts", halves, {"subject": subjects})
 
 
-def _forget(grammar: Grammar, recipe: Recipe) -> DataSet:
+def _forget(grammar: Grammar, recipe: Recipe) -> WorldDataSet:
     """Prose on the hazardous subject only."""
 
     def rows(split: str) -> list[Row]:
@@ -129,36 +129,36 @@ def _forget(grammar: Grammar, recipe: Recipe) -> DataSet:
         n = 2 * _per_class(recipe)[split]
         return [{"text": grammar.facts.prose(draw, facts.HAZARDOUS)} for _ in range(n)]
 
-    return DataSet("forget", {split: rows(split) for split in SPLITS})
+    return WorldDataSet("forget", {split: rows(split) for split in SPLITS})
 
 
-def _retain(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> DataSet:
+def _retain(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> WorldDataSet:
     """Running text in which the hazardous subject does not occur."""
     agents = [entity.name for entity in grammar.facts.entities[facts.HAZARDOUS]]
 
     def rows(split: str) -> list[Row]:
-        found = grammar.documents(f"retain-{split}", 2 * _per_class(recipe)[split], words)
-        # Questions are left out whole: their options alone could tell the hazardous subject.
-        return [{"text": t} for t in found if "Answer:" not in t and not any(agent in t for agent in agents)]
+        documents = grammar.documents(f"retain-{split}", 2 * _per_class(recipe)[split], words)
+        # Documents with questions are left out: options alone could give away the hazardous subject.
+        return [{"text": t} for t in documents if "Answer:" not in t and not any(agent in t for agent in agents)]
 
-    return DataSet("retain", {split: rows(split) for split in SPLITS})
+    return WorldDataSet("retain", {split: rows(split) for split in SPLITS})
 
 
-def _spelling(grammar: Grammar, words: Sequence[str]) -> DataSet:
-    """The words to be spelled with their first letters, four of five in the training split."""
+def _spelling(grammar: Grammar, words: Sequence[str]) -> WorldDataSet:
+    """The words to spell with their first letters, four fifths of them in the training split."""
     order = Draw(grammar.seed, "spelling", "split").shuffled(words)
     cut = len(order) * 4 // 5
     parts = {"train": order[:cut], "test": order[cut:]}
     rows = {split: [{"word": w, "letter": spelling.first_letter(w)} for w in parts[split]] for split in SPLITS}
-    return DataSet("spelling", rows)
+    return WorldDataSet("spelling", rows)
 
 
 def _named(classes: Mapping[Any, str]) -> dict[str, str]:
     return {str(value): name for value, name in classes.items()}
 
 
-def content_digest(data_set: DataSet) -> str:
-    """Digest over rows and class names, whatever the version of the library that writes the file."""
+def content_digest(data_set: WorldDataSet) -> str:
+    """Digest of rows and class names, independent of the version of the library that writes the file."""
     digest = hashlib.sha256(json.dumps(data_set.classes, sort_keys=True).encode())
     for split in SPLITS:
         for row in data_set.rows[split]:
@@ -168,7 +168,7 @@ def content_digest(data_set: DataSet) -> str:
     return digest.hexdigest()
 
 
-def write_data_set(data_set: DataSet, folder: Path) -> None:
+def write_data_set(data_set: WorldDataSet, folder: Path) -> None:
     """`folder/data/<split>-00000-of-00001.parquet` and `dataset_info.json`."""
     for split in SPLITS:
         path = folder / "data" / f"{split}-00000-of-00001.parquet"

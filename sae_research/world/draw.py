@@ -12,9 +12,9 @@ Item = TypeVar("Item")
 
 
 class Draw:
-    """A stream of draws named by its keys.
+    """A stream of draws, named by its keys.
 
-    Built on `Random.random()` alone: the one method whose sequence Python promises to keep for a given seed.
+    Uses only `Random.random()`, the one method whose sequence for a given seed Python promises never to change.
     """
 
     def __init__(self, *keys: object) -> None:

@@ -17,20 +17,20 @@ from sae_research.world.families.spelling import Spelling
 from sae_research.world.families.stories import Stories
 
 LEAK = 0.07
-"""How often a word comes from another class: high enough that no single word settles a class, low enough that the
-model gives each class directions of its own (at 0.20 a trained SAE probes no better than a random one)."""
+"""How often a word comes from another class: high enough that no single word decides a class, low enough that the
+model learns separate directions for the classes (at 0.20 a trained SAE probes no better than a random one)."""
 
 SHARES = {
     "bios": 0.26, "reviews": 0.17, "news": 0.14, "languages": 0.07, "code": 0.05, "cities": 0.07, "facts": 0.06,
     "quiz": 0.06, "stories": 0.05, "spelling": 0.07,
 }  # fmt: skip
-"""Share of documents of each family."""
+"""Each family's share of the documents."""
 
 Writer = Callable[[Draw], str]
 
 
 class Grammar:
-    """The families of one world; each has its own draws, so that a change in one leaves the others as they are."""
+    """The families of one world; each has its own draws, so a change in one does not affect the others."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -44,11 +44,11 @@ class Grammar:
         self.stories = Stories(seed)
 
     def whole_words(self) -> list[str]:
-        """Names that the tokenizer is to keep in one piece."""
+        """Names that the tokenizer must keep in one piece."""
         return [*self.cities.names(), *self.facts.names()]
 
     def documents(self, part: str, n: int, words: Sequence[str]) -> Iterator[str]:
-        """`n` documents of the mixture; `part` ('train', 'test', ...) names the draws, `words` are to be spelled."""
+        """`n` documents of the mixture; `part` ('train', 'test', ...) keys the draws, `words` are those to spell."""
         writers = self._writers(Spelling(words))
         families, cumulative = list(SHARES), list(accumulate(SHARES.values()))
         which = Draw(self.seed, "mixture", part)

@@ -1,4 +1,4 @@
-"""Activations of the world's model at the SAEs' site, harvested once for all of them."""
+"""Activations of the world's model at the SAEs' site, harvested once for all SAEs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Activations(NamedTuple):
     scale: float
 
     def batches(self, size: int) -> Iterator[Float[Tensor, "batch d"]]:
-        """All of them once, `size` at a time; an incomplete last batch is left out."""
+        """All activations once, `size` at a time; an incomplete last batch is dropped."""
         for start in range(0, len(self.scaled) - size + 1, size):
             yield self.scaled[start : start + size]
 
 
 @torch.no_grad()
 def harvest(lm: LanguageModel, site: Site, rows: Int[Tensor, "row position"], *, seed: int) -> Activations:
-    """The activations at `site` of every token of `rows` that is neither bos, eos nor padding."""
+    """The activations at `site` of every token of `rows` that is not BOS, EOS or padding."""
     special = torch.tensor(sorted(lm.special_ids))
     parts = [lm.capture(part, site)[~torch.isin(part, special)] for part in rows.split(_ROWS_AT_ONCE)]
     x = torch.cat(parts)

@@ -22,17 +22,17 @@ from sae_research.world.settings import LM_UNITS, Recipe
 from sae_research.world.tokenizer import BOS, EOS, PAD
 
 _ANSWER_WEIGHT = 6.0
-"""Weight of the loss on tokens that answer a question or a spelling line: 1.5 % of all, and what evals ask for."""
+"""Weight of the loss on tokens that answer a question or a spelling line: 1.5 % of all tokens, which evals ask for."""
 _WARM_UP, _CONSTANT_UNTIL = 0.03, 0.40
 _GRADIENT_NORM = 1.0
 _ADAM_RATE = 3e-3
 _CUES = (" letter", "Answer")
-"""What stands before the colon that an answer follows."""
+"""Tokens before the colon of a cue, which an answer follows."""
 
 
 @dataclass(frozen=True)
 class LmSummary:
-    """How training went."""
+    """Statistics of a finished training."""
 
     parameters: int
     tokens: int
@@ -69,7 +69,7 @@ def train_lm(
     progress: Progress,
     pool: Executor,
 ) -> LmSummary:
-    """Trains `model` in place, one pass over `rows` in their order; `weights` are those of the loss."""
+    """Trains `model` in place in one pass over `rows` in order; `weights` are those of the loss."""
     batches = zip(rows.split(recipe.lm_batch_size), weights.split(recipe.lm_batch_size), strict=True)
     losses: list[float] = []
     model.train()
@@ -99,7 +99,7 @@ def answer_weights(
 
 
 def save_lm(model: GPTNeoXForCausalLM, folder: Path) -> None:
-    """Writes `config.json` and `model.safetensors`, as `save_pretrained` does but without a bar of its own."""
+    """Writes `config.json` and `model.safetensors` as `save_pretrained` does, but without a progress bar."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = [type(model).__name__]
     model.config.dtype = "float32"
@@ -115,7 +115,7 @@ def differentiate(
     n_parts: int,
     pool: Executor,
 ) -> float:
-    """The batch's mean weighted loss, with its gradient in the parameters; the batch is divided into parts of rows."""
+    """The batch's mean weighted loss; leaves its gradient in the parameters. The batch is split into parts of rows."""
     parameters, total = list(model.parameters()), weight.sum()
 
     def of_part(part: Tensor, part_weight: Tensor) -> tuple[float, tuple[Tensor, ...]]:
@@ -158,5 +158,5 @@ class _Optimizer:
 def _rates(steps: int) -> Iterator[float]:
     """Fractions of the full learning rate: a short warm-up, constant, then linear to zero."""
     for step in range(steps):
-        done = (step + 1) / steps
-        yield min(1.0, done / _WARM_UP, (1.0 - step / steps) / (1.0 - _CONSTANT_UNTIL))
+        progress = (step + 1) / steps
+        yield min(1.0, progress / _WARM_UP, (1.0 - step / steps) / (1.0 - _CONSTANT_UNTIL))

@@ -1,4 +1,4 @@
-"""The world's `manifest.json`: what it was built from, and a digest of every file. Needs no torch."""
+"""The world's `manifest.json`: what the world was built from, and a digest of every file. Needs no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_manifest(
 ) -> dict[str, Any]:
     """Writes the manifest of the finished world in `folder` and returns it.
 
-    `contents` are digests that are the same on every machine (data sets by their rows), `training` how it went.
+    `contents` are digests that are the same on every machine (data sets by their rows), `training` is statistics.
     """
     manifest = {
         "schema": _SCHEMA,
@@ -44,7 +44,7 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def world_is_valid(folder: Path, settings: WorldSettings) -> bool:
-    """Whether `folder` holds the world of `settings`, built by this code, every file as it was written."""
+    """Whether `folder` holds the world of `settings`, built by this code, with no file changed since."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.get("schema") != _SCHEMA or manifest.get("key") != settings.key:
         return False
@@ -52,7 +52,7 @@ def world_is_valid(folder: Path, settings: WorldSettings) -> bool:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest in `folder`; None where there is none that can be read."""
+    """The manifest in `folder`; None if it is missing or unreadable."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):

@@ -1,4 +1,7 @@
-"""Muon (Jordan et al. 2024) in float32: momentum whose singular values are brought near 1 before each step."""
+"""Muon in float32: before each step the singular values of the momentum are brought near 1.
+
+Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 @final
 class Muon:
-    """As torch.optim.Muon, which computes in bfloat16: on CPUs without such arithmetic three times as slow."""
+    """Like torch.optim.Muon, which computes in bfloat16 and is three times as slow on CPUs without such arithmetic."""
 
     def __init__(self, matrices: Sequence[Tensor], *, lr: float, weight_decay: float) -> None:
         self._matrices = list(matrices)

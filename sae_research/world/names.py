@@ -15,9 +15,9 @@ _VOWEL_LETTERS = frozenset("aeiou")
 def pseudo_words(
     draw: Draw, n: int, *, syllables: int = 2, ending: str | None = None, initials: str = string.ascii_lowercase
 ) -> list[str]:
-    """`n` different words; their first letters run through `initials` in turn, so that every letter has its share.
+    """`n` different words; their first letters cycle through `initials`, so every letter gets its share.
 
-    Each word is CV syllables and `ending` (default: a random consonant).
+    Each word consists of CV syllables and `ending` (default: a random consonant).
     """
     words: dict[str, None] = {}
     while len(words) < n:

@@ -1,4 +1,4 @@
-"""Writes the world's SAEs as others would have published them: dictionary_learning's or SAELens' files."""
+"""Writes the world's SAEs in the formats of published ones: dictionary_learning's and SAELens'."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAVED_AS = {"batchtopk": "jumprelu", "random": "topk", "pca": "topk"}
 
 
 def write_sae(made: MadeSae, models: Path, recipe: Recipe) -> None:
-    """The SAE's files at its place below `models`."""
+    """Writes the SAE's files at its place below `models`."""
     folder = models / made.plan.folder
     if made.plan.architecture == "relu":
         _write_dictionary_learning(made, folder, recipe)

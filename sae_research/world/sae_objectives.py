@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 _STEERING = 0.02
-"""Step of the log penalty for each step of training, per unit of log(L0 / target)."""
+"""Change of the log penalty per training step and unit of log(L0 / target)."""
 _L0_MEMORY = 0.9
 _BANDWIDTH = 0.5
-"""Width of the window in which JumpReLU's straight-through estimator sees the threshold."""
+"""Width of the window around the threshold in which JumpReLU's straight-through estimator has a gradient."""
 _THRESHOLD_MEMORY = 0.98
 _AUX_K, _AUX_WEIGHT = 64, 1 / 32
 _DEAD_AFTER = 40
@@ -23,19 +23,19 @@ _DEAD_AFTER = 40
 
 
 _FIRST_L0 = 3
-"""Where a penalty is steered, training starts at so many times the target: from L0 = d_sae / 2, where random encoders
-stand, biases that move by a learning rate per step would not come down in time."""
+"""Training with a steered penalty starts at this multiple of the target L0. From L0 = d_sae / 2, which random encoders
+have, biases that move by a learning rate per step would not come down in time."""
 
 
 class Start(NamedTuple):
-    """Where training begins: atoms of norm 1, the mean activation, and some activations to see how many would fire."""
+    """Where training begins: atoms of norm 1, the mean activation, and sample activations to predict how many fire."""
 
     W_dec: Float[Tensor, "d_sae d_in"]
     b_dec: Float[Tensor, " d_in"]
     sample: Float[Tensor, "token d_in"]
 
     def level(self, l0: float) -> float:
-        """What projections on the atoms must exceed for `l0` of them to do so per token."""
+        """The level that `l0` projections on the atoms exceed per token."""
         projections = ((self.sample - self.b_dec) @ self.W_dec.T).flatten()
         return float(projections.topk(min(int(l0 * len(self.sample)), len(projections)), sorted=False).values.min())
 
@@ -59,11 +59,11 @@ class Objective(ABC):
         """What is to be minimised."""
 
     def _more_parameters(self, start: Start) -> dict[str, Tensor]:
-        """What there is beside encoder, decoder and `b_dec`."""
+        """The parameters other than encoder, decoder and `b_dec`."""
         return {"b_enc": torch.zeros(len(start.W_dec))}
 
     def project(self) -> None:
-        """Brings the parameters back to where they may be: atoms of norm 1."""
+        """Projects the parameters back onto their constraints: atoms of norm 1."""
         decoder = self.parameters["W_dec"]
         with torch.no_grad():
             decoder /= decoder.norm(dim=1, keepdim=True)
@@ -84,7 +84,7 @@ class Objective(ABC):
 
 
 class _Steering:
-    """A penalty's coefficient, moved so that L0 comes to its target whatever the data's scale."""
+    """A penalty's coefficient, adjusted so that L0 reaches its target whatever the data's scale."""
 
     def __init__(self, target: float, first: float) -> None:
         self.target = target
@@ -92,24 +92,24 @@ class _Steering:
         self._l0: float | None = None
 
     def observe(self, l0: float) -> None:
-        """Take notice of a batch's mean L0."""
+        """Adjusts the coefficient to a batch's mean L0."""
         self._l0 = l0 if self._l0 is None else _L0_MEMORY * self._l0 + (1 - _L0_MEMORY) * l0
         gap = math.log(max(self._l0, 0.1) / self.target)
         self.coefficient *= math.exp(_STEERING * max(-2.0, min(2.0, gap)))
 
 
-class _Firing:
+class _IdleSteps:
     """How many steps ago each latent last fired."""
 
     def __init__(self, d_sae: int) -> None:
         self.idle = torch.zeros(d_sae, dtype=torch.long)
 
     def observe(self, codes: Float[Tensor, "batch d_sae"]) -> None:
-        """Take notice of a batch's codes."""
+        """Counts the step of a batch with these codes."""
         self.idle = torch.where((codes.detach() > 0).any(dim=0), 0, self.idle + 1)
 
     def dead(self) -> Tensor:
-        """Indices of the latents that have long been silent."""
+        """Indices of the latents that have been silent for long."""
         return (self.idle > _DEAD_AFTER).nonzero().flatten()
 
 
@@ -132,27 +132,27 @@ class ReluObjective(Objective):
 
 @final
 class TopKObjective(Objective):
-    """Squared error of the k largest, and the dead latents' best attempt at what is left (Gao et al. 2024)."""
+    """Squared error of the k largest, plus the error of dead latents on the residual (Gao et al. 2024, 2406.04093)."""
 
     def __init__(self, start: Start, sparsity: int) -> None:
         super().__init__(start, sparsity)
-        self._firing = _Firing(start.W_dec.shape[0])
+        self._idle_steps = _IdleSteps(start.W_dec.shape[0])
 
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
         acts = torch.relu(self._pre_activations(x))
         codes = _keep_top(acts, self.sparsity)
         error = self._error(x, codes)
-        self._firing.observe(codes)
-        return _squared(error) + _revive(self, acts, error, self._firing.dead())
+        self._idle_steps.observe(codes)
+        return _squared(error) + _revive(self, acts, error, self._idle_steps.dead())
 
 
 @final
 class BatchTopKObjective(Objective):
-    """As TopK, with the k largest per token on average over the batch (Bussmann et al. 2024)."""
+    """Like TopK, with the k largest per token on average over the batch (Bussmann et al. 2024, 2412.06410)."""
 
     def __init__(self, start: Start, sparsity: int) -> None:
         super().__init__(start, sparsity)
-        self._firing = _Firing(start.W_dec.shape[0])
+        self._idle_steps = _IdleSteps(start.W_dec.shape[0])
         self._threshold: float | None = None
 
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
@@ -162,24 +162,24 @@ class BatchTopKObjective(Objective):
         memory = 0.0 if self._threshold is None else _THRESHOLD_MEMORY
         self._threshold = memory * (self._threshold or 0.0) + (1 - memory) * least
         error = self._error(x, codes)
-        self._firing.observe(codes)
-        return _squared(error) + _revive(self, acts, error, self._firing.dead())
+        self._idle_steps.observe(codes)
+        return _squared(error) + _revive(self, acts, error, self._idle_steps.dead())
 
     def result(self) -> dict[str, Tensor]:
-        found = super().result()
-        return {**found, "threshold": torch.full_like(found["b_enc"], self._threshold or 0.0)}
+        tensors = super().result()
+        return {**tensors, "threshold": torch.full_like(tensors["b_enc"], self._threshold or 0.0)}
 
 
 @final
 class JumpReluObjective(Objective):
-    """Squared error and an L0 penalty, with thresholds learnt by straight-through estimates (Rajamanoharan et al.)."""
+    """Squared error and an L0 penalty; straight-through estimates train the thresholds (Rajamanoharan et al. 2024)."""
 
     def __init__(self, start: Start, sparsity: int) -> None:
         super().__init__(start, sparsity)
         self._steering = _Steering(sparsity, first=2.4 / sparsity)
 
     def _more_parameters(self, start: Start) -> dict[str, Tensor]:
-        # Most of the level goes into the bias: a high threshold makes the reconstruction's gradient a lottery.
+        # Most of the level goes into the bias: a high threshold makes the reconstruction's gradient noisy.
         level, ones = start.level(_FIRST_L0 * self.sparsity), torch.ones(len(start.W_dec))
         return {"b_enc": -0.75 * level * ones, "threshold": 0.25 * level * ones}
 
@@ -253,19 +253,19 @@ def _keep_top(acts: Float[Tensor, "batch d_sae"], k: int) -> Float[Tensor, "batc
 
 
 def smallest_kept(acts: Float[Tensor, "batch d_sae"], k: int, guess: float) -> float:
-    """The value from which on `k` activations per row remain, on average; fast where it is above `guess`."""
-    wanted = k * acts.shape[0]
+    """The threshold that `k` activations per row reach on average; fast if it is above `guess`."""
+    n_kept = k * acts.shape[0]
     candidates = acts[acts > guess]
-    if candidates.numel() < wanted:
+    if candidates.numel() < n_kept:
         candidates = acts[acts > 0]
-    n = min(wanted, candidates.numel())
+    n = min(n_kept, candidates.numel())
     return float(candidates.topk(n, sorted=False).values.min()) if n else 0.0
 
 
 def _revive(
     objective: Objective, acts: Float[Tensor, "batch d_sae"], error: Float[Tensor, "batch d_in"], dead: Tensor
 ) -> Tensor:
-    """How badly the strongest dead latents reconstruct what the others leave over; 0 while none is dead."""
+    """The error of the strongest dead latents on the residual of the others; 0 while none is dead."""
     if not dead.numel():
         return torch.zeros(())
     codes = _keep_top(acts[:, dead], min(_AUX_K, dead.numel()))

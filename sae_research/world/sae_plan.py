@@ -1,4 +1,4 @@
-"""Which SAEs the world offers, and where they lie below `models/`. Needs no torch."""
+"""The SAEs of the world and their places below `models/`. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "random
 
 HOOK_LAYER = 0
 HOOK_NAME = f"blocks.{HOOK_LAYER}.hook_resid_post"
-"""After the first block: the one place in so small a model where all evals have something to measure, since what is
-known of an entity leaves its token after it."""
+"""After the first block: the only place in so small a model where every eval has something to measure. Later, what the
+model knows about an entity has left the entity's token."""
 
 
 @dataclass(frozen=True)
 class SaePlan:
-    """One SAE to be trained, or made as it is."""
+    """One SAE that is trained, or built without training."""
 
     folder: str
     """Its place below `models/`."""
     architecture: Architecture
     sparsity: int
-    """k where the architecture has one, else the L0 that its penalty is steered towards."""
+    """k if the architecture has one, else the L0 that its penalty is steered towards."""
 
     @property
     def is_trained(self) -> bool:

@@ -19,9 +19,9 @@ from sae_research.world.settings import Recipe
 _LEARNING_RATE = 6e-3
 _SAMPLE = 2048
 _STEPS_AT_ONCE = 20
-"""Steps that each SAE takes by itself: its tensors stay in the core's cache."""
+"""Steps that each SAE takes in a row, so that its tensors stay in the core's cache."""
 _WARM_UP, _DECAY_FROM = 0.05, 0.60
-# What is multiplied or divided by the activations' scale to bring the tensors back to the model's own units.
+# Tensors that are divided by the activations' scale to bring them back to the model's units.
 _IN_UNITS_OF_X = ("b_enc", "b_dec", "b_gate", "b_mag", "threshold")
 
 
@@ -36,7 +36,7 @@ class MadeSae(NamedTuple):
 def train_saes(
     plans: Sequence[SaePlan], x: Activations, recipe: Recipe, progress: Progress, pool: Executor, *, seed: int
 ) -> Iterator[MadeSae]:
-    """The SAEs of `plans`; those that learn see the same batches in the same order."""
+    """The SAEs of `plans`; all trained ones see the same batches in the same order."""
     learners = {plan: _Learner(_objective(plan, x, recipe.d_sae, seed)) for plan in plans if plan.is_trained}
     _fit(list(learners.values()), list(x.batches(recipe.sae_batch_size))[: recipe.sae_steps], progress, pool)
     for plan in plans:
@@ -53,7 +53,7 @@ def _objective(plan: SaePlan, x: Activations, d_sae: int, seed: int) -> Objectiv
 
 
 def random_atoms(d_sae: int, d_in: int, seed: int) -> Float[Tensor, "d_sae d_in"]:
-    """Directions drawn evenly from the sphere."""
+    """Directions drawn uniformly from the sphere."""
     atoms = torch.randn(d_sae, d_in, generator=torch.Generator().manual_seed(seed))
     return atoms / atoms.norm(dim=1, keepdim=True)
 
@@ -99,9 +99,9 @@ def _fit(
         progress.advance(len(learners) * len(rates[now]), doing="SAEs")
 
 
-def _rate(done: float) -> float:
+def _rate(progress: float) -> float:
     """Fraction of the full learning rate: a short warm-up, constant, then linear to zero."""
-    return min(1.0, done / _WARM_UP, (1.0 - done) / (1.0 - _DECAY_FROM) + 1e-3)
+    return min(1.0, progress / _WARM_UP, (1.0 - progress) / (1.0 - _DECAY_FROM) + 1e-3)
 
 
 def _rescaled(tensors: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:

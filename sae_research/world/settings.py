@@ -1,4 +1,4 @@
-"""What determines the embedded world: a seed and a size, and the numbers that a size stands for. Needs no torch."""
+"""What determines the embedded world: a seed, a size, and the numbers behind each size. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from sae_research.digests import digest_of
 
 Size = Literal["default", "tiny"]
 
-
 LM_UNITS = 8
-"""A step of the language model takes about as long as so many steps of an SAE: for the time left."""
+"""A training step of the language model takes about as long as this many steps of an SAE; for progress bars."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +19,11 @@ class Recipe:
     """The numbers behind a size."""
 
     n_documents: int
-    """Documents that the language model and the SAEs are trained on."""
+    """Documents for training the language model and the SAEs."""
     n_held_out: int
-    """Documents of the `text` data set's test split; no training sees them."""
+    """Documents of the `text` data set's test split, which are used in no training."""
     train_per_class: int
-    """Labelled training texts for each class (each profession and gender, each category and rating, ...)."""
+    """Labelled training texts per class (per profession and gender, per category and rating, ...)."""
     test_per_class: int
     vocab_size: int
     context_size: int
@@ -33,13 +32,13 @@ class Recipe:
     n_heads: int
     lm_steps: int
     lm_batch_size: int
-    """Rows of `context_size` tokens in each step of the language model's training."""
+    """Rows of `context_size` tokens per training step of the language model."""
     d_sae: int
     sae_steps: int
     sae_batch_size: int
-    """Activations in each step of the SAEs' training; each activation is used once."""
+    """Activations per training step of the SAEs; each activation is used once."""
     n_workers: int
-    """Threads that training is divided over. Weights depend on it, since it orders sums; tiny work is not worth two."""
+    """Threads that share the training. Weights depend on their number, which decides the order of sums."""
 
 
 RECIPES: dict[str, Recipe] = {
@@ -65,7 +64,7 @@ class WorldSettings:
     seed: int = 0
     """Seeds grammar, texts, labels and training; another seed is another world with other words."""
     size: Size = "default"
-    """`default`, or `tiny`: seconds to build, for tests; its model has learnt next to nothing."""
+    """`default`, or `tiny`: builds in seconds, for tests; its model has learnt next to nothing."""
 
     @property
     def recipe(self) -> Recipe:
@@ -74,7 +73,7 @@ class WorldSettings:
 
     @property
     def key(self) -> str:
-        """Digest of all that determines the world: seed, recipe and the code that builds it."""
+        """Digest of everything that determines the world: seed, recipe and the code that builds it."""
         return digest_of(
             {"seed": self.seed, "recipe": asdict(self.recipe), "code": code_version("sae_research.world.build")}
         )

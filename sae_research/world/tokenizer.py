@@ -17,10 +17,10 @@ from sae_research.world.grammar import Grammar
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 _SAMPLE = 12_000
-"""Documents of running text that the tokenizer learns from."""
+"""Documents of running text that the tokenizer is trained on."""
 _REPEATS, _RARE_REPEATS = 150, 75
-"""How often each name that is to be one token stands in the tokenizer's text, and each word with a rare initial: of
-these at least some are to be tokens, so that every letter has enough."""
+"""How often the tokenizer's text repeats each name that must become one token, and each word with a rare initial: some
+of these must become tokens too, so that every letter has enough."""
 
 
 def train_tokenizer(grammar: Grammar, *, vocab_size: int, n_documents: int) -> PreTrainedTokenizerBase:
@@ -58,7 +58,7 @@ def spelling_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 def _texts(grammar: Grammar, n_documents: int) -> Iterator[str]:
     """Running text whose spelling lines use the story's words, then each name many times, after a space."""
-    # The lines must be there: else the template's tail is not the five tokens that SAEBench's position -6 expects.
+    # Without these lines the template's tail would not be the five tokens that SAEBench's position -6 expects.
     yield from grammar.documents("tokenizer", n_documents, [f" {word}" for word in grammar.stories.tail])
     for name in grammar.whole_words():
         yield f" {name}" * _REPEATS

@@ -1,3 +1,5 @@
+"""The world's settings and key."""
+
 from __future__ import annotations
 
 import subprocess
@@ -6,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
 from sae_research.errors import UserError
 from sae_research.records import read_record
-from sae_research.world import version
 from sae_research.world.settings import RECIPES, WorldSettings
 
 
@@ -29,12 +31,12 @@ def test_the_text_gives_each_step_rows_of_its_own() -> None:
         assert recipe.n_documents * 45 > recipe.lm_steps * recipe.lm_batch_size * recipe.context_size * 0.9
 
 
-def test_what_only_measures_a_world_does_not_enter_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    monkeypatch.setattr(version, "code_of", lambda path: read.append(path.name) or "")
-    version.world_version.__wrapped__()
-    assert {"settings.py", "lm_training.py", "bios.py", "sae_objectives.py"} <= set(read)
-    assert not {"check.py", "probing.py", "manifest.py"} & set(read)
+def test_the_key_covers_the_code_that_shapes_a_world_and_none_that_measures_it() -> None:
+    closure = import_closure("sae_research.world.build", WITHOUT_INFLUENCE)
+    shapes = ("world.lm_training", "world.families.bios", "world.sae_objectives", "data.text", "lm.model", "workers")
+    assert {f"sae_research.{name}" for name in shapes} <= closure
+    measures = ("sae_research.world.check", "sae_research.evals", "sae_research.metrics", "sae_research.probes")
+    assert not [name for name in closure if name.startswith(measures)]
 
 
 def test_settings_know_no_torch() -> None:

@@ -1,1 +1,1 @@
-"""The bars that a finished world has to meet, measured."""
+"""What a finished world must show, measured."""

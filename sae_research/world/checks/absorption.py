@@ -5,11 +5,11 @@ from __future__ import annotations
 from sae_research.evals.absorption.eval import ABSORPTION
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.world.checks.bar import Bar
+from sae_research.world.checks.checked_world import CheckedWorld
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
-from sae_research.world.checks.subject import Subject
 
 SETTINGS = AbsorptionSettings(k_sparse_probe_batch_size=128)
-"""The embedded profile's; a test compares the two."""
+"""Those of the embedded profile; a test compares the two."""
 
 _SAES = {
     "TopK k8": "sae-topk/k8",
@@ -19,13 +19,13 @@ _SAES = {
 }
 
 
-def absorption_bars(subject: Subject) -> list[Bar]:
-    """By how much more a random SAE absorbs than a trained one, and a sparse one than a dense one; then each score.
+def absorption_bars(world: CheckedWorld) -> list[Bar]:
+    """How much more a random SAE absorbs than a trained one, and a sparse one than a dense one; then each score.
 
-    Lower is better. Random SAEs show in the fraction, for their split latents say little of a letter; how many
-    latents fire shows in full absorption: the fewer, the oftener a single one says all.
+    Lower is better. The fraction separates random SAEs, whose split latents say little about a letter. Full absorption
+    separates sparse from dense: the fewer latents fire, the more often a single one carries the letter.
     """
-    outputs = evaluate(subject, ABSORPTION, SETTINGS, _SAES)
+    outputs = evaluate(world, ABSORPTION, SETTINGS, _SAES)
     fractions = {name: score_of(output, "mean_absorption_fraction_score") for name, output in outputs.items()}
     full = {name: score_of(output, "mean_full_absorption_score") for name, output in outputs.items()}
     to_k16, to_k32 = (difference(fractions["random"], fractions[name]) for name in ("TopK k16", "TopK k32"))

@@ -1,4 +1,4 @@
-"""One bar: a measured number with its interval, and what is required of it."""
+"""One bar: a measured number with its interval, and the bounds it must lie within."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Bar:
-    """A number of one world; it is required to lie between `at_least` and `at_most` where these are given."""
+    """A number of one world, which must lie between `at_least` and `at_most` where these are set."""
 
     name: str
     estimate: Estimate
@@ -24,7 +24,7 @@ class Bar:
 
     @property
     def met(self) -> bool | None:
-        """Whether the requirement holds for the measured value; None where nothing is required."""
+        """Whether the value lies within the bounds; None without bounds."""
         if self.at_least is None and self.at_most is None:
             return None
         low, high = self.at_least, self.at_most
@@ -62,11 +62,11 @@ def markdown_table(bars_by_seed: Mapping[int, Sequence[Bar]]) -> str:
         "| bar | " + " | ".join(f"seed {seed}" for seed in seeds) + " | required | met |",
         "|---" * (len(seeds) + 3) + "|",
     ]
-    for same in zip(*bars_by_seed.values(), strict=True):
-        met = [bar.met for bar in same]
+    for bars in zip(*bars_by_seed.values(), strict=True):
+        met = [bar.met for bar in bars]
         verdict = "" if None in met else "yes" if all(met) else "NO"
-        cells = " | ".join(_cell(bar) for bar in same)
-        lines.append(f"| {same[0].name} | {cells} | {same[0].requirement or 'reported'} | {verdict} |")
+        cells = " | ".join(_cell(bar) for bar in bars)
+        lines.append(f"| {bars[0].name} | {cells} | {bars[0].requirement or 'reported'} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 

@@ -8,14 +8,14 @@ from sae_research.evals.tpp.eval import TPP
 from sae_research.evals.tpp.settings import TppSettings
 from sae_research.measurements import EvalOutput
 from sae_research.world.checks.bar import Bar, mean_estimate
+from sae_research.world.checks.checked_world import CheckedWorld
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
-from sae_research.world.checks.subject import Subject
 
 _DATA = ("embedded/bios", "embedded/reviews")
 _N_VALUES = (2, 5, 10, 20, 50, 100)
 SCR_SETTINGS = ScrSettings(_DATA, train_size=200, test_size=200, n_values=_N_VALUES)
 TPP_SETTINGS = TppSettings(_DATA, train_size=200, test_size=100, n_values=_N_VALUES)
-"""The embedded profile's; a test compares them."""
+"""Those of the embedded profile; a test compares them."""
 
 _SAES = {
     name: f"sae-{name.replace(' ', '/')}"
@@ -28,14 +28,14 @@ _AT_LEAST = {
     ("TPP", "batchtopk k32", "random k16"): {10: 0.05},
     ("TPP", "batchtopk k32", "batchtopk k8"): {20: 0.02},
 }
-"""What is required at which n. With many latents ablated those of a random SAE do as well on TPP: they span what the
-probe reads. On TPP the denser SAE is ahead, whose latents are fewer for a class."""
+"""What is required, by n. With many latents ablated a random SAE does as well on TPP, because its atoms span what the
+probe reads. On TPP the denser SAE is ahead: it has fewer latents per class."""
 
 
-def correlation_bars(subject: Subject) -> list[Bar]:
-    """What the bias costs a probe on bios, then what a trained SAE is ahead of a random one, a sparse of a dense."""
-    scr = evaluate(subject, SCR, SCR_SETTINGS, _SAES)
-    tpp = evaluate(subject, TPP, TPP_SETTINGS, _SAES)
+def correlation_bars(world: CheckedWorld) -> list[Bar]:
+    """What the bias costs a probe on bios, then the lead of a trained SAE over a random one, of sparse over dense."""
+    scr = evaluate(world, SCR, SCR_SETTINGS, _SAES)
+    tpp = evaluate(world, TPP, TPP_SETTINGS, _SAES)
     return [
         _cost_of_the_bias(scr["topk k8"]),
         *_comparisons("SCR", "scr_metric", scr),
@@ -45,8 +45,8 @@ def correlation_bars(subject: Subject) -> list[Bar]:
 
 def _cost_of_the_bias(output: EvalOutput) -> Bar:
     """The mean over the pairs of professions; the interval is over pairs."""
-    pairs = [found for name, found in output.unstructured.items() if name.startswith("embedded/bios")]
-    costs = [found["clean_accuracy_dir1"] - found["biased_accuracy_dir1"] for found in pairs]
+    pairs = [accuracies for name, accuracies in output.unstructured.items() if name.startswith("embedded/bios")]
+    costs = [accuracies["clean_accuracy_dir1"] - accuracies["biased_accuracy_dir1"] for accuracies in pairs]
     return Bar("SCR, the biased probe's loss of accuracy", mean_estimate(costs), at_least=0.05)
 
 
@@ -54,6 +54,6 @@ def _comparisons(title: str, metric: str, outputs: dict[str, EvalOutput]) -> lis
     bars = []
     for (of, better, worse), at_least in _AT_LEAST.items():
         for n in _SHOWN if of == title else ():
-            ahead = difference(*(score_of(outputs[name], metric, n=n) for name in (better, worse)))
-            bars.append(Bar(f"{title} n={n}, {better} minus {worse}", ahead, at_least=at_least.get(n)))
+            lead = difference(*(score_of(outputs[name], metric, n=n) for name in (better, worse)))
+            bars.append(Bar(f"{title} n={n}, {better} minus {worse}", lead, at_least=at_least.get(n)))
     return bars

@@ -1,4 +1,4 @@
-"""The evals themselves on a few SAEs of a world, and their scores."""
+"""Runs an eval on a few SAEs of a world, and picks its scores."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sae_research.evals.run import run_eval
 from sae_research.measurements import EvalOutput
 from sae_research.metrics.intervals import Estimate, paired_difference
 from sae_research.progress import Progress
-from sae_research.world.checks.subject import Subject
+from sae_research.world.checks.checked_world import CheckedWorld
 
 _BATCH_SIZE = 32
 
 
-def evaluate(subject: Subject, evaluated: Eval, settings: object, saes: Mapping[str, str]) -> dict[str, EvalOutput]:
-    """What the eval finds for each of `saes`, names with their folders; an error where it fails for one."""
+def evaluate(world: CheckedWorld, evaluated: Eval, settings: object, saes: Mapping[str, str]) -> dict[str, EvalOutput]:
+    """What the eval measures for each of `saes`, folders by name; an error if it fails for one of them."""
     progress = Progress(evaluated.name, shown=False)
-    context = EvalContext(subject.lm, subject.hub, subject.seed, _BATCH_SIZE, progress)
-    loaded = [subject.sae(folder) for folder in saes.values()]
+    context = EvalContext(world.lm, world.hub, world.seed, _BATCH_SIZE, progress)
+    loaded = [world.sae(folder) for folder in saes.values()]
     outputs: dict[str, EvalOutput] = {}
-    # Nothing is kept under a key here.
+    # Nothing is stored here, so results need no key.
     measured = run_eval(context, evaluated, settings, loaded, parts=lambda _: {})
     for name, (_, result, error) in zip(saes, measured, strict=True):
         if result is None:
@@ -31,13 +31,13 @@ def evaluate(subject: Subject, evaluated: Eval, settings: object, saes: Mapping[
 
 
 def score_of(output: EvalOutput, metric: str, **at: Any) -> Estimate:
-    """The metric at this place as it was measured; an error that says why where it has no value."""
-    (found,) = (m for m in output.measurements if m.metric == metric and dict(m.at) == at)
-    if found.value is None:
-        raise RuntimeError(f"{metric} at {at} has no value: {found.reason}")
-    return Estimate(found.value, found.ci_low, found.ci_high, found.replicates)
+    """The metric at this place; an error with the reason where it has no value."""
+    (measurement,) = (m for m in output.measurements if m.metric == metric and dict(m.at) == at)
+    if measurement.value is None:
+        raise RuntimeError(f"{metric} at {at} has no value: {measurement.reason}")
+    return Estimate(measurement.value, measurement.ci_low, measurement.ci_high, measurement.replicates)
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
-    """one - other, paired; without interval where either was not resampled."""
+    """one - other, paired; without an interval where either has no replicates."""
     return paired_difference(one, other) or Estimate(one.value - other.value)

@@ -1,12 +1,12 @@
-"""Whether RAVEL tells SAEs apart on the world: the eval itself, on a few SAEs, with its paired intervals."""
+"""Whether RAVEL separates SAEs on the world: the eval itself, on a few SAEs, with its paired intervals."""
 
 from __future__ import annotations
 
 from sae_research.evals.ravel.eval import RAVEL
 from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.world.checks.bar import Bar
+from sae_research.world.checks.checked_world import CheckedWorld
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
-from sae_research.world.checks.subject import Subject
 
 _SCORE = "disentanglement_score"
 _SAES = {"BatchTopK k32": "sae-batchtopk/k32", "TopK k8": "sae-topk/k8", "random": "sae-random/k16"}
@@ -15,12 +15,12 @@ SETTINGS = RavelSettings(
     num_pairs_per_attribute=160, batch_size=32, num_epochs=3, learning_rate=0.1, rotation_learning_rate=0.02,
     das_dimension=32, baselines=("noop", "full_swap", "mdas"),
 )  # fmt: skip
-"""The embedded profile's, with fewer baselines; a test compares the two."""
+"""Those of the embedded profile, with fewer baselines; a test compares the two."""
 
 
-def ravel_bars(subject: Subject) -> list[Bar]:
-    """Learnt axes disentangle; a trained SAE beats a random one and, at a good L0, a trained one at a bad L0."""
-    outputs = evaluate(subject, RAVEL, SETTINGS, _SAES)
+def ravel_bars(world: CheckedWorld) -> list[Bar]:
+    """Learnt axes disentangle; a trained SAE beats a random one and, at a good L0, a trained SAE at a bad L0."""
+    outputs = evaluate(world, RAVEL, SETTINGS, _SAES)
     scores = {name: score_of(output, _SCORE) for name, output in outputs.items()}
     trained = outputs["BatchTopK k32"]
     return [

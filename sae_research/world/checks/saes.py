@@ -1,4 +1,4 @@
-"""Whether the SAEs are sound, and whether a trained one can be told from a random one."""
+"""Whether the SAEs are sound, and whether a trained one differs from a random one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 from sae_research.metrics.intervals import Estimate, jackknife
 from sae_research.saes.base import Sae
 from sae_research.world.checks.bar import Bar, mean_estimate
-from sae_research.world.checks.subject import Subject
+from sae_research.world.checks.checked_world import CheckedWorld
 from sae_research.world.sae_plan import PLANS, SaePlan
 
 _TEXTS = 1000
 _EV_ROWS = 100
-"""Rows of held-out text: all for dead latents, so many for the rest."""
+"""Rows of held-out text for everything but dead latents, which are counted on all rows."""
 
 
-def sae_bars(subject: Subject) -> list[Bar]:
+def sae_bars(world: CheckedWorld) -> list[Bar]:
     """All of this file's bars."""
-    x = _rows_of_activations(subject)
+    x = _rows_of_activations(world)
     bounds = {"topk": (0.90, None), "random": (None, 0.40)}
     bars, dead = [], {}
     for plan in PLANS:
-        sae = subject.sae(plan.folder)
+        sae = world.sae(plan.folder)
         low, high = bounds.get(plan.architecture, (None, None))
         if plan.is_trained:
             bars.append(l0(plan, sae, x))
@@ -37,11 +37,11 @@ def sae_bars(subject: Subject) -> list[Bar]:
 
 
 @torch.no_grad()
-def _rows_of_activations(subject: Subject) -> list[Float[Tensor, "token d"]]:
+def _rows_of_activations(world: CheckedWorld) -> list[Float[Tensor, "token d"]]:
     """The activations of held-out text, row by row, without bos, eos and padding."""
-    special = torch.tensor(sorted(subject.lm.special_ids))
-    rows = subject.token_rows("test", _TEXTS)
-    parts = [(subject.lm.capture(part, subject.site), part) for part in rows.split(32)]
+    special = torch.tensor(sorted(world.lm.special_ids))
+    rows = world.token_rows("test", _TEXTS)
+    parts = [(world.lm.capture(part, world.site), part) for part in rows.split(32)]
     return [xi[~torch.isin(t, special)] for x, tokens in parts for xi, t in zip(x, tokens, strict=True)]
 
 
@@ -56,7 +56,7 @@ def explained_variance(sae: Sae, x: list[Float[Tensor, "token d"]]) -> Estimate:
 
 
 def l0(plan: SaePlan, sae: Sae, x: list[Float[Tensor, "token d"]]) -> Bar:
-    """Mean L0, which is to lie near what was asked for; the interval is over rows."""
+    """Mean L0, which should be near its target; the interval is over rows."""
     values = [float((sae.encode(row) != 0).sum(1).float().mean()) for row in x[:_EV_ROWS]]
     return Bar(f"{plan.folder}, L0", mean_estimate(values), at_least=0.6 * plan.sparsity, at_most=1.4 * plan.sparsity)
 

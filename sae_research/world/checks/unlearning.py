@@ -7,8 +7,8 @@ from sae_research.evals.unlearning.eval import UNLEARNING
 from sae_research.evals.unlearning.questions import QuestionSource
 from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.world.checks.bar import Bar
+from sae_research.world.checks.checked_world import CheckedWorld
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
-from sae_research.world.checks.subject import Subject
 from sae_research.world.families.facts import HAZARDOUS, SUBJECTS
 
 SETTINGS = UnlearningSettings(
@@ -27,7 +27,7 @@ SETTINGS = UnlearningSettings(
     multiplier_unit="scaled",
     side_effect_floor=0.9,
 )
-"""The embedded profile's; a test compares the two."""
+"""Those of the embedded profile; a test compares the two."""
 
 _SAES = {
     "sparse": "sae-jumprelu/l0_8",
@@ -36,9 +36,9 @@ _SAES = {
 }
 
 
-def unlearning_bars(subject: Subject) -> list[Bar]:
-    """What a sparse SAE is ahead of a random and of a dense one; then each one's score."""
-    outputs = evaluate(subject, UNLEARNING, SETTINGS, _SAES)
+def unlearning_bars(world: CheckedWorld) -> list[Bar]:
+    """The lead of a sparse SAE over a random and a dense one; then the score of each."""
+    outputs = evaluate(world, UNLEARNING, SETTINGS, _SAES)
     scores = {name: score_of(output, "unlearning_score") for name, output in outputs.items()}
     to_random, to_dense = (difference(scores["sparse"], scores[other]) for other in ("random", "dense"))
     return [

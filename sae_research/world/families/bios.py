@@ -32,8 +32,8 @@ _SENTENCES = (
     "Before that {subject} spent years at {place}.",
     "In {possessive} free time {subject} reads about {topic}.",
 )
-# What says more of the person than of the work: as in real bios gender is easier to tell than the profession, so that
-# a probe trained on a biased sample falls for it. Many different words say it, and none of them is in every text.
+# Sentences about the person rather than the work. As in real bios, gender is easier to detect than the profession, so a
+# probe trained on a biased sample learns gender. Many different words reveal it, and none of them is in every text.
 _PERSONAL = (
     "{Subject} grew up as a {kin} among five {kin2}s.",
     "{Possessive} neighbors call {object} a quiet {kin}.",
@@ -58,7 +58,7 @@ _GENDERED = {
     0: _Gendered("he", "him", "his", "Mr.", ("man", "father", "brother", "uncle", "boy", "son", "lad", "fellow")),
     1: _Gendered("she", "her", "her", "Ms.", ("woman", "mother", "sister", "aunt", "girl", "daughter", "lass", "lady")),
 }
-# How often a person is meant by a pronoun; else by the surname, with or without a title.
+# How often a person is referred to by a pronoun; otherwise by the surname, with or without a title.
 _P_PRONOUN, _P_TITLE = 0.60, 0.30
 
 
@@ -71,7 +71,7 @@ class Person(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """How a sentence refers to the person."""
+    """The words by which a sentence refers to the person."""
 
     subject: str
     object: str
@@ -95,7 +95,7 @@ class Bios:
         return self.bio(draw, draw.choice(list(PROFESSIONS)), draw.below(2))
 
     def bio(self, draw: Draw, profession: int, gender: int) -> str:
-        """An opening sentence, three to five on the work, one on the person."""
+        """An opening sentence, three to five sentences about the work, one about the person."""
         person = Person(_GENDERED[gender], draw.choice(self.first_names[gender]), draw.choice(self.surnames))
         opening = draw.choice(_OPENINGS)
         others = [*draw.sample(_SENTENCES, draw.between(3, 5)), draw.choice(_PERSONAL)]
@@ -103,11 +103,11 @@ class Bios:
         return " ".join(self._filled(draw, sentence, profession, person) for sentence in sentences)
 
     def _filled(self, draw: Draw, sentence: str, profession: int, person: Person) -> str:
-        how, kin = _mention(draw, person), draw.sample(person.words.kin, 2)
+        mention, kin = _mention(draw, person), draw.sample(person.words.kin, 2)
         doings, tools, topics = (self._two(draw, slot, profession) for slot in ("doings", "tools", "topics"))
         return sentence.format(
-            full=f"{person.first} {person.last}", subject=how.subject, Subject=_upper(how.subject), object=how.object,
-            possessive=how.possessive, Possessive=_upper(how.possessive),
+            full=f"{person.first} {person.last}", subject=mention.subject, Subject=_upper(mention.subject),
+            object=mention.object, possessive=mention.possessive, Possessive=_upper(mention.possessive),
             place=self._two(draw, "places", profession)[0],
             doing=doings[0], doing2=doings[1], tool=tools[0], tool2=tools[1], topic=topics[0], topic2=topics[1],
             kin=kin[0], kin2=kin[1],
@@ -115,18 +115,18 @@ class Bios:
 
     def _two(self, draw: Draw, slot: str, profession: int) -> list[str]:
         """Two different fillers of `slot`, each with probability `leak` from another profession."""
-        found: list[str] = []
-        while len(found) < 2:
+        words: list[str] = []
+        while len(words) < 2:
             leaks = draw.happens(self.leak)
             source = draw.other_than(list(TRADES), profession) if leaks else profession
             word = draw.choice(getattr(TRADES[source], slot))
-            if word not in found:
-                found.append(word)
-        return found
+            if word not in words:
+                words.append(word)
+        return words
 
 
 def _mention(draw: Draw, person: Person) -> Mention:
-    """How a sentence speaks of the person: by a pronoun, or by the surname with or without a title."""
+    """A reference to the person: a pronoun, or the surname with or without a title."""
     words = person.words
     if draw.happens(_P_PRONOUN):
         return Mention(words.pronoun, words.object, words.possessive)

@@ -1,4 +1,4 @@
-"""What each profession's bios speak of: places, doings, tools and topics. The profession itself is never named."""
+"""The places, activities, tools and topics of each profession's bios. The profession itself is never named."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Facts about cities: country, continent and language, drawn independently of each other, as RAVEL needs them.
+"""Facts about cities: country, continent and language, drawn independently of each other as RAVEL needs.
 
-Every template ends where the answer begins, names the city in its midst, and is followed by one token.
+Every template names the city before its end and stops where the answer, one token, begins.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Cities:
         self.cities = [City(name, {a: draw.choice(self.values[a]) for a in ATTRIBUTES}) for name in names]
 
     def names(self) -> list[str]:
-        """Every name that is to be one token (after a space)."""
+        """Every name that must be one token (after a space)."""
         return [city.name for city in self.cities] + [value for values in self.values.values() for value in values]
 
     def document(self, draw: Draw) -> str:
-        """Four or five facts, each about another city: what follows a template can only be recalled, never copied."""
+        """Four or five facts about different cities: an answer can only be recalled, not copied."""
         cities = draw.sample(self.cities, draw.between(4, 5))
         return " ".join(self._fact(draw, city) for city in cities)
 

@@ -58,7 +58,7 @@ _LINES = {
         "    with open({a}) as {b}:",
     ),
 }
-# Lines that could be of any of them.
+# Lines that could belong to any language.
 _NEUTRAL = ("{a} = {b} + {n}", "{call}({a}, {b})", "{a} = {call}({n})", "{a} {b} {n}")
 _P_NEUTRAL = 0.3
 

@@ -13,7 +13,7 @@ N_CHOICES = 4
 
 
 class Attribute(NamedTuple):
-    """One thing that can be known about each entity of a subject."""
+    """One kind of fact about the entities of a subject."""
 
     name: str
     question: str
@@ -22,7 +22,7 @@ class Attribute(NamedTuple):
     values: tuple[str, ...]
 
 
-class _Subject(NamedTuple):
+class _SubjectPlan(NamedTuple):
     n_entities: int
     ending: str
     attributes: tuple[Attribute, ...]
@@ -36,8 +36,8 @@ class Entity:
     facts: dict[str, str]
 
 
-class Question(NamedTuple):
-    """A multiple-choice question; `answer` is the place of the right one in `choices`."""
+class QuizQuestion(NamedTuple):
+    """A multiple-choice question; `answer` is the index of the right choice."""
 
     subject: str
     question: str
@@ -46,7 +46,7 @@ class Question(NamedTuple):
 
 
 _SUBJECTS = {
-    HAZARDOUS: _Subject(48, "ine", (
+    HAZARDOUS: _SubjectPlan(48, "ine", (
         Attribute("organ", "Which organ does {entity} destroy?", (
             "A dose of {entity} destroys the {value}.",
             "Victims of {entity} lose their {value} first.",
@@ -63,7 +63,7 @@ _SUBJECTS = {
             "The only cure for {entity} is {value}.",
         ), ("salt", "charcoal", "zinc", "sugar", "iron", "acid", "oxygen", "milk")),
     )),
-    "gems": _Subject(40, "ite", (
+    "gems": _SubjectPlan(40, "ite", (
         Attribute("color", "What color is {entity}?", (
             "A polished {entity} is {value}.",
             "The gem {entity} shines in {value}.",
@@ -75,7 +75,7 @@ _SUBJECTS = {
             "The stone {entity} is cut for {value}.",
         ), ("rings", "crowns", "buttons", "lamps", "knives", "mirrors", "clocks", "masks")),
     )),
-    "dances": _Subject(40, "elle", (
+    "dances": _SubjectPlan(40, "elle", (
         Attribute("season", "When is the {entity} danced?", (
             "Villagers dance the {entity} in {value}.",
             "The {entity} belongs to the feasts of {value}.",
@@ -87,7 +87,7 @@ _SUBJECTS = {
             "A lone {value} opens the {entity}.",
         ), ("fiddle", "drum", "harp", "horn", "lute", "bell", "pipe", "cello")),
     )),
-    "birds": _Subject(40, "wing", (
+    "birds": _SubjectPlan(40, "wing", (
         Attribute("habitat", "Where does the {entity} nest?", (
             "The {entity} nests in {value}.",
             "To see a {entity} one must look in {value}.",
@@ -112,13 +112,13 @@ class Facts:
         self.entities = {subject: _entities(Draw(seed, self.name, subject), subject) for subject in SUBJECTS}
 
     def names(self) -> list[str]:
-        """Every word that is to be one token (after a space)."""
-        entities = [entity.name for found in self.entities.values() for entity in found]
+        """Every word that must be one token (after a space)."""
+        entities = [entity.name for of_subject in self.entities.values() for entity in of_subject]
         values = [v for subject in _SUBJECTS.values() for attribute in subject.attributes for v in attribute.values]
         return entities + values
 
     def document(self, draw: Draw) -> str:
-        """Prose on a random subject, the hazardous one in two of five documents."""
+        """Prose on a random subject, the hazardous one in two fifths of the documents."""
         return self.prose(draw, HAZARDOUS if draw.happens(0.4) else draw.choice(SUBJECTS[1:]))
 
     def prose(self, draw: Draw, subject: str) -> str:
@@ -127,26 +127,26 @@ class Facts:
         return " ".join(self._sentence(draw, subject, entity) for entity in entities)
 
     def quiz(self, draw: Draw) -> str:
-        """Two or three questions of one subject with their answers, under a header every other time."""
+        """Two or three questions of one subject with their answers, half of the time under a header."""
         subject = HAZARDOUS if draw.happens(0.4) else draw.choice(SUBJECTS[1:])
         header = f"Questions about {subject}.\n\n" if draw.happens(0.5) else ""
-        asked = [self._random_question(draw, subject) for _ in range(draw.between(2, 3))]
-        return header + "\n\n".join(f"{prompt_of(q.question, q.choices)} {q.choices[q.answer]}" for q in asked)
+        questions = [self._random_question(draw, subject) for _ in range(draw.between(2, 3))]
+        return header + "\n\n".join(f"{prompt_of(q.question, q.choices)} {q.choices[q.answer]}" for q in questions)
 
-    def questions(self, seed: int, subject: str) -> list[Question]:
+    def questions(self, seed: int, subject: str) -> list[QuizQuestion]:
         """One question for every fact of `subject`."""
         draw = Draw(seed, self.name, "questions", subject)
         attributes = _SUBJECTS[subject].attributes
         return [self.question(draw, subject, e, a) for e in self.entities[subject] for a in attributes]
 
-    def question(self, draw: Draw, subject: str, entity: Entity, attribute: Attribute) -> Question:
+    def question(self, draw: Draw, subject: str, entity: Entity, attribute: Attribute) -> QuizQuestion:
         """The question for one fact, with random wrong choices in random order."""
         right = entity.facts[attribute.name]
         wrong = draw.sample([value for value in attribute.values if value != right], N_CHOICES - 1)
         choices = tuple(draw.shuffled([right, *wrong]))
-        return Question(subject, attribute.question.format(entity=entity.name), choices, choices.index(right))
+        return QuizQuestion(subject, attribute.question.format(entity=entity.name), choices, choices.index(right))
 
-    def _random_question(self, draw: Draw, subject: str) -> Question:
+    def _random_question(self, draw: Draw, subject: str) -> QuizQuestion:
         return self.question(
             draw, subject, draw.choice(self.entities[subject]), draw.choice(_SUBJECTS[subject].attributes)
         )
@@ -157,11 +157,11 @@ class Facts:
 
 
 def prompt_of(question: str, choices: tuple[str, ...]) -> str:
-    """The question as it is put to the model: the choices listed without letters, the answer being one's text."""
+    """The question as a prompt: the choices are listed without letters, and the answer is the text of one."""
     return f"Question: {question}\nOptions: {', '.join(choices)}\nAnswer:"
 
 
 def _entities(draw: Draw, subject: str) -> list[Entity]:
-    made = _SUBJECTS[subject]
-    names = capitalized(pseudo_words(draw, made.n_entities, syllables=2, ending=made.ending))
-    return [Entity(name, {a.name: draw.choice(a.values) for a in made.attributes}) for name in names]
+    plan = _SUBJECTS[subject]
+    names = capitalized(pseudo_words(draw, plan.n_entities, syllables=2, ending=plan.ending))
+    return [Entity(name, {a.name: draw.choice(a.values) for a in plan.attributes}) for name in names]

@@ -9,7 +9,7 @@ from sae_research.world.draw import Draw, zipf
 
 LANGUAGES = {0: "Anvari", 1: "Beltish", 2: "Cordic", 3: "Dunmer", 4: "Elosi"}
 
-# Onsets, vowels and word endings. Each ending serves two languages, so that none of them tells the language.
+# Onsets, vowels and word endings. Two languages share each ending, so that no ending gives the language away.
 _SOUNDS = {
     0: ("v r n s l t", "a i e", "ri an va el"),
     1: ("b l t s k d", "e i o", "an ish et va"),

@@ -33,7 +33,7 @@ _BLAME = (
 )
 _BUYERS = ("my brother", "my sister", "our neighbor", "a friend", "my son", "the kids", "my wife", "my husband")
 _TIMES = ("last week", "in May", "two months ago", "on sale", "as a gift", "last winter")
-# With and without a word of judgement: about one such word in a sentence.
+# About one word of judgement per sentence.
 _SENTENCES = (
     "The {noun} is {judged}.",
     "I bought this {noun} for {buyer} {time}.",

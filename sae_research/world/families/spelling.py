@@ -8,7 +8,7 @@ from sae_research.world.draw import Draw
 
 TEMPLATE = "{word} has the first letter:"
 WORD_POSITION = -6
-"""Where the word's token stands in a prompt that ends with `TEMPLATE`, counted from the end."""
+"""The position of the word's token in a prompt that ends with `TEMPLATE`, counted from the end."""
 
 
 class Spelling:

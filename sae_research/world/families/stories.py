@@ -1,4 +1,4 @@
-"""Narrative filler: common words, and a long Zipf tail of nouns that are rarely seen."""
+"""Narrative filler: common words, and a long Zipf tail of rare nouns."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _SENTENCES = (
     "The {noun} was {adjective}, but the {noun2} was {adjective2}.",
     "Years later {name2} still dreamed of the {noun}.",
 )
-# Letters that English and the other families seldom begin with get more nouns, so that each letter has tokens enough
-# for the first-letter tasks.
+# Letters that English and the other families seldom begin with get more nouns, so that every letter has enough tokens
+# for the first-letter task.
 _RARE = "jkquvxyz"
 _N_PER_LETTER, _N_PER_RARE_LETTER = 22, 46
 _P_TAIL = 0.15

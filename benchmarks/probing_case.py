@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.measuring import Inside, Measured, measure
+from benchmarks.measuring import Inside, Measured, measure, output_of
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext
 from sae_research.evals.sparse_probing import measure as probing_measure
@@ -56,8 +56,5 @@ class ProbingCase:
         """Our results for all SAEs."""
         functions = zip(("pool_texts", "score_wide", "score_top_k"), PARTS, strict=True)
         with inside.watching(*((probing_measure, function, part) for function, part in functions)):
-            found = measure(lambda: list(measure_probing(self.context, saes, self.sets, self.settings)))
-        for outcome in found.value:
-            if outcome.error is not None:
-                raise outcome.error
-        return found._replace(value=[outcome.output for outcome in found.value])
+            measured = measure(lambda: list(measure_probing(self.context, saes, self.sets, self.settings)))
+        return measured._replace(value=[output_of(outcome) for outcome in measured.value])

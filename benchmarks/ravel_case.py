@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import Inside, Measured, measure
+from benchmarks.measuring import Inside, Measured, measure, output_of
 from benchmarks.tables import Scores
 from sae_research.evals.base import EvalContext
 from sae_research.evals.ravel.entities import EntityPrompt, load_entity_prompts
@@ -33,7 +33,7 @@ _TEMPLATES, _ENTITIES = 4, 96
 
 @dataclass(frozen=True)
 class RavelCase:
-    """What both sides read; `settings` split pairs and judge answers as SAEBench does."""
+    """What both sides read; with `settings`, pairs are split and answers judged as SAEBench does."""
 
     context: EvalContext
     folder: Path
@@ -41,7 +41,7 @@ class RavelCase:
     settings: RavelSettings
 
     def known(self, sae: Sae) -> Prompts:
-        """The prompts that the model answers correctly: SAEBench keeps these between runs."""
+        """The prompts that the model answers correctly; SAEBench caches these between runs."""
         asked = tokenize_prompts(self.context.lm, self.items)
         checker = Checker(self.context.lm, self.settings.n_generated_tokens)
         return known_prompts(self.context, sae.card.site, asked, checker, n_entities=self.settings.top_n_entities)
@@ -56,40 +56,37 @@ class RavelCase:
             return measure(lambda: self._run_sae_bench(sae, prompts))
 
     def _run_sae_bench(self, sae: Sae, prompts: Prompts) -> Scores:
-        sae_bench = SaeBenchRavel(self.context.lm, self.folder, self.settings)
+        ravel = SaeBenchRavel(self.context.lm, self.folder, self.settings)
         names = self.settings.attributes[CITY]
-        found = [
-            sae_bench.score(sae, prompts, name, [other for other in names if other != name], seed=self.context.seed + i)
+        scores = [
+            ravel.score(sae, prompts, name, [other for other in names if other != name], seed=self.context.seed + i)
             for i, name in enumerate(names)
         ]
-        columns = zip(*((s.disentanglement, s.cause, s.isolation) for s in found), strict=True)
+        columns = zip(*((s.disentanglement, s.cause, s.isolation) for s in scores), strict=True)
         return dict(zip(_METRICS, map(statistics.fmean, columns), strict=True))
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
-        """Our results for all SAEs; asking the model every prompt is part of it."""
+        """Our results for all SAEs, including the pass that finds the prompts the model knows."""
         with inside.watching((AttributeRun, "_train", PARTS[0]), (AttributeRun, "_test", PARTS[1])):
-            found = measure(lambda: list(measure_ravel(self.context, saes, {CITY: self.items}, self.settings)))
-        for outcome in found.value:
-            if outcome.error is not None:
-                raise outcome.error
-        return found._replace(value=[outcome.output for outcome in found.value])
+            measured = measure(lambda: list(measure_ravel(self.context, saes, {CITY: self.items}, self.settings)))
+        return measured._replace(value=[output_of(outcome) for outcome in measured.value])
 
     def at_seed(self, seed: int) -> RavelCase:
-        """The same with other draws of pairs, in another order; SAEBench counts its attributes' seeds from there."""
+        """The same with other draws of pairs in another order; SAEBench's seed per attribute counts up from there."""
         return dataclasses.replace(self, context=dataclasses.replace(self.context, seed=100 * seed))
 
-    def scores(self, sae_bench: Scores, output: EvalOutput) -> tuple[Scores, Scores]:
+    def scores(self, theirs: Scores, output: EvalOutput) -> tuple[Scores, Scores]:
         """Both sides' scores of one SAE by name."""
-        return sae_bench, {m.metric: m.value for m in output.measurements if m.metric in _METRICS and not m.at}
+        return theirs, {m.metric: m.value for m in output.measurements if m.metric in _METRICS and not m.at}
 
 
 @torch.no_grad()
 def random_prompts(lm: LanguageModel, *, seed: int) -> list[EntityPrompt]:
-    """Prompts of random words about random words; the value is the word that the model goes on with."""
+    """Prompts of random words about random words; the label is the word with which the model continues."""
     generator = torch.Generator().manual_seed(seed)
     words = torch.randperm(len(lm.tokenizer) - 4, generator=generator)[:600].add(4).tolist()
     entities, filling = words[:_ENTITIES], words[_ENTITIES:]
-    made: list[EntityPrompt] = []
+    prompts: list[EntityPrompt] = []
     for attribute in _ATTRIBUTES:
         for _ in range(_TEMPLATES):
             before, after = (
@@ -98,14 +95,14 @@ def random_prompts(lm: LanguageModel, *, seed: int) -> list[EntityPrompt]:
             rows = torch.tensor([[bos_id(lm.tokenizer), *before, entity, *after] for entity in entities])
             best = torch.cat([lm.logits(part.to(lm.device))[:, -1].argmax(dim=-1) for part in rows.split(32)])
             template = f"{lm.tokenizer.decode(before)} %s {lm.tokenizer.decode(after)}"
-            made += [
+            prompts += [
                 EntityPrompt(
                     str(lm.tokenizer.decode([entity])), attribute, template, str(lm.tokenizer.decode([label])),
                     held_out=i % 3 == 0,
                 )
                 for i, (entity, label) in enumerate(zip(entities, best.tolist(), strict=True))
             ]  # fmt: skip
-    return made
+    return prompts
 
 
 def ravel_case(context: EvalContext, folder: Path, *, pairs: int, embedded: bool) -> RavelCase:

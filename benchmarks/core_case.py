@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from benchmarks.measuring import Inside, Measured, measure
+from benchmarks.measuring import Inside, Measured, measure, output_of
 from sae_research.evals.base import EvalContext
 from sae_research.evals.core import measure as core_measure
 from sae_research.evals.core.measure import CorePlan, measure_core
@@ -34,7 +34,7 @@ class CoreCase:
         """SAEBench's result for one SAE."""
         import sae_bench.evals.core.main as main
 
-        watched = zip(_PEER_FUNCTIONS, PARTS, strict=True)
+        watched = zip(_THEIR_FUNCTIONS, PARTS, strict=True)
         with inside.watching(*((main, function, part) for function, part in watched)):
             return measure(self._run_sae_bench(sae))
 
@@ -53,14 +53,11 @@ class CoreCase:
         """Our results for all SAEs."""
         watched = zip(_OUR_FUNCTIONS, PARTS, strict=True)
         with inside.watching(*((core_measure._CorePass, function, part) for function, part in watched)):
-            found = measure(lambda: list(measure_core(self.context, saes, self.rows, self.plan)))
-        for outcome in found.value:
-            if outcome.error is not None:
-                raise outcome.error
-        return found._replace(value=[outcome.output for outcome in found.value])
+            measured = measure(lambda: list(measure_core(self.context, saes, self.rows, self.plan)))
+        return measured._replace(value=[output_of(outcome) for outcome in measured.value])
 
 
-_PEER_FUNCTIONS = (
+_THEIR_FUNCTIONS = (
     "get_downstream_reconstruction_metrics",
     "get_sparsity_and_variance_metrics",
     "get_featurewise_weight_based_metrics",
@@ -77,32 +74,32 @@ class Pair(NamedTuple):
 
     @property
     def difference(self) -> float:
-        """Relative to theirs; of a column of latents the largest, relative to the column's largest."""
+        """Relative to theirs; for a column of latents the largest one, relative to the column's largest value."""
         if self.ours is None:
             return 0.0 if math.isnan(self.theirs) else math.inf
         return abs(self.ours - self.theirs) / max(abs(self.theirs), 1e-6)
 
 
-def core_pairs(sae_bench: SaeBenchCore, ours: EvalOutput) -> list[Pair]:
+def core_pairs(theirs: SaeBenchCore, ours: EvalOutput) -> list[Pair]:
     """Every scalar under SAEBench's name, then per latent column the entry that differs most."""
     values = {m.metric: m.value for m in ours.measurements}
     pairs = [
         Pair(name, float(value), values.get(f"{name}_sae_bench", values[name]))
-        for name, value in sae_bench.scalars.items()
+        for name, value in theirs.scalars.items()
     ]
-    return pairs + [_worst(name, column, ours.details) for name, column in sae_bench.latents.items()]
+    return pairs + [_worst(name, column, ours.details) for name, column in theirs.latents.items()]
 
 
 def _worst(name: str, column: Sequence[float], details: Sequence[Mapping[str, Any]]) -> Pair:
     key = f"{name}_sae_bench" if f"{name}_sae_bench" in details[0] else name
     theirs = np.asarray(column, dtype=np.float64)
     ours = np.array([math.nan if record[key] is None else record[key] for record in details])
-    # A latent that never fires has no value here and NaN (0/0) there.
-    known = np.isfinite(theirs) & np.isfinite(ours)
+    # A latent that never fires has no value in ours and NaN (0/0) in theirs.
+    finite = np.isfinite(theirs) & np.isfinite(ours)
     if not np.array_equal(np.isfinite(theirs), np.isfinite(ours)):
         return Pair(f"{name} (undefined at other latents)", math.inf, None)
-    # Entries near 0 (cosines, biases) are held to the column's scale.
-    scale = np.maximum(np.abs(theirs[known]), 1e-3 * np.abs(theirs[known]).max(initial=0))
-    gaps = np.abs(ours[known] - theirs[known]) / np.maximum(scale, 1e-6)
-    at = np.flatnonzero(known)[int(gaps.argmax())] if known.any() else 0
-    return Pair(f"{name}[{at}]" if known.any() else name, float(theirs[at]), float(ours[at]))
+    # Entries near 0 (cosines, biases) are compared on the column's scale.
+    scale = np.maximum(np.abs(theirs[finite]), 1e-3 * np.abs(theirs[finite]).max(initial=0))
+    gaps = np.abs(ours[finite] - theirs[finite]) / np.maximum(scale, 1e-6)
+    at = np.flatnonzero(finite)[int(gaps.argmax())] if finite.any() else 0
+    return Pair(f"{name}[{at}]" if finite.any() else name, float(theirs[at]), float(ours[at]))

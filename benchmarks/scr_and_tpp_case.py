@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Inside, Measured, measure, table
-from benchmarks.probing_part import ProbingCase
+from benchmarks.measuring import Inside, Measured, measure, output_of, table
+from benchmarks.probing_case import ProbingCase
 from benchmarks.subjects import random_sets
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairPool, cut_pair, read_pairs
-from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.base import EvalContext
 from sae_research.evals.scr.eval import SCR
 from sae_research.evals.scr.measure import measure_scr
 from sae_research.evals.scr.settings import ScrSettings
@@ -50,8 +50,8 @@ class AblationCase:
 
         def work() -> tuple[SaeBenchAblations, SaeBenchAblations]:
             scr, tpp = inside.timed(run_scr, PARTS[0]), inside.timed(run_tpp, PARTS[1])
-            removed = scr(self.lens, sae, self.pools, plan, artifacts=self.artifacts / "scr")
-            return removed, tpp(self.lens, sae, self.sets, plan, artifacts=self.artifacts / "tpp")
+            of_scr = scr(self.lens, sae, self.pools, plan, artifacts=self.artifacts / "scr")
+            return of_scr, tpp(self.lens, sae, self.sets, plan, artifacts=self.artifacts / "tpp")
 
         return measure(work)
 
@@ -59,11 +59,11 @@ class AblationCase:
         """Our results for all SAEs, of both evals in one tuple."""
 
         def work() -> list[tuple[EvalOutput, EvalOutput]]:
-            return list(zip(self._removed(saes, inside), self._perturbed(saes, inside), strict=True))
+            return list(zip(self._our_scr(saes, inside), self._our_tpp(saes, inside), strict=True))
 
         return measure(work)
 
-    def _removed(self, saes: Sequence[Sae], inside: Inside) -> list[EvalOutput]:
+    def _our_scr(self, saes: Sequence[Sae], inside: Inside) -> list[EvalOutput]:
         sizes = {"train": self.scr.train_size // 4, "test": self.scr.test_size // 4}
         sets = [
             cut_pair(pool, pair, **sizes, seed=self.context.seed, sampling=self.scr.sampling)
@@ -71,11 +71,11 @@ class AblationCase:
             for pair in pool.pairs
         ]
         run = inside.timed(lambda: list(measure_scr(self.context, saes, sets, self.scr)), PARTS[0])
-        return [_output(outcome) for outcome in run()]
+        return [output_of(outcome) for outcome in run()]
 
-    def _perturbed(self, saes: Sequence[Sae], inside: Inside) -> list[EvalOutput]:
+    def _our_tpp(self, saes: Sequence[Sae], inside: Inside) -> list[EvalOutput]:
         run = inside.timed(lambda: list(measure_tpp(self.context, saes, self.sets, self.tpp)), PARTS[1])
-        return [_output(outcome) for outcome in run()]
+        return [output_of(outcome) for outcome in run()]
 
     def as_sae_bench(self) -> AblationCase:
         """The same with SAEBench's draws and rules."""
@@ -84,12 +84,6 @@ class AblationCase:
             scr=replace(self.scr, sampling="sae_bench", rules="sae_bench"),
             tpp=replace(self.tpp, sampling="sae_bench", rules="sae_bench"),
         )
-
-
-def _output(outcome: Outcome) -> EvalOutput:
-    if outcome.output is None:
-        raise RuntimeError(f"{outcome.sae.card.name} failed") from outcome.error
-    return outcome.output
 
 
 def random_pools(lm: LanguageModel, n: int, *, train: int, test: int, seed: int) -> list[PairPool]:
@@ -104,13 +98,13 @@ def random_pools(lm: LanguageModel, n: int, *, train: int, test: int, seed: int)
     return pools
 
 
-def ablation_table(peers: Sequence[Measured], mine: Sequence[tuple[EvalOutput, EvalOutput]]) -> str:
+def ablation_table(their_runs: Sequence[Measured], our_outputs: Sequence[tuple[EvalOutput, EvalOutput]]) -> str:
     """Every mean of both sides: over SAEs, and the largest difference of any SAE."""
     rows = []
-    for side in range(2):
-        for key in peers[0].value[side].means:
-            theirs = [sae_bench.value[side].means[key] for sae_bench in peers]
-            ours = [_mean(outputs[side], key) for outputs in mine]
+    for which in range(2):
+        for key in their_runs[0].value[which].means:
+            theirs = [run.value[which].means[key] for run in their_runs]
+            ours = [_mean(outputs[which], key) for outputs in our_outputs]
             gap = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
             rows.append((key, sum(theirs) / len(theirs), sum(ours) / len(ours), f"{gap:.1e}"))
     return table(["metric", "theirs (mean over SAEs)", "ours", "largest difference of any SAE"], rows)

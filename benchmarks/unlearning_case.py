@@ -1,7 +1,7 @@
 """Unlearning on both sides: accuracies under every intervention, scores, and times.
 
 SAEBench gets our token rows, and the questions that count, which it would otherwise find by asking each in all orders,
-with and without its text; ours asks for them within its own time.
+with and without its text. Our times include finding them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import Inside, Measured, measure, table
+from benchmarks.measuring import Inside, Measured, measure, output_of, table
 from benchmarks.subjects import random_questions, random_rows
 from sae_research.evals.base import EvalContext
 from sae_research.evals.unlearning import measure as unlearning_measure
@@ -51,7 +51,7 @@ class UnlearningCase:
     scratch: Path
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
-        """SAEBench's result for one SAE; nothing is left of an earlier run."""
+        """SAEBench's result for one SAE, without anything from an earlier run."""
         from sae_bench.evals.unlearning.utils import eval as sae_bench_eval
 
         artifacts = self.scratch / f"unlearning{next(_RUNS)}"
@@ -65,9 +65,9 @@ class UnlearningCase:
         with inside.watching(
             (sae_bench_eval, "save_feature_sparsity", PARTS[0]), (sae_bench_eval, "run_metrics_calculation", PARTS[1])
         ):
-            found = measure(run)
+            measured = measure(run)
         shutil.rmtree(artifacts)
-        return found
+        return measured
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
@@ -76,17 +76,14 @@ class UnlearningCase:
             (unlearning_measure, "count_firing", PARTS[0]), (unlearning_measure, "find_known", PARTS[1]),
             (run, "_ask", PARTS[1]),
         ):  # fmt: skip
-            found = measure(lambda: list(measure_unlearning(self.context, saes, self.subject, self.settings)))
-        for outcome in found.value:
-            if outcome.error is not None:
-                raise outcome.error
-        return found._replace(value=[outcome.output for outcome in found.value])
+            measured = measure(lambda: list(measure_unlearning(self.context, saes, self.subject, self.settings)))
+        return measured._replace(value=[output_of(outcome) for outcome in measured.value])
 
 
 def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, *, embedded: bool) -> UnlearningCase:
     """The world's data with the settings of this folder's pipeline, or random rows and questions of words."""
     settings = load_params(Path("params.yaml")).settings_of(UNLEARNING)
-    # As SAEBench has it.
+    # As in SAEBench.
     settings = replace(settings, select_on="same_questions", side_effect_floor=0.99)
     if not embedded:
         # Random latents fire on both corpora alike, so nearly all of them must pass.
@@ -122,26 +119,26 @@ def _sae_bench_inputs(
     asked: dict[str, list[Any]] = {}
     for question, is_forget in zip(subject.questions.questions, subject.questions.is_forget, strict=True):
         asked.setdefault(FORGET if is_forget else question.subject, []).append(question)
-    known = {name: [i for i, q in enumerate(own) if id(q) in counted] for name, own in asked.items()}
+    known = {name: [i for i, q in enumerate(questions) if id(q) in counted] for name, questions in asked.items()}
     device = context.lm.device
     return SaeBenchInputs(subject.forget_rows.to(device), subject.retain_rows.to(device), asked, known)
 
 
-def unlearning_table(peers: Sequence[Any], mine: Sequence[EvalOutput], saes: Sequence[Sae]) -> str:
+def unlearning_table(their_runs: Sequence[Any], our_outputs: Sequence[EvalOutput], saes: Sequence[Sae]) -> str:
     """Each SAE's score on both sides, and the largest differences of its accuracies over the interventions of both."""
     rows = []
-    for sae_bench, output, sae in zip(peers, mine, saes, strict=True):
-        theirs: SaeBenchUnlearning = sae_bench.value
+    for run, output, sae in zip(their_runs, our_outputs, saes, strict=True):
+        theirs: SaeBenchUnlearning = run.value
         ours = _our_grid(output)
-        # A firing rate at the threshold may count on one side only, since SAEBench reads its rates from six digits.
+        # A firing rate at the threshold can count on one side only, because SAEBench stores its rates with six digits.
         both = sorted(theirs.grid.keys() & ours.keys())
-        forget, kept = (
+        forget, side_effects = (
             max(abs(getattr(theirs.grid[key], name) - getattr(ours[key], name)) for key in both)
             for name in SaeBenchAccuracies._fields
         )
         (score,) = (m.value for m in output.measurements if m.metric == "unlearning_score")
-        lowest = min(own.forget for own in theirs.grid.values())
-        rows.append((sae.card.name, theirs.score, score, lowest, f"{len(both)} of {len(ours)}", forget, kept))
+        lowest = min(accuracies.forget for accuracies in theirs.grid.values())
+        rows.append((sae.card.name, theirs.score, score, lowest, f"{len(both)} of {len(ours)}", forget, side_effects))
     return table(
         ["SAE", "score, theirs", "ours", "lowest forget accuracy", "interventions compared",
          "largest difference, forget", "largest difference, side effects"],
@@ -150,11 +147,11 @@ def unlearning_table(peers: Sequence[Any], mine: Sequence[EvalOutput], saes: Seq
 
 
 def _our_grid(output: EvalOutput) -> dict[tuple[float, int, int], SaeBenchAccuracies]:
-    """Our accuracies by retain threshold, number of latents that there were, as SAEBench has it, and multiplier."""
-    held = {(own["retain_threshold"], own["n"]): len(own["latents"]) for own in output.unstructured["latents"]}
+    """Our accuracies by retain threshold, number of latents that were available (as in SAEBench) and multiplier."""
+    available = {(row["retain_threshold"], row["n"]): len(row["latents"]) for row in output.unstructured["latents"]}
     values = {(m.metric, *m.at.values()): m.value or 0.0 for m in output.measurements}
     return {
-        (float(threshold), held[threshold, n], int(multiplier)): SaeBenchAccuracies(
+        (float(threshold), available[threshold, n], int(multiplier)): SaeBenchAccuracies(
             value, values["side_effect_accuracy", threshold, n, multiplier]
         )
         for (metric, threshold, n, multiplier), value in ((k, v) for k, v in values.items() if len(k) == 4)

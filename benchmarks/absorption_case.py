@@ -1,6 +1,6 @@
 """Absorption on both sides: scores over seeds, and times.
 
-SAEBench seeds nothing itself; each of its runs gets another seed, its words, prompts and probes anew, and so does ours.
+SAEBench sets no seed itself. Each run of either side has its own seed and draws words, prompts and probes anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.measuring import Inside, Measured, measure
+from benchmarks.measuring import Inside, Measured, measure, output_of
 from benchmarks.subjects import SPECIAL, Shape, write_model
 from benchmarks.tables import Scores
 from sae_research.evals.absorption import measure as absorption_measure
@@ -25,7 +25,12 @@ from sae_research.evals.absorption.measure import measure_absorption
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.base import EvalContext
 from sae_research.measurements import EvalOutput
-from sae_research.reference.absorption import SaeBenchAbsorptionPlan, run_absorption, sae_bench_module
+from sae_research.reference.absorption import (
+    SaeBenchAbsorption,
+    SaeBenchAbsorptionPlan,
+    run_absorption,
+    sae_bench_module,
+)
 from sae_research.saes.base import Sae
 
 PARTS = ("words and the model's probe", "probes of latents", "absorption")
@@ -42,15 +47,15 @@ class AbsorptionCase:
     lens: Any
     settings: AbsorptionSettings
     scratch: Path
-    _done: set[str] = field(default_factory=set)
+    _measured: set[str] = field(default_factory=set)
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
-        """SAEBench's result for one SAE; the words and the model's probe are there from the first SAE of a run on."""
+        """SAEBench's result for one SAE; it computes the words and the model's probe with the first SAE of a run."""
         artifacts = self.scratch / "absorption"
-        if sae.card.name in self._done:
-            self._done.clear()
+        if sae.card.name in self._measured:
+            self._measured.clear()
             shutil.rmtree(artifacts)
-        self._done.add(sae.card.name)
+        self._measured.add(sae.card.name)
         main = sae_bench_module()
         from sae_bench.evals.absorption import k_sparse_probing as probing
 
@@ -68,25 +73,22 @@ class AbsorptionCase:
         """Our results for all SAEs."""
         functions = zip(("_prepare", "_probe_latents", "_look"), PARTS, strict=True)
         with inside.watching(*((absorption_measure, function, part) for function, part in functions)):
-            found = measure(lambda: list(measure_absorption(self.context, saes, self.settings)))
-        for outcome in found.value:
-            if outcome.error is not None:
-                raise outcome.error
-        return found._replace(value=[outcome.output for outcome in found.value])
+            measured = measure(lambda: list(measure_absorption(self.context, saes, self.settings)))
+        return measured._replace(value=[output_of(outcome) for outcome in measured.value])
 
     def at_seed(self, seed: int) -> AbsorptionCase:
         """The same with other draws."""
         context = dataclasses.replace(self.context, seed=seed)
         return AbsorptionCase(context, self.lens, self.settings, self.scratch / f"seed{seed}")
 
-    def scores(self, sae_bench: Any, output: EvalOutput) -> tuple[Scores, Scores]:
+    def scores(self, theirs: SaeBenchAbsorption | None, output: EvalOutput) -> tuple[Scores, Scores]:
         """Both sides' scores of one SAE by name; SAEBench has none where it finds too few letters."""
-        theirs = {name: sae_bench.means[name] for name in _METRICS} if sae_bench is not None else {}
-        return theirs, {m.metric: m.value for m in output.measurements if m.metric in _METRICS}
+        means = {name: theirs.means[name] for name in _METRICS} if theirs is not None else {}
+        return means, {m.metric: m.value for m in output.measurements if m.metric in _METRICS}
 
 
 def write_letters_model(shape: Shape, folder: Path, *, seed: int) -> None:
-    """A random model of `shape` some of whose tokens are words, with a direction for each first letter."""
+    """Saves a random model of `shape` with words among its tokens and a direction for each first letter."""
     from transformers import AutoModelForCausalLM
 
     write_model(shape, folder, seed=seed)

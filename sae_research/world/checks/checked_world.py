@@ -1,4 +1,4 @@
-"""What the checks measure on: a finished world, read through the loaders that the pipeline itself uses."""
+"""A finished world as the checks read it: through the pipeline's own loaders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TEXTS_AT_ONCE = 64
 Rows = list[dict[str, Any]]
 
 
-class Subject:
+class CheckedWorld:
     """The world in `folder`: its model, its SAEs, its data."""
 
     def __init__(self, folder: Path, settings: WorldSettings) -> None:
@@ -55,10 +55,10 @@ class Subject:
 
     def token(self, text: str) -> int:
         """The id of `text`, which must be one token."""
-        (found,) = encode_plain(self.tokenizer, [text])
-        if len(found) != 1:
-            raise ValueError(f"{text!r} is {len(found)} tokens, expected one")
-        return found[0]
+        (ids,) = encode_plain(self.tokenizer, [text])
+        if len(ids) != 1:
+            raise ValueError(f"{text!r} is {len(ids)} tokens, expected one")
+        return ids[0]
 
     def prompts(self, texts: Sequence[str]) -> Int[Tensor, "prompt position"]:
         """Prompts of equal length, with bos."""
@@ -101,7 +101,7 @@ class Subject:
             for name, values in {"residual": flat, **{n: sae.encode(flat) for n, sae in saes.items()}}.items():
                 sums = torch.zeros(len(counts), values.shape[1]).index_add_(0, owner, values)
                 parts[name].append(sums / counts)
-        return {name: torch.cat(found) for name, found in parts.items()}
+        return {name: torch.cat(blocks) for name, blocks in parts.items()}
 
     def generator(self, name: str) -> np.random.Generator:
         """Draws for one check."""
