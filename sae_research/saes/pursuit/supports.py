@@ -1,4 +1,4 @@
-"""Codes on chosen supports: the atoms of each sequence gathered, its tokens fitted on them, the fit put in place."""
+"""Codes on chosen supports: gather the atoms of each sequence, fit its tokens on them, put the fit in its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from sae_research.saes.solvers.least_squares import least_squares
 from sae_research.saes.solvers.nonnegative import nonnegative_least_squares
 
-# Numbers in the gathered atoms of sequences that are treated together: what a CPU's cache holds, what a GPU may.
+# Numbers in the gathered atoms of sequences that are fitted together: what a CPU's cache holds, and a bound for a GPU.
 _CACHED = 2**20
 _HELD = 2**26
 
@@ -24,10 +24,9 @@ class Support(NamedTuple):
     """The atoms chosen in each sequence."""
 
     indices: Int[Tensor, "seq m"]
-    """Ascending; after the first `sizes[b]` of row b comes padding."""
+    """Ascending; row b has `sizes[b]` of them, then padding with 0. Supports {2, 5} and {7}: [[2, 5], [7, 0]]."""
     sizes: Int[Tensor, " seq"]
-
-    full: bool
+    is_full: bool
     """Whether there is no padding."""
 
     @property
@@ -44,10 +43,9 @@ def codes_on(
     nonneg: bool,
     out: Float[Tensor, "seq token d_sae"],
 ) -> None:
-    """Puts into `out` the codes of `y` that are 0 off the `chosen` atoms and fit best on them; of several such, the
-    smallest.
+    """Writes into `out` the best codes of `y` that are 0 outside the `chosen` atoms; of several such, the smallest.
 
-    Non-negative: the best of those without a code below 0.
+    With `nonneg`, no code is below 0.
     """
     fit: Fit = nonnegative_least_squares if nonneg else least_squares
     sizes = chosen.sum(-1)
@@ -56,7 +54,7 @@ def codes_on(
         whole = len(rows) == len(y)
         support = support_of(chosen if whole else chosen[rows], sizes if whole else sizes[rows])
         atoms = W_dec[support.indices]
-        if not support.full:
+        if not support.is_full:
             atoms.masked_fill_(~support.present.unsqueeze(-1), 0)
         values = fit(y if whole else y[rows], atoms, support.sizes)
         _put(out, rows, support, values)
@@ -65,29 +63,36 @@ def codes_on(
 def _put(codes: Float[Tensor, "seq token d_sae"], rows: Tensor, support: Support, values: Tensor) -> None:
     """Writes `values` into the sequences `rows` of `codes`, which are 0."""
     if values.shape[1] > 1:
-        for row, indices, own in zip(rows.tolist(), support.indices, values, strict=True):
+        for row, indices, fitted in zip(rows.tolist(), support.indices, values, strict=True):
             # Added, not set: padding repeats an index, with value 0.
-            codes[row].scatter_add_(1, indices.expand_as(own), own)
+            codes[row].scatter_add_(1, indices.expand_as(fitted), fitted)
     else:
         sparse = values.new_zeros(len(rows), codes.shape[-1])
         codes[rows, 0] = sparse.scatter_add_(1, support.indices, values.squeeze(1))
 
 
 def support_of(chosen: Bool[Tensor, "seq d_sae"], sizes: Int[Tensor, " seq"]) -> Support:
-    """The chosen atoms as indices, padded to the largest support (at least one column)."""
+    """The chosen atoms as indices, padded to the largest support, with at least one column.
+
+    For supports {2, 5} and {7}: the atoms in order are [2, 5, 7] of the sequences [0, 0, 1], whose first atoms stand at
+    [0, 2]. So their columns are [0, 1, 2] - [0, 0, 2] = [0, 1, 0].
+    """
     sequence, atom = chosen.nonzero(as_tuple=True)
     widest = max(1, int(sizes.max()))
     if len(atom) == widest * len(chosen):
-        return Support(atom.reshape(-1, widest), sizes, full=True)
+        return Support(atom.reshape(-1, widest), sizes, is_full=True)
     indices = torch.zeros(len(chosen), widest, dtype=torch.long, device=chosen.device)
-    place = torch.arange(len(atom), device=atom.device) - (sizes.cumsum(0) - sizes)[sequence]
-    indices[sequence, place] = atom
-    return Support(indices, sizes, full=False)
+    column = torch.arange(len(atom), device=atom.device) - (sizes.cumsum(0) - sizes)[sequence]
+    indices[sequence, column] = atom
+    return Support(indices, sizes, is_full=False)
 
 
 def _groups(sizes: Int[Tensor, " seq"], *, each: int, budget: int) -> Iterator[Int[Tensor, " rows"]]:
-    """The sequences in groups to treat together: supports within an eighth (and 8) of the smallest, and `each`
-    numbers per atom within the budget. Where one group holds all, it is in the given order."""
+    """The sequences in groups to be fitted together, so that little is padded and memory is bounded.
+
+    The supports of a group are at most an eighth (plus 8) larger than its smallest, and `each` numbers per atom stay
+    within the budget. A single group is in the given order. Sizes [90, 3, 4] make two groups, [1, 2] and [0].
+    """
     order = sizes.argsort(stable=True)
     start, ordered = 0, sizes[order].tolist()
     for end in range(1, len(ordered) + 1):

@@ -1,4 +1,4 @@
-"""D D^T of a dictionary, once for all SAEs that share it."""
+"""The Gram matrix D D^T of a dictionary, computed once for all SAEs that share it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Alive as long as some SAE holds them. Variants of one baseline share atoms: at d_sae 16,384 that is 1 GiB each.
-_held: WeakValueDictionary[tuple[str, str, str], Tensor] = WeakValueDictionary()
+# A matrix lives as long as some SAE holds it. Variants of one baseline share theirs: 1 GiB at d_sae 16,384.
+_matrices: WeakValueDictionary[tuple[str, str, str], Tensor] = WeakValueDictionary()
 # Rows computed at a time; the blocks above the diagonal are mirrored from below it.
 _ROWS = 1024
 
 
 def shared_gram(W_dec: Float[Tensor, "d_sae d_in"]) -> Float[Tensor, "d_sae d_sae"]:
-    """The Gram matrix of the atoms; the same tensor for the same atoms, to be held by who uses it, never changed."""
+    """The Gram matrix of the atoms. Equal atoms get the same tensor: hold on to it, and never change it."""
     exact = W_dec.detach().cpu().contiguous()
     key = (hashlib.sha256(exact.view(torch.uint8).numpy().data).hexdigest(), str(W_dec.dtype), str(W_dec.device))
-    found = _held.get(key)
-    if found is None:
-        found = _held[key] = gram_matrix(W_dec)
-    return found
+    gram = _matrices.get(key)
+    if gram is None:
+        gram = _matrices[key] = gram_matrix(W_dec)
+    return gram
 
 
 @torch.no_grad()
 def gram_matrix(W_dec: Float[Tensor, "d_sae d_in"]) -> Float[Tensor, "d_sae d_sae"]:
-    """W_dec W_dec^T for half the work of a plain product."""
+    """W_dec W_dec^T with half the work of a plain product."""
     n = len(W_dec)
     gram = W_dec.new_empty(n, n)
     for start in range(0, n, _ROWS):

@@ -1,4 +1,8 @@
-"""Non-negative least squares, many problems at once: accelerated projected gradients on the normal equations."""
+"""Many small non-negative least-squares problems at once: accelerated projected gradients on the normal equations.
+
+FISTA (Beck and Teboulle 2009, https://doi.org/10.1137/080716542) with the restarts of O'Donoghue and Candès 2015
+(https://doi.org/10.1007/s10208-013-9150-3).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# A token is done when no coefficient can gain: the gradient of its free coefficients, and the negative gradient of
-# those at 0, are below this share of its largest correlation.
+# A token has converged when no coefficient can gain: the gradient of its positive coefficients, and the negative
+# gradient of those at 0, are below this share of its largest correlation.
 _TOLERANCE = 1e-6
 _MOST_STEPS = 4000
 _STEPS_BETWEEN_CHECKS = 25
@@ -24,10 +28,10 @@ def nonnegative_least_squares(
 def fit_nonnegative(
     y: Float[Tensor, "seq token d"], atoms: Float[Tensor, "seq m d"], allowed: Bool[Tensor, "seq token m"]
 ) -> Float[Tensor, "seq token m"]:
-    """W >= 0, and 0 where not `allowed`, that minimises ||y - W atoms||_F (FISTA; O'Donoghue and Candès' restarts).
+    """W >= 0, and 0 where not `allowed`, that minimises ||y - W atoms||_F.
 
-    In float64, from 0, until the optimality conditions hold to a tolerance. Tokens are independent problems: none
-    changes any more once it is done, whatever company it is in.
+    In float64, from 0, until the optimality conditions hold up to a tolerance. Tokens are independent problems: once
+    one has converged it does not change, whatever else is in the batch.
     """
     exact = atoms.double()
     gram, right = exact @ exact.mT, torch.where(allowed, y.double() @ exact.mT, 0)
@@ -61,9 +65,9 @@ def _violation(
 def _largest_eigenvalue_bound(
     gram: Float[Tensor, "seq m m"], allowed: Bool[Tensor, "seq token m"]
 ) -> Float[Tensor, "seq token 1"]:
-    """For each token the smaller of two norms of the allowed part of `gram`, neither below its largest eigenvalue.
+    """For each token the smaller of two norms of the allowed part of `gram`; each bounds its largest eigenvalue.
 
-    Of the allowed part: what a token may not use must not decide how its fit goes.
+    Only the allowed part counts, because atoms that a token may not use must not affect its fit.
     """
     weights = allowed.to(gram.dtype)
     row_sums = torch.where(allowed, weights @ gram.abs(), 0).amax(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Which entries of a row are its largest, with a fixed answer for ties."""
+"""Which entries of a row are its largest, with a fixed rule for ties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 def top_k_mask(magnitudes: Float[Tensor, "*batch n"], k: int) -> Bool[Tensor, "*batch n"]:
     """True at the `k` largest positive entries of each row; of equal ones the lowest indices win.
 
-    Zeros are never chosen, so a row with fewer than `k` positive entries gets fewer.
+    Zeros are never chosen, so fewer than `k` are True in a row with fewer than `k` positive entries. The two largest of
+    [1, 3, 3, 3] are [False, True, True, False].
     """
     n = magnitudes.shape[-1]
     if k >= n:

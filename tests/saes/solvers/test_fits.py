@@ -84,7 +84,7 @@ def test_non_negative_fits_keep_to_what_is_allowed_and_to_themselves() -> None:
 def test_the_factor_of_independent_atoms_is_cholesky(m: int) -> None:
     atoms = unit_atoms(_normal(m, 80)).double()
     factor = independent_cholesky((atoms @ atoms.T)[None])
-    assert factor.kept.all()
+    assert factor.is_kept.all()
     torch.testing.assert_close(factor.lower[0], torch.linalg.cholesky(atoms @ atoms.T))
 
 
