@@ -15,14 +15,15 @@ from sae_research.plugins import plugin_root
 
 _PACKAGE = Path(__file__).resolve().parent
 _ROOT = _PACKAGE.parent
-# What these do never reaches a number: the wording of errors, bars on a terminal, how bytes reach the disk, where they
-# come from (their digests are in the key).
+# What these do never reaches a number: what is refused and in which words, bars on a terminal, how bytes reach the
+# disk, where they come from (their digests are in the key).
 WITHOUT_INFLUENCE = frozenset(
     f"sae_research.{name}"
     for name in (
         "digests",
         "errors",
         "files",
+        "foreign",
         "lm.cache",
         "plugins",
         "progress",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sae_research.errors import UserError
+from sae_research.foreign import shown
 
 Record = TypeVar("Record")
 
@@ -20,8 +23,8 @@ def read_record(record: type[Record], values: object, *, where: str) -> Record:
     fields = {f.name: f for f in dataclasses.fields(record)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise UserError(f"{where}: unknown key {key!r}; valid: {_keys(record)}")
-    hints = typing.get_type_hints(record)
+            raise UserError(f"{where}: unknown key {shown(key)}; valid: {_keys(record)}")
+    hints = _hints(record)
     arguments = {key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()}
     missing = [name for name, f in fields.items() if name not in arguments and _required(f)]
     if missing:
@@ -35,7 +38,7 @@ def read_record(record: type[Record], values: object, *, where: str) -> Record:
 def at_least(record: Any, **smallest: float) -> None:
     """ValueError unless each named field of `record` is at least its limit."""
     for name, limit in smallest.items():
-        if getattr(record, name) < limit:
+        if not getattr(record, name) >= limit:
             raise ValueError(f"{name} is {getattr(record, name)}, expected at least {limit}")
 
 
@@ -57,6 +60,12 @@ def counts(record: Any, *names: str, may_be_empty: bool = False) -> None:
             raise ValueError(f"{name} holds {min(getattr(record, name))}, expected at least 1")
 
 
+@functools.cache
+def _hints(record: type) -> Mapping[str, Any]:
+    """The types of the record's fields."""
+    return typing.get_type_hints(record)
+
+
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
@@ -66,7 +75,7 @@ def _keys(record: type) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{shown(value)} ({type(value).__name__})"
 
 
 def _convert(hint: Any, value: object, where: str) -> Any:
@@ -107,10 +116,15 @@ def _convert_union(arguments: tuple[Any, ...], value: object, where: str) -> Any
 
 
 def _convert_scalar(hint: Any, value: object, where: str) -> Any:
+    """`value` as a text, a bool, a whole number of 64 bits, or a finite float."""
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if hint is float and number is not None and -sys.float_info.max <= number <= sys.float_info.max:
+        return float(number)
+    if hint is int and isinstance(number, int) and -(2**63) <= number < 2**63:
+        return number
+    if hint not in (int, float) and isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value
-    raise UserError(f"{where}: got {_shown(value)}, expected {hint.__name__}")
+    limits = {int: " of 64 bits", float: " that is finite"} if number is not None else {}
+    raise UserError(f"{where}: got {_shown(value)}, expected {hint.__name__}{limits.get(hint, '')}")

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sae_research"
 
 GROUND = {
-    "errors", "records", "files", "digests", "plugins", "progress", "workers", "measurements", "code_version",
+    "errors", "foreign", "records", "files", "digests", "plugins", "progress", "workers", "measurements",
+    "code_version",
 }  # fmt: skip
 FACE = {"library", "cli", "__init__", "__main__"}
 # From the bottom up. A module imports from its own room and from the floors below it.

@@ -13,11 +13,11 @@ from support.project import ROOT, environment
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("[!_]*.py"))
 
 
-def _run(arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def _run(arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """`python <arguments>` as a shell runs it, in a folder that is no project."""
     return subprocess.run(
-        f'exec "{sys.executable}" {arguments}', shell=True, cwd=folder, env=environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=120,
+        f'exec "{sys.executable}" {arguments}', shell=True, cwd=folder, capture_output=True, text=True, timeout=120,
+        env=environment() | {"PYTHONPATH": str(ROOT)} | env,
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_an_interruption_while_a_script_imports_its_stage_ends_it_in_one_line(sc
     ) as process:  # fmt: skip
         assert process.stderr
         # The first module of the stage's own; hundreds follow it.
-        assert any("sae_research.evals" in line or "sae_research.sources" in line for line in process.stderr)
+        assert any("sae_research.evals" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         shown = [line for line in process.stderr if not line.startswith("import time:")]
         assert process.wait(timeout=60) == 130
@@ -54,3 +54,12 @@ def test_a_closed_stdout_does_not_stop_a_stage_and_is_told_by_a_command_that_pri
     printing += "raise SystemExit(run_as_stage(lambda: show('x')))\" >&-"
     done = _run(printing, tmp_path)
     assert (done.returncode, done.stderr) == (1, "nothing can be printed: stdout is closed\n")
+
+
+def test_sae_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+    done = _run("-m scripts.run_core_eval", tmp_path)
+    assert done.stderr.count("\n") == 1
+    (tmp_path / "params.yaml").write_text("a: [")
+    traced = _run("-m scripts.run_core_eval", tmp_path, SAE_DEBUG="1")
+    assert "it was raised here" in traced.stderr
+    assert "read_yaml" in traced.stderr

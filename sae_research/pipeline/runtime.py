@@ -56,6 +56,7 @@ def run_as_stage(work: Callable[[], object]) -> int:
         _flush_stdout()
     except UserError as error:
         log.error("%s", error)
+        log.debug("it was raised here:", exc_info=error)
         return 1
     except KeyboardInterrupt:
         log.error("interrupted; finished cells are kept, run again to go on")
@@ -94,6 +95,8 @@ def prepare_process() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if os.environ.get("SAE_DEBUG"):
+        logging.getLogger("sae_research").setLevel(logging.DEBUG)
     for noisy in ("httpx", "httpx2", "huggingface_hub", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     check_endpoint()

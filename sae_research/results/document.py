@@ -10,7 +10,6 @@ holds everything that a `Result` holds (a missing value is null, with its reason
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from sae_research.digests import digest_of
 from sae_research.errors import UserError
 from sae_research.evals.registry import find_eval
 from sae_research.files import write_atomically
+from sae_research.foreign import read_json_object
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.results.numbers import json_text, stable
 from sae_research.results.sae_bench_schema import MINUS_ONE, SaeBenchEval, placeholders, sae_bench_evals
@@ -130,15 +130,7 @@ def write_result(path: Path, result: Result, specs: Sequence[MetricSpec] | None 
 
 def read_document(path: Path) -> dict[str, Any]:
     """The JSON object in the file at `path`."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run its stage again") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it, then run its stage again") from None
-    if not isinstance(document, dict):
-        raise UserError(f"{path} holds a JSON {type(document).__name__}, expected an object; delete it")
-    return document
+    return read_json_object(path, remedy="delete it, then run its stage again")
 
 
 def read_result(path: Path) -> Result:

@@ -12,8 +12,13 @@ ARROWS: Mapping[str | None, str] = {"higher": " ↑", "lower": " ↓"}
 def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:
     """A Markdown table; columns from `numbers_from` on are set flush right."""
     rule = [":--" if index < numbers_from else "--:" for index in range(len(header))]
-    cells = ([" ".join(str(text).split()).replace("|", "\\|") for text in line] for line in [header, rule, *lines])
+    cells = ([_cell(text) for text in line] for line in [header, rule, *lines])
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _cell(text: str) -> str:
+    """`text` on one line, without what ends a cell or starts a tag."""
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def column_title(row: Row) -> str:

@@ -6,6 +6,7 @@ SAEBench has. A test compares it with the classes of SAEBench 0.6.0.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -81,6 +82,24 @@ def placeholders(key: str) -> list[str]:
 
 def match_key(spec: MetricSpec, key: str) -> dict[str, int] | None:
     """The placeholders' values where `key` is one of `spec`'s keys, None otherwise."""
-    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(spec.key or ""))
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]{1,9})", re.escape(spec.key or ""))
     match = re.fullmatch(pattern, key)
     return {name: int(value) for name, value in match.groupdict().items()} if match else None
+
+
+_SHARES = frozenset(
+    {
+        "llm_test_accuracy", "llm_top_k_test_accuracy", "sae_test_accuracy", "sae_top_k_test_accuracy",
+        "autointerp_score", "unlearning_score", "frac_alive",
+        "disentanglement_score", "cause_score", "isolation_score",
+        "mean_absorption_fraction_score", "mean_full_absorption_score",
+    }
+)  # fmt: skip
+_DIFFERENCES = frozenset({"cossim", "tpp_total_metric", "tpp_intended_diff_only", "tpp_unintended_diff_only"})
+
+
+def value_range(metric: str) -> tuple[float, float]:
+    """The least and the largest value that the metric can have by its definition."""
+    if metric in _SHARES:
+        return 0.0, 1.0
+    return (-1.0, 1.0) if metric in _DIFFERENCES else (-math.inf, math.inf)

@@ -109,7 +109,7 @@ def test_nothing_measured_is_a_report_too(workspace: Any) -> None:
 
 def test_a_published_file_without_numbers_is_listed_without_an_l0(filled: Any) -> None:
     about = {"eval_type_id": "scr", "sae_lens_id": "x", "sae_lens_release_id": "r"}
-    filled.publish("empty.json", {**about, "eval_result_metrics": {"scr_metrics": {}}})
+    filled.publish("empty.json", {**about, "eval_result_metrics": {"scr_metrics": {"scr_metric_threshold_2": None}}})
     process_results(filled.paths, BOTH)
     document = json.loads((filled.paths.merged / "results.json").read_text())
     (sae,) = [sae for sae in document["saes"] if sae["source"] == "published"]

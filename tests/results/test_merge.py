@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.workspace import sae_bench_core
 
 from sae_research.errors import UserError
 from sae_research.measurements import Result
@@ -17,7 +18,7 @@ PUBLISHED = {
     "sae_lens_id": "custom_sae",
     "sae_lens_release_id": "topk_k8",
     "sae_cfg_dict": {"architecture": "topk"},
-    "eval_result_metrics": {"sparsity": {"l0": 33.0}},
+    "eval_result_metrics": sae_bench_core(l0=33.0),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.workspace import sae_bench_core
 
 from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Result
 from sae_research.pipeline.stages.process_results import process_results
@@ -114,14 +115,15 @@ def test_a_label_stands_in_place_of_the_architecture(
 def test_published_results_have_a_section_of_their_own(filled: Any) -> None:
     document = {
         "eval_type_id": "core", "sae_lens_id": "x", "sae_lens_release_id": "r", "sae_cfg_dict": {"d_sae": 4096},
-        "eval_result_metrics": {"sparsity": {"l0": 33.0}, "reconstruction_quality": {"cossim": 0.9}},
+        "eval_result_metrics": sae_bench_core(l0=33.0, ce_loss_score=0.9),
     }  # fmt: skip
     filled.publish("a.json", document)
     process_results(filled.paths, BOTH)
     computed, published = filled.paths.report.read_text(encoding="utf-8").split("## Published results")
     assert "`r/x`" not in computed
-    assert "| `r/x` | unknown | 4,096 | 33 | **0.9000** |" in published
+    assert "| `r/x` | unknown | 4,096 | 33 | **0.5000** | **0.9000** |" in published
 
 
 def test_cells_cannot_break_out_of_a_table() -> None:
     assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
+    assert table(["a"], [["<img src=x>"]]).splitlines()[-1] == "| &lt;img src=x> |"

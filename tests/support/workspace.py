@@ -12,6 +12,7 @@ import pytest
 from sae_research.measurements import EvalOutput, Measurement, Result
 from sae_research.pipeline.paths import Paths
 from sae_research.results.document import write_result
+from sae_research.results.sae_bench_schema import sae_bench_evals
 
 
 def make_card(name: str = "topk_k8", architecture: str = "topk", **more: Any) -> dict[str, Any]:
@@ -66,6 +67,14 @@ def _result(
     parts = {"model": {"name": "embedded/lm", "revision": "sha256:12", "dtype": "float32"}, "seed": 42}
     output = EvalOutput(tuple(measurements))
     return Result(f"{name}-{card['name']}", name, card, settings, parts, output, {"torch": "2.13.0"})
+
+
+def sae_bench_core(**numbers: float) -> dict[str, dict[str, float]]:
+    """`eval_result_metrics` of SAEBench's core: 0.5 unless given."""
+    metrics: dict[str, dict[str, float]] = {}
+    for spec in sae_bench_evals()["core"].specs:
+        metrics.setdefault(spec.category, {})[str(spec.key)] = numbers.get(str(spec.key), 0.5)
+    return metrics
 
 
 class Workspace:
