@@ -20,7 +20,8 @@ from benchmarks.subjects import random_questions, random_rows
 from sae_research.evals.base import EvalContext
 from sae_research.evals.unlearning import measure as unlearning_measure
 from sae_research.evals.unlearning.eval import UNLEARNING
-from sae_research.evals.unlearning.measure import UnlearningSubject, find_known, load_subject, measure_unlearning
+from sae_research.evals.unlearning.measure import UnlearningInputs, find_known, load_inputs, measure_unlearning
+from sae_research.evals.unlearning.prompts import Prompter
 from sae_research.evals.unlearning.report import QuestionSet
 from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.lm.site import Site
@@ -45,8 +46,8 @@ class UnlearningCase:
 
     context: EvalContext
     lens: Any
-    subject: UnlearningSubject
-    inputs: SaeBenchInputs
+    inputs: UnlearningInputs
+    sae_bench_inputs: SaeBenchInputs
     settings: UnlearningSettings
     scratch: Path
 
@@ -58,7 +59,7 @@ class UnlearningCase:
 
         def run() -> Any:
             return run_unlearning(
-                self.lens, sae, self.inputs, self.settings,
+                self.lens, sae, self.sae_bench_inputs, self.settings,
                 artifacts=artifacts, batch_size=self.context.batch_size, seed=self.context.seed,
             )  # fmt: skip
 
@@ -71,12 +72,11 @@ class UnlearningCase:
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
-        run = unlearning_measure._Run
         with inside.watching(
             (unlearning_measure, "count_firing", PARTS[0]), (unlearning_measure, "find_known", PARTS[1]),
-            (run, "_ask", PARTS[1]),
+            (unlearning_measure, "ask_clamped", PARTS[1]),
         ):  # fmt: skip
-            measured = measure(lambda: list(measure_unlearning(self.context, saes, self.subject, self.settings)))
+            measured = measure(lambda: list(measure_unlearning(self.context, saes, self.inputs, self.settings)))
         return measured._replace(value=[output_of(outcome) for outcome in measured.value])
 
 
@@ -88,40 +88,42 @@ def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, 
     if not embedded:
         # Random latents fire on both corpora alike, so nearly all of them must pass.
         settings = replace(settings, required_orders=1, prompt_format="plain", retain_thresholds=(0.5, 0.9))
-    subject = load_subject(context, settings) if embedded else _random_subject(context, settings)
+    inputs = load_inputs(context, settings) if embedded else _random_inputs(context, settings)
     # SAEBench's multipliers are whole numbers in the SAE's own units.
-    scale = _mean_norm(context, site, subject) / context.lm.width(site) ** 0.5
+    scale = _mean_norm(context, site, inputs) / context.lm.width(site) ** 0.5
     multipliers = tuple(sorted({max(1, round(m * scale)) for m in settings.multipliers}))
     settings = replace(settings, multiplier_unit="code", multipliers=multipliers)
-    inputs = _sae_bench_inputs(context, site, subject, settings)
-    return UnlearningCase(context, lens, subject, inputs, settings, scratch)
+    sae_bench_inputs = _sae_bench_inputs(context, site, inputs, settings)
+    return UnlearningCase(context, lens, inputs, sae_bench_inputs, settings, scratch)
 
 
-def _mean_norm(context: EvalContext, site: Site, subject: UnlearningSubject) -> float:
-    x = context.lm.capture(subject.retain_rows[:16].to(context.lm.device), site)
+def _mean_norm(context: EvalContext, site: Site, inputs: UnlearningInputs) -> float:
+    x = context.lm.capture(inputs.retain_rows[:16].to(context.lm.device), site)
     return float(x[:, 1:].float().norm(dim=-1).mean())
 
 
-def _random_subject(context: EvalContext, settings: UnlearningSettings) -> UnlearningSubject:
+def _random_inputs(context: EvalContext, settings: UnlearningSettings) -> UnlearningInputs:
     lm, seed = context.lm, context.seed
     forget, retain = (random_rows(lm, 100, context_size=settings.context_size, seed=seed + i) for i in range(2))
     asked = random_questions(lm, "hazardous", 240, seed=seed) + random_questions(lm, "harmless", 400, seed=seed + 1)
     yes = np.ones(len(asked), dtype=bool)
     is_forget = np.array([q.subject == "hazardous" for q in asked])
-    return UnlearningSubject(forget, retain, QuestionSet(asked, is_forget, yes, yes))
+    return UnlearningInputs(forget, retain, QuestionSet(asked, is_forget, yes, yes))
 
 
 def _sae_bench_inputs(
-    context: EvalContext, site: Site, subject: UnlearningSubject, settings: UnlearningSettings
+    context: EvalContext, site: Site, our_inputs: UnlearningInputs, settings: UnlearningSettings
 ) -> SaeBenchInputs:
     """Questions under SAEBench's names of subjects, with the places of those that count."""
-    counted = {id(q) for q in find_known(context, site, subject.questions, settings).questions}
+    prompter = Prompter(context.lm.tokenizer, settings.prompt_format, settings.protocol)
+    known = find_known(context, site, our_inputs.questions, prompter, required_orders=settings.required_orders)
+    counted = {id(q) for q in known.questions}
     asked: dict[str, list[Any]] = {}
-    for question, is_forget in zip(subject.questions.questions, subject.questions.is_forget, strict=True):
+    for question, is_forget in zip(our_inputs.questions.questions, our_inputs.questions.is_forget, strict=True):
         asked.setdefault(FORGET if is_forget else question.subject, []).append(question)
-    known = {name: [i for i, q in enumerate(questions) if id(q) in counted] for name, questions in asked.items()}
+    places = {name: [i for i, q in enumerate(questions) if id(q) in counted] for name, questions in asked.items()}
     device = context.lm.device
-    return SaeBenchInputs(subject.forget_rows.to(device), subject.retain_rows.to(device), asked, known)
+    return SaeBenchInputs(our_inputs.forget_rows.to(device), our_inputs.retain_rows.to(device), asked, places)
 
 
 def unlearning_table(their_runs: Sequence[Any], our_outputs: Sequence[EvalOutput], saes: Sequence[Sae]) -> str:

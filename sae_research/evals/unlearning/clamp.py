@@ -1,4 +1,4 @@
-"""Questions answered under every intervention of one SAE: what runs again is only what an intervention changes."""
+"""Answers under every intervention of one SAE; the model runs again only where an intervention changes something."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Clamping:
     encoder: Encoder
     chosen: ChosenLatents
     levels: Float[Tensor, "multiplier union"]
-    """How far beyond 0 each latent goes under each multiplier, in the SAE's own units."""
+    """The size of the clamped code of each latent for each multiplier, in the SAE's own units."""
 
     def changes(
-        self, codes: Float[Tensor, "row position union"], kept: Bool[Tensor, "row union"], level: Tensor
+        self, codes: Float[Tensor, "row position union"], clamped: Bool[Tensor, "row union"], level: Tensor
     ) -> Float[Tensor, "row position d"]:
-        """What clamping the latents `kept` of each row adds to the activation: sum of (-level sign(z) - z) W_dec."""
-        moved = torch.where((codes != 0) & kept[:, None], -level * codes.sign() - codes, 0)
+        """What clamping the latents `clamped` of each row adds to the activation: Σ (-level sign(z) - z) W_dec."""
+        moved = torch.where((codes != 0) & clamped[:, None], -level * codes.sign() - codes, 0)
         return moved @ self.encoder.sae.W_dec[self.chosen.latents]
 
 
 def units(sae: Sae, chosen: ChosenLatents, mean_norm: float, *, scaled: bool) -> Float[Tensor, " union"]:
-    """The code that a multiplier of 1 stands for, for each chosen latent."""
+    """The size of code that a multiplier of 1 stands for, by chosen latent."""
     atoms = sae.W_dec[chosen.latents]
     if not scaled:
         return torch.ones(len(atoms), device=atoms.device)
@@ -43,15 +43,15 @@ def units(sae: Sae, chosen: ChosenLatents, mean_norm: float, *, scaled: bool) ->
 
 
 class _Variants(NamedTuple):
-    """The ways in which a batch's prompts are changed, equal ones once."""
+    """The distinct ways in which interventions change the prompts of a batch."""
 
     prompts: Int[Tensor, " variant"]
-    kept: Bool[Tensor, "variant union"]
-    """The latents that are clamped in the prompt: those of a set that fire there."""
+    clamped: Bool[Tensor, "variant union"]
+    """The latents of a set that fire in the prompt, and so are clamped there."""
     changed: Bool[Tensor, "prompt set"]
-    """Whether a set changes a prompt at all."""
+    """Whether the set changes the prompt at all."""
     variant: Int[Tensor, " changed"]
-    """The variant of each pair of prompt and set that is changed, in order."""
+    """The variant of each changed pair of prompt and set, in order."""
 
 
 def answer_clamped(
@@ -64,24 +64,24 @@ def answer_clamped(
     *,
     tokens_at_once: int,
 ) -> Bool[Tensor, "prompt set multiplier"]:
-    """Whether each prompt, which the unmodified model answers rightly, is still answered so under each intervention.
+    """Whether each prompt is still answered correctly under each intervention, as it is by the unmodified model.
 
-    A prompt in which no latent of a set fires stays as it is; two sets that clamp the same latents in it are one run.
+    A prompt in which no latent of a set fires does not change; two sets that clamp the same latents in it share a run.
     """
     codes = _chosen_codes(lm, batch, x, clamping)
     variants = _variants(codes, batch, clamping.chosen)
     right = torch.ones(*variants.changed.shape, len(clamping.levels), dtype=torch.bool, device=x.device)
     if not len(variants.prompts):
         return right
-    found = torch.empty(len(variants.prompts), len(clamping.levels), dtype=torch.bool, device=x.device)
+    right_of_variant = torch.empty(len(variants.prompts), len(clamping.levels), dtype=torch.bool, device=x.device)
     step = max(1, tokens_at_once * len(batch.answers) // max(1, batch.tokens.numel()))
     for part in torch.arange(len(variants.prompts), device=x.device).split(step):
         taken, rows = batch.take(variants.prompts[part])
         for place, level in enumerate(clamping.levels):
-            change = clamping.changes(codes[rows], variants.kept[part][taken.owners], level)
+            change = clamping.changes(codes[rows], variants.clamped[part][taken.owners], level)
             hidden = lm.resume(site, x[rows] + change.to(x.dtype), taken.tokens)
-            found[part, place] = right_answers(lm, hidden, taken, protocol)
-    right[variants.changed] = found[variants.variant]
+            right_of_variant[part, place] = right_answers(lm, hidden, taken, protocol)
+    right[variants.changed] = right_of_variant[variants.variant]
     return right
 
 
@@ -99,8 +99,9 @@ def _chosen_codes(
 def _variants(codes: Tensor, batch: PromptBatch, chosen: ChosenLatents) -> _Variants:
     fires = torch.zeros(len(batch.answers), codes.shape[-1], device=codes.device)
     fires.index_add_(0, batch.owners, (codes != 0).any(dim=1).float())
-    kept = (fires > 0)[:, None] & chosen.sets
-    changed = kept.any(dim=-1)
-    prompts = changed.nonzero()[:, 0]
-    ways, variant = torch.unique(torch.cat([prompts[:, None], kept[changed].long()], dim=1), dim=0, return_inverse=True)
-    return _Variants(ways[:, 0], ways[:, 1:].bool(), changed, variant)
+    clamped = (fires > 0)[:, None] & chosen.sets
+    changed = clamped.any(dim=-1)
+    # One row per changed pair of prompt and set: the prompt, then the latents that are clamped in it.
+    rows = torch.cat([changed.nonzero()[:, :1], clamped[changed].long()], dim=1)
+    distinct, variant = torch.unique(rows, dim=0, return_inverse=True)
+    return _Variants(distinct[:, 0], distinct[:, 1:].bool(), changed, variant)

@@ -1,4 +1,4 @@
-"""Texts on what a model shall forget, and texts on all else: parquet, or one JSON object per line."""
+"""Texts about what a model should forget, and other texts: parquet files, or one JSON object per line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sae_research.sources.hub import Hub, RemoteFiles
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where texts are: a split of a data set in parquet, or one of its files."""
+    """A source of texts: a split of a data set in parquet, or one file of it."""
 
     dataset: str
     """A hub id, a local folder, or `embedded/<name>`."""
     config: str | None = None
-    """Its configuration, where it has several."""
+    """Its configuration, if it has several."""
     split: str = "train"
     file: str | None = None
-    """A file with one JSON object per line, instead of `config` and `split`."""
+    """A file with one JSON object per line; replaces `config` and `split`."""
     column: str = "text"
-    """The text's column, or its key in each object."""
+    """The column of the text, or its key in each object."""
 
     def __post_init__(self) -> None:
         if self.file is not None and not self.file.endswith(".jsonl"):
@@ -32,7 +32,7 @@ class Corpus:
 
 
 def corpus_files(hub: Hub, corpus: Corpus) -> RemoteFiles:
-    """The files that hold the texts, none fetched yet."""
+    """The files with the texts, none fetched yet."""
     if corpus.file is None:
         return split_files(hub, corpus.dataset, corpus.split, config=corpus.config)
     try:
@@ -48,10 +48,10 @@ def load_corpus(hub: Hub, corpus: Corpus, *, shortest: int) -> list[str]:
         texts = (text for (text,) in read_files(files, [corpus.column]))
     else:
         texts = _read_lines(files.fetch(corpus.file), corpus.column)
-    found = [text for text in texts if text is not None and len(text) > shortest]
-    if not found:
-        raise UserError(f"data set {corpus.dataset!r}: no text of more than {shortest} characters")
-    return found
+    long_enough = [text for text in texts if text is not None and len(text) > shortest]
+    if not long_enough:
+        raise UserError(f"data set {corpus.dataset!r} has no text of more than {shortest} characters")
+    return long_enough
 
 
 def _read_lines(path: Path, key: str) -> Iterator[str]:

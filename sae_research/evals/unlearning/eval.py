@@ -3,9 +3,9 @@
 Latents that fire on a forget corpus and hardly ever on a retain corpus are set to a negative value wherever they fire
 in multiple-choice questions; the rest of the activation, the SAE's error included, stays as it is.
 
-Sign policy: a latent fires where its code is not 0, and a code z that is clamped becomes -multiplier x sign(z): it is
-pushed to the other side of 0, from wherever it was. For codes that are never negative that is SAEBench's clamp to
--multiplier; SAEBench itself neither counts nor clamps negative codes.
+Sign policy: a latent fires where its code is not 0, and a clamped code z becomes -multiplier x sign(z), on the other
+side of 0. For codes that are never negative this is SAEBench's clamp to -multiplier; SAEBench neither counts nor clamps
+negative codes.
 
 Farrell et al. 2024, https://arxiv.org/abs/2410.19278; WMDP: Li et al. 2024, https://arxiv.org/abs/2403.03218
 """
@@ -43,10 +43,10 @@ def data(settings: UnlearningSettings) -> list[DataSet]:
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: UnlearningSettings) -> Iterator[Outcome]:
-    """The model reads corpora and questions once up to the site for all SAEs; only what follows is run again."""
-    from sae_research.evals.unlearning.measure import load_subject, measure_unlearning
+    """The model reads corpora and questions once up to the site for all SAEs; only what follows it runs again."""
+    from sae_research.evals.unlearning.measure import load_inputs, measure_unlearning
 
-    yield from measure_unlearning(context, saes, load_subject(context, settings), settings)
+    yield from measure_unlearning(context, saes, load_inputs(context, settings), settings)
 
 
 UNLEARNING = Eval(

@@ -1,4 +1,4 @@
-"""Which latents an intervention clamps, and which interventions there are."""
+"""The grid of interventions, and the latents that each clamps."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Clamp(NamedTuple):
 
 
 class ChosenLatents(NamedTuple):
-    """The sets of latents that one SAE's grid clamps; interventions that share a set share its number."""
+    """The sets of latents that one SAE's grid clamps; equal sets are stored once."""
 
     latents: Int[Tensor, " union"]
-    """All latents of any set."""
+    """The latents in any set."""
     sets: Bool[Tensor, "set union"]
-    """Which of them each distinct set holds."""
+    """Which of them belong to each distinct set."""
     set_of: Mapping[tuple[float, int], int]
-    """The set of each retain threshold and number of latents."""
+    """The index of the set, by retain threshold and number of latents."""
 
 
 def choose_latents(
@@ -36,14 +36,15 @@ def choose_latents(
     thresholds: Sequence[float],
     numbers: Sequence[int],
 ) -> ChosenLatents:
-    """Of the latents that fire on less than a threshold's share of the retain tokens, those that fire most on the
-    forget tokens; equal ones in order of latents, those that never fire there in no set."""
+    """For each threshold and number: the latents that fire most on forget tokens, among those that fire on less than
+    the threshold's share of retain tokens. Ties go to the lower index; latents that never fire on forget tokens are in
+    no set."""
     chosen: dict[tuple[float, int], tuple[int, ...]] = {}
     for threshold in thresholds:
         rates = torch.where(retain < threshold, forget, torch.zeros_like(forget))
         ranked = rates.argsort(descending=True, stable=True)[: int((rates > 0).sum())].tolist()
         chosen |= {(threshold, n): tuple(sorted(ranked[:n])) for n in numbers}
     distinct = list(dict.fromkeys(chosen.values()))
-    union = torch.tensor(sorted({latent for own in distinct for latent in own}), dtype=torch.long, device=forget.device)
-    members = [torch.isin(union, torch.tensor(own, dtype=torch.long, device=union.device)) for own in distinct]
-    return ChosenLatents(union, torch.stack(members), {key: distinct.index(own) for key, own in chosen.items()})
+    union = torch.tensor(sorted({i for latents in distinct for i in latents}), dtype=torch.long, device=forget.device)
+    members = [torch.isin(union, torch.tensor(latents, dtype=torch.long, device=union.device)) for latents in distinct]
+    return ChosenLatents(union, torch.stack(members), {key: distinct.index(latents) for key, latents in chosen.items()})

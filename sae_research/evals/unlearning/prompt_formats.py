@@ -1,4 +1,4 @@
-"""How a multiple-choice question is put to a model: named formats, or a template of one's own."""
+"""Prompts for multiple-choice questions: named formats, or a custom template."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ FORMATS: Mapping[str, str] = {
     "plain": _ABOUT + "\nAnswer:",
     "embedded": "Question: {question}\nOptions: {listed}\nAnswer:",
 }
-"""`gemma` is what SAEBench asks Gemma's instruct models, `plain` the same without turns, `embedded` what the embedded
-model has read. BOS comes before all of them by itself."""
+"""`gemma` is SAEBench's prompt for Gemma's instruct models, `plain` the same without turns, `embedded` the format that
+the embedded model was trained on. BOS is added before all of them."""
 FIELDS = ("subject", "question", "lettered", "listed")
-"""What a template may hold in braces: `lettered` is a line `A. option` for each option (with its line break before),
-`listed` the options in one line with commas."""
+"""The fields of a template: `lettered` is a line `A. option` per option (each after a line break), `listed` the options
+in one line with commas."""
 
 
 def template_of(prompt_format: str) -> str:
-    """The template that a name or a template means; ValueError where it can hold no question."""
+    """The template of a format name, or the template itself; ValueError if it has no place for a question."""
     template = FORMATS.get(prompt_format, prompt_format)
     try:
         used = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
     except ValueError as error:
-        raise ValueError(f"prompt_format {prompt_format!r}: {error}; double the braces that are text") from error
+        raise ValueError(f"prompt_format {prompt_format!r}: {error}; double braces that are text") from error
     if "question" not in used or not used & {"lettered", "listed"} or not used <= set(FIELDS):
         raise ValueError(
             f"prompt_format is {prompt_format!r}, expected {', '.join(FORMATS)}, or a template with {{question}}, "
-            f"{{lettered}} or {{listed}}, and no other field than {{subject}}"
+            f"{{lettered}} or {{listed}}, and no other field but {{subject}}"
         )
     return template
 
@@ -38,7 +38,7 @@ def template_of(prompt_format: str) -> str:
 def prompt_of(question: Question, template: str) -> str:
     """The prompt up to where the answer begins, without BOS."""
     return template.format(
-        subject=question.spoken_subject,
+        subject=question.subject_name,
         question=question.question,
         lettered="".join(f"\n{ascii_uppercase[i]}. {choice}" for i, choice in enumerate(question.choices)),
         listed=", ".join(question.choices),

@@ -1,4 +1,4 @@
-"""Questions as token rows, and where in them the model's answer is read."""
+"""Questions as token rows, and the positions at which the model's answer is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Protocol = Literal["letters", "option_text"]
 
 @cache
 def orders_of(n_options: int, wanted: int) -> tuple[tuple[int, ...], ...]:
-    """`wanted` orders of the options (all where there are no more), the given one first, the rest evenly spread."""
+    """`wanted` orders of the options (or all, if fewer exist), the original one first, the others evenly spread."""
     every = list(permutations(range(n_options)))
     n = min(wanted, len(every))
     return tuple(every[i * len(every) // n] for i in range(n))
@@ -42,7 +42,7 @@ class _Read(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question in one order: rows of tokens with what is read of each."""
+    """One question in one order: rows of tokens, and what is read from each row."""
 
     rows: tuple[tuple[int, ...], ...]
     reads: tuple[tuple[_Read, ...], ...]
@@ -63,27 +63,27 @@ class Prompter:
     protocol: Protocol
 
     def prompts(self, questions: Sequence[Question]) -> list[Prompt]:
-        """One prompt for each question as it stands."""
+        """One prompt per question, with its options in order."""
         template, start = template_of(self.prompt_format), bos_id(self.tokenizer)
         encoded = encode_plain(self.tokenizer, [prompt_of(q, template) for q in questions]) if questions else []
         letters = self._letters(max((len(q.choices) for q in questions), default=0))
-        made = []
+        prompts = []
         for question, ids in zip(questions, encoded, strict=True):
             tokens = tuple(ids) if ids[:1] == [start] else (start, *ids)
-            made.append(self._lettered(question, tokens, letters) if letters else self._spelled(question, tokens))
-        return made
+            prompts.append(self._lettered(question, tokens, letters) if letters else self._spelled(question, tokens))
+        return prompts
 
     def _letters(self, n: int) -> list[list[int]]:
-        """The tokens of each of `n` letters, alone and after a space; none where options are read by their text."""
+        """The tokens of each of `n` letters, alone and after a space; empty if options are read by their text."""
         if self.protocol != "letters":
             return []
-        found: list[list[int]] = []
+        letters: list[list[int]] = []
         for letter in ascii_uppercase[:n]:
-            ids = encode_plain(self.tokenizer, [letter, f" {letter}"])
-            found.append(sorted({own[0] for own in ids if len(own) == 1}))
-            if not found[-1]:
+            spellings = encode_plain(self.tokenizer, [letter, f" {letter}"])
+            letters.append(sorted({ids[0] for ids in spellings if len(ids) == 1}))
+            if not letters[-1]:
                 raise UserError(f"the tokenizer has no token for the answer {letter!r}; use protocol option_text")
-        return found
+        return letters
 
     def _lettered(self, question: Question, tokens: tuple[int, ...], letters: list[list[int]]) -> Prompt:
         n = len(question.choices)
@@ -91,7 +91,7 @@ class Prompter:
         return Prompt((tokens,), (reads,), n, question.answer)
 
     def _spelled(self, question: Question, tokens: tuple[int, ...]) -> Prompt:
-        """Options of one token are read together; a longer one gets a row of its own."""
+        """Options of one token are read in one row; a longer option gets a row of its own."""
         last = len(tokens) - 1
         options = encode_plain(self.tokenizer, [f" {choice}" for choice in question.choices])
         together = tuple(_Read(last, ids[0], option) for option, ids in enumerate(options) if len(ids) == 1)
@@ -105,10 +105,10 @@ class Prompter:
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts padded to one length; the rows of a prompt lie together, and so do its reads."""
+    """Prompts padded to one length. The rows of a prompt are consecutive, and so are its reads."""
 
     places: Int[Tensor, " prompt"]
-    """Which prompt of all each one is."""
+    """The index of each prompt among all prompts."""
     answers: Int[Tensor, " prompt"]
     n_options: Int[Tensor, " prompt"]
     tokens: Int[Tensor, "row position"]
@@ -122,31 +122,37 @@ class PromptBatch:
         return PromptBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def take(self, which: Int[Tensor, " wanted"]) -> tuple[PromptBatch, Int[Tensor, " rows"]]:
-        """The prompts `which` (any may come again), and the rows of this batch that they are."""
+        """The prompts `which` (with repetitions), and their rows in this batch."""
         n = len(self.answers)
-        rows, owners, starts = _runs(torch.bincount(self.owners, minlength=n), which)
-        reads, readers, _ = _runs(torch.bincount(self.owners[self.reads[:, 0]], minlength=n), which)
-        first = torch.bincount(self.owners, minlength=n).cumsum(0) - torch.bincount(self.owners, minlength=n)
+        n_rows = torch.bincount(self.owners, minlength=n)
+        rows, owners, starts = _take_runs(n_rows, which)
+        reads, readers, _ = _take_runs(torch.bincount(self.owners[self.reads[:, 0]], minlength=n), which)
+        first_rows = n_rows.cumsum(0) - n_rows
         moved = self.reads[reads].clone()
-        moved[:, 0] += starts[readers] - first[which][readers]
+        # A read of the first row of its prompt must name that row's place among the taken rows, and so on.
+        moved[:, 0] += starts[readers] - first_rows[which][readers]
         taken = PromptBatch(
             self.places[which], self.answers[which], self.n_options[which], self.tokens[rows], owners, moved
         )
         return taken, rows
 
 
-def _runs(counts: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of items that lie in runs of `counts`: the items of the runs `which`, the place in `which` of each, and where
-    each run then starts."""
-    own = counts[which]
-    starts = own.cumsum(0) - own
-    places = torch.arange(len(which), device=which.device).repeat_interleave(own)
+def _take_runs(counts: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Items lie in consecutive runs of length `counts`. For the runs `which`: their items, the place in `which` of each
+    item, and where each run starts among the items taken.
+
+    Runs of 2, 1 and 3 items are [0 1] [2] [3 4 5]. Taking the runs 2, 0 gives the items 3 4 5 0 1, the places
+    0 0 0 1 1 and the starts 0 3.
+    """
+    taken = counts[which]
+    starts = taken.cumsum(0) - taken
+    places = torch.arange(len(which), device=which.device).repeat_interleave(taken)
     within = torch.arange(len(places), device=which.device) - starts[places]
     return (counts.cumsum(0) - counts)[which][places] + within, places, starts
 
 
 def batches(prompts: Sequence[Prompt], *, pad: int, tokens_at_once: int) -> Iterator[PromptBatch]:
-    """The prompts by length, as many at a time as have `tokens_at_once` tokens, one at least."""
+    """The prompts in order of length, in batches of at most `tokens_at_once` tokens, at least one prompt each."""
     order = sorted(range(len(prompts)), key=lambda i: prompts[i].length)
     group: list[int] = []
     n_rows = 0
@@ -162,24 +168,24 @@ def batches(prompts: Sequence[Prompt], *, pad: int, tokens_at_once: int) -> Iter
 
 
 def _batch(prompts: Sequence[Prompt], places: Sequence[int], pad: int) -> PromptBatch:
-    own = [prompts[place] for place in places]
-    rows = [(i, row) for i, prompt in enumerate(own) for row in prompt.rows]
-    tokens = torch.full((len(rows), max(prompt.length for prompt in own)), pad, dtype=torch.long)
+    chosen = [prompts[place] for place in places]
+    rows = [(i, row) for i, prompt in enumerate(chosen) for row in prompt.rows]
+    tokens = torch.full((len(rows), max(prompt.length for prompt in chosen)), pad, dtype=torch.long)
     for place, (_, row) in enumerate(rows):
         tokens[place, : len(row)] = torch.tensor(row)
-    reads = [reads for prompt in own for reads in prompt.reads]
+    reads_by_row = [reads for prompt in chosen for reads in prompt.reads]
     return PromptBatch(
         torch.tensor(places),
-        torch.tensor([prompt.answer for prompt in own]),
-        torch.tensor([prompt.n_options for prompt in own]),
+        torch.tensor([prompt.answer for prompt in chosen]),
+        torch.tensor([prompt.n_options for prompt in chosen]),
         tokens,
         torch.tensor([i for i, _ in rows]),
-        torch.tensor([(row, *read) for row, found in enumerate(reads) for read in found]),
+        torch.tensor([(row, *read) for row, reads in enumerate(reads_by_row) for read in reads]),
     )
 
 
 def real_tokens(lm: LanguageModel, batch: PromptBatch) -> Bool[Tensor, "row position"]:
-    """Where an SAE may change a row: neither BOS nor EOS nor padding."""
+    """The positions that an SAE may change: all but BOS, EOS and padding."""
     return is_real(lm, batch.tokens)
 
 

@@ -1,4 +1,4 @@
-"""Multiple-choice questions by subject: the embedded world's, WMDP's, MMLU's, or any of either layout."""
+"""Multiple-choice questions by subject: the embedded world's, WMDP's, MMLU's, or others in one of their layouts."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from sae_research.errors import UserError
 from sae_research.sources.hub import Hub
 
 _COLUMNS = ("question", "choices", "answer")
-_SPOKEN = {"wmdp-bio": "biology", "wmdp-cyber": "cyber security", "wmdp-chem": "chemistry"}
-"""How SAEBench's prompts call what is not named by its subject."""
+_SUBJECT_NAMES = {"wmdp-bio": "biology", "wmdp-cyber": "cyber security", "wmdp-chem": "chemistry"}
+"""Names of subjects in SAEBench's prompts, where they differ from the subject's id."""
 
 
 @dataclass(frozen=True)
 class QuestionSource:
-    """Which questions: some subjects of one data set."""
+    """The questions of some subjects of one data set."""
 
     dataset: str
-    """A hub id, a local folder, or `embedded/<name>`. Either each subject is a configuration of it with a test split
-    (`cais/mmlu`), or it has a train and a test split with a column `subject` (`embedded/facts`)."""
+    """A hub id, a local folder, or `embedded/<name>`. Either each subject is a configuration with a test split
+    (`cais/mmlu`), or there is a train and a test split with a column `subject` (`embedded/facts`)."""
     subjects: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if not self.subjects or len(set(self.subjects)) != len(self.subjects):
-            raise ValueError(f"subjects is {list(self.subjects)}, expected at least one, none of them twice")
+            raise ValueError(f"subjects is {list(self.subjects)}, expected at least one, and none twice")
 
 
 class Question(NamedTuple):
-    """One question; `answer` is the place of the right option in `choices`."""
+    """One question; `answer` is the index of the right option in `choices`."""
 
     subject: str
     question: str
@@ -39,31 +39,31 @@ class Question(NamedTuple):
     answer: int
 
     @property
-    def spoken_subject(self) -> str:
+    def subject_name(self) -> str:
         """The subject in words."""
-        return _SPOKEN.get(self.subject, self.subject.replace("_", " "))
+        return _SUBJECT_NAMES.get(self.subject, self.subject.replace("_", " "))
 
     def in_order(self, order: Sequence[int]) -> Question:
-        """The same question with its options in another order."""
+        """The same question with its options in this order."""
         return self._replace(choices=tuple(self.choices[i] for i in order), answer=tuple(order).index(self.answer))
 
 
 class Halves(NamedTuple):
-    """Questions to choose settings on, and others to report."""
+    """Questions to choose settings on, and questions to report."""
 
     select: list[Question]
     report: list[Question]
 
 
 def load_questions(hub: Hub, source: QuestionSource, *, seed: int) -> Halves:
-    """The questions of all subjects: its train and test split; a test split alone is divided at random by `seed`."""
+    """The questions of all subjects: the train and the test split, or two random halves (by `seed`) of a test split."""
     names = hub.dataset_files(source.dataset, lambda name: name.endswith(".parquet")).names
     configs = {name.partition("/")[0] for name in names if "/" in name}
     if set(source.subjects) <= configs:
-        found = [_divided(hub, source.dataset, subject, seed) for subject in source.subjects]
+        parts = [_divided(hub, source.dataset, subject, seed) for subject in source.subjects]
     else:
-        found = [_by_column(hub, source, configs)]
-    return Halves([q for halves in found for q in halves.select], [q for halves in found for q in halves.report])
+        parts = [_by_column(hub, source, configs)]
+    return Halves([q for halves in parts for q in halves.select], [q for halves in parts for q in halves.report])
 
 
 def _divided(hub: Hub, dataset: str, subject: str, seed: int) -> Halves:

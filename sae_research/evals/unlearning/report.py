@@ -1,7 +1,8 @@
-"""From answers under interventions to the unlearning score and the trade-off behind it."""
+"""From answers under interventions to the unlearning score and its trade-off."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +18,14 @@ from sae_research.metrics.intervals import Estimate, accuracy, jackknife
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """Questions, and what each is for."""
+    """Questions, and the purpose of each."""
 
     questions: Sequence[Question]
     is_forget: np.ndarray
     selects: np.ndarray
-    """Whether the question has a say in which intervention is chosen."""
+    """Whether the intervention is chosen on the question."""
     reports: np.ndarray
-    """Whether it is reported on."""
+    """Whether the reported accuracies include it."""
 
     def only(self, places: Sequence[int]) -> QuestionSet:
         """The questions at `places`."""
@@ -32,32 +33,32 @@ class QuestionSet:
         return QuestionSet([self.questions[i] for i in places], self.is_forget[at], self.selects[at], self.reports[at])
 
     @property
-    def lacking(self) -> str | None:
-        """Why nothing can be measured on these, the questions that the model knows; None where something can."""
+    def missing_reason(self) -> str | None:
+        """Why these questions, the ones that the model knows, do not suffice for a score; None if they do."""
         for kind, of_kind in (("forget", self.is_forget), ("harmless", ~self.is_forget)):
             for use, used in (("choose a setting on", self.selects), ("report", self.reports)):
                 if not bool((of_kind & used).any()):
-                    return f"the unmodified model answers no {kind} question rightly in all orders, none to {use}"
+                    return f"of the {kind} questions to {use}, the unmodified model answers none correctly in all orders"
         return None
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What one SAE's interventions leave."""
+class ClampedAnswers:
+    """How one SAE's interventions change the answers to the known questions."""
 
     shares: Mapping[Clamp, np.ndarray]
-    """For each question that counts, the share of its orders that stays right."""
+    """For each question, the share of its orders in which the answer stays right."""
     latents: Mapping[tuple[float, int], list[int]]
-    """The latents of each retain threshold and number."""
+    """The clamped latents, by retain threshold and number."""
 
 
-def unlearning_output(answers: Answers | None, known: QuestionSet, settings: UnlearningSettings) -> EvalOutput:
-    """Score, side effects at the chosen intervention, and the accuracies of every intervention."""
+def unlearning_output(answers: ClampedAnswers | None, known: QuestionSet, settings: UnlearningSettings) -> EvalOutput:
+    """The score, side effects at the chosen intervention, and the accuracies under every intervention."""
     if answers is None:
         return EvalOutput(
             (
-                Measurement("unlearning_score", None, reason=known.lacking),
-                Measurement("chosen_side_effect_accuracy", None, reason=known.lacking),
+                Measurement("unlearning_score", None, reason=known.missing_reason),
+                Measurement("chosen_side_effect_accuracy", None, reason=known.missing_reason),
             ),
             unstructured={"protocol": settings.protocol},
         )
@@ -73,15 +74,18 @@ def unlearning_output(answers: Answers | None, known: QuestionSet, settings: Unl
 
 
 def choose_clamp(shares: Mapping[Clamp, np.ndarray], known: QuestionSet, *, floor: float) -> Clamp | None:
-    """The intervention that leaves least of the forget questions among those that keep the harmless ones, on the
-    questions that choose; of equal ones the kinder, then the first. None where none keeps them."""
+    """The intervention with the lowest accuracy on forget questions among those with at least `floor` on harmless ones.
+
+    Only questions that select count. Ties go to the higher harmless accuracy, then to the first. None if no
+    intervention reaches `floor`.
+    """
     forget, harmless = known.selects & known.is_forget, known.selects & ~known.is_forget
-    kept = {clamp: float(own[harmless].mean()) for clamp, own in shares.items()}
-    gentle = [clamp for clamp in shares if kept[clamp] >= floor]
-    return min(gentle, key=lambda clamp: (float(shares[clamp][forget].mean()), -kept[clamp]), default=None)
+    on_harmless = {clamp: float(of_clamp[harmless].mean()) for clamp, of_clamp in shares.items()}
+    allowed = [clamp for clamp in shares if on_harmless[clamp] >= floor]
+    return min(allowed, key=lambda clamp: (float(shares[clamp][forget].mean()), -on_harmless[clamp]), default=None)
 
 
-def _trade_off(answers: Answers, forget: np.ndarray, harmless: np.ndarray) -> Iterator[Measurement]:
+def _trade_off(answers: ClampedAnswers, forget: np.ndarray, harmless: np.ndarray) -> Iterator[Measurement]:
     for clamp, shares in answers.shares.items():
         at: dict[str, int | float | str] = {**clamp._asdict()}
         yield measured("forget_accuracy", _accuracy(shares[forget]), at)
@@ -89,12 +93,11 @@ def _trade_off(answers: Answers, forget: np.ndarray, harmless: np.ndarray) -> It
 
 
 def _accuracy(shares: np.ndarray) -> Estimate:
-    """The mean share; Wilson's interval where every question is right or wrong, else over questions."""
+    """The mean share; with Wilson's interval if every share is 0 or 1, else a jackknife over questions."""
     if bool(np.isin(shares, (0.0, 1.0)).all()):
         return accuracy(shares)
     rows = {"right": shares, "questions": np.ones_like(shares)}
-    found = jackknife(rows, lambda s: {"mean": s["right"] / s["questions"]}, bounds={"mean": (0.0, 1.0)})
-    return found["mean"]
+    return jackknife(rows, lambda s: {"mean": s["right"] / s["questions"]}, bounds={"mean": (0.0, 1.0)})["mean"]
 
 
 def _complement(estimate: Estimate) -> Estimate:
@@ -108,18 +111,18 @@ def _complement(estimate: Estimate) -> Estimate:
 
 
 def _described(
-    answers: Answers, known: QuestionSet, settings: UnlearningSettings, chosen: Clamp | None
+    answers: ClampedAnswers, known: QuestionSet, settings: UnlearningSettings, chosen: Clamp | None
 ) -> dict[str, Any]:
-    """Protocol, chosen intervention, how many questions count, and the latents."""
-    subjects = sorted({question.subject for question in known.questions})
-    counted = {s: sum(question.subject == s for question in known.questions) for s in subjects}
+    """Protocol, chosen intervention, numbers of known questions, and latents."""
+    counted = Counter(question.subject for question in known.questions)
     return {
         "protocol": settings.protocol,
         "comparable_with_sae_bench": settings.protocol == "letters" and settings.select_on == "same_questions",
         "select_on": settings.select_on,
         "chosen": None if chosen is None else dict(chosen._asdict()),
-        "counted_questions": counted,
+        "counted_questions": {subject: counted[subject] for subject in sorted(counted)},
         "latents": [
-            {"retain_threshold": threshold, "n": n, "latents": own} for (threshold, n), own in answers.latents.items()
+            {"retain_threshold": threshold, "n": n, "latents": latents}
+            for (threshold, n), latents in answers.latents.items()
         ],
     }

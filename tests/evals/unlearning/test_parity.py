@@ -16,7 +16,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFas
 from sae_research.evals.base import EvalContext
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.evals.unlearning.firing import count_firing
-from sae_research.evals.unlearning.measure import UnlearningSubject, find_known, measure_unlearning
+from sae_research.evals.unlearning.measure import UnlearningInputs, find_known, measure_unlearning
+from sae_research.evals.unlearning.prompts import Prompter
 from sae_research.evals.unlearning.questions import Question
 from sae_research.evals.unlearning.report import QuestionSet
 from sae_research.evals.unlearning.settings import UnlearningSettings
@@ -75,7 +76,7 @@ def _questions(n: int, seed: int) -> list[Question]:
 
 @pytest.mark.parametrize("architecture", ["relu", "topk"])
 @pytest.mark.parametrize("protocol", ["letters", "option_text"])
-def test_every_number_is_the_sae_bench_s(
+def test_every_number_is_sae_benchs(
     folder: Path, lm: LanguageModel, make_sae: MakeSae, tmp_path: Path, protocol: Any, architecture: str
 ) -> None:
     sae = make_sae(architecture, d_sae=48, **({"k": 6} if architecture == "topk" else {}))
@@ -92,7 +93,8 @@ def test_every_number_is_the_sae_bench_s(
     questions = QuestionSet(every, np.array([q.subject == FORGET for q in every]), yes, yes)
     context = EvalContext(lm=lm, hub=Hub(folder), seed=0, batch_size=4, progress=Progress("test", shown=False))
     with torch.no_grad():
-        known = find_known(context, SITE, questions, settings)
+        prompter = Prompter(lm.tokenizer, settings.prompt_format, protocol)
+        known = find_known(context, SITE, questions, prompter, required_orders=1)
     counted = {id(q) for q in known.questions}
     places = {subject: [i for i, q in enumerate(own) if id(q) in counted] for subject, own in asked.items()}
     assert all(len(own) > 20 for own in places.values())
@@ -101,7 +103,7 @@ def test_every_number_is_the_sae_bench_s(
         load_lens(folder), sae, SaeBenchInputs(forget_rows, retain_rows, asked, places), settings,
         artifacts=tmp_path, batch_size=8, seed=0,
     )  # fmt: skip
-    (ours,) = measure_unlearning(context, [sae], UnlearningSubject(forget_rows, retain_rows, questions), settings)
+    (ours,) = measure_unlearning(context, [sae], UnlearningInputs(forget_rows, retain_rows, questions), settings)
     assert ours.output is not None, ours.error
     attempt = Attempt(sae)
     with torch.no_grad():
@@ -111,7 +113,7 @@ def test_every_number_is_the_sae_bench_s(
     values = {(m.metric, *m.at.values()): m.value for m in ours.output.measurements}
     assert values["unlearning_score",] == pytest.approx(theirs.score, abs=1e-6)
     assert len(theirs.grid) == 8
-    for at, sae_bench in theirs.grid.items():
-        assert values[("forget_accuracy", *at)] == pytest.approx(sae_bench.forget, abs=1e-6)
-        assert values[("side_effect_accuracy", *at)] == pytest.approx(sae_bench.side_effects, abs=1e-6)
-    assert len({sae_bench.forget for sae_bench in theirs.grid.values()}) > 1
+    for at, accuracies in theirs.grid.items():
+        assert values[("forget_accuracy", *at)] == pytest.approx(accuracies.forget, abs=1e-6)
+        assert values[("side_effect_accuracy", *at)] == pytest.approx(accuracies.side_effects, abs=1e-6)
+    assert len({accuracies.forget for accuracies in theirs.grid.values()}) > 1

@@ -1,0 +1,28 @@
+"""Firing rates against their definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.outcomes import MakeSae
+from support.questions import ARCHITECTURES
+
+from sae_research.evals.base import EvalContext
+from sae_research.evals.shared.attempts import Attempt
+from sae_research.evals.unlearning.firing import count_firing
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_firing_rates_are_shares_of_real_tokens(
+    context: EvalContext, make_sae: MakeSae, rows: torch.Tensor, architecture: str
+) -> None:
+    sae = make_sae(architecture, **ARCHITECTURES[architecture])
+    attempt = Attempt(sae)
+    firing = count_firing(context, [attempt], sae.card.site, rows)
+    x = context.lm.capture(rows, sae.card.site)
+    real = rows > 2
+    codes = sae.encode(x, mask=real)
+    torch.testing.assert_close(
+        firing.rates[attempt], ((codes != 0) & real[..., None]).sum((0, 1)) / real.sum().double()
+    )
+    assert firing.mean_norm == pytest.approx(float(x[real].norm(dim=1).mean()), rel=1e-5)
