@@ -43,8 +43,8 @@ def running_stage_server(env: Mapping[str, str] | None = None) -> Iterator[Stage
     """A server until the block ends; `env` holds what the libraries read when they are imported."""
     quiet = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
     process = subprocess.Popen(
-        [sys.executable, __file__], env=environment() | quiet | dict(env or {}), text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "support.stage_server"], cwd=Path(__file__).parents[1], text=True,
+        env=environment() | quiet | dict(env or {}), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     with process:
         yield StageServer(process)
@@ -53,7 +53,7 @@ def running_stage_server(env: Mapping[str, str] | None = None) -> Iterator[Stage
 
 
 def _serve(requests: IO[str]) -> None:
-    # The folder of this file must not be found before the project's.
+    # Nothing of the folder of the tests must be found before the project's.
     sys.path.pop(0)
     for name in _LIBRARIES:
         __import__(name)
