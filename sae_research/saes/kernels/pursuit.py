@@ -60,7 +60,7 @@ def mark_strongest(
 @cache
 def library() -> ctypes.CDLL | None:
     """The loaded kernel; None if it cannot be compiled."""
-    kernel = load_source(_SOURCE, *_FLAGS)
+    kernel = load_source(_SOURCE, *_FLAGS, symbols=("matching_pursuit", "strongest"))
     if kernel is None:
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
