@@ -71,7 +71,7 @@ class AbsorptionCase:
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
-        functions = zip(("_prepare", "_probe_latents", "_look"), PARTS, strict=True)
+        functions = zip(("_probe_model", "_probe_latents", "_absorb"), PARTS, strict=True)
         with inside.watching(*((absorption_measure, function, part) for function, part in functions)):
             measured = measure(lambda: list(measure_absorption(self.context, saes, self.settings)))
         return measured._replace(value=[output_of(outcome) for outcome in measured.value])

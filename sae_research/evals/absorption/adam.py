@@ -1,7 +1,7 @@
 """One-against-rest linear probes trained by Adam for a fixed number of steps, as SAEBench trains those of absorption.
 
-The objective is convex, but where this training ends is not its minimum: with SAEBench's schedule weights can move by
-little, which keeps latents that fire on a few words from the top of the ranking. The minimiser ranks other latents
+The objective is convex, but this training does not reach its minimum: with SAEBench's schedule weights move little,
+which keeps latents that fire on a few words from the top of the ranking. The minimiser ranks other latents
 (docs/parity.md), so the schedule is part of the definition.
 """
 
@@ -23,14 +23,14 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a probe is trained; the learning rate falls from 1e-2 by the same factor each epoch, towards 1e-5."""
+    """How a probe is trained; each epoch lowers the learning rate by the same factor, from 1e-2 towards 1e-5."""
 
     batch_size: int
     epochs: int
     weight_decay: float
-    """Added to the gradient, times the weight or bias."""
+    """Factor of the weight or bias that is added to its gradient."""
     l1: float = 0.0
-    """Weight of the mean over columns of the sum of absolute weights."""
+    """Factor of the L1 penalty: the mean over columns of the sum of absolute weights."""
 
 
 def train_columns(
@@ -41,16 +41,16 @@ def train_columns(
     width: int,
     generator: torch.Generator,
 ) -> ColumnProbes:
-    """Linear probes, one per column, whose loss is the mean over rows and columns of the logistic loss.
+    """Linear probes, one per column, trained on the mean logistic loss over rows and columns.
 
-    A positive counts as often as the column has negatives per positive. `rows` gives the (dense) rows of the indices it
-    is handed; `generator`, on the CPU, draws the start and the order of rows in each epoch, and nothing else.
+    A positive is weighted by the column's negatives per positive. `rows` returns the (dense) rows of given indices;
+    `generator`, on the CPU, draws the start and the order of rows in each epoch, and nothing else.
     """
     n, columns = positive.shape
     targets = positive.float()
-    found = targets.sum(dim=0)
-    weights = torch.where(positive, (n - found) / found.clamp(min=1), 1.0)
-    state = _Adam.start(width, columns, generator, positive.device)
+    n_positive = targets.sum(dim=0)
+    weights = torch.where(positive, (n - n_positive) / n_positive.clamp(min=1), 1.0)
+    state = _AdamColumns.start(width, columns, generator, positive.device)
     for epoch in range(schedule.epochs):
         rate = _FIRST_RATE * (_LAST_RATE / _FIRST_RATE) ** (epoch / schedule.epochs)
         for batch in torch.randperm(n, generator=generator).to(positive.device).split(schedule.batch_size):
@@ -65,8 +65,8 @@ def train_columns(
     return ColumnProbes(state.solution[:-1], state.solution[-1])
 
 
-class _Adam:
-    """Kingma & Ba (2015) with their constants; the biases are the solution's last row."""
+class _AdamColumns:
+    """Adam (Kingma & Ba 2015) with its default constants; the biases are the solution's last row."""
 
     def __init__(self, solution: Float[Tensor, "width_and_bias columns"]) -> None:
         self.solution = solution
@@ -75,13 +75,13 @@ class _Adam:
         self._steps = 0
 
     @classmethod
-    def start(cls, width: int, columns: int, generator: torch.Generator, device: torch.device) -> _Adam:
-        """Uniform draws between ± 1 / √width: how `torch.nn.Linear` starts."""
+    def start(cls, width: int, columns: int, generator: torch.Generator, device: torch.device) -> _AdamColumns:
+        """Uniform draws from ± 1 / √width, as `torch.nn.Linear` starts."""
         draws = torch.rand(width + 1, columns, generator=generator)
         return cls(((2 * draws - 1) / width**0.5).to(device))
 
     def step(self, rate: float, weight_decay: float) -> None:
-        """Moves the solution against `gradient`, to which the decay is added."""
+        """One step against `gradient`, to which the weight decay is added."""
         self._steps += 1
         gradient = self.gradient.add_(self.solution, alpha=weight_decay)
         self._mean.lerp_(gradient, 1 - _BETAS[0])

@@ -39,11 +39,11 @@ class WordCodes:
 
 
 class Reading(NamedTuple):
-    """What the language model gives at the words' tokens."""
+    """Activations, and codes in context, at the words' tokens."""
 
     x: Float[Tensor, "words d_in"]
     in_context: Mapping[Attempt, SparseCodes]
-    """The codes of SAEs of scope `sequence`, for which a word's prompt, without BOS, is the sequence."""
+    """The codes of SAEs of scope `sequence`; the sequence is the word's prompt without BOS."""
 
     def codes(self, attempt: Attempt) -> WordCodes:
         """The codes of the words."""
@@ -57,7 +57,7 @@ class Reading(NamedTuple):
 def read_prompts(
     context: EvalContext, attempts: Sequence[Attempt], prompts: Sequence[Sequence[int]], *, site: Site, position: int
 ) -> Reading:
-    """Runs the model up to the site, once for each prompt."""
+    """Runs the model up to the site, once per prompt."""
     lm = context.lm
     x = torch.zeros(len(prompts), lm.width(site), device=lm.device)
     encoders = {attempt: Encoder(attempt.sae) for attempt in attempts if attempt.sae.scope == "sequence"}
@@ -85,7 +85,7 @@ def read_prompts(
 
 
 def _padded(prompts: Sequence[Sequence[int]], position: int) -> tuple[Tensor, Tensor]:
-    """Token rows, padded on the right with any token, and where in each the word stands."""
+    """Token rows, padded on the right with an arbitrary token, and the position of the word in each."""
     tokens = torch.zeros(len(prompts), max(len(ids) for ids in prompts), dtype=torch.long)
     for row, ids in enumerate(prompts):
         tokens[row, : len(ids)] = torch.tensor(ids)

@@ -1,11 +1,11 @@
-"""Absorption: how often a latent that should say a word's first letter is silent while a narrower one says it instead.
+"""Absorption: how often the latent of a word's first letter is silent because a narrower latent carries the letter.
 
-Lower is better for all of its scores. Chanin et al., "A is for Absorption" (2024), in SAEBench's form.
+Lower is better for all scores.
 
-Sign policy: a code counts as it is. A split latent with a negative code is silent, since it does not say the letter;
-what a latent contributes is code x cosine with the probe, and only latents with a positive cosine can absorb.
+Sign policy: codes count with their sign. A split latent with a negative code is silent, because it does not stand for
+the letter; a latent contributes code x cosine with the probe, and only latents with a positive cosine can absorb.
 
-https://arxiv.org/abs/2409.14507
+Chanin et al. 2024, "A is for Absorption", https://arxiv.org/abs/2409.14507, in SAEBench's form
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def data(_settings: AbsorptionSettings) -> list[DataSet]:
-    """None: the words are the tokenizer's own."""
+    """None: the words come from the tokenizer."""
     return []
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: AbsorptionSettings) -> Iterator[Outcome]:
-    """One pass of the language model over a prompt per word, one over fresh prompts, both shared by all SAEs."""
+    """The language model reads one prompt per word, then the detected words in new prompts, once for all SAEs."""
     from sae_research.evals.absorption.measure import measure_absorption
 
     yield from measure_absorption(context, saes, settings)

@@ -14,33 +14,30 @@ def predict_nested(
     positive: Bool[Tensor, "classes rows"],
     test: Float[Tensor, "classes test_rows k"],
 ) -> Bool[Tensor, "k classes test_rows"]:
-    """Which test rows each class's probe takes for it when it sees the first feature, the first two, ..., all k.
+    """Which test rows each class's probe assigns to the class, with the first feature, the first two, ..., all k.
 
     The probes are scikit-learn's `LogisticRegression(class_weight="balanced")`. Most rows of sparse codes are 0 in all
-    k features: those of a class count as two rows, a positive and a negative one, of so much weight.
+    k features; for each class these are merged into one positive and one negative row with their total weight.
     """
-    x, labels, weights = _merged(train.double(), positive)
-    found = []
-    for k in range(1, train.shape[2] + 1):
-        probes = fit_logistic(x[..., :k], labels, weights)
-        found.append(predict(probes, test[..., :k]))
-    return torch.stack(found)
+    x, labels, weights = _merge_empty_rows(train.double(), positive)
+    return torch.stack(
+        [predict(fit_logistic(x[..., :k], labels, weights), test[..., :k]) for k in range(1, train.shape[2] + 1)]
+    )
 
 
-def _merged(x: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, labels and balanced weights; rows without any feature come as one of each label, before the others."""
-    n, hits = positive.shape[1], positive.sum(dim=1, keepdim=True)
-    balanced = torch.where(positive, n / (2 * hits), n / (2 * (n - hits)))
-    silent = (x == 0).all(dim=2)
-    most = int((~silent).sum(dim=1).max())
-    order = silent.to(torch.uint8).sort(dim=1, stable=True).indices[:, :most]
-    kept = x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
-    weights = torch.where(silent, 0.0, balanced).gather(1, order)
-    zeros = torch.stack([torch.where(silent & positive, balanced, 0.0).sum(dim=1),
-                         torch.where(silent & ~positive, balanced, 0.0).sum(dim=1)], dim=1)  # fmt: skip
+def _merge_empty_rows(x: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, labels and balanced weights; the merged rows without any feature, one per label, come first."""
+    n, n_positive = positive.shape[1], positive.sum(dim=1, keepdim=True)
+    balanced = torch.where(positive, n / (2 * n_positive), n / (2 * (n - n_positive)))
+    empty = (x == 0).all(dim=2)
+    most = int((~empty).sum(dim=1).max())
+    order = empty.to(torch.uint8).sort(dim=1, stable=True).indices[:, :most]
+    others = x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
+    weights = torch.where(empty, 0.0, balanced).gather(1, order)
+    merged = torch.stack([torch.where(empty & side, balanced, 0.0).sum(dim=1) for side in (positive, ~positive)], dim=1)
     labels = torch.tensor([True, False], device=x.device).expand(len(x), 2)
     return (
-        torch.cat([x.new_zeros(len(x), 2, x.shape[2]), kept], dim=1),
+        torch.cat([x.new_zeros(len(x), 2, x.shape[2]), others], dim=1),
         torch.cat([labels, positive.gather(1, order)], dim=1),
-        torch.cat([zeros, weights], dim=1).to(x.dtype),
+        torch.cat([merged, weights], dim=1).to(x.dtype),
     )

@@ -14,31 +14,33 @@ class AbsorptionSettings:
     """The first-letter task and the probes; the defaults are SAEBench's."""
 
     prompt_template: str = "{word} has the first letter:"
-    """The line about a word up to its answer."""
+    """The line about a word, up to its answer."""
     prompt_token_pos: int = -6
-    """Where the word's token stands, counted from the prompt's end; checked against the tokenizer."""
+    """The position of the word's token, counted from the end of the prompt; checked against the tokenizer."""
     n_examples: int = 10
-    """Answered lines about other words before it."""
+    """Answered lines about other words that precede it."""
     max_k_value: int = 10
-    """The most latents of a k-sparse probe."""
+    """The largest number of latents of a k-sparse probe."""
     f1_jump_threshold: float = 0.03
-    """By how much F1 must rise for one latent more to count as a split of the letter's feature."""
+    """How much F1 must rise for another latent to count as a split of the letter's feature."""
     k_sparse_probe_l1_decay: float = 0.01
     """Weight of the L1 penalty of the probe that ranks the latents."""
     k_sparse_probe_batch_size: int = 4096
-    """Words per step of that probe's training. With few words give less: it needs about a thousand steps."""
+    """Words per training step of that probe. Lower it for few words: the probe needs about a thousand steps."""
     k_sparse_probe_num_epochs: int = 50
-    """Passes over the words of that probe's training."""
+    """Passes over the words in the training of that probe."""
     min_probe_f1: float = 0.6
-    """A letter counts if the probe on the model's activations finds it with more than this F1."""
+    """A letter counts if the probe on the model's activations detects it with an F1 above this."""
     min_feats_for_eval: int = 20
-    """With fewer such letters there is no score."""
+    """Number of such letters below which there is no score."""
 
     def __post_init__(self) -> None:
         if self.prompt_template.count(_PLACE) != 1:
             raise ValueError(f"prompt_template is {self.prompt_template!r}, expected {_PLACE} once in it")
         if self.prompt_token_pos >= 0:
-            raise ValueError(f"prompt_token_pos is {self.prompt_token_pos}, expected a negative number, from the end")
+            raise ValueError(
+                f"prompt_token_pos is {self.prompt_token_pos}, expected a negative number, counted from the end"
+            )
         at_least(self, n_examples=1, max_k_value=1, min_feats_for_eval=1)
         at_least(self, k_sparse_probe_batch_size=1, k_sparse_probe_num_epochs=1, k_sparse_probe_l1_decay=0)
         if self.min_feats_for_eval > 26:

@@ -1,4 +1,4 @@
-"""What absorption reports: names, places in SAEBench's schema, units, directions."""
+"""What absorption reports: names, keys in SAEBench's schema, units, directions."""
 
 from __future__ import annotations
 

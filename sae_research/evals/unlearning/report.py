@@ -38,7 +38,7 @@ class QuestionSet:
         for kind, of_kind in (("forget", self.is_forget), ("harmless", ~self.is_forget)):
             for use, used in (("choose a setting on", self.selects), ("report", self.reports)):
                 if not bool((of_kind & used).any()):
-                    return f"of the {kind} questions to {use}, the unmodified model answers none correctly in all orders"
+                    return f"no {kind} question to {use} is answered correctly by the unmodified model in all orders"
         return None
 
 

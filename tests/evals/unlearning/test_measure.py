@@ -79,7 +79,7 @@ def test_a_model_that_knows_nothing_gives_a_reason(filled: EvalContext, make_sae
     assert outcome.output is not None
     score = outcome.output.measurements[0]
     assert score.value is None
-    assert score.reason is not None and "correctly in all orders" in score.reason
+    assert score.reason is not None and "answered correctly by the unmodified model" in score.reason
 
 
 def test_all_its_data_enters_the_key(filled: EvalContext) -> None:
