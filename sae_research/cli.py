@@ -1,4 +1,4 @@
-"""The command line: what would be computed and why, profiles, and the embedded world's own check."""
+"""The command line: what would be computed and why, profiles, and the check of the embedded world."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     plan = commands.add_parser("plan", help="list every cell (SAE x eval): cached, or why it is missing")
     plan.set_defaults(run=_plan)
-    profile = commands.add_parser("profile", help="write a profile of profiles/ into params.yaml")
+    profile = commands.add_parser("profile", help="write the values of a profile in profiles/ into params.yaml")
     profile.add_argument("name", help="the profile's name; 'embedded' goes back to the default")
     profile.set_defaults(run=_profile)
     world = commands.add_parser("world", help="the embedded world")
     actions = world.add_subparsers(required=True, metavar="ACTION")
-    check = actions.add_parser("check", help="measure the world's bars, each with its interval")
+    check = actions.add_parser("check", help="measure the world against its bars, each with an interval")
     check.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     check.set_defaults(run=_check_world)
     return parser

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake or a lack that the user can mend: shown as one message, without a traceback, exit code 1.
+    """Something that the user can fix: shown as one message, without a traceback, exit code 1.
 
     The message says what is wrong, what was got, what was expected, and the remedy.
     """

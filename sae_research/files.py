@@ -16,12 +16,12 @@ from sae_research.errors import UserError
 
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600.0
-"""Seconds after which what a dead process left is nobody's."""
+"""Seconds after which a dead process's files belong to nobody."""
 
 
 @contextmanager
 def explained_disk_errors(path: Path) -> Iterator[None]:
-    """Turns a full disk, a missing permission or a foreign file system into a UserError that names place and remedy."""
+    """Turns a full disk, a missing permission or another file system into a UserError with the place and the remedy."""
     try:
         yield
     except Exception as error:
@@ -32,7 +32,7 @@ def explained_disk_errors(path: Path) -> Iterator[None]:
 
 
 def disk_message(error: Exception, path: Path) -> str | None:
-    """What to tell the user of an error that the disk under `path` made; None of any other error."""
+    """The message for an error that comes from the disk under `path`; None for any other error."""
     if isinstance(error, UserError):
         return None
     number = error.errno if isinstance(error, OSError) else None
@@ -103,8 +103,7 @@ def temporary_folder(scratch: Path) -> Iterator[Path]:
 
 def remove_leftovers(store: Path) -> None:
     """Removes what killed processes of this machine left half-written anywhere below `store`."""
-    own = _temporary_prefix()
-    of_this_machine = own.rpartition(f"{os.getpid()}-")[0]
+    of_this_machine = _temporary_prefix().rpartition(f"{os.getpid()}-")[0]
     for left in list(store.rglob(f"{_TEMPORARY}*")):
         process = left.name.removeprefix(of_this_machine).partition("-")[0]
         if left.name.startswith(of_this_machine) and process.isdigit() and _is_abandoned(left, int(process)):

@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A bar at the outermost loop of a stage: what is being done, how far, time left.
+    """A bar at the outermost loop of a stage: what is being measured, how far, time left.
 
-    Steps are in the unit given; the bar stays off where stderr is no terminal.
+    The bar stays off if stderr is not a terminal.
     """
 
     def __init__(self, title: str, unit: str = "step", *, shown: bool | None = None) -> None:
@@ -20,12 +20,12 @@ class Progress:
         self.done = 0
 
     def expect(self, steps: int) -> None:
-        """Add `steps` to what is still to come, so that the time left is known."""
+        """Add `steps` to the total, so that the time left is known."""
         self._bar.total = (self._bar.total or 0) + steps
         self._bar.refresh()
 
     def advance(self, steps: int = 1, *, doing: str | None = None) -> None:
-        """Count `steps` as done; `doing` names the SAE, eval or data set in hand."""
+        """Count `steps` as done; `doing` names the current SAE, eval or data set."""
         self.done += steps
         if doing is not None:
             self._bar.set_postfix_str(doing, refresh=False)

@@ -15,13 +15,13 @@ from sae_research.pipeline.params import Params
 from sae_research.reference.registry import reference_module
 from sae_research.sources.hub import Hub
 
-# What every cell goes through, whatever the eval.
+# What every eval needs: the SAEs are loaded from SAELens folders.
 _ALWAYS = ("sae_research.formats.readers.saelens", "sae_research.lm.load")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One (SAE, eval); `key` is the digest of `parts`, all that determines its numbers."""
+    """One (SAE, eval); `key` is the digest of `parts`, which is all that determines its numbers."""
 
     sae: Mapping[str, Any]
     """The SAE's entry in the manifest."""
@@ -58,19 +58,22 @@ def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
-    """What differs between two cells' parts, in words: `settings.k_values [1] -> [1, 2]`. Other engines, other code."""
-    found: list[str] = []
+    """How two cells' parts differ, in words: `settings.k_values [1] -> [1, 2]`.
+
+    Another engine is other code, which goes without saying.
+    """
+    changes: list[str] = []
     for name in sorted(set(old) | set(new)):
         a, b = old.get(name), new.get(name)
         if a == b or (name == "code" and old.get("engine") != new.get("engine")):
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{name}.")
+            changes += differences(a, b, f"{prefix}{name}.")
         elif name in {"code", "sae"}:
-            found.append(f"changed {'code' if name == 'code' else 'SAE'}")
+            changes.append(f"changed {'code' if name == 'code' else 'SAE'}")
         else:
-            found.append(f"{prefix}{name} {_short(a)} -> {_short(b)}")
-    return found
+            changes.append(f"{prefix}{name} {_short(a)} -> {_short(b)}")
+    return changes
 
 
 def _short(value: Any) -> str:

@@ -26,14 +26,14 @@ class ModelParams:
     """The language model."""
 
     name: str
-    """A hub id, a local folder, or `embedded/lm`."""
+    """A Hub id, a local folder, or `embedded/lm`."""
     torch_dtype: Dtype = "float32"
     revision: str | None = None
-    """A hub branch, tag or commit; null: the hub's default branch, resolved once by `setup`."""
+    """A branch, tag or commit on the Hub; null: the default branch, resolved once by `setup`."""
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`; never changes what is computed."""
+    """`auto`, `cpu`, `cuda` or `cuda:N`; does not change what is computed."""
     llm_batch_size: int = 32
-    """Sequences per language-model batch; never changes what is computed."""
+    """Sequences per language-model batch; does not change what is computed."""
 
     def __post_init__(self) -> None:
         if self.llm_batch_size < 1:
@@ -48,7 +48,7 @@ class BaselineSae:
     """The SAE that the variants are derived from."""
 
     repo_id: str
-    """A hub id, a local folder, or `embedded/<name>`."""
+    """A Hub id, a local folder, or `embedded/<name>`."""
     filename: str
     """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
     hook_layer: int
@@ -61,8 +61,8 @@ class BaselineSae:
 
 @dataclass(frozen=True)
 class ComparisonSae:
-    """SAEs to compare with: one checkpoint (`repo_id` + `filename`), or all that two regular expressions name in
-    SAELens' registry (`release` + `sae_id`, both matched in full)."""
+    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), or all SAEs of SAELens' registry that two
+    regular expressions match in full (`release` and `sae_id`)."""
 
     repo_id: str | None = None
     filename: str | None = None
@@ -70,7 +70,8 @@ class ComparisonSae:
     release: str | None = None
     sae_id: str | None = None
     label: str | None = None
-    """What tables and plots call its architecture; default: its own. Its name starts with it. Re-runs no eval."""
+    """What tables and plots call its architecture (default: the architecture's name), and how its own name starts.
+    Changing it re-runs no eval."""
     control: bool = False
     """Whether these SAEs learned nothing that a metric should reward (random atoms, PCA): the audit asks of every
     metric that they fall below all others. Re-runs no eval."""
@@ -87,7 +88,7 @@ class ComparisonSae:
 
 @dataclass(frozen=True)
 class ActivationCaching:
-    """Whether the language model's activations are kept on disk between runs; never changes a number."""
+    """Whether the language model's activations are kept on disk between runs; changes no number."""
 
     save_activations: bool = False
     max_gigabytes: float = 20.0
@@ -106,7 +107,7 @@ class Params:
     model: ModelParams
     baseline_sae: BaselineSae
     engine: Engine = "native"
-    """Who computes the evals: this package, or the official implementation on the same model, data and SAEs."""
+    """What computes the evals: this package, or SAEBench itself on the same model, data and SAEs."""
     sae_variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By architecture `enabled` and its options: `<setting>: value`, or `<setting>_values: [...]`, one variant for
     each combination. `setup` checks the options, with the architecture's own record of settings."""

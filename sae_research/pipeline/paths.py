@@ -45,7 +45,7 @@ class Paths:
 
     @property
     def published(self) -> Path:
-        """SAEBench result files that the user dropped in, to be shown beside our own."""
+        """SAEBench result files that the user added; reports show them too."""
         return self.root / "published_results"
 
     @property

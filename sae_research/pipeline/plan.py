@@ -1,4 +1,4 @@
-"""The plan in words: every cell with its key, and why what is missing is missing."""
+"""The plan in words: every cell with its key, and why a missing one is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY_SHOWN = 12
 
 
 def explain_plan(params: Params, paths: Paths) -> str:
-    """A line for each cell that the enabled evals ask for, then a line of totals."""
+    """A line for each cell of the enabled evals, then a line of totals."""
     manifest = read_manifest(paths.saes)
     store = ResultStore(paths.store / "cells")
     past = list(store.past_cells())
@@ -28,16 +28,16 @@ def explain_plan(params: Params, paths: Paths) -> str:
             lines.append(f"{name:<16} disabled")
             continue
         for cell in plan_cells(params, manifest, find_eval(name), hub):
-            found = store.get(cell.key) is not None
-            cached, missing = cached + found, missing + (not found)
-            state = "cached" if found else f"missing: {why_missing(cell, past)}"
+            is_cached = store.get(cell.key) is not None
+            cached, missing = cached + is_cached, missing + (not is_cached)
+            state = "cached" if is_cached else f"missing: {why_missing(cell, past)}"
             lines.append(f"{name:<16} {cell.sae_name:<40} {cell.key[:_KEY_SHOWN]} {state}")
     lines.append(f"{cached} cached, {missing} to compute")
     return "\n".join(lines) + "\n"
 
 
 def why_missing(cell: Cell, past: Sequence[PastCell]) -> str:
-    """What changed since the nearest stored cell: of the same SAE if there is one, else the SAE itself is new."""
+    """What changed since the most similar stored cell of the same SAE, or that the SAE is new."""
     same_eval = [old for old in past if old.eval_name == cell.eval_name]
     same_sae = [old for old in same_eval if old.parts["sae"] == cell.parts["sae"]]
     same_name = [old for old in same_eval if old.sae_name == cell.sae_name]

@@ -70,7 +70,7 @@ def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None, *, label
 
 
 def _named_by_label(sae: Sae, label: str | None) -> Sae:
-    """`sae` itself under `label`, by default its architecture, with which its name then starts."""
+    """`sae` itself with this label; its name now starts with the label, or without one with its architecture."""
     sae.card = replace(sae.card, label=label or "")
     start, name = label or sae.card.architecture, sae.card.name
     return sae if name.startswith(start) else rename(sae, f"{start}_{name}")
@@ -169,8 +169,8 @@ def write_saes(
     """Makes `folder` hold exactly `saes`, a sub-folder each, and their manifest, which is returned.
 
     Nothing there changes before all SAEs are written to `scratch` (default: a hidden folder beside `folder`, on the
-    same file system). An unchanged SAE's folder is left alone. Without a manifest the folder is unfinished.
-    `saes` may be an iterator: each is let go once it is written.
+    same file system). An unchanged SAE's folder is left alone. Without a manifest the folder is unfinished. If `saes`
+    is an iterator, only one SAE is in memory at a time.
     """
     workshop = scratch or folder.parent / f".{folder.name}.part"
     try:
@@ -185,7 +185,7 @@ def write_saes(
 
 
 def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
-    """Writes every SAE under a name of its own; their manifest entries."""
+    """Writes every SAE under a name that no other has; returns their manifest entries."""
     taken: set[str] = set()
     entries = []
     for sae in saes:

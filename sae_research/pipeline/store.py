@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PastCell:
-    """What a stored cell was the answer to: kept beside the result so that a plan can say what changed since."""
+    """What a stored result was computed for. It is kept beside the result, so a plan can say what has changed."""
 
     eval_name: str
     sae_name: str
@@ -36,7 +36,7 @@ def read_intact(path: Path) -> Result | None:
 
 
 class ResultStore:
-    """The results under `folder`; what is damaged counts as missing and is computed again."""
+    """The results under `folder`; a damaged one counts as missing and is computed again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -59,14 +59,14 @@ class ResultStore:
         write_atomically(path, document_text(to_document(result)))
 
     def adopt(self, folder: Path) -> None:
-        """Takes in the results of an output folder that the store lacks: those that DVC pulled from elsewhere."""
+        """Adds the results of an output folder that the store lacks: those that DVC pulled from another machine."""
         for path in sorted(folder.glob("*.json")):
             result = read_intact(path)
             if result is not None and not self._path(result.key).exists():
                 self.put(result)
 
     def past_cells(self) -> Iterator[PastCell]:
-        """What every stored cell was the answer to; cheap, the numbers are not read."""
+        """What every stored result was computed for; cheap, since the numbers are not read."""
         for path in sorted(self._folder.glob("*/*.parts")):
             try:
                 yield PastCell(**json.loads(path.read_text(encoding="utf-8")))

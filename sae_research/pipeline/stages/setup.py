@@ -1,4 +1,4 @@
-"""The setup stage: the world if it is asked for, then every SAE in one folder with a manifest."""
+"""The setup stage: the embedded world if the model is part of it, then every SAE in one folder with a manifest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_WORLD = {"enabled": False, "reason": "model.name does not start with 'embedde
 
 
 def setup_stage() -> None:
-    """The setup stage in the current folder."""
+    """Runs the setup stage in the current folder."""
     paths = find_paths()
     run_setup(load_params(paths.params), paths)
 
@@ -55,7 +55,7 @@ def run_setup(params: Params, paths: Paths) -> None:
         scratch=paths.store / "scratch",
     )
     if not needs_world(params):
-        # Last: a misspelt model or a hub out of reach must not cost the world.
+        # Last, so that a misspelt model or an unreachable Hub does not remove the world.
         remove_world(paths)
     log.info("setup: %s: %d SAEs, %.1f s", paths.saes, len(manifest["saes"]), time.monotonic() - started)
 
