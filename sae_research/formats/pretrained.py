@@ -1,4 +1,4 @@
-"""SAEs of SAELens' registry of pretrained ones, chosen by regular expressions. The only reader that needs sae_lens."""
+"""SAEs from SAELens' registry, chosen by regular expressions. The only reader that needs sae_lens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from sae_research.saes.base import Sae
 
 def read_pretrained(release: str, sae_id: str) -> Iterator[Sae]:
     """Every SAE whose release and id match the two expressions in full, in the registry's order."""
-    matches = _matches(_directory(), release, sae_id)
-    for found_release, found_id in matches:
-        yield _read_one(found_release, found_id)
+    for release_name, sae_name in _matches(_directory(), release, sae_id):
+        yield _read_one(release_name, sae_name)
 
 
 def _directory() -> dict[str, Any]:
-    """Release -> its entry in SAELens' registry."""
+    """SAELens' registry: release -> its entry."""
     try:
         from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
     except ImportError as error:
@@ -37,24 +36,24 @@ def _matches(directory: dict[str, Any], release: str, sae_id: str) -> list[tuple
     if not releases:
         near = difflib.get_close_matches(release, directory, n=3, cutoff=0.4)
         raise UserError(
-            f"comparison_saes: no release of SAELens' registry matches {release!r} in full; "
-            f"near: {', '.join(near) or 'none'}"
+            f"comparison_saes: no release in SAELens' registry matches {release!r} in full; "
+            f"similar: {', '.join(near) or 'none'}"
         )
-    found = [(name, i) for name in releases for i in directory[name].saes_map if wanted_id.fullmatch(i)]
-    if not found:
+    matches = [(name, i) for name in releases for i in directory[name].saes_map if wanted_id.fullmatch(i)]
+    if not matches:
         some = list(directory[releases[0]].saes_map)[:5]
         raise UserError(
             f"comparison_saes: no SAE of {', '.join(releases[:3])} matches sae_id {sae_id!r} in full; "
             f"its ids look like: {', '.join(some)}"
         )
-    return found
+    return matches
 
 
 def _compiled(key: str, expression: str) -> re.Pattern[str]:
     try:
         return re.compile(expression)
     except re.error as error:
-        raise UserError(f"comparison_saes: {key} {expression!r} is no regular expression: {error}") from None
+        raise UserError(f"comparison_saes: {key} {expression!r} is not a valid regular expression: {error}") from None
 
 
 def _read_one(release: str, sae_id: str) -> Sae:
@@ -63,7 +62,7 @@ def _read_one(release: str, sae_id: str) -> Sae:
     name = f"{release}_{sae_id}"
     try:
         lens, _, _ = SAE.from_pretrained_with_cfg_and_sparsity(release=release, sae_id=sae_id, device="cpu")
-    except Exception as error:  # its many loaders raise anything; it is passed on, with the SAE's name
+    except Exception as error:  # its many loaders raise anything; passed on with the name of the SAE
         reason = str(error).splitlines()[0] if str(error) else ""
         raise UserError(
             f"comparison SAE {sae_id!r} of release {release!r}: SAELens could not load it: "

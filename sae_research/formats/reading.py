@@ -1,4 +1,4 @@
-"""Reading checkpoint files: damage is told in one message, and code in a pickle is refused, never run."""
+"""Reads checkpoint files: damage is reported in one message, and code in a pickle is refused, never run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from sae_research.errors import UserError
 
-# What PyTorch's reader raises of a damaged file; OSError where the cut makes it seek to before the start.
+# What PyTorch's reader raises for a damaged file; OSError if a truncated file makes it seek to before the start.
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError)
 
 
 @contextmanager
 def naming_file(path: Path) -> Iterator[None]:
-    """Adds the file to any UserError raised inside."""
+    """Within the block, any UserError gets the file added to its message."""
     try:
         yield
     except UserError as error:
@@ -43,7 +43,7 @@ def read_json(path: Path, *, sae: str) -> dict[str, Any]:
 
 
 def required(config: Mapping[str, Any], key: str, kind: type, *, sae: str, path: Path) -> Any:
-    """`config[key]`, which must be there and of type `kind`."""
+    """`config[key]`; a UserError if it is missing or not of type `kind`."""
     if key not in config:
         raise UserError(f"SAE {sae!r}: {path} has no {key!r}; it has: {', '.join(map(str, config))}")
     value = config[key]
@@ -56,17 +56,17 @@ def read_safetensors(path: Path, *, sae: str) -> dict[str, Tensor]:
     """Every tensor of a safetensors file."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no mapping)
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is not a mapping)
     except FileNotFoundError:
         raise UserError(f"SAE {sae!r}: {path} does not exist; is the checkpoint complete?") from None
     except (SafetensorError, ValueError) as error:
         raise UserError(
-            f"SAE {sae!r}: {path} is truncated or no safetensors file ({error}); delete it and fetch it again"
+            f"SAE {sae!r}: {path} is truncated or not a safetensors file ({error}); delete it and fetch it again"
         ) from None
 
 
 def read_pickled(path: Path, *, sae: str) -> dict[str, Any]:
-    """The dictionary in a `.pt` file, read without running any code that the file may hold."""
+    """The dictionary in a `.pt` file, read without running any code that the file may contain."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError:
@@ -90,11 +90,11 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             "save the bare state_dict, or better safetensors"
         )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{path} is truncated or no PyTorch checkpoint ({reason}); delete it and fetch it again"
+    return f"{path} is truncated or not a PyTorch checkpoint ({reason}); delete it and fetch it again"
 
 
 def _code_in(path: Path) -> list[str]:
-    """The names of all that a checkpoint would import beyond tensors; empty where it cannot even be scanned."""
+    """The names that a checkpoint would import beyond tensors; empty if it cannot even be scanned."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except (*_DAMAGE, IndexError):

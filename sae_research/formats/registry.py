@@ -1,7 +1,7 @@
-"""Which checkpoint formats there are: one file of this folder each, found by itself.
+"""Which checkpoint formats there are: one file each in `sae_research/formats/readers/`.
 
-A format offers `recognises(path)`, `read(path, name=..., source=...)` and `companions(filename)`: the other files
-of the repository that its reader needs beside `filename`.
+A format offers `recognises(path)`, `read(path, name=..., source=...)` and `companions(filename)`, the other files of
+the repository that its reader needs besides `filename`. It may offer `short_name(filename)`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sae_research.saes.base import Sae
 
 
 class Format(Protocol):
-    """What each module of `sae_research/formats/` offers."""
+    """What each module of `sae_research/formats/readers/` offers."""
 
     def recognises(self, path: Path) -> bool:
         """Whether the file or folder at `path` is in this format."""
         ...
 
     def companions(self, filename: str) -> tuple[str, ...]:
-        """Other files of the repository that reading `filename` takes."""
+        """Other files of the repository that are needed to read `filename`."""
         ...
 
     def read(self, path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
@@ -46,11 +46,11 @@ def find_format(name: str) -> Format:
 def read_sae(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """The SAE at `path`, in whichever format it is."""
     for format_name in format_names():
-        found = find_format(format_name)
-        if found.recognises(path):
-            return found.read(path, name=name, source={**source, "format": format_name})
+        checkpoint_format = find_format(format_name)
+        if checkpoint_format.recognises(path):
+            return checkpoint_format.read(path, name=name, source={**source, "format": format_name})
     raise UserError(
-        f"SAE {name!r}: {path} is in no known format; known: {', '.join(format_names())} "
+        f"SAE {name!r}: {path} is not in a known format; known: {', '.join(format_names())} "
         "(saelens: a folder with cfg.json and sae_weights.safetensors; dictionary_learning: ae.pt with config.json)"
     )
 

@@ -165,7 +165,7 @@ def test_a_truncated_file_is_told(share: float, checkpoint) -> None:
     path: Path = checkpoint("AutoEncoder")
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=r"'mine': .*ae\.pt is truncated or no PyTorch checkpoint"):
+    with pytest.raises(UserError, match=r"'mine': .*ae\.pt is truncated or not a PyTorch checkpoint"):
         _read(path)
 
 
@@ -190,9 +190,9 @@ def test_damaged_contents_are_told(checkpoint) -> None:
         _read(_changed(checkpoint, "AutoEncoder", **{"encoder.weight": torch.zeros(16, 7)}))
     with pytest.raises(UserError, match=r"b_enc holds NaN or infinite"):
         _read(_changed(checkpoint, "AutoEncoder", **{"encoder.bias": torch.full((16,), torch.inf)}))
-    with pytest.raises(UserError, match="bias is no tensor"):
+    with pytest.raises(UserError, match="bias is not a tensor"):
         _read(_changed(checkpoint, "AutoEncoder", bias=3))
-    with pytest.raises(UserError, match="its threshold is -1, that is not set"):
+    with pytest.raises(UserError, match=r"its threshold is -1 \(unset\)"):
         _read(_changed(checkpoint, "BatchTopKSAE", threshold=torch.tensor(-1.0)))
 
 
@@ -232,5 +232,5 @@ def test_broken_configs_are_told(checkpoint) -> None:
     config.unlink()
     with pytest.raises(UserError, match=r"'mine': .*config\.json does not exist"):
         _read(path)
-    with pytest.raises(UserError, match=r"is in no known format; known: dictionary_learning, saelens"):
+    with pytest.raises(UserError, match=r"is not in a known format; known: dictionary_learning, saelens"):
         read_sae(path, name="mine", source={})

@@ -140,7 +140,7 @@ def test_truncated_weights_are_told(share: float, tmp_path: Path) -> None:
     weights = folder / "sae_weights.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=r"'mine': .*sae_weights\.safetensors is truncated or no safetensors file"):
+    with pytest.raises(UserError, match=r"'mine': .*sae_weights\.safetensors is truncated or not a safetensors file"):
         _read(folder)
 
 
@@ -218,7 +218,7 @@ def test_folders_from_before_version_6_are_read(tmp_path: Path) -> None:
         ({"metadata": {"hook_name": "blocks.1.attn.hook_z", "hook_head_index": 3}}, r"a single attention head"),
         ({"d_in": 8}, r"W_dec has shape \(16, 6\), expected \(16, 8\)"),
         ({"d_in": "6"}, r"d_in is '6', expected int"),
-        ({"architecture": "topk"}, r"has no 'k'"),
+        ({"architecture": "topk"}, r"gives no 'k'; it has: d_in, "),
         ({"architecture": "topk", "k": 40}, r"k is 40, but d_sae is 16"),
         ({"architecture": "gated"}, r"missing b_gate, b_mag, r_mag, unexpected b_enc"),
     ],

@@ -40,8 +40,8 @@ class Checkpoint:
 
 
 DAMAGES: Mapping[str, tuple[Callable[[Checkpoint], object], str]] = {
-    "truncated": (lambda c: c.cut(5000), r"ae.pt is truncated or no PyTorch checkpoint .*; delete it and fetch it"),
-    "empty": (lambda c: c.cut(0), r"ae.pt is truncated or no PyTorch checkpoint .*; delete it and fetch it again"),
+    "truncated": (lambda c: c.cut(5000), r"ae.pt is truncated or not a PyTorch checkpoint .*; delete it and fetch it"),
+    "empty": (lambda c: c.cut(0), r"ae.pt is truncated or not a PyTorch checkpoint .*; delete it and fetch it again"),
     "wrong shape": (
         lambda c: c.edit(lambda s: s.update({"encoder.weight": s["encoder.weight"][:-1]})),
         r"encoder.weight has shape \(\d+, \d+\), expected \(\d+, \d+\) or its transpose",
@@ -115,7 +115,7 @@ def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
 LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (
         lambda f: (f / "sae_weights.safetensors").write_bytes((f / "sae_weights.safetensors").read_bytes()[:2000]),
-        r"sae_weights.safetensors is truncated or no safetensors file .*; delete it and fetch it again",
+        r"sae_weights.safetensors is truncated or not a safetensors file .*; delete it and fetch it again",
     ),
     "NaN": (lambda f: _edit(f, lambda s: s["b_enc"].fill_(torch.nan)), r"b_enc holds NaN or infinite values; the tr"),
     "wrong shape": (
@@ -124,12 +124,12 @@ LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "tensor missing": (lambda f: _edit(f, lambda s: s.pop("b_enc")), r"missing b_enc, unexpected nothing; arch"),
     "unknown architecture": (lambda f: _configure(f, architecture="crosscoder"), r"'crosscoder' is not supported; su"),
     "k beyond d_sae": (lambda f: _configure(f, k=10**6), r"k is 1000000, but d_sae is \d+"),
-    "no k": (lambda f: _configure(f, k=None), r"cfg.json: k is None, expected int"),
+    "no k": (lambda f: _configure(f, k=None), r"cfg.json gives no 'k'; it has: "),
     "hook": (
         lambda f: _configure(f, metadata={"hook_name": "blocks.0.hook_nothing", "model_name": "x"}),
         r"blocks.0.hook_nothing.*(supported|valid|expected)",
     ),
-    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"is in no known format; known: "),
+    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"is not in a known format; known: "),
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +17,7 @@ from sae_research.formats.reading import naming_file, read_json, read_pickled, r
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
+from sae_research.saes.registry import sae_class
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
 
@@ -31,8 +32,7 @@ class Layout:
     subtract_b_dec: bool = True
     """Whether its encoder sees x - b_dec."""
     ignored: frozenset[str] = frozenset()
-    """Entries that do not enter the codes."""
-    has_k: bool = False
+    """Entries that do not affect the codes."""
 
 
 _LINEAR = {"encoder.weight": "W_enc", "encoder.bias": "b_enc", "decoder.weight": "W_dec"}
@@ -46,12 +46,12 @@ _LAYOUTS = {
     "AutoEncoder": Layout("relu", {**_LINEAR, "bias": "b_dec"}),
     "AutoEncoderNew": Layout("relu", {**_LINEAR, "decoder.bias": "b_dec"}, subtract_b_dec=False),
     "GatedAutoEncoder": Layout("gated", _GATED),
-    # The threshold is an option of the class; it and SAEBench use the k largest by default.
-    "AutoEncoderTopK": Layout("topk", {**_LINEAR, "b_dec": "b_dec"}, ignored=frozenset({"k", "threshold"}), has_k=True),
+    # The class can use the threshold instead, but by default it and SAEBench take the k largest.
+    "AutoEncoderTopK": Layout("topk", {**_LINEAR, "b_dec": "b_dec"}, ignored=frozenset({"k", "threshold"})),
     "BatchTopKSAE": Layout(
-        "batchtopk", {**_LINEAR, "b_dec": "b_dec", "threshold": "threshold"}, ignored=frozenset({"k"}), has_k=True
+        "batchtopk", {**_LINEAR, "b_dec": "b_dec", "threshold": "threshold"}, ignored=frozenset({"k"})
     ),
-    "MatryoshkaBatchTopKSAE": Layout("batchtopk", _PLAIN, ignored=frozenset({"k", "group_sizes"}), has_k=True),
+    "MatryoshkaBatchTopKSAE": Layout("batchtopk", _PLAIN, ignored=frozenset({"k", "group_sizes"})),
     "JumpReluAutoEncoder": Layout("jumprelu", _PLAIN, subtract_b_dec=False),
 }
 _CLASS_OF_TRAINER = {
@@ -65,9 +65,9 @@ _CLASS_OF_TRAINER = {
     "MatryoshkaBatchTopKTrainer": "MatryoshkaBatchTopKSAE",
     "JumpReluTrainer": "JumpReluAutoEncoder",
 }
-# nn.Linear keeps its weight as (out, in): the transpose of ours. Used where d_in = d_sae leaves it open.
+# nn.Linear keeps its weight as (out, in), the transpose of ours. Used only if d_in = d_sae, when the shape cannot tell.
 _TRANSPOSED = {"encoder.weight", "decoder.weight"}
-# What a training backup has yet to be multiplied by the norm that activations were divided by.
+# In a training backup these still have to be multiplied by the norm that activations were divided by.
 _IN_UNITS_OF_X = {"b_enc", "b_dec", "threshold", "b_gate", "b_mag"}
 
 
@@ -78,7 +78,7 @@ def recognises(path: Path) -> bool:
 
 
 def companions(filename: str) -> tuple[str, ...]:
-    """`config.json` beside a `.pt` file, or above it where the file is one of a run's `checkpoints/`."""
+    """`config.json` beside a `.pt` file, or above it if the file is one of a run's `checkpoints/`."""
     path = PurePosixPath(filename)
     return ((_run_folder(path) / CONFIG).as_posix(),) if path.suffix == ".pt" else ()
 
@@ -97,7 +97,7 @@ def _run_folder(weights: PurePosixPath) -> PurePosixPath:
 
 
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
-    """The SAE in `ae.pt`; atoms in norm 1 where that changes nothing else (ReLU, JumpReLU, gated, BatchTopK)."""
+    """The SAE in `ae.pt`, its atoms scaled to norm 1 if that changes nothing else (`Sae.scaled_with_atoms`)."""
     weights = path / WEIGHTS if path.is_dir() else path
     config_path = _config_path(weights)
     config = read_json(config_path, sae=name)
@@ -111,7 +111,7 @@ def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
         tensors = _tensors(content, layout, trainer, class_name, name)
         d_sae, d_in = tensors["W_dec"].shape
         hyperparameters: dict[str, Any] = {"subtract_b_dec": layout.subtract_b_dec}
-        if layout.has_k:
+        if "k" in (option.name for option in fields(sae_class(layout.architecture).settings_type)):
             hyperparameters["k"] = _k(trainer, content, name)
         card = SaeCard(
             name=name,
@@ -133,20 +133,20 @@ def _config_path(weights: Path) -> Path:
 
 
 def _class_name(trainer: Mapping[str, Any], name: str) -> str:
-    found = trainer.get("dict_class") or _CLASS_OF_TRAINER.get(str(trainer.get("trainer_class")))
-    if found not in _LAYOUTS:
+    class_name = trainer.get("dict_class") or _CLASS_OF_TRAINER.get(str(trainer.get("trainer_class")))
+    if class_name not in _LAYOUTS:
         raise UserError(
             f"SAE {name!r}: dict_class {trainer.get('dict_class')!r}, trainer_class {trainer.get('trainer_class')!r} "
             f"is not supported; supported: {', '.join(_LAYOUTS)}"
         )
-    return str(found)
+    return str(class_name)
 
 
 def _site(trainer: Mapping[str, Any], name: str) -> Site:
-    """From `layer` and `submodule_name`, e.g. 4 and `resid_post_layer_4`; without the latter the residual stream."""
+    """From `layer` and `submodule_name`, for example 4 and `resid_post_layer_4`; by default the residual stream."""
     layer, submodule = trainer.get("layer"), trainer.get("submodule_name")
     if not isinstance(layer, int) or layer < 0:
-        raise UserError(f"SAE {name!r}: trainer.layer is {layer!r}, expected a layer number")
+        raise UserError(f"SAE {name!r}: trainer.layer is {layer!r}, expected a layer number; correct the config")
     if submodule is None:
         return Site(layer, "resid_post")
     match = re.fullmatch(r"(resid_pre|resid_post|mlp_out)(?:_layer_?(\d+))?", str(submodule))
@@ -155,7 +155,7 @@ def _site(trainer: Mapping[str, Any], name: str) -> Site:
             f"SAE {name!r}: submodule_name {submodule!r} is not supported; supported: resid_pre, resid_post, mlp_out"
         )
     if match[2] is not None and int(match[2]) != layer:
-        raise UserError(f"SAE {name!r}: submodule_name {submodule!r} and trainer.layer {layer} disagree")
+        raise UserError(f"SAE {name!r}: submodule_name {submodule!r} and trainer.layer {layer} disagree; correct one")
     return Site.parse(f"blocks.{layer}.hook_{match[1]}")
 
 
@@ -172,9 +172,9 @@ def _tensors(
             f"SAE {name!r}: not the checkpoint of a {class_name}: missing {', '.join(missing) or 'nothing'}, "
             f"unexpected {', '.join(unexpected) or 'nothing'}; correct dict_class or the file"
         )
-    strange = [key for key in layout.keys if not isinstance(state[key], Tensor)]
-    if strange:
-        raise UserError(f"SAE {name!r}: {', '.join(strange)} is no tensor; the checkpoint is damaged")
+    others = [key for key in layout.keys if not isinstance(state[key], Tensor)]
+    if others:
+        raise UserError(f"SAE {name!r}: {', '.join(others)} is not a tensor; the checkpoint is damaged, fetch it again")
     d_in, d_sae = _sizes(state, layout, trainer, name)
     tensors = {ours: _oriented(key, state[key], ours, d_in, d_sae, name) for key, ours in layout.keys.items()}
     factor = float(content.get("norm_factor") or 1.0) if is_backup else 1.0
@@ -182,18 +182,21 @@ def _tensors(
 
 
 def _sizes(state: Mapping[str, Any], layout: Layout, trainer: Mapping[str, Any], name: str) -> tuple[int, int]:
-    """d_in and d_sae, from the biases; the config must not say otherwise."""
-    bias = {ours: key for key, ours in layout.keys.items()}
-    d_in = state[bias["b_dec"]].numel()
-    d_sae = state[bias["b_enc" if "b_enc" in bias else "b_mag"]].numel()
-    for key, found in (("activation_dim", d_in), ("dict_size", d_sae)):
-        said = trainer.get(key, found)
-        if said != found:
-            raise UserError(f"SAE {name!r}: the config says {key} = {said}, the weights have {found}")
+    """d_in and d_sae from the biases, with which the config must agree."""
+    key_of = {ours: key for key, ours in layout.keys.items()}
+    d_in = state[key_of["b_dec"]].numel()
+    d_sae = state[key_of["b_enc" if "b_enc" in key_of else "b_mag"]].numel()
+    for option, size in (("activation_dim", d_in), ("dict_size", d_sae)):
+        stated = trainer.get(option, size)
+        if stated != size:
+            raise UserError(
+                f"SAE {name!r}: the config says {option} = {stated}, the weights have {size}; are they of one run?"
+            )
     return d_in, d_sae
 
 
 def _oriented(key: str, tensor: Tensor, ours: str, d_in: int, d_sae: int, name: str) -> Tensor:
+    """The tensor as (d_in, d_sae) or (d_sae, d_in); a threshold with one entry per latent."""
     if ours == "threshold":
         return _threshold(tensor, d_sae, name)
     if tensor.ndim != 2:
@@ -201,35 +204,37 @@ def _oriented(key: str, tensor: Tensor, ours: str, d_in: int, d_sae: int, name: 
     expected = (d_in, d_sae) if ours == "W_enc" else (d_sae, d_in)
     if tuple(tensor.shape) not in (expected, expected[::-1]):
         raise UserError(f"SAE {name!r}: {key} has shape {tuple(tensor.shape)}, expected {expected} or its transpose")
-    turned = key in _TRANSPOSED if d_in == d_sae else tuple(tensor.shape) != expected
-    return tensor.T if turned else tensor
+    is_transposed = key in _TRANSPOSED if d_in == d_sae else tuple(tensor.shape) != expected
+    return tensor.T if is_transposed else tensor
 
 
 def _threshold(tensor: Tensor, d_sae: int, name: str) -> Tensor:
-    """One threshold per latent, from one for all where it is a single number."""
+    """One threshold per latent; a single number is the same for all."""
     if tensor.ndim:
         return tensor
     if float(tensor) < 0:
         raise UserError(
-            f"SAE {name!r}: its threshold is {float(tensor):g}, that is not set: the training ended before it was "
-            "learnt; train for longer, or use a later checkpoint"
+            f"SAE {name!r}: its threshold is {float(tensor):g} (unset), because training ended before it was learnt; "
+            "train for longer, or use a later checkpoint"
         )
     return torch.full((d_sae,), float(tensor))
 
 
 def _k(trainer: Mapping[str, Any], content: Mapping[str, Any], name: str) -> int:
-    """k of the config, which must agree with the checkpoint's own where it has one."""
+    """k of the config or the checkpoint, which must agree if both have it."""
     state = content["ae"] if isinstance(content.get("ae"), dict) else content
-    said, held = trainer.get("k"), state.get("k")
-    if held is not None and said is not None and int(held) != said:
-        raise UserError(f"SAE {name!r}: the checkpoint has k = {int(held)}, its config says k = {said}; correct one")
-    if said is None and held is None:
+    stated, stored = trainer.get("k"), state.get("k")
+    if stored is not None and stated is not None and int(stored) != stated:
+        raise UserError(
+            f"SAE {name!r}: the checkpoint has k = {int(stored)}, its config says k = {stated}; correct one"
+        )
+    if stated is None and stored is None:
         raise UserError(f"SAE {name!r}: neither config nor checkpoint says what k is; add trainer.k to the config")
-    return int(said if said is not None else held)  # type: ignore[arg-type]
+    return int(stated if stated is not None else stored)  # type: ignore[arg-type]
 
 
 def _training_tokens(config: Mapping[str, Any], weights: Path) -> int | None:
-    """Steps times batch size where both are told; for the end of a run only, not for its checkpoints."""
+    """Steps times batch size if both are known; None for checkpoints from the middle of a run."""
     steps = config["trainer"].get("steps")
     batch = (config.get("buffer") or {}).get("out_batch_size")
     if isinstance(steps, int) and isinstance(batch, int) and weights.name == WEIGHTS:

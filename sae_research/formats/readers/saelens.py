@@ -242,10 +242,10 @@ def _options(config: Mapping[str, Any], architecture: str, name: str) -> dict[st
     for option in fields(sae_class(architecture).settings_type):
         if option.name == "subtract_b_dec":
             options["subtract_b_dec"] = bool(config.get("apply_b_dec_to_input", True))
-        elif option.name in stated:
+        elif stated.get(option.name) is not None:
             options[option.name] = stated[option.name]
         elif option.default is MISSING and option.default_factory is MISSING:
-            raise UserError(f"SAE {name!r}: {CONFIG} has no {option.name!r}; it has: {', '.join(config)}")
+            raise UserError(f"SAE {name!r}: {CONFIG} gives no {option.name!r}; it has: {', '.join(config)}")
     return options
 
 
