@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from sae_research.errors import UserError
 from sae_research.pipeline.paths import find_paths
@@ -40,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     profile = commands.add_parser("profile", help="write the values of a profile in profiles/ into params.yaml")
     profile.add_argument("name", help="the profile's name; 'embedded' goes back to the default")
     profile.set_defaults(run=_profile)
+    audit = commands.add_parser("audit", help="say of every metric how far its numbers on these SAEs can be trusted")
+    audit.add_argument("--results", type=Path, help="the folder of a finished run; default: eval_results")
+    audit.add_argument(
+        "--controls", nargs="+", default=[], metavar="SAE", help="controls, for results without that mark"
+    )
+    audit.set_defaults(run=_audit)
     world = commands.add_parser("world", help="the embedded world")
     actions = world.add_subparsers(required=True, metavar="ACTION")
     check = actions.add_parser("check", help="measure the world against its bars, each with an interval")
@@ -61,6 +68,12 @@ def _profile(parsed: argparse.Namespace) -> None:
 
     paths = find_paths()
     show(write_profile(parsed.name, paths))
+
+
+def _audit(parsed: argparse.Namespace) -> None:
+    from sae_research.results.audit_report import audit_of_folder
+
+    show(audit_of_folder(parsed.results or find_paths().results, parsed.controls))
 
 
 def _check_world(parsed: argparse.Namespace) -> None:

@@ -26,7 +26,9 @@ from sae_research.lm.site import Site
 from sae_research.measurements import Result
 from sae_research.progress import Progress
 from sae_research.records import read_record
+from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.merge import Entry, tidy_rows
+from sae_research.results.panels import with_controls
 from sae_research.results.rows import Row
 from sae_research.saes.base import Sae
 from sae_research.saes.wrapped import EncoderDecoder, wrap_sae
@@ -64,12 +66,19 @@ class Evaluation:
 
     def table(self) -> list[Row]:
         """A row per number, with interval, unit and place, and a row with the reason per failure."""
+        return tidy_rows(self._entries(), [f.sae for f in self.failures])
+
+    def audit(self, controls: Sequence[str] = ()) -> list[ColumnAudit]:
+        """Verdicts on each metric; `controls` are names of SAEs that learned nothing a metric should reward."""
+        return audit_columns(self._entries(), with_controls(self.table(), controls))
+
+    def _entries(self) -> list[Entry]:
         entries = [Entry("computed", r.sae["name"], r.eval_name, r, find_eval(r.eval_name).specs) for r in self.results]
         entries += [
             Entry("computed", f.sae["name"], f.eval_name, None, reason=f"{type(f.error).__name__}: {f.error}")
             for f in self.failures
         ]
-        return tidy_rows(entries, [f.sae for f in self.failures])
+        return entries
 
     def to_pandas(self) -> Any:
         """`table()` as a DataFrame."""

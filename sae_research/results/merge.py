@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_research.errors import UserError
+from sae_research.evals.registry import eval_names
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.results.document import explained_version, from_document, metric_specs, read_document
 from sae_research.results.published import read_published
@@ -35,13 +36,20 @@ class Entry:
         return self.source, self.sae_name
 
 
-def read_entries(results: Path, published: Path, enabled: Mapping[str, bool]) -> list[Entry]:
+def finished_evals(results: Path) -> list[str]:
+    """The evals whose stages have filled the folder, in the order of `eval_names`."""
+    names = {path.parent.name for path in results.glob(f"*/{STATUS_FILE}") if read_document(path).get("enabled")}
+    known = [name for name in eval_names() if name in names]
+    return [*known, *sorted(names - set(known))]
+
+
+def read_entries(results: Path, published: Path | None, enabled: Mapping[str, bool]) -> list[Entry]:
     """The cells of all evals that are `enabled`, in the order of evals and SAEs, then the published ones."""
     return [
         *(entry for name, is_on in enabled.items() if is_on for entry in _read_eval(results / name, name)),
         *(
             Entry("published", str(result.sae["name"]), result.eval_name, _without_records(result), specs)
-            for _, result, specs in read_published(published)
+            for _, result, specs in (read_published(published) if published is not None else ())
         ),
     ]
 

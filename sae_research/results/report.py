@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sae_research.measurements import NOT_FOR_TOKENS
+from sae_research.results.audit import ColumnAudit
+from sae_research.results.audit_report import audit_section, column_signs
 from sae_research.results.comparison_report import comparison_section
 from sae_research.results.comparisons import Comparison
 from sae_research.results.figures import planned_figures
@@ -20,12 +22,18 @@ from sae_research.results.summary import best_value, by_sae, headline_columns
 _MARKS = {"most": " †", "some": " ‡"}
 
 
-def report_text(entries: Sequence[Entry], rows: Sequence[Row], comparisons: Sequence[Comparison] = ()) -> str:
+def report_text(
+    entries: Sequence[Entry],
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison] = (),
+    audits: Sequence[ColumnAudit] = (),
+) -> str:
     """The report in Markdown; the same results give the same bytes."""
     sections = [
         _head(rows),
-        *_results(rows, "computed", "Results"),
-        *_results(rows, "published", "Published results"),
+        audit_section(rows, audits),
+        *_results(rows, "computed", "Results", column_signs(audits)),
+        *_results(rows, "published", "Published results", {}),
         _notes(rows),
         comparison_section(rows, comparisons),
         _missing(rows),
@@ -49,20 +57,23 @@ def _head(rows: Sequence[Row]) -> str:
     )
 
 
-def _results(rows: Sequence[Row], source: Source, title: str) -> Iterator[str]:
+def _results(rows: Sequence[Row], source: Source, title: str, signs: Mapping[tuple[str, str], str]) -> Iterator[str]:
     chosen = [row for row in rows if row.source == source]
     evals = list(dict.fromkeys(row.eval for row in chosen if row.metric is not None))
     if evals:
         yield f"## {title}"
     for name in evals:
-        yield _eval_section(name, [row for row in chosen if row.eval == name])
+        yield _eval_section(name, [row for row in chosen if row.eval == name], signs)
 
 
-def _eval_section(name: str, rows: Sequence[Row]) -> str:
+def _eval_section(name: str, rows: Sequence[Row], signs: Mapping[tuple[str, str], str]) -> str:
     """A line per SAE, by label and L0 (those without come last), then the model's own numbers."""
     columns = headline_columns(rows)
     header = ["SAE", "architecture", "d_sae", "L0"]
-    header += [f"{column_title(row)}{ARROWS.get(row.direction, '')}" for row in columns.values()]
+    header += [
+        f"{column_title(row)}{ARROWS.get(row.direction, '')} {signs.get((name, column), '')}".rstrip()
+        for column, row in columns.items()
+    ]
     best = {column: best_value([row for row in rows if row.column == column]) for column in columns}
     groups = sorted(by_sae(rows).values(), key=lambda g: (g[0].label, g[0].l0 is None, g[0].l0 or 0.0, g[0].sae))
     lines = [_sae_line(group, columns, best) for group in groups]
@@ -107,7 +118,8 @@ def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[str
 def _notes(rows: Sequence[Row]) -> str:
     notes = [
         "↑ higher is better, ↓ lower is better; **bold**: the best of its column, at whatever L0. "
-        "In brackets: 95 % intervals. L0 is the mean number of latents with a code other than 0 per token."
+        "In brackets: 95 % intervals. Signs after an arrow are verdicts, explained under *Which numbers to trust*. "
+        "L0 is the mean number of latents with a code other than 0 per token."
     ]
     shares = {row.identity: row for row in rows if interpolation(row.interpolates) in _MARKS}
     if shares:

@@ -22,7 +22,7 @@ def test_the_stage_writes_every_promised_file_and_nothing_beside(filled: Any) ->
     summary = process_results(filled.paths, BOTH)
     assert (summary.saes, summary.failed) == (3, 1)
     merged = {path.name for path in filled.paths.merged.iterdir()}
-    tables = {"results.csv", "results.parquet", "comparisons.csv", "comparisons.parquet"}
+    tables = {"results.csv", "results.parquet", "comparisons.csv", "comparisons.parquet", "audit.csv", "audit.parquet"}
     assert merged == tables | {"results.json", "plots.json"}
     top = {path.name for path in filled.paths.root.iterdir()}
     assert top == {"eval_results", "metrics.json", "METRICS.md", ".sae_cache"}

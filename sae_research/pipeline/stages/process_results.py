@@ -11,6 +11,7 @@ from sae_research.files import folder_in_the_making, write_atomically
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import load_params
 from sae_research.pipeline.paths import Paths, find_paths
+from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.comparisons import Comparison, compare_saes
 from sae_research.results.merge import read_entries, tidy_rows
 from sae_research.results.numbers import json_text
@@ -41,17 +42,19 @@ def process_results(
     """
     entries = read_entries(paths.results, paths.published, enabled)
     rows = tidy_rows(entries, saes)
-    comparisons = compare_saes(entries)
+    comparisons, audits = compare_saes(entries), audit_columns(entries, rows)
     scratch = paths.store / "scratch"
     with folder_in_the_making(paths.merged, scratch=scratch) as folder:
         (folder / "results.csv").write_text(table_as_csv(rows), encoding="utf-8")
         (folder / TABLE_FILE).write_bytes(table_as_parquet(rows))
         (folder / "comparisons.csv").write_text(table_as_csv(comparisons, Comparison), encoding="utf-8")
         (folder / "comparisons.parquet").write_bytes(table_as_parquet(comparisons, Comparison))
+        (folder / "audit.csv").write_text(table_as_csv(audits, ColumnAudit), encoding="utf-8")
+        (folder / "audit.parquet").write_bytes(table_as_parquet(audits, ColumnAudit))
         (folder / "results.json").write_text(json_text(merged_document(entries, rows)), encoding="utf-8")
         (folder / "plots.json").write_text(json_text(plot_records(rows)), encoding="utf-8")
     write_atomically(paths.metrics, json_text(summarize(rows)), scratch=scratch)
-    write_atomically(paths.report, report_text(entries, rows, comparisons), scratch=scratch)
+    write_atomically(paths.report, report_text(entries, rows, comparisons, audits), scratch=scratch)
     summary = MergeSummary(
         saes=len(by_sae(rows)),
         rows=len(rows),

@@ -1,0 +1,63 @@
+"""Panels: the sets of SAEs that a verdict on a metric speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sae_research.errors import UserError
+from sae_research.results.numbers import shown
+from sae_research.results.rows import Row, interpolation
+
+TRAINED = "trained"
+CONTROLS = "controls"
+BANDS = "L0 "
+"""How the names of the bands begin."""
+BAND_FACTOR = 1.5
+"""SAEs are at matched L0 where the largest is at most so many times the smallest: the step between the L0 that SAEBench
+sweeps (20 to 200) that hides which of two SAEs is sparser."""
+
+
+class Panel(NamedTuple):
+    """SAEs that are compared with each other, and the controls that they are held against."""
+
+    name: str
+    saes: tuple[str, ...]
+    controls: tuple[str, ...] = ()
+
+
+def sae_panels(rows: Sequence[Row], *, at_least: int) -> list[Panel]:
+    """All trained SAEs, the controls, and the bands of trained SAEs at matched L0 that hold `at_least` SAEs.
+
+    SAEs that interpolate most of the text are in none: their reconstruction is exact whatever they learned.
+    """
+    saes = {row.sae: row for row in rows if row.source == "computed"}
+    trained = tuple(name for name, row in saes.items() if not row.control and interpolation(row.interpolates) != "most")
+    controls = tuple(name for name, row in saes.items() if row.control)
+    l0 = {name: row.l0 for name, row in saes.items() if row.l0}
+    panels = [Panel(TRAINED, trained, controls), Panel(CONTROLS, controls)]
+    for band in l0_bands({name: l0[name] for name in trained if name in l0}):
+        low, high = l0[band[0]], l0[band[-1]]
+        matched = tuple(name for name in controls if low <= l0.get(name, 0.0) <= low * BAND_FACTOR)
+        if len(band) >= at_least:
+            panels.append(Panel(f"{BANDS}{shown(low, 3)} to {shown(high, 3)}", band, matched))
+    return panels
+
+
+def with_controls(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """The rows with the SAEs of these names as controls, beside those that are."""
+    saes = list(dict.fromkeys(row.sae for row in rows))
+    unknown = [name for name in names if name not in saes]
+    if unknown:
+        raise UserError(f"controls: no SAE is called {', '.join(unknown)}; valid: {', '.join(saes)}")
+    return [replace(row, control=row.control or row.sae in names) for row in rows]
+
+
+def l0_bands(l0: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
+    """The SAEs by ascending L0, in bands that each start at the smallest L0 left and are `BAND_FACTOR` wide."""
+    left = sorted(l0, key=lambda name: (l0[name], name))
+    while left:
+        band = tuple(name for name in left if l0[name] <= l0[left[0]] * BAND_FACTOR)
+        yield band
+        left = left[len(band) :]

@@ -1,0 +1,92 @@
+"""Fake evals through the pipeline as plug-ins: the audit finds what is wrong with each, and how noisy each is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+from support.project import ROOT, Project, make_project
+from support.stage_server import StageServer
+
+pytestmark = pytest.mark.slow
+
+LITTLE, MUCH = 0.02, 1.0
+"""Standard deviations of the noise in a score; explained variance has one of about .1 between these SAEs."""
+CHECKPOINTS = (
+    ("sae-topk", ("k8", "k16", "k32")), ("sae-batchtopk", ("k8", "k32")), ("sae-jumprelu", ("l0_8", "l0_32")),
+    ("sae-gated", ("l0_16", "l0_40")), ("sae-relu", ("resid_post_layer_0/trainer_1/ae.pt",)),
+)  # fmt: skip
+"""The tiny world's trained SAEs, without one that training has not brought anywhere. PCA is no control for them: it
+explains nearly all of so few dimensions."""
+PLUGINS = ROOT / "tests" / "support" / "plugins"
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory, server: StageServer) -> Project:
+    """The tiny project with the fake evals in a folder of plug-ins, after all its stages but the pictures."""
+    project = make_project(tmp_path_factory.mktemp("audit") / "project")
+    trained = [{"repo_id": f"embedded/{name}", "filename": file} for name, files in CHECKPOINTS for file in files]
+    random = {"repo_id": "embedded/sae-random", "filename": "k16", "label": "chance", "control": True}
+    project.edit({
+        "comparison_saes": [*trained, random],
+        "eval_types": {"sparse_probing": False, "fake_scores": True},
+        "fake_scores": {"dataset": "embedded/text", "little_noise": LITTLE, "much_noise": MUCH},
+    })  # fmt: skip
+    stages = (["setup_saes"], ["run_core_eval"], ["run_optional_evals", "--eval", "fake_scores"], ["process_results"])
+    for script, *arguments in stages:
+        _run(project, server, f"scripts.{script}", *arguments)
+    return project
+
+
+def _run(project: Project, server: StageServer, module: str, *arguments: str) -> str:
+    finished = server.run(project.root, module, *arguments, env={"SAE_PLUGINS": str(PLUGINS)})
+    assert finished.code == 0, finished.out
+    return finished.out
+
+
+@pytest.fixture(scope="module")
+def fakes(audited: Project) -> Any:
+    """The audit of the fake columns on the trained SAEs."""
+    table = pd.read_parquet(audited.root / "eval_results" / "merged" / "audit.parquet")
+    return table[(table.panel == "trained") & (table["eval"] == "fake_scores")].set_index("column")
+
+
+def test_each_fake_gets_the_verdict_that_it_deserves(fakes: Any) -> None:
+    verdicts = {name: text.split("; ") for name, text in fakes.verdicts.items()}
+    assert verdicts["little_noise"] == ["usable"]
+    assert verdicts["much_noise"][0] == "do not use to tell these SAEs apart"
+    assert verdicts["constant"][0] == "do not use to tell these SAEs apart"
+    assert verdicts["negative"] == ["fails a control"]
+    assert verdicts["fires"][0] == "reads L0"
+
+
+def test_the_audit_finds_the_size_of_the_noise_that_was_put_in(fakes: Any) -> None:
+    """Within the chi-squared interval of a deviation; what little noise the metric itself has adds to the smaller."""
+    for name, size in (("little_noise", LITTLE), ("much_noise", MUCH)):
+        own_noise = fakes.sigma_e["negative"]
+        degrees = (fakes.saes[name] - 1) * (fakes.n_draws[name] - 1)
+        assert fakes.sigma_e[name] == pytest.approx(math.hypot(size, own_noise), rel=2.6 / math.sqrt(2 * degrees)), name
+
+
+def test_the_verdict_follows_the_size_of_the_noise(fakes: Any) -> None:
+    spread, own_noise = fakes.sigma_s["negative"], fakes.sigma_e["negative"]
+    for name, size in (("little_noise", LITTLE), ("much_noise", MUCH)):
+        true = spread**2 / (spread**2 + size**2 + own_noise**2)
+        assert fakes.reliability_low[name] <= true <= fakes.reliability_high[name], name
+
+
+def test_controls_are_those_that_the_manifest_marks(audited: Project, fakes: Any) -> None:
+    assert set(fakes.closest_control) == {"chance_k16"}
+    rows = pd.read_parquet(audited.root / "eval_results" / "merged" / "results.parquet")
+    assert set(rows[rows.control].sae) == {"chance_k16"}
+
+
+def test_the_report_and_the_command_say_so(audited: Project, server: StageServer) -> None:
+    report = (audited.root / "METRICS.md").read_text()
+    header = next(line for line in report.splitlines() if line.startswith("| SAE |") and "A constant" in line)
+    for title in ("little noise ↑ |", "Minus explained variance ↑ ! |", "L0 again ↑ ∝", "A constant ↑ ✗"):
+        assert title in header
+    shown = _run(audited, server, "sae_research", "audit")
+    assert shown.strip() in report

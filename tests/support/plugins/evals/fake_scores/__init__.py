@@ -1,0 +1,1 @@
+"""Scores that deserve a known verdict of the audit."""
