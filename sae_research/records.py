@@ -15,6 +15,9 @@ from sae_research.foreign import shown
 
 Record = TypeVar("Record")
 
+_MOST = 10**9
+"""No setting counts more than that; larger numbers overflow in places that cannot say where they come from."""
+
 
 def read_record(record: type[Record], values: object, *, where: str) -> Record:
     """An instance of the dataclass `record` from the mapping `values`; `where` is its place in the file."""
@@ -36,10 +39,12 @@ def read_record(record: type[Record], values: object, *, where: str) -> Record:
 
 
 def at_least(record: Any, **smallest: float) -> None:
-    """ValueError unless each named field of `record` is at least its limit."""
+    """ValueError unless each named field of `record` is at least its limit, and at most what a number of things is."""
     for name, limit in smallest.items():
         if not getattr(record, name) >= limit:
             raise ValueError(f"{name} is {getattr(record, name)}, expected at least {limit}")
+        if getattr(record, name) > _MOST:
+            raise ValueError(f"{name} is {getattr(record, name)}, expected at most {_MOST}")
 
 
 def distinct(record: Any, *names: str, may_be_empty: bool = False) -> None:
@@ -58,6 +63,8 @@ def counts(record: Any, *names: str, may_be_empty: bool = False) -> None:
     for name in names:
         if min(getattr(record, name), default=1) < 1:
             raise ValueError(f"{name} holds {min(getattr(record, name))}, expected at least 1")
+        if max(getattr(record, name), default=1) > _MOST:
+            raise ValueError(f"{name} holds {max(getattr(record, name))}, expected at most {_MOST}")
 
 
 @functools.cache

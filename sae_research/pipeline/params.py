@@ -1,4 +1,4 @@
-"""`params.yaml`, read as DVC reads it (YAML 1.2) into frozen typed records; a mistake anywhere in it fails at once."""
+"""`params.yaml` as frozen typed records; a mistake anywhere in it fails at once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any, Literal
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval
 from sae_research.evals.registry import all_evals, eval_names, find_eval
+from sae_research.foreign import shown
+from sae_research.pipeline.names import check_filename, check_name
+from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.plots.settings import VisualizationSettings
-from sae_research.records import read_record
+from sae_research.records import at_least, read_record
 from sae_research.reference.registry import Engine, require_offered
 from sae_research.saes.registry import architectures
 from sae_research.sources.hub import WORLD_PREFIX
@@ -36,11 +39,10 @@ class ModelParams:
     """Sequences per language-model batch; does not change what is computed."""
 
     def __post_init__(self) -> None:
-        if self.llm_batch_size < 1:
-            raise ValueError(f"llm_batch_size is {self.llm_batch_size}, expected at least 1")
+        at_least(self, llm_batch_size=1)
         kind, _, index = self.device.partition(":")
-        if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and index.isdigit())):
-            raise ValueError(f"device is {self.device!r}; valid: auto, cpu, cuda, cuda:N")
+        if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and re.fullmatch("[0-9]+", index))):
+            raise ValueError(f"device is {shown(self.device)}; valid: auto, cpu, cuda, cuda:N")
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,7 @@ class BaselineSae:
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        if self.hook_layer < 0:
-            raise ValueError(f"hook_layer is {self.hook_layer}, expected at least 0")
+        at_least(self, hook_layer=0)
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,20 @@ class ComparisonSae:
     metric that they fall below all others. Re-runs no eval."""
 
     def __post_init__(self) -> None:
-        if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.label):
-            raise ValueError(f"label is {self.label!r}, expected letters, digits, dots, dashes and underscores")
+        if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", self.label):
+            raise ValueError(
+                f"label is {shown(self.label)}, expected letters, digits, dots, dashes and underscores, at most 100"
+            )
         checkpoint = self.repo_id is not None and self.filename is not None
         registry = self.release is not None and self.sae_id is not None
         mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
         if mixed or checkpoint == registry:
             raise ValueError("give either repo_id and filename, or release and sae_id")
+
+    @property
+    def named(self) -> tuple[str | None, ...]:
+        """What determines which SAEs these are."""
+        return self.repo_id, self.filename, self.revision, self.release, self.sae_id
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class ActivationCaching:
     """Size of the cache; the least recently used activations go first."""
 
     def __post_init__(self) -> None:
-        if self.max_gigabytes <= 0:
+        if not self.max_gigabytes > 0:
             raise ValueError(f"max_gigabytes is {self.max_gigabytes}, expected more than 0")
 
 
@@ -123,6 +131,8 @@ class Params:
     def __post_init__(self) -> None:
         _refuse_unknown("eval_types", self.eval_types, eval_names())
         _refuse_unknown("sae_variants", self.sae_variants, architectures())
+        self._check_names()
+        self._refuse_the_same_twice()
         for architecture, options in self.sae_variants.items():
             if not isinstance(options.get("enabled", True), bool):
                 raise ValueError(f"sae_variants.{architecture}.enabled is {options['enabled']!r}, expected a bool")
@@ -161,13 +171,46 @@ class Params:
             if options.get("enabled", True)
         }
 
+    def _data_sets(self) -> list[tuple[str, str]]:
+        """The data sets of the enabled evals that have settings: where each is named, and its name."""
+        return [
+            (f"{evaluated.section}.{data_set.field}", data_set.name)
+            for evaluated in map(find_eval, self.enabled_evals)
+            if evaluated.name in self.settings
+            for data_set in evaluated.data(self.settings_of(evaluated))
+        ]
+
+    def _check_names(self) -> None:
+        """Names that no model, SAE or data set can have, or that would lead out of the place they are looked for in."""
+        entries = [("baseline_sae", self.baseline_sae.repo_id, self.baseline_sae.filename)]
+        entries += [(f"comparison_saes[{i}]", e.repo_id, e.filename) for i, e in enumerate(self.comparison_saes)]
+        for place, repo_id, filename in entries:
+            if repo_id is not None and filename is not None:
+                check_name(repo_id, f"{place}.repo_id")
+                check_filename(filename, f"{place}.filename")
+        for place, name in [("model.name", self.model.name), *self._data_sets()]:
+            check_name(name, place)
+
+    def _refuse_the_same_twice(self) -> None:
+        """Two equal comparisons, and a further seed that is no further one, would look like more than there is."""
+        first: dict[object, int] = {}
+        for index, entry in enumerate(self.comparison_saes):
+            if entry.named in first:
+                raise ValueError(
+                    f"comparison_saes[{index}] names the same SAEs as comparison_saes[{first[entry.named]}]; remove one"
+                )
+            first[entry.named] = index
+        for name, settings in self.settings.items():
+            if self.random_seed in dict(vars(settings)).get("seeds", ()):
+                raise ValueError(
+                    f"{find_eval(name).section}.seeds holds {self.random_seed}, which is random_seed itself; remove it"
+                )
+
     def _refuse_the_worlds_data(self) -> None:
         """The embedded world's SAEs and texts are made for its own model."""
         named = [("baseline_sae.repo_id", self.baseline_sae.repo_id)]
         named += [("comparison_saes", entry.repo_id or "") for entry in self.comparison_saes]
-        for evaluated in map(find_eval, self.enabled_evals):
-            data_sets = evaluated.data(self.settings_of(evaluated))
-            named += [(f"{evaluated.section}.{data_set.field}", data_set.name) for data_set in data_sets]
+        named += self._data_sets()
         for place in dict.fromkeys(place for place, _ in named):
             inside = [name for where, name in named if where == place and name.startswith(WORLD_PREFIX)]
             if inside:
@@ -181,7 +224,7 @@ class Params:
 def _refuse_unknown(place: str, values: Mapping[str, Any], valid: Sequence[str]) -> None:
     unknown = next((name for name in values if name not in valid), None)
     if unknown is not None:
-        raise ValueError(f"{place}: unknown key {unknown!r}; valid: {', '.join(valid)}")
+        raise ValueError(f"{place}: unknown key {shown(unknown)}; valid: {', '.join(valid)}")
 
 
 def read_params(values: object, *, where: str) -> Params:
@@ -192,7 +235,7 @@ def read_params(values: object, *, where: str) -> Params:
     valid = [*(f.name for f in fields(Params) if f.name != "settings"), *sections]
     for key in values:
         if key not in valid:
-            raise UserError(f"{where}: unknown key {key!r}; valid: {', '.join(valid)}")
+            raise UserError(f"{where}: unknown key {shown(key)}; valid: {', '.join(valid)}")
     settings = {
         evaluated.name: read_record(evaluated.settings, values[section], where=f"{where}.{section}")
         for section, evaluated in sections.items()
@@ -200,25 +243,6 @@ def read_params(values: object, *, where: str) -> Params:
     }
     plain = {key: value for key, value in values.items() if key not in sections}
     return read_record(Params, {**plain, "settings": settings}, where=where)
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML 1.2 file as plain objects, exactly as DVC sees it."""
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"), where=path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run this in the project's folder") from None
-
-
-def parse_yaml(text: str, *, where: Path | str) -> Any:
-    """The content of YAML 1.2 text as plain objects; `where` names its file in errors."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def load_params(path: Path) -> Params:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sae_research.errors import UserError
 from sae_research.files import explained_disk_errors, keep_only, replace_folder, temporary_folder, write_atomically
+from sae_research.foreign import shown
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
 from sae_research.formats.registry import companions_of, read_sae, short_name_of
@@ -108,11 +109,11 @@ def combinations(options: Mapping[str, Any], settings: type, place: str) -> Iter
     values: dict[str, list[Any]] = {}
     for key, value in options.items():
         if key not in valid:
-            raise UserError(f"{place}: unknown key {key!r}; valid: {', '.join(['enabled', *valid])}")
+            raise UserError(f"{place}: unknown key {shown(key)}; valid: {', '.join(['enabled', *valid])}")
         if valid[key] in values:
             raise UserError(f"{place}: {valid[key]} and {valid[key]}_values are both given; remove one")
         if key not in names and not (isinstance(value, list | tuple) and len(set(map(str, value))) == len(value)):
-            raise UserError(f"{place}.{key}: got {value!r}, expected a list without repetition")
+            raise UserError(f"{place}.{key}: got {shown(value)}, expected a list without repetition")
         values[valid[key]] = [value] if key in names else list(value)
     for combination in product(*reversed(values.values())):
         yield dict(zip(values, reversed(combination), strict=True))

@@ -369,6 +369,8 @@ def test_comparisons_from_the_registry(hub: Hub, registry: list[tuple[str, str]]
         ("rel-c", ".*", r"no release in SAELens' registry matches 'rel-c' in full; similar: rel-"),
         ("rel-a", "k4", r"no SAE of rel-a matches sae_id 'k4' in full; its ids look like: l3/k4"),
         ("rel-(", ".*", r"release 'rel-\(' is not a valid regular expression"),
+        ("(" * 990, ".*", r"release '\(\(\(.* is not a valid regular expression"),
+        ("x" * 5000, ".*", r"release 'xxx.*' has 5000 letters, expected at most 1000"),
         ("rel-b", "gone", r"'gone' of release 'rel-b': SAELens could not load it: OSError: no route to host; check"),
         ("rel-b", "odd", r"'rel-b_odd': SAELens architecture 'temporal' is not supported"),
     ],
@@ -387,10 +389,25 @@ def test_without_sae_lens_the_error_says_what_to_install(hub: Hub, monkeypatch: 
         list(fetch_comparison(hub, ComparisonSae(release="a", sae_id="b")))
 
 
+def test_an_expression_that_would_never_end_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "_directory", lambda: {"sae_bench_pythia70m_sweep_standard_ctx128_0712": None})
+    monkeypatch.setattr(pretrained, "_SECONDS", 0.1)
+    slow = r"(.*?)(.*?)(.*?)(.*?)(.*?)(.*?)(.*?)(.*?)\8\7\6\5\4\3\2\1\d\d\d\d\d"
+    with pytest.raises(UserError, match=r"release .* takes more than 0.1 s to match .*; write it without"):
+        list(fetch_comparison(hub, ComparisonSae(release=slow, sae_id=".*")))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_registry_is_read() -> None:
     matches = pretrained._matches(pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre")
     assert matches == [("gpt2-small-res-jb", f"blocks.{layer}.hook_resid_pre") for layer in (0, 1)]
+
+
+def test_a_hostile_value_of_a_variant_is_shown_short() -> None:
+    for options in ({"k_values": "x" * 10**6}, {"x" * 10**6: 1}):
+        with pytest.raises(UserError, match=r"sae_variants\.ihtp") as caught:
+            list(derive_variants(_sae("a"), {"ihtp": options}))
+        assert len(str(caught.value)) < 300
 
 
 def test_a_renamed_sae_keeps_its_digest(tmp_path: Path) -> None:

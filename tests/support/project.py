@@ -70,7 +70,7 @@ class Project:
         yaml = YAML()
         path = self.root / "params.yaml"
         document = yaml.load(path.read_text())
-        _merge(document, changes)
+        merge(document, changes)
         with path.open("w") as file:
             yaml.dump(document, file)
 
@@ -107,10 +107,10 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-def _merge(document: Any, changes: Mapping[str, Any]) -> None:
+def merge(document: Any, changes: Mapping[str, Any]) -> None:
     for key, value in changes.items():
         if isinstance(value, Mapping) and isinstance(document.get(key), dict):
-            _merge(document[key], value)
+            merge(document[key], value)
         else:
             document[key] = value
 

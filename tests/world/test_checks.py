@@ -12,7 +12,7 @@ import torch
 from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.lm.site import Site
 from sae_research.metrics.intervals import Estimate
-from sae_research.pipeline.params import read_yaml
+from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.records import read_record
 from sae_research.saes.architectures.pca import PcaSae
 from sae_research.saes.base import SaeCard

@@ -35,8 +35,8 @@ class AbsorptionSettings:
     """Number of such letters below which there is no score."""
 
     def __post_init__(self) -> None:
-        if self.prompt_template.count(_PLACE) != 1:
-            raise ValueError(f"prompt_template is {self.prompt_template!r}, expected {_PLACE} once in it")
+        if self.prompt_template.count(_PLACE) != 1 or set("{}") & set(self.prompt_template.replace(_PLACE, "")):
+            raise ValueError(f"prompt_template is {self.prompt_template!r}, expected {_PLACE} once and no other braces")
         if self.prompt_token_pos >= 0:
             raise ValueError(
                 f"prompt_token_pos is {self.prompt_token_pos}, expected a negative number, counted from the end"

@@ -24,9 +24,12 @@ def template_of(prompt_format: str) -> str:
     """The template of a format name, or the template itself; ValueError if it has no place for a question."""
     template = FORMATS.get(prompt_format, prompt_format)
     try:
-        used = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise ValueError(f"prompt_format {prompt_format!r}: {error}; double braces that are text") from error
+    used = {str(name) for _, name, _, _ in fields}
+    if any(spec or conversion for _, _, spec, conversion in fields):
+        raise ValueError(f"prompt_format is {prompt_format!r}, expected fields without ':' and '!'")
     if "question" not in used or not used & {"lettered", "listed"} or not used <= set(FIELDS):
         raise ValueError(
             f"prompt_format is {prompt_format!r}, expected {', '.join(FORMATS)}, or a template with {{question}}, "
