@@ -115,11 +115,13 @@ def _introduction(rows: Sequence[Row], lines: Sequence[ColumnAudit]) -> str:
         )
     interpolating = any(interpolation(row.interpolates) == "most" for row in rows if row.source == "computed")
     left_out = " SAEs marked † are left out." if interpolating else ""
+    repeated = list(dict.fromkeys(f"`{audit.eval}`" for audit in lines if audit.draws == "seeds"))
+    seeds = f" In {', '.join(repeated)} it is what differs between seeds, training texts included." if repeated else ""
     return (
         f"Each verdict speaks of the {max(audit.saes for audit in lines)} trained SAEs of this run, whatever their L0. "
         f"{held}{left_out}\n\n"
         "Noise is what differs between groups of the same test units (sequences, texts, words, entities), so that what "
-        "is hard for every SAE cancels. Other training texts, or the same SAEs trained with another seed, would add "
+        f"is hard for every SAE cancels.{seeds} Other training texts, or the same SAEs trained with another seed, would add "
         "noise that is not counted here. `eval_results/merged/audit.csv` has every column and panel, `docs/metrics.md` "
         "the formulas."
     )

@@ -219,6 +219,7 @@ def test_seeds_take_the_place_of_test_units(workspace: Workspace) -> None:
     assert (audit.draws, audit.n_draws) == ("seeds", 3)
     alpha = 3 / 2 * (1 - table.var(axis=0, ddof=1).sum() / table.sum(axis=1).var(ddof=1))
     assert audit.reliability == pytest.approx(alpha)
+    assert "In `sparse_probing` it is what differs between seeds" in workspace.paths.report.read_text()
 
 
 def test_two_saes_are_too_few_and_the_report_says_so(workspace: Workspace) -> None:
