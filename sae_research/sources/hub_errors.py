@@ -96,6 +96,11 @@ def _reason(error: Exception, repo_id: str, kind: Kind) -> str | None:
             f"cannot reach the hub {constants.ENDPOINT} ({type(error).__name__}); check the connection or HF_ENDPOINT; "
             "with a filled cache set HF_HUB_OFFLINE=1, or give a local folder, or use `profile embedded`"
         )
+    if isinstance(error, RuntimeError) or type(error).__module__.startswith("hf_xet"):
+        return (
+            f"its transfer from the hub's Xet storage failed ({_first_line(error)}); try again later, or set "
+            "HF_HUB_DISABLE_XET=1 for a plain download"
+        )
     if _is_cut_short(error):
         return f"the hub {constants.ENDPOINT} sent fewer bytes than it announced; try again later"
     if _is_of_a_stranger(error):

@@ -139,6 +139,25 @@ def test_a_transfer_that_always_breaks_off_is_told(hub: FakeHub, tmp_path: Path)
     assert list(tmp_path.rglob("*.incomplete")) == []
 
 
+def test_a_storage_that_xet_cannot_reach_is_told(hub: FakeHub, tmp_path: Path) -> None:
+    pytest.importorskip("hf_xet")
+    gone = {"casUrl": "http://127.0.0.1:9", "accessToken": TOKEN, "exp": 2**33}
+    of_token = {
+        "X-Xet-Cas-Url": "http://127.0.0.1:9",
+        "X-Xet-Access-Token": TOKEN,
+        "X-Xet-Token-Expiration": f"{2**33}",
+    }
+    of_file = {"X-Xet-Hash": "ab" * 32, "X-Xet-Refresh-Route": f"{hub.endpoint}/api/models/lab/lm/xet-read-token/main"}
+    hub.faults = [
+        Fault(f"{FILE}/{server.COMMIT}/model", "HEAD", headers=of_file),
+        Fault("xet-read-token", status=200, headers=of_token, body=b"{}"),
+    ]
+    impatient = {"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "1", "HF_XET_CLIENT_RETRY_MAX_DURATION": "1s"}
+    answer = ask(hub.endpoint, tmp_path, MODEL, HF_HUB_DISABLE_XET="0", **impatient)
+    assert "'model.safetensors'" in answer["error"] and "HF_HUB_DISABLE_XET=1" in answer["error"]
+    assert TOKEN not in str(answer)
+
+
 STRANGERS = {
     "captive portal": b"<!doctype html><title>Log in</title>",
     "null": b"null",
