@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(run=_plan)
     profile = commands.add_parser("profile", help="write the values of a profile in profiles/ into params.yaml")
     profile.add_argument("name", help="the profile's name; 'embedded' goes back to the default")
+    profile.add_argument("--force", action="store_true", help="overwrite values of your own; a copy is kept")
     profile.set_defaults(run=_profile)
     audit = commands.add_parser("audit", help="say of every metric how far its numbers on these SAEs can be trusted")
     audit.add_argument("--results", type=Path, help="the folder of a finished run; default: eval_results")
@@ -67,7 +68,7 @@ def _profile(parsed: argparse.Namespace) -> None:
     from sae_research.pipeline.profiles import write_profile
 
     paths = find_paths()
-    show(write_profile(parsed.name, paths))
+    show(write_profile(parsed.name, paths, force=parsed.force))
 
 
 def _audit(parsed: argparse.Namespace) -> None:

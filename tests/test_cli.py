@@ -71,6 +71,17 @@ def test_a_profile_is_written_and_embedded_goes_back(tmp_path: Path) -> None:
     assert (tmp_path / "params.yaml").read_bytes() == before
 
 
+def test_a_profile_asks_before_it_overwrites(tmp_path: Path) -> None:
+    params = _workspace(tmp_path) / "params.yaml"
+    own = params.read_text().replace("llm_batch_size: 32", "llm_batch_size: 7")
+    params.write_text(own)
+    done = run("profile", "pythia-70m", cwd=tmp_path)
+    assert (done.returncode, done.stdout, params.read_text()) == (1, "", own)
+    assert "values of your own in model.llm_batch_size" in done.stderr
+    done = run("profile", "pythia-70m", "--force", cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "params.yaml.bak").read_text()) == (0, own)
+
+
 def test_an_unknown_profile_lists_those_there_are(tmp_path: Path) -> None:
     done = run("profile", "gpt5", cwd=_workspace(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,11 +48,12 @@ def _places(content: object, file: Path | str) -> Iterator[tuple[Place, Any]]:
             yield (section,), value
 
 
-def write_profile(name: str, paths: Paths) -> str:
+def write_profile(name: str, paths: Paths, *, force: bool = False) -> str:
     """Writes the profile's values into `params.yaml`; returns what to tell the user.
 
     A value is replaced whole, comments between its lines included; all else in the file stays as it is. All profiles
-    set the same keys, so `embedded` undoes any of them.
+    set the same keys, so `embedded` undoes any of them. What is no profile's would be lost: with `force` it is kept in
+    a copy of the file, without it is an error.
     """
     if not paths.params.exists():
         raise UserError(f"{paths.params} does not exist; run this in the project's folder")
@@ -59,10 +61,40 @@ def write_profile(name: str, paths: Paths) -> str:
         raise UserError(f"profile {name!r} does not exist; valid: {', '.join(profile_names(paths))}")
     values = read_profile(paths.profiles / f"{name}.yaml")
     where = f"profiles/{name}.yaml"
-    text = replace_values(paths.params.read_text(encoding="utf-8"), values, where=where)
+    before = paths.params.read_text(encoding="utf-8")
+    text = replace_values(before, values, where=where)
     read_params(parse_yaml(text, where=where), where=where)
+    edited = _own_values(before, values, paths)
+    if edited and not force:
+        raise UserError(
+            f"params.yaml holds values of your own in {', '.join(edited)}, which profile {name!r} would overwrite; "
+            "add --force to keep them in a copy, params.yaml.bak, only"
+        )
+    if edited:
+        copies = (paths.root / f"params.yaml.bak{number}" for number in ["", *range(2, 10**6)])
+        copy = next(path for path in copies if not path.exists() or path.read_text(encoding="utf-8") == before)
+        write_atomically(copy, before)
     write_atomically(paths.params, text)
-    return f"params.yaml now holds profile {name!r}; next: dvc repro\n"
+    kept = f"; what was there is in {copy.name}" if edited else ""
+    return f"params.yaml now holds profile {name!r}{kept}; next: dvc repro\n"
+
+
+def _own_values(text: str, values: Mapping[Place, Any], paths: Paths) -> list[str]:
+    """Which of the values that `values` would replace are no profile's, or have comments between their lines."""
+    before, entries = dict(_places(parse_yaml(text, where="params.yaml"), "params.yaml")), _entries(text)
+    profiles = [read_profile(paths.profiles / f"{name}.yaml") for name in profile_names(paths)]
+    own = []
+    for place, value in values.items():
+        is_from_profile = any(place in profile and profile[place] == before[place] for profile in profiles)
+        if before[place] != value and (not is_from_profile or _has_comment(entries[place], text)):
+            own.append(".".join(place))
+    return own
+
+
+def _has_comment(entry: Entry, text: str) -> bool:
+    """Whether there is a comment on the lines after the entry's first."""
+    lines = text[entry.key.start_mark.index : _end(entry.value, text)].split("\n")[1:]
+    return any(re.search(r"(^|\s)#", line) for line in lines)
 
 
 def replace_values(text: str, values: Mapping[Place, Any], *, where: str) -> str:

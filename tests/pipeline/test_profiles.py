@@ -53,6 +53,41 @@ def test_edits_of_other_keys_and_comments_survive(paths: Paths) -> None:
     assert paths.params.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("      - 1\n      - 2\n", "      - 3\n", "sae_variants.ihtp"),
+        ("    filename: k8\n", "    filename: k9\n", "comparison_saes"),
+        ("      - 1\n      - 2\n", "      - 1\n      # as in the paper\n      - 2\n", "sae_variants.ihtp"),
+        ("  llm_batch_size: 32", "  llm_batch_size: 7", "model.llm_batch_size"),
+    ],
+    ids=["variant", "comparison", "comment", "speed"],
+)
+def test_what_the_user_wrote_is_never_overwritten_without_a_word(paths: Paths, old: str, new: str, key: str) -> None:
+    text = paths.params.read_text()
+    assert old in text
+    own = text.replace(old, new, 1)
+    paths.params.write_text(own)
+    with pytest.raises(UserError, match=rf"params.yaml holds values of your own in {key}, .* --force"):
+        write_profile("pythia-70m", paths)
+    assert paths.params.read_text() == own
+    assert "params.yaml.bak" in write_profile("pythia-70m", paths, force=True)
+    assert (paths.root / "params.yaml.bak").read_text() == own
+    assert load_params(paths.params).model.name == "pythia-70m-deduped"
+    paths.params.write_text(own + "# again\n")
+    write_profile("pythia-70m", paths, force=True)
+    assert (paths.root / "params.yaml.bak").read_text() == own
+    assert (paths.root / "params.yaml.bak2").read_text() == own + "# again\n"
+
+
+def test_a_value_that_the_profile_has_too_is_no_edit(paths: Paths) -> None:
+    text = paths.params.read_text()
+    paths.params.write_text(text.replace("  llm_batch_size: 32", "  llm_batch_size: 512  # more"))
+    write_profile("pythia-70m", paths)
+    assert "  llm_batch_size: 512  # more\n" in paths.params.read_text()
+    assert not list(paths.root.glob("*.bak*"))
+
+
 def test_unknown_profile_lists_the_valid_ones(paths: Paths) -> None:
     with pytest.raises(UserError, match="'llama' does not exist; valid: embedded, gemma-2-2b, pythia-70m"):
         write_profile("llama", paths)
