@@ -141,7 +141,6 @@ def test_a_transfer_that_always_breaks_off_is_told(hub: FakeHub, tmp_path: Path)
 
 def test_a_storage_that_xet_cannot_reach_is_told(hub: FakeHub, tmp_path: Path) -> None:
     pytest.importorskip("hf_xet")
-    gone = {"casUrl": "http://127.0.0.1:9", "accessToken": TOKEN, "exp": 2**33}
     of_token = {
         "X-Xet-Cas-Url": "http://127.0.0.1:9",
         "X-Xet-Access-Token": TOKEN,
