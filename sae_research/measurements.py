@@ -1,4 +1,4 @@
-"""The record of what was measured: typed, explicit about what is missing, independent of torch."""
+"""Records of measurements: typed, explicit about missing values, independent of torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal
 Direction = Literal["higher", "lower", "neither"]
 
 NOT_FOR_TOKENS = "not applicable to token-scope SAEs"
-"""The reason of a number that only an SAE whose tokens share a support can have; reports need not list who lacks it."""
+"""Reason for metrics that exist only for sequence-scope SAEs; reports do not list the SAEs without them."""
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """What a metric is: where SAEBench's schema puts it, its unit, and which way is better."""
+    """A metric: its place in SAEBench's schema, its unit, and whether higher or lower is better."""
 
     name: str
     """Our name, the `metric` column of the table."""
@@ -27,12 +27,12 @@ class MetricSpec:
     key: str | None = None
     """SAEBench's key in the category, with `{placeholders}` filled from `Measurement.at`; None: not in its schema."""
     headline: bool = False
-    """Whether it stands in the report's table, in the summary, and gets a picture."""
+    """Whether the report's table and the summary show it, and it gets a figure."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number, or the reason why there is none."""
+    """One number, or the reason why it is missing."""
 
     metric: str
     value: float | None
@@ -41,9 +41,9 @@ class Measurement:
     ci_low: float | None = None
     ci_high: float | None = None
     at: Mapping[str, int | float | str] = field(default_factory=dict)
-    """Where the metric was taken, e.g. {"k": 5} or {"dataset": "embedded/bios"}."""
+    """The place of the measurement, e.g. {"k": 5} or {"dataset": "embedded/bios"}."""
     replicates: tuple[float, ...] = ()
-    """The value without one group of test units, for each group; the groups are the same for all SAEs."""
+    """The value without one group of test units, for each group; all SAEs have the same groups."""
 
 
 def measured(
@@ -51,14 +51,14 @@ def measured(
     estimate: tuple[float, float | None, float | None, tuple[float, ...]],
     at: Mapping[str, int | float | str] | None = None,
 ) -> Measurement:
-    """The measurement of `metric` that an `Estimate` makes: value, ends of its interval, replicates."""
+    """An `Estimate` (value, ends of its interval, replicates) as the measurement of `metric`."""
     value, low, high, replicates = estimate
     return Measurement(metric, value, ci_low=low, ci_high=high, at=dict(at or {}), replicates=replicates)
 
 
 @dataclass(frozen=True)
 class EvalOutput:
-    """What one eval found for one SAE."""
+    """What one eval measured for one SAE."""
 
     measurements: tuple[Measurement, ...]
     details: Sequence[Mapping[str, Any]] = ()
@@ -69,16 +69,16 @@ class EvalOutput:
 
 @dataclass(frozen=True)
 class Result:
-    """One finished cell: an SAE, an eval, all that determined the numbers, and the numbers."""
+    """One finished cell: an SAE, an eval, everything that determined the numbers, and the numbers."""
 
     key: str
     eval_name: str
     sae: Mapping[str, Any]
     """The SAE's manifest entry: name, architecture, label, hook_name, d_in, d_sae, hyperparameters, digest, ..."""
     settings: Mapping[str, Any]
-    """The eval's settings, defaults filled in."""
+    """The eval's settings, with defaults filled in."""
     key_parts: Mapping[str, Any]
     """What `key` is the digest of."""
     output: EvalOutput
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Library versions at the time: provenance, not part of the key."""
+    """Library versions at that time, for provenance; not part of the key."""

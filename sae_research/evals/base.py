@@ -1,4 +1,4 @@
-"""What an eval declares of itself: its settings, metrics, data, figures, and the function that runs it."""
+"""What an eval declares: its settings, metrics, data, figures, and the function that runs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sae_research.measurements import EvalOutput, MetricSpec
 from sae_research.progress import Progress
 from sae_research.sources.hub import Hub
 
-if TYPE_CHECKING:  # Both import torch, which planning does without.
+if TYPE_CHECKING:  # Both import torch, which planning does not need.
     from sae_research.lm.model import LanguageModel
     from sae_research.saes.base import Sae
 
@@ -19,18 +19,18 @@ PartsFigureKind = Literal["curve", "heatmap", "panels", "tradeoff"]
 
 @dataclass(frozen=True)
 class EvalContext:
-    """What an eval works with, besides its settings."""
+    """What an eval gets besides SAEs and settings."""
 
     lm: LanguageModel
     hub: Hub
     seed: int
     batch_size: int
-    """Sequences per language-model batch: changes speed and memory, never a number."""
+    """Sequences per language-model batch; affects speed and memory, never a number."""
     progress: Progress
 
 
 class Outcome(NamedTuple):
-    """One SAE's result, or the error that stopped it while the other SAEs went on."""
+    """One SAE's result, or the error that stopped it."""
 
     sae: Sae
     output: EvalOutput | None
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[[EvalContext, Sequence["Sae"], Any], Iterator[Outcome]]
-"""Measures SAEs that share one site with given settings; one outcome per SAE."""
+"""Measures SAEs of one site with given settings; returns one outcome per SAE."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class DataSet:
     """A data set that an eval's settings name."""
 
     field: str
-    """The settings field that names it, for error messages: `dataset_names`."""
+    """The settings field that names it, for error messages, e.g. `dataset_names`."""
     name: str
     revision: Callable[[Hub], str]
-    """The revision that determines its content; downloads nothing."""
+    """Returns the revision that determines its content; downloads nothing."""
     reader: str | None = None
-    """The module that reads it, where that is found by name rather than imported: its code counts for the key."""
+    """The module that reads it, if it is found by name and not imported; its code is part of the key."""
     require: Callable[[], None] = lambda: None
-    """Raises a UserError that lists what is valid where there is no such data set; reads nothing."""
+    """Raises a UserError that lists the valid names if there is no such data set; reads nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ class PartsFigure:
     place. `tradeoff`: the metric against `against`, over all places."""
     metric: str
     places: tuple[str, ...]
-    """The keys of `Measurement.at` that tell the parts apart, outermost first."""
+    """The keys of `Measurement.at` that distinguish the parts, outermost first."""
     suffix: str
-    """Ends the file's name."""
+    """The end of the file's name."""
     caption: str
     axis: str = ""
-    """What the places are, beside the axis."""
+    """The label of the axis with the places."""
     against: str | None = None
     """A `tradeoff`'s second metric."""
     mean: str | None = None
-    """The metric that holds the mean over places, drawn beside a `heatmap`."""
+    """The metric with the mean over places, drawn beside a `heatmap`."""
 
 
 @dataclass(frozen=True)
@@ -90,32 +90,32 @@ class OverviewPanel:
 
 @dataclass(frozen=True)
 class SaeBenchSchema:
-    """How SAEBench reports the same eval. Its keys and categories stand in the metrics' specs."""
+    """How SAEBench reports the same eval. Keys and categories are in the metrics' specs."""
 
     type_id: str
     """Its `eval_type_id`."""
     optional: frozenset[str] | None = frozenset()
-    """Keys that its class lets be null; None: all of them. The other keys are required numbers."""
+    """Keys that may be null in its class; None: all keys. The other keys are required numbers."""
     whole: frozenset[str] = frozenset()
-    """Keys that its class wants as whole numbers."""
+    """Keys that are whole numbers in its class."""
     required_details: frozenset[str] = frozenset()
     """Number fields of its `eval_result_details` that may not be null."""
     minus_one_is_missing: bool = False
-    """Whether -1 stands for a number that it does not have (a difference of accuracies can really be -1)."""
+    """Whether -1 means a missing number (not for differences of accuracies, which can be -1)."""
     other_formula: frozenset[str] = frozenset()
-    """Keys that it computes by another formula; its own number is our metric `<name>_sae_bench`."""
+    """Keys that it computes with another formula; its number is our metric `<name>_sae_bench`."""
     config_names: Mapping[str, str] = field(default_factory=dict)
-    """Its name for each of our settings that it has under another name."""
+    """Its names of those of our settings that it calls differently."""
     config_constants: Mapping[str, Any] = field(default_factory=dict)
-    """Choices that it offers and we always make one way."""
+    """Its settings that we do not offer, with the values that match what we do."""
 
 
 @dataclass(frozen=True)
 class Eval:
-    """One eval. Whatever else has to know of it - parameters, keys, documents, report, plots - derives from this."""
+    """One eval. Parameters, keys, documents, the report and plots derive from this value."""
 
     name: str
-    """Its name in `eval_types`, and of its folder in `eval_results/`."""
+    """Its name in `eval_types`, and the name of its folder in `eval_results/`."""
     section: str
     """The section of `params.yaml` that holds its settings."""
     settings: type
@@ -125,19 +125,19 @@ class Eval:
     """The data sets that settings name."""
     run: Run
     has_own_stage: bool = False
-    """Whether DVC has a stage for it alone; the others share `optional_evals`."""
+    """Whether it has a DVC stage of its own; the others share `optional_evals`."""
     takes: Mapping[str, str] = field(default_factory=dict)
-    """Arguments of `sae_research.evaluate` that stand in for data sets, and the settings field that names them."""
+    """Arguments of `sae_research.evaluate` that replace data sets, and the settings field that names these."""
     figures: tuple[PartsFigure, ...] = ()
     overview: OverviewPanel | None = None
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By an SAE's metric, the metrics that need no SAE to hold it against, at the same place or at the only one."""
+    """By an SAE's metric: the metrics without an SAE to compare it with, at the same place or at their only one."""
     place_titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What the values of a place mean, in words: place, value, title."""
+    """The titles of a place's values: place, value, title."""
     sae_bench: SaeBenchSchema | None = None
     """None: SAEBench has no such eval."""
 
     @property
     def module(self) -> str:
-        """The module that declares it; what it reaches by imports is the code behind its numbers."""
+        """The module that declares it; the modules it reaches by imports are the code behind its numbers."""
         return self.run.__module__

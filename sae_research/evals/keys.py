@@ -1,4 +1,4 @@
-"""What determines an eval's numbers, as the plain values that keys are digests of. Needs no torch."""
+"""Everything that determines an eval's numbers, as the JSON values behind a key. Needs no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plain(settings: Any) -> dict[str, Any]:
 def shared_parts(
     evaluated: Eval, settings: Any, *, engine: str, model: Mapping[str, Any], hub: Hub, seed: int
 ) -> dict[str, Any]:
-    """The parts of a key that all SAEs under one eval share; `model` holds name, revision and dtype."""
+    """The parts of a key that all SAEs of one eval share; `model` holds name, revision and dtype."""
     return {
         "eval": evaluated.name,
         "engine": engine,

@@ -1,4 +1,4 @@
-"""The evals there are: one folder each, its `eval.py` holding the one `Eval`; the folder's name is the eval's."""
+"""The evals: one folder each, named like the eval, with the one `Eval` in its `eval.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one way to run an eval: SAEs grouped by site, outcomes turned into results."""
+"""The one way to run an eval: groups SAEs by site and turns outcomes into results."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def run_eval(
 ) -> Iterator[Measured]:
     """One result per SAE, site by site; the language model runs once for all SAEs of a site.
 
-    `parts` gives what the key of an SAE's result is the digest of. `run` computes in the place of the eval's own
-    function: SAEBench's implementation does.
+    `parts` returns the parts of the key of an SAE's result. `run` replaces the eval's own function; SAEBench's
+    implementation is run that way.
     """
     by_site: dict[Site, list[Sae]] = defaultdict(list)
     for sae in saes:
@@ -62,7 +62,7 @@ def run_eval(
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of the libraries that numbers rest on, as far as they are installed."""
+    """The versions of the installed libraries that numbers depend on."""
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

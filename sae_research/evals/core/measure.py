@@ -1,4 +1,4 @@
-"""The passes of the core eval: the language model runs once over the text, whatever the number of SAEs."""
+"""The core eval: the language model runs once over the text, whatever the number of SAEs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.core.codes import count_codes
-from sae_research.evals.core.columns import Columns, sum_real
 from sae_research.evals.core.likelihood import Losses, compare_predictions
 from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
-from sae_research.evals.core.report import Gathered, core_output
+from sae_research.evals.core.report import CoreSums, core_output
+from sae_research.evals.core.sums import SequenceSums, sum_real
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import capture, is_real
 from sae_research.saes.base import Sae
 from sae_research.saes.encoding import Encoder
 
-# Groups of sequences that firing counts are kept for, so that densities get an interval too.
+# Groups of sequences with firing counts of their own, from which densities get their intervals.
 _GROUPS = 20
-# Final hidden states that exist at a time, over all SAEs: 1 GiB in float32.
+# Final hidden states held at once, over all SAEs: 1 GiB in float32.
 _STATE_ELEMENTS = 2**28
 
 Ablation = Literal["zero", "mean"]
@@ -30,12 +30,12 @@ Ablation = Literal["zero", "mean"]
 
 @dataclass(frozen=True)
 class CorePlan:
-    """How the rows of tokens are used."""
+    """How the eval uses the rows of tokens."""
 
     batch_size: int
-    """Sequences of one batch, in the sense of the metrics that average by batch."""
+    """Sequences per batch, for the metrics that average by batch."""
     n_reconstruction: int
-    """The leading rows serve cross-entropy and KL, the rest everything else."""
+    """Number of leading rows, which serve cross-entropy and KL; the others serve everything else."""
     keep_special: bool
     """Whether BOS, EOS and pad keep their activation when the model reads the reconstruction."""
 
@@ -52,15 +52,15 @@ def measure_core(context: EvalContext, saes: Sequence[Sae], rows: Tensor, plan: 
 
 
 class _CorePass:
-    """The sums of all SAEs while the text goes by."""
+    """The sums of all SAEs over the text so far."""
 
     def __init__(self, context: EvalContext, saes: Sequence[Sae], rows: Tensor, plan: CorePlan) -> None:
         self.context, self.lm, self.plan = context, context.lm, plan
         self.site = saes[0].card.site
         self.rows = rows
         self.attempts = [Attempt(sae) for sae in saes]
-        self.losses, self.inputs = Columns(), Columns()
-        self.own_losses = {attempt: Columns() for attempt in self.attempts}
+        self.losses, self.inputs = SequenceSums(), SequenceSums()
+        self.sae_losses = {attempt: SequenceSums() for attempt in self.attempts}
         n = len(rows) - plan.n_reconstruction
         n_groups = min(_GROUPS, n)
         self.groups = torch.arange(n) * n_groups // n
@@ -81,7 +81,7 @@ class _CorePass:
         self.context.progress.advance(sequences, doing=f"{len(self.attempts)} SAEs at {self.site.hook_name}")
 
     def reconstruct(self, rows: Tensor) -> None:
-        """What the model predicts when it reads each reconstruction, zeros, or the mean activation."""
+        """Losses of the model when it reads each reconstruction, zeros, or the mean activation."""
         states = (len(self.attempts) + 3) * self.lm.d_model * rows.shape[1]
         for part in rows.split(max(1, min(self.context.batch_size, _STATE_ELEMENTS // states))):
             tokens = part.to(self.lm.device)
@@ -89,7 +89,7 @@ class _CorePass:
             replaced = real if self.plan.keep_special else torch.ones_like(real)
             hidden: dict[Attempt | Ablation, Tensor] = {
                 "zero": self._resume(torch.zeros_like(x), tokens)[real],
-                # The mean serves as the reconstruction of an SAE that knows nothing else: special tokens alike.
+                # The mean replaces the same tokens as a reconstruction does.
                 "mean": self._resume(torch.where(replaced[..., None], self.centre.to(x.dtype), x), tokens)[real],
             }
             read = do_each(self.lm.device, self.attempts, self._read_reconstruction, x, replaced, tokens)
@@ -109,7 +109,7 @@ class _CorePass:
     def _add_losses(
         self, clean: Tensor, hidden: Mapping[Attempt | Ablation, Tensor], tokens: Tensor, real: Tensor
     ) -> None:
-        """Adds one block, states given at real tokens: KL over all of these, cross-entropy where a next one is."""
+        """Adds one block of states at real tokens: KL at all of them, cross-entropy where a next token exists."""
         has_next = real.clone()
         has_next[:, -1] = False
         clean_loss, changed = compare_predictions(
@@ -126,13 +126,13 @@ class _CorePass:
         }
         for name, losses in changed.items():
             if isinstance(name, Attempt):
-                self.own_losses[name].add(_loss_sums("sae", losses, real, has_next))
+                self.sae_losses[name].add(_loss_sums("sae", losses, real, has_next))
             else:
                 block |= _loss_sums(name, losses, real, has_next)
         self.losses.add(block)
 
     def describe(self, rows: Tensor) -> None:
-        """Sparsity, reconstruction and firing of every SAE, over whole batches of about the model's batch size."""
+        """Sparsity, reconstruction and firing of every SAE, over whole batches near the model's batch size."""
         step = max(1, self.context.batch_size // self.plan.batch_size) * self.plan.batch_size
         for part, group in zip(rows.split(step), self.groups.split(step), strict=True):
             tokens = part.to(self.lm.device)
@@ -147,15 +147,15 @@ class _CorePass:
         self.outputs[attempt].add(x, inputs, groups)
 
     def finish(self, attempt: Attempt) -> Outcome:
-        """The outcome of one SAE, all text read."""
-        return attempt.finish(lambda: core_output(attempt.sae, self._gathered(attempt)))
+        """The outcome of one SAE after all text was read."""
+        return attempt.finish(lambda: core_output(attempt.sae, self._sums(attempt)))
 
-    def _gathered(self, attempt: Attempt) -> Gathered:
+    def _sums(self, attempt: Attempt) -> CoreSums:
         outputs = self.outputs[attempt]
         inputs = self.inputs.arrays()
         offset = (self.offset / max(1.0, inputs["tokens"].sum())).square().sum()
-        return Gathered(
-            losses=self.losses.arrays() | self.own_losses[attempt].arrays(),
+        return CoreSums(
+            losses=self.losses.arrays() | self.sae_losses[attempt].arrays(),
             sums=inputs | outputs.columns.arrays(),
             offset_square=float(offset),
             fired=outputs.fired.cpu().numpy(),
@@ -169,11 +169,11 @@ class _CorePass:
 
 
 class _Outputs:
-    """What one SAE's codes and reconstructions add up to."""
+    """The sums of one SAE's codes and reconstructions."""
 
     def __init__(self, sae: Sae, n_groups: int) -> None:
         self.sae, self.encoder = sae, Encoder(sae)
-        self.columns = Columns()
+        self.columns = SequenceSums()
         width, device = sae.card.d_sae, sae.W_dec.device
         self.fired = torch.zeros(n_groups, width, dtype=torch.int64, device=device)
         self.positive = torch.zeros_like(self.fired)
@@ -181,7 +181,7 @@ class _Outputs:
         self.positive_sequences = torch.zeros_like(self.fired_sequences)
 
     def add(self, x: Tensor, inputs: Inputs, groups: Tensor) -> None:
-        """The next sequences: `x` as the model gave it, `groups` the group of each sequence."""
+        """Adds the next sequences; `x` are the model's activations, `groups` the group of each sequence."""
         for made in self.encoder.reconstruct(x, inputs.real):
             counts = count_codes(made, d_sae=self.sae.card.d_sae)
             interpolating = (counts.columns["support"] >= self.sae.card.d_in).double()
@@ -194,7 +194,7 @@ class _Outputs:
 
 
 def _placed(values: Tensor, real: Tensor) -> Tensor:
-    """Per-token values back at their places (sequence, token), 0 elsewhere."""
+    """(sequence, token): the values at real tokens, 0 elsewhere."""
     return torch.zeros(real.shape, dtype=values.dtype, device=values.device).masked_scatter(real, values)
 
 

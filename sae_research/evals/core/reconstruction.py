@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.evals.core.columns import sum_real
+from sae_research.evals.core.sums import sum_real
 
 # As in SAEBench: a shorter input counts as length 1 in ‖x_hat‖ / ‖x‖.
 _SHORTEST_NORM = 1e-4

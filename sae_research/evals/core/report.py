@@ -32,7 +32,7 @@ _NOT_FINITE = {
 
 
 @dataclass(frozen=True)
-class Gathered:
+class CoreSums:
     """All sums of one SAE over the text."""
 
     losses: Mapping[str, np.ndarray]
@@ -55,35 +55,35 @@ class Gathered:
     context_size: int
 
 
-def core_output(sae: Sae, gathered: Gathered) -> EvalOutput:
+def core_output(sae: Sae, text: CoreSums) -> EvalOutput:
     """Every metric of `CORE_SPECS`, and one record per latent in SAEBench's names."""
     weights = {
         name: values.double().cpu().numpy()
         for name, values in describe_weights(sae.encoder_directions, sae.W_dec, sae.encoder_bias).items()
     }
-    estimates = _estimates(gathered, d_in=sae.card.d_in) | {
+    estimates = _estimates(text, d_in=sae.card.d_in) | {
         f"average_{name}": Estimate(float(weights[name].mean()))
         for name in ("max_encoder_cosine_sim", "max_decoder_cosine_sim")
     }
     measurements = tuple(_measurement(spec.name, estimates[spec.name], sae) for spec in CORE_SPECS)
-    return EvalOutput(measurements, details=_latent_records(gathered, weights))
+    return EvalOutput(measurements, details=_latent_records(text, weights))
 
 
-def _estimates(gathered: Gathered, *, d_in: int) -> dict[str, Estimate]:
-    losses, sums = gathered.losses, dict(gathered.sums)
+def _estimates(text: CoreSums, *, d_in: int) -> dict[str, Estimate]:
+    losses, sums = text.losses, dict(text.sums)
     sums["sequences"] = (sums["tokens"] > 0).astype(np.float64)
-    tokens = np.bincount(gathered.groups, weights=sums["tokens"], minlength=len(gathered.fired))
-    as_sae_bench = estimate_densities(gathered.positive, tokens)
+    tokens = np.bincount(text.groups, weights=sums["tokens"], minlength=len(text.fired))
+    as_sae_bench = estimate_densities(text.positive, tokens)
     return (
         estimate_behaviour(losses)
-        | estimate_quality(sums, offset_square=gathered.offset_square, d_in=d_in)
-        | estimate_as_sae_bench(sums, batch_size=gathered.batch_size, d_in=d_in)
-        | estimate_densities(gathered.fired, tokens)
+        | estimate_quality(sums, offset_square=text.offset_square, d_in=d_in)
+        | estimate_as_sae_bench(sums, batch_size=text.batch_size, d_in=d_in)
+        | estimate_densities(text.fired, tokens)
         | {f"{name}_sae_bench": estimate for name, estimate in as_sae_bench.items()}
         | {
             # As SAEBench counts them: special tokens included.
-            "total_tokens_eval_reconstruction": Estimate(float(len(losses["ce_tokens"]) * gathered.context_size)),
-            "total_tokens_eval_sparsity_variance": Estimate(float(len(sums["tokens"]) * gathered.context_size)),
+            "total_tokens_eval_reconstruction": Estimate(float(len(losses["ce_tokens"]) * text.context_size)),
+            "total_tokens_eval_sparsity_variance": Estimate(float(len(sums["tokens"]) * text.context_size)),
         }
     )
 
@@ -97,15 +97,15 @@ def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
     return measured(name, estimate)
 
 
-def _latent_records(gathered: Gathered, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _latent_records(text: CoreSums, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Per latent: density, tokens per sequence in which it fires (None where it never does), weights."""
-    fired, positive = gathered.fired.sum(axis=0), gathered.positive.sum(axis=0)
-    tokens = max(1.0, float(gathered.sums["tokens"].sum()))
+    fired, positive = text.fired.sum(axis=0), text.positive.sum(axis=0)
+    tokens = max(1.0, float(text.sums["tokens"].sum()))
     columns = {
         "feature_density": fired / tokens,
         "feature_density_sae_bench": positive / tokens,
-        "consistent_activation_heuristic": _ratio(fired, gathered.fired_sequences),
-        "consistent_activation_heuristic_sae_bench": _ratio(positive, gathered.positive_sequences),
+        "consistent_activation_heuristic": _ratio(fired, text.fired_sequences),
+        "consistent_activation_heuristic_sae_bench": _ratio(positive, text.positive_sequences),
         **weights,
     }
     rows = zip(*(np.round(values, _DECIMALS).tolist() for values in columns.values()), strict=True)

@@ -1,4 +1,4 @@
-"""Whether a generated text states the value that was asked for, by the rules of RAVEL's benchmark in SAEBench 0.6.0."""
+"""Whether a generated text states the wanted value, by the rules of RAVEL in SAEBench 0.6.0."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-# Offsets of time zones change over the year: those of this day count, wherever and whenever the eval runs.
+# Offsets of time zones change over the year; the eval uses those of this day, wherever and whenever it runs.
 _DAY = datetime(2025, 1, 15)
 _DEGREES = 2
-# Where more counts than how the completion begins.
+# Prompts and values for which more than the beginning of the completion counts.
 _PROMPTS = ("coord", "latitude", "longitude", "UTC")
 _VALUES = ("United States", "United Kingdom", "South Korea", "North America", "Mandarin")
 
 
 def states_value(prompt: str, value: str, completion: str) -> bool:
-    """Whether `completion`, what a model wrote after `prompt`, begins with `value` (or with as much of it as fits).
+    """Whether `completion`, a model's text after `prompt`, begins with `value` (or with as much of it as fits).
 
-    Case, outer spaces and what follows a double quote do not count. Some values have more than one name; coordinates
+    Case, outer spaces and everything after a double quote are ignored. Some values have more than one name; coordinates
     may be two degrees off.
     """
     said, wanted = _said(completion), value.lower()
@@ -42,7 +42,7 @@ def states_value(prompt: str, value: str, completion: str) -> bool:
 
 
 def settled(prompt: str, value: str, beginning: str) -> bool | None:
-    """What `states_value` will say of every completion that starts with `beginning`; None where that is still open."""
+    """What `states_value` returns for every completion that starts with `beginning`; None if that is still open."""
     if not value or any(word in prompt for word in _PROMPTS) or any(name in value for name in _VALUES):
         return None
     said, wanted = _said(beginning), value.lower()
@@ -66,7 +66,7 @@ def _is_near(wanted: str, said: str) -> bool:
 
 
 def _is_offset(zone: str, said: str) -> bool:
-    """Whether `said` begins with the zone's offset, written `+1`, `+01` or `-5:30`; an hour of summer time is free."""
+    """Whether `said` begins with the zone's offset, written `+1`, `+01` or `-5:30`; summer time may add an hour."""
     offset = _offset(zone)
     if offset is None:
         return False
@@ -98,5 +98,5 @@ def _has_summer_time(offset: str, zone: str) -> bool:
 
 
 def _is_an_hour_off(offset: str, said: str) -> bool:
-    ours, theirs = (re.search(r"[+\-]?(\d\d?):\d+", text) for text in (said, offset))
-    return ours is not None and theirs is not None and abs(int(ours[1]) - int(theirs[1])) <= 1
+    stated, expected = (re.search(r"[+\-]?(\d\d?):\d+", text) for text in (said, offset))
+    return stated is not None and expected is not None and abs(int(stated[1]) - int(expected[1])) <= 1

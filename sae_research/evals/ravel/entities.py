@@ -1,4 +1,4 @@
-"""Prompts about entities, as RAVEL has them: templates of an attribute, filled in with a city, a laureate, ..."""
+"""RAVEL's prompts about entities: templates of an attribute, filled in with a city, a laureate, ..."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SLOT = "%s"
 
 
 class EntityPrompt(NamedTuple):
-    """One prompt: it ends where the value of the entity's attribute is to follow."""
+    """One prompt; it ends where the value of the entity's attribute should follow."""
 
     entity: str
     attribute: str
     template: str
-    """The text with `%s` in the entity's place."""
+    """The text with `%s` in place of the entity."""
     label: str
     """The attribute's value for this entity."""
     held_out: bool
@@ -32,7 +32,7 @@ class EntityPrompt(NamedTuple):
 
     @property
     def entity_end(self) -> int:
-        """The place in `text` after the entity's last character."""
+        """The index in `text` after the entity's last character."""
         return self.template.index(_SLOT) + len(self.entity)
 
 
@@ -46,15 +46,15 @@ def entity_prompts_revision(hub: Hub, dataset: str, entity_class: str) -> str:
 def load_entity_prompts(hub: Hub, dataset: str, entity_class: str, attributes: Sequence[str]) -> list[EntityPrompt]:
     """Every template of `attributes` with every entity, in the data set's order.
 
-    The embedded world has them as rows, entities for tests in the test split; `adamkarvonen/ravel_prompts`, and a local
-    folder of its files, as four JSON tables for each class of entities.
+    The embedded world stores prompts as rows, with entities for tests in the test split. `adamkarvonen/ravel_prompts`,
+    or a local folder of its files, has JSON tables for each class of entities.
     """
     rows = _from_rows(hub, dataset) if dataset.startswith(WORLD_PREFIX) else _from_tables(hub, dataset, entity_class)
     present = dict.fromkeys(prompt.attribute for prompt in rows)
-    lacking = [attribute for attribute in attributes if attribute not in present]
-    if lacking:
+    missing = [attribute for attribute in attributes if attribute not in present]
+    if missing:
         raise UserError(
-            f"data set {dataset!r} has no prompts on {', '.join(lacking)} of {entity_class!r}; "
+            f"data set {dataset!r} has no prompts on {', '.join(missing)} of {entity_class!r}; "
             f"valid attributes: {', '.join(present)}"
         )
     return [prompt for prompt in rows if prompt.attribute in attributes]
@@ -69,7 +69,7 @@ def _from_rows(hub: Hub, dataset: str) -> list[EntityPrompt]:
 
 
 def _from_tables(hub: Hub, dataset: str, entity_class: str) -> list[EntityPrompt]:
-    """Templates without one place for the entity are left out, and so are entities without the attribute."""
+    """Templates without exactly one place for the entity are left out, and so are entities without the attribute."""
     labels: Mapping[str, Mapping[str, str]] = _table(hub, dataset, entity_class, "entity_attributes")
     templates: Mapping[str, Sequence[str]] = _table(hub, dataset, entity_class, "attribute_to_prompts")
     split: Mapping[str, str] = _table(hub, dataset, entity_class, "entity_to_split")
@@ -88,7 +88,7 @@ def _table(hub: Hub, dataset: str, entity_class: str, name: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it, so that it is fetched again") from error
+        raise UserError(f"{path} is not valid JSON ({error}); delete it, and it is fetched again") from error
 
 
 def _file(entity_class: str, name: str) -> str:

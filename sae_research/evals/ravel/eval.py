@@ -1,10 +1,10 @@
 """RAVEL: whether a few latents carry one attribute of an entity (a city's country) and leave the others alone.
 
 A mask over latents is trained so that, at the entity's last token, taking the masked codes from another entity's prompt
-makes the model name the other entity's attribute (cause) and leaves its answers on other attributes as they were
-(isolation). The score is the mean of both on pairs not trained on.
+makes the model name the other entity's attribute (cause) and does not change its answers on other attributes
+(isolation). The score is the mean of both on pairs that were not used for training.
 
-Sign policy: a masked code is replaced by the other entity's as it is, sign included; no sign is favoured.
+Sign policy: a masked code is replaced by the other entity's code, sign included; no sign is favoured.
 
 Huang et al. 2024, https://arxiv.org/abs/2402.17700; for SAEs: Chaudhary and Geiger 2024, https://arxiv.org/abs/2409.04478
 """
@@ -30,7 +30,7 @@ def data(settings: RavelSettings) -> list[DataSet]:
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: RavelSettings) -> Iterator[Outcome]:
-    """Masks of all SAEs, trained and tested on the same pairs; what precedes the site is run once."""
+    """Masks of all SAEs, trained and tested on the same pairs; the model runs once up to the site."""
     from sae_research.evals.ravel.measure import measure_ravel
 
     prompts = {

@@ -1,4 +1,4 @@
-"""The passes of RAVEL: what precedes the site is run once for all SAEs, what follows it for each."""
+"""RAVEL: the model runs once up to the site for all SAEs, and after it for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which facts RAVEL asks for, and how masks are trained."""
+"""Which facts RAVEL asks about, and how masks are trained."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def _published_attributes() -> Mapping[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class RavelSettings:
-    """Which facts are asked for, and how masks are trained."""
+    """Which facts to ask about, and how to train masks."""
 
     dataset: str = "adamkarvonen/ravel_prompts"
     """The prompts: a hub id or local folder with RAVEL's JSON tables, or `embedded/cities`."""
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=_published_attributes)
-    """For each class of entities the attributes to tell apart, at least two."""
+    """For each class of entities, the attributes to disentangle; at least two."""
     top_n_entities: int = 500
-    """Entities kept of each class: those that the model answers most prompts about correctly."""
+    """Entities per class: those about which the model answers most prompts correctly."""
     num_pairs_per_attribute: int = 5000
-    """Pairs of prompts for cause, and as many for isolation, at most."""
+    """Maximum number of pairs of prompts for cause, and for isolation."""
     train_share: float = 0.7
-    """Share of the pairs that masks are trained on."""
+    """Share of the pairs that is used for training."""
     split: Literal["entity", "sae_bench"] = "entity"
-    """`entity`: no entity of a test pair occurs in training (the data set's own split of entities). `sae_bench`: pairs
-    are divided at random, as SAEBench does; the entities of test pairs have then been seen."""
+    """`entity`: no entity of a test pair occurs in training (the data set's split of entities). `sae_bench`: pairs are
+    split at random as in SAEBench, so training has seen the entities of test pairs."""
     answer: Literal["generation", "first_token"] = "generation"
-    """`generation`: `n_generated_tokens` are written and compared with the value as SAEBench does. `first_token`: the
-    next token is the first one of the value."""
+    """`generation`: `n_generated_tokens` are generated and compared with the value as in SAEBench. `first_token`: the
+    next token must be the first token of the value."""
     n_generated_tokens: int = 6
-    """Tokens written after a prompt, for `answer: generation`."""
+    """Tokens generated after a prompt, for `answer: generation`."""
     batch_size: int = 8
-    """Pairs of one training step; SAEBench's for Gemma 2 2B (64 for Pythia)."""
+    """Pairs per training step; SAEBench's for Gemma 2 2B (64 for Pythia)."""
     num_epochs: int = 2
     """Passes over the training pairs."""
     learning_rate: float = 1e-3
@@ -51,7 +51,7 @@ class RavelSettings:
     das_dimension: int = 64
     """Dimensions of the subspace that `das` swaps."""
     baselines: tuple[Baseline, ...] = ("noop", "full_swap", "neurons", "pca", "rotation", "das", "mdas")
-    """What SAEs are compared with, measured once for a site."""
+    """Baselines, measured once per site."""
 
     def __post_init__(self) -> None:
         at_least(self, top_n_entities=2, num_pairs_per_attribute=2, n_generated_tokens=1)
@@ -65,7 +65,5 @@ class RavelSettings:
             raise ValueError("attributes is empty, expected at least one class of entities")
         for entity_class, names in self.attributes.items():
             if len(set(names)) < 2 or len(set(names)) != len(names):
-                raise ValueError(
-                    f"attributes.{entity_class} is {list(names)}, expected two or more, none of them twice"
-                )
+                raise ValueError(f"attributes.{entity_class} is {list(names)}, expected at least two, and none twice")
         distinct(self, "baselines", may_be_empty=True)

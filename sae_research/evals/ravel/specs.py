@@ -1,4 +1,4 @@
-"""What RAVEL measures: names, places in SAEBench's schema, directions."""
+"""What RAVEL reports: names, keys in SAEBench's schema, directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCORES = {
     "isolation_score": "Isolation (RAVEL)",
 }
 VARIANTS = {"": "", "soft_": ", soft mask", "with_error_": ", with the error term"}
-"""What precedes a metric's name, and what the title adds, for each way to put the codes back."""
+"""For each way to put the codes back: the prefix of a metric's name, and the end of its title."""
 BASELINE = "baseline_"
 BASELINE_TITLES = {
     "neurons": "Neurons",
@@ -21,7 +21,7 @@ BASELINE_TITLES = {
     "noop": "Nothing replaced",
     "full_swap": "All of the activation replaced",
 }
-"""What each baseline is, in the order in which legends list them."""
+"""Baselines and their titles, in the order of legends."""
 
 RAVEL_SPECS: tuple[MetricSpec, ...] = (
     *(

@@ -1,4 +1,4 @@
-"""What the settings of SCR and TPP have in common."""
+"""Checks that the settings of SCR and TPP share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sae_research.records import at_least, counts, distinct
 
 
 class AblationSettings(Protocol):
-    """Texts that are cut into equal shares, and how many latents are ablated."""
+    """Texts that are cut into equal shares, and how many latents to ablate."""
 
     @property
     def dataset_names(self) -> tuple[str, ...]: ...
@@ -23,15 +23,15 @@ class AblationSettings(Protocol):
 
 
 def check_ablations(settings: AblationSettings, *, shares: int) -> None:
-    """ValueError unless both sizes can be cut into `shares`, and lists hold something and nothing twice."""
+    """ValueError unless `shares` divides both sizes, and lists are not empty and hold nothing twice."""
     at_least(settings, train_size=5 * shares, test_size=shares, context_size=2)
     for name, size in (("train_size", settings.train_size), ("test_size", settings.test_size)):
         if size % shares:
-            raise ValueError(f"{name} is {size}, expected a multiple of {shares}: it is cut into so many equal parts")
+            raise ValueError(f"{name} is {size}, expected a multiple of {shares}: it is cut into {shares} equal parts")
     distinct(settings, "dataset_names")
     counts(settings, "n_values")
 
 
 def too_few(n: int) -> str:
-    """The reason of a number that takes more latents than there are."""
+    """The reason of a number that needs more latents than the SAE has."""
     return f"the SAE has fewer latents than n = {n}"

@@ -1,4 +1,4 @@
-"""SAEs on their way through a pass: the one that fails drops out, the others go on."""
+"""SAEs in a pass over texts: one that fails drops out, the others continue."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Value = TypeVar("Value")
 
 @dataclass(eq=False)
 class Attempt:
-    """One SAE in a pass that goes on without it once something of its own has failed."""
+    """One SAE in a pass, which continues without it after its first error."""
 
     sae: Sae
     error: Exception | None = None
 
     def do(self, work: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
-        """What `work` returns; None once this SAE has failed. The first error is kept for the outcome."""
+        """What `work` returns; None once this SAE has failed. The outcome carries the first error."""
         if self.error is not None:
             return None
         try:
@@ -35,7 +35,7 @@ class Attempt:
             return None
 
     def finish(self, work: Callable[[], EvalOutput]) -> Outcome:
-        """The outcome: what `work` makes of what was gathered, or the error."""
+        """The outcome: what `work` returns, or the error."""
         output = self.do(work)
         return Outcome(self.sae, output, self.error)
 
@@ -47,8 +47,8 @@ def do_each(
     *args: Arguments.args,
     **kwargs: Arguments.kwargs,
 ) -> dict[Attempt, Value]:
-    """What `work` returns for every SAE that has not failed, now or before; on the CPU side by side."""
-    living = [attempt for attempt in attempts if attempt.error is None]
-    values = side_by_side(lambda attempt: attempt.do(work, attempt, *args, **kwargs), living, device)
-    by_attempt = dict(zip(living, values, strict=True))
+    """What `work` returns for every SAE that has not failed, now or before; on a CPU several SAEs run in parallel."""
+    running = [attempt for attempt in attempts if attempt.error is None]
+    values = side_by_side(lambda attempt: attempt.do(work, attempt, *args, **kwargs), running, device)
+    by_attempt = dict(zip(running, values, strict=True))
     return {attempt: value for attempt, value in by_attempt.items() if attempt.error is None}  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Labelled data sets as what an eval declares to read."""
+"""Labelled data sets as an eval declares them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sae_research.evals.base import DataSet
 
 
 def labelled_data(names: Sequence[str], require: Callable[[str], None] = require_name) -> list[DataSet]:
-    """The sets that the settings field `dataset_names` holds; `require` refuses one that the eval cannot read."""
+    """The sets named in the settings field `dataset_names`; `require` refuses one that the eval cannot read."""
     return [
         DataSet(
             field="dataset_names",

@@ -1,4 +1,4 @@
-"""Padding as SAEBench counts it in ablations: each position that is not real has the codes of a zero activation."""
+"""Padding as SAEBench ablates it: every position that is not real has the codes of a zero activation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sae_research.saes.base import Sae
 
 
 def padding_ratios(lm: LanguageModel, texts: Sequence[str], *, context_size: int) -> Float[Tensor, " texts"]:
-    """Positions of each text that are not real (BOS is one of them) for each that is."""
+    """The ratio of positions that are not real (including BOS) to real ones, for each text."""
     real = tokenize_texts(lm.tokenizer, texts, context_size=context_size).real.sum(dim=1)
     return ((context_size - real) / real.clamp(min=1)).to(lm.device)
 
@@ -22,9 +22,9 @@ def padding_ratios(lm: LanguageModel, texts: Sequence[str], *, context_size: int
 def with_padding(
     sae: Sae, codes: Float[Tensor, "texts d_sae"], ratios: Float[Tensor, " texts"]
 ) -> Float[Tensor, "texts d_sae"]:
-    """Mean codes with those of the padding added, which SAEBench sums over but does not divide by.
+    """Mean codes plus the codes of the padding, which SAEBench includes in the sum but not in the divisor.
 
-    SAEs of scope `sequence` give masked tokens no codes, so theirs stay as they are.
+    SAEs of scope `sequence` give masked tokens no codes, so their mean codes stay the same.
     """
     if sae.scope == "sequence":
         return codes

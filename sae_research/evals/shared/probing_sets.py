@@ -1,4 +1,4 @@
-"""The texts of sparse probing and TPP, from their settings: the same for every engine that computes them."""
+"""The texts of sparse probing and TPP, from their settings; the same for our implementation and SAEBench's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ProbingTexts(Protocol):
 
 
 def probing_sets(context: EvalContext, settings: ProbingTexts) -> list[LabelledSet]:
-    """All data sets before any of them is probed: a class that is too small must not show after an hour."""
+    """All data sets, loaded before any is probed so that a class that is too small shows at once."""
     return [
         load_labelled(
             context.hub,

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-class Columns:
+class SequenceSums:
     """Grows by blocks of sequences; stays on the device until read, so no block waits for the host."""
 
     def __init__(self) -> None:
