@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from sae_research.errors import UserError
 
-# What PyTorch's reader raises for a damaged file; OSError if a truncated file makes it seek to before the start.
-_DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError)
+_HEAD = 512
+"""Bytes that tell what a file is."""
+_NAMES_SHOWN = 3
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def read_json(path: Path, *, sae: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"SAE {sae!r}: {path} does not exist; a checkpoint needs it beside the weights") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"SAE {sae!r}: {path} is not valid JSON ({error}); fetch it again") from None
     if not isinstance(content, dict):
         raise UserError(f"SAE {sae!r}: {path} holds a {type(content).__name__}, expected a JSON object")
@@ -54,11 +55,10 @@ def required(config: Mapping[str, Any], key: str, kind: type, *, sae: str, path:
 
 def read_safetensors(path: Path, *, sae: str) -> dict[str, Tensor]:
     """Every tensor of a safetensors file."""
+    _refuse_stand_in(path, sae)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is not a mapping)
-    except FileNotFoundError:
-        raise UserError(f"SAE {sae!r}: {path} does not exist; is the checkpoint complete?") from None
     except (SafetensorError, ValueError) as error:
         raise UserError(
             f"SAE {sae!r}: {path} is truncated or not a safetensors file ({error}); delete it and fetch it again"
@@ -66,36 +66,114 @@ def read_safetensors(path: Path, *, sae: str) -> dict[str, Tensor]:
 
 
 def read_pickled(path: Path, *, sae: str) -> dict[str, Any]:
-    """The dictionary in a `.pt` file, read without running any code that the file may contain."""
+    """The dictionary in a `.pt` file, its tensors dense and whole, read without running any code that it may contain."""
+    _refuse_stand_in(path, sae)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except FileNotFoundError:
-        raise UserError(f"SAE {sae!r}: {path} does not exist; is the checkpoint complete?") from None
-    except PermissionError:
+        _verify_checksums(path, sae)
+        # Not mapped: torch then compares the length of each record with its tensor's, and reads compressed ones.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+    except (UserError, PermissionError):
         raise
-    except _DAMAGE as error:
-        raise UserError(f"SAE {sae!r}: {_why_unreadable(path, error)}") from None
+    except Exception as error:  # of bytes that anyone may have written the readers raise anything
+        raise UserError(f"SAE {sae!r}: {path} {_why_unreadable(path, error)}") from None
     if not isinstance(content, dict):
         raise UserError(
             f"SAE {sae!r}: {path} holds a {type(content).__name__}, expected a dictionary of tensors (a state_dict)"
         )
+    _require_dense_tensors(content, path, sae)
     return {str(key): value for key, value in content.items()}
+
+
+def _refuse_stand_in(path: Path, sae: str) -> None:
+    """Fails where there is no file, or what lies there is known to stand for one that was not fetched."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD).lstrip().lower()
+    except FileNotFoundError:
+        raise UserError(f"SAE {sae!r}: {path} does not exist; is the checkpoint complete?") from None
+    if head.startswith(b"version https://git-lfs"):
+        raise UserError(
+            f"SAE {sae!r}: {path} is a git-LFS pointer and not the file that it stands for; "
+            "run `git lfs pull` where it was cloned, or fetch it again"
+        )
+    if head.startswith((b"<!doctype", b"<html")):
+        raise UserError(
+            f"SAE {sae!r}: {path} is a web page; it came from another address than the file's: fetch it again"
+        )
+
+
+def _verify_checksums(path: Path, sae: str) -> None:
+    """Fails on a record of a zip archive whose bytes have another checksum than it says.
+
+    A file that was saved without checksums (torch.serialization.set_crc32_options) has 0 for every one of them.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        has_checksums = any(record.CRC for record in archive.infolist())
+        damaged = archive.testzip() if has_checksums else None
+    if damaged:
+        raise UserError(
+            f"SAE {sae!r}: {path} is damaged: {damaged} has another checksum than the file says; fetch it again"
+        )
+
+
+def _require_dense_tensors(content: Mapping[Any, Any], path: Path, sae: str) -> None:
+    """Fails on a tensor, however deep, that is not held number by number: it would take any amount of memory."""
+    waiting: list[tuple[str, Any]] = [(str(key), value) for key, value in content.items()]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend((f"{name}.{key}", entry) for key, entry in value.items())
+        elif isinstance(value, Tensor):
+            flaw = _flaw(value)
+            if flaw is not None:
+                raise UserError(f"SAE {sae!r}: {path}: {name} {flaw}; save it as a dense tensor, `.contiguous()`")
+
+
+def _flaw(tensor: Tensor) -> str | None:
+    if tensor.layout != torch.strided:
+        return f"is a {str(tensor.layout).removeprefix('torch.')} tensor"
+    if tensor.is_quantized or tensor.is_meta:
+        return f"is a {'quantised' if tensor.is_quantized else 'meta'} tensor"
+    size, held = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
+    if held < size:
+        return f"of shape {tuple(tensor.shape)} holds {held} bytes of {size}: it is an expanded view"
+    return None
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
     code = _code_in(path)
     if code:
         return (
-            f"{path} holds pickled code ({', '.join(code[:3])}), which is refused and was not run; "
+            f"holds pickled code ({', '.join(code[:_NAMES_SHOWN])}), which is refused and was not run; "
             "save the bare state_dict, or better safetensors"
         )
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{path} is truncated or not a PyTorch checkpoint ({reason}); delete it and fetch it again"
+    first_line = str(error).partition("\n")[0]
+    # PyTorch's own advice would have the user run what the file says.
+    reason = "" if not first_line or "weights_only" in str(error) else f" ({first_line})"
+    return f"is truncated or not a PyTorch checkpoint{reason}; delete it and fetch it again"
 
 
 def _code_in(path: Path) -> list[str]:
-    """The names that a checkpoint would import beyond tensors; empty if it cannot even be scanned."""
+    """The names that a checkpoint or bare pickle would import beyond tensors; empty if it cannot be scanned."""
     try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (*_DAMAGE, IndexError):
+        if zipfile.is_zipfile(path):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        return _imports(path.read_bytes())
+    except Exception:  # a second look at a file that could not be read
         return []
+
+
+def _imports(pickled: bytes) -> list[str]:
+    """What a bare pickle names as `module.name`, in order."""
+    names: list[str] = []
+    texts: list[str] = []
+    for operation, argument, _ in pickletools.genops(pickled):
+        if operation.name in ("GLOBAL", "INST"):
+            names.append(str(argument).replace(" ", "."))
+        elif operation.name == "STACK_GLOBAL":
+            names.append(".".join(texts[-2:]))
+        elif isinstance(argument, str):
+            texts.append(argument)
+    return names
