@@ -1,4 +1,4 @@
-"""Threads that compute side by side, each for itself: less is wasted than where each operation is divided over them."""
+"""Threads that work on separate items, which wastes less time than dividing each operation among them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Value = TypeVar("Value")
 def side_by_side(function: Callable[[Item], Value], items: Iterable[Item], device: torch.device) -> list[Value]:
     """`function` of every item, in their order; the first error ends it.
 
-    On the CPU as many items at a time as torch has threads, each by a single thread, even where there is only one item:
-    so no bit depends on how many threads or items there are. On other devices, and on a thread that is already one of
-    several, one after the other.
+    On the CPU, as many items at a time as torch has threads, and a single thread for each, even if there is only one
+    item: so no bit depends on how many threads or items there are. On other devices, and on a thread that is itself one
+    of several, one item after the other.
     """
     if device.type != "cpu" or torch.get_num_threads() == 1:
         return [function(item) for item in items]
-    graded = torch.is_grad_enabled()
+    with_gradients = torch.is_grad_enabled()
 
     def compute(item: Item) -> Value:
-        with torch.set_grad_enabled(graded):
+        with torch.set_grad_enabled(with_gradients):
             return function(item)
 
     return list(_lasting_workers(torch.get_num_threads()).map(compute, items))
@@ -34,9 +34,10 @@ def side_by_side(function: Callable[[Item], Value], items: Iterable[Item], devic
 
 @contextmanager
 def workers(n: int) -> Iterator[ThreadPoolExecutor]:
-    """`n` threads whose tensor operations use no further thread; those of the block use none either.
+    """`n` threads whose tensor operations use a single thread each; within the block, so do the caller's.
 
-    Sums are then ordered by how the work was divided: the same division gives the same bits on any number of cores.
+    The order of sums then depends only on how the work was divided: the same division gives the same bits on any number
+    of cores.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -44,14 +45,14 @@ def workers(n: int) -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     finally:
-        # Not waited for: after an interruption they may never end.
+        # Not waited for, because after an interruption they may never end.
         pool.shutdown(wait=False, cancel_futures=True)
         torch.set_num_threads(before)
 
 
 @cache
 def _lasting_workers(n: int) -> ThreadPoolExecutor:
-    """Kept until the process ends, with what a thread has made for itself."""
+    """The same threads until the process ends, because each holds modules of its own (`LanguageModel`)."""
     return _workers(n)
 
 

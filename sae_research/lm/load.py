@@ -1,4 +1,4 @@
-"""Loads a language model from where the hub finds it, and checks that it can be taken apart."""
+"""Loads a language model from where the hub finds it, and checks that it can be stopped and resumed at a site."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def load_language_model(
 ) -> LanguageModel:
     """The model `name` (embedded, folder or hub id), frozen, in evaluation mode, on `device`.
 
-    With a `cache`, captured activations are kept on disk and found again.
+    With a `cache`, captured activations are stored on disk and reused.
     """
     if dtype not in DTYPES:
         raise UserError(f"model dtype {dtype!r} is not known; valid: {', '.join(DTYPES)}")
@@ -60,9 +60,9 @@ def wrap_language_model(
     revision: str,
     cache: ActivationCache | None = None,
 ) -> LanguageModel:
-    """A loaded model of the Hugging Face library, taken apart and checked; `model` itself stays as it is.
+    """A loaded model of the Hugging Face library, taken apart and checked; `model` itself is not changed.
 
-    Its tokenizer must pad on the right and have bos and pad, see `completed_tokenizer`.
+    Its tokenizer must pad on the right and have bos and pad tokens, see `completed_tokenizer`.
     """
     decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
     # What a cache holds must not stand in for what is checked.
@@ -71,7 +71,7 @@ def wrap_language_model(
 
 
 class ModelShape(NamedTuple):
-    """What an SAE must fit."""
+    """The sizes that an SAE must fit."""
 
     width: int
     n_layers: int
@@ -87,7 +87,7 @@ def model_shape(folder: Path) -> ModelShape:
 
 
 def find_device(device: str) -> torch.device:
-    """The device meant by 'auto' (cuda where there is one, else cpu), 'cpu', 'cuda' or 'cuda:N'."""
+    """The device for 'auto' (cuda if there is one, else cpu), 'cpu', 'cuda' or 'cuda:N'."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -101,7 +101,7 @@ def find_device(device: str) -> torch.device:
 
 def _load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     if not (folder / "config.json").is_file():
-        raise UserError(f"model {name!r}: {folder} has no config.json, so it is no model folder")
+        raise UserError(f"model {name!r}: {folder} has no config.json, so it is not a model folder; correct the name")
     if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"model {name!r}: {folder} has no .safetensors file (pickled .bin weights are never loaded); "
@@ -125,7 +125,7 @@ def _load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
 
 @contextmanager
 def _without_progress_bar() -> Iterator[None]:
-    """The library shows a bar of its own, even where stderr is no terminal."""
+    """Within the block, the library shows no bar of its own; it would even if stderr is not a terminal."""
     was_on = library_logging.is_progress_bar_enabled()
     library_logging.disable_progress_bar()
     try:
@@ -136,15 +136,18 @@ def _without_progress_bar() -> Iterator[None]:
 
 
 def _attention(config: Any) -> dict[str, str]:
-    """SDPA is the library's default; it has no soft cap on attention scores (Gemma 2), so those run eagerly."""
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
-    return {"attn_implementation": "eager"} if capped else {}
+    """SDPA, the library's default, cannot cap attention scores: models with a soft cap (Gemma 2) run eagerly."""
+    has_cap = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
+    return {"attn_implementation": "eager"} if has_cap else {}
 
 
 def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     """The folder's tokenizer, completed."""
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
-        raise UserError(f"model {name!r}: {folder} has no tokenizer (none of {', '.join(_TOKENIZER_FILES)})")
+        raise UserError(
+            f"model {name!r}: {folder} has no tokenizer (none of {', '.join(_TOKENIZER_FILES)}); "
+            "save it there with its save_pretrained"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **_FROM_FOLDER)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -153,7 +156,7 @@ def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
 
 
 def completed_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """`tokenizer` itself, padding on the right; a missing pad or bos token becomes eos, as in TransformerLens."""
+    """`tokenizer` itself, now padding on the right; eos stands in for a missing pad or bos, as in TransformerLens."""
     tokenizer.padding_side = "right"
     for token in ("pad_token", "bos_token"):
         if getattr(tokenizer, token) is None:
@@ -166,7 +169,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _check(lm: LanguageModel) -> None:
-    """Fail unless stopping in the middle, resuming and unembedding give the logits of a plain run."""
+    """Raise unless capturing in the middle, resuming and unembedding give the logits of a plain run."""
     if max(lm.special_ids, default=0) >= lm.vocab_size:
         raise UserError(
             f"model {lm.name!r}: its tokenizer has a special token with id {max(lm.special_ids)}, its embedding has "
@@ -178,7 +181,9 @@ def _check(lm: LanguageModel) -> None:
         plain = lm.logits(tokens).float()
         resumed = lm.unembed(lm.resume(site, lm.capture(tokens, site), tokens)).float()
     if not torch.isfinite(plain).all():
-        raise UserError(f"model {lm.name!r}: its logits are not finite in {lm.dtype}; use float32, or mend the weights")
+        raise UserError(
+            f"model {lm.name!r}: its logits are not finite in {lm.dtype}; use float32, or repair the weights"
+        )
     error = float((plain - resumed).abs().max() / plain.abs().max().clamp(min=1e-6))
     tolerance = 1e-4 if lm.dtype == torch.float32 else 3e-2
     if error > tolerance:

@@ -1,4 +1,4 @@
-"""A language model that runs up to a site, from a site on, and from hidden states to logits."""
+"""A language model that can run up to a site, from a site on, and from hidden states to logits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sae_research.lm.tokens import special_ids
 
 
 class LanguageModel:
-    """A frozen decoder of the Hugging Face library; sites are named as TransformerLens names them.
+    """A frozen decoder of the Hugging Face library; sites have their TransformerLens names.
 
-    Layers that a run does not need are passed over in place, so that the backbone itself still builds masks,
-    positions and rotary embeddings. `attention_mask` is True at real tokens; without it attention is plainly causal.
+    Layers that a run does not need are bypassed in place, so the backbone itself still builds masks, positions and
+    rotary embeddings. `attention_mask` is True at real tokens; without it, attention is causal over all tokens.
     """
 
     def __init__(
@@ -50,25 +50,25 @@ class LanguageModel:
         self.vocab_size: int = head.weight.shape[0]
         self.special_ids: frozenset[int] = special_ids(tokenizer)
         self.tokens_read = 0
-        """Tokens captured so far, padding included: what a speed is told in."""
+        """Tokens captured so far, padding included; used to report tokens/s."""
         self._shared = decoder
-        self._own = threading.local()
+        self._per_thread = threading.local()
         self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
 
     @property
     def _decoder(self) -> Decoder:
-        """This thread's modules, since runs change them for a moment; their tensors are those of all threads."""
+        """This thread's own modules, because runs change them temporarily; all threads share the tensors."""
         if threading.current_thread() is threading.main_thread():
             return self._shared
-        own: Decoder | None = getattr(self._own, "decoder", None)
-        if own is None:
-            own = self._own.decoder = self._shared.with_modules_of_its_own()
-        return own
+        decoder: Decoder | None = getattr(self._per_thread, "decoder", None)
+        if decoder is None:
+            decoder = self._per_thread.decoder = self._shared.with_modules_of_its_own()
+        return decoder
 
     @property
     def plain_model(self) -> nn.Module:
-        """The whole Hugging Face model, for who runs it in another way (SAEBench)."""
+        """The whole Hugging Face model, for code that runs it in another way (SAEBench)."""
         return self._decoder.model
 
     @property
@@ -77,7 +77,7 @@ class LanguageModel:
         return self._decoder.layers
 
     def require_site(self, site: Site, d_in: int | None = None) -> None:
-        """Fail, saying what is valid, unless this model has `site` (and activations of width `d_in` there)."""
+        """Raise, listing what is valid, unless this model has `site`, with activations of width `d_in` if given."""
         if not 0 <= site.layer < self.n_layers:
             raise UserError(
                 f"{site.hook_name}: model {self.name!r} has {self.n_layers} layers; "
@@ -102,7 +102,7 @@ class LanguageModel:
         site: Site,
         attention_mask: Bool[Tensor, "batch position"] | None = None,
     ) -> Float[Tensor, "batch position d"]:
-        """The activation at `site`; nothing after the site is run."""
+        """The activation at `site`; layers after the site are not run."""
         self.require_site(site)
         self.tokens_read += tokens.numel()
         if self._cache is None:
@@ -126,22 +126,22 @@ class LanguageModel:
         tokens: Int[Tensor, "batch position"],
         attention_mask: Bool[Tensor, "batch position"] | None = None,
     ) -> Float[Tensor, "batch position d_model"]:
-        """The final hidden states (after the last norm) of `tokens` when the activation at `site` is `x`.
+        """The final hidden states of `tokens`, after the last norm, with `x` as the activation at `site`.
 
-        Gradients flow to `x`. For residual sites no earlier layer is run again.
+        Gradients flow to `x`. For residual sites, no earlier layer is run again.
         """
         self.require_site(site)
         skipped = {"resid_pre": site.layer, "resid_post": site.layer + 1}.get(site.kind, 0)
-        given = x if self._layer_arity is None else (x, *[None] * (self._layer_arity - 1))
+        output = x if self._layer_arity is None else (x, *[None] * (self._layer_arity - 1))
         with ExitStack() as stack:
             for layer in self._decoder.layers[:skipped]:
-                stack.enter_context(_replaced_forward(layer, lambda *_, **__: given))
+                stack.enter_context(_replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
                 stack.enter_context(self._at(site, lambda _: x))
             return self._run(tokens, attention_mask)
 
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
-        """Logits of final hidden states, by the model's own head: bias, soft cap and scale included."""
+        """Logits of final hidden states by the model's own head, with its bias, soft cap and scale."""
         flat = hidden.reshape(1, -1, hidden.shape[-1])
         output = _BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
         unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
@@ -158,25 +158,25 @@ class LanguageModel:
         site: Site,
         x: Float[Tensor, "batch position d"],
     ) -> Int[Tensor, "batch n"]:
-        """The `n` likeliest tokens, one after the other, after rows without padding whose activation at `site` is `x`.
+        """Greedy continuation by `n` tokens of rows without padding, with `x` as the activation at `site`.
 
-        What is written is read as it is: the activation is replaced in the given tokens alone.
+        The activation is replaced in the given tokens only, not in those that are generated.
         """
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
         with self._at(site, lambda _: x):
             output = run(input_ids=tokens, use_cache=True)
-        written = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
-        while len(written) < n:
-            output = run(input_ids=written[-1], past_key_values=output.past_key_values, use_cache=True)
-            written.append(self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True))
-        return torch.cat(written, dim=1)
+        generated = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
+        while len(generated) < n:
+            output = run(input_ids=generated[-1], past_key_values=output.past_key_values, use_cache=True)
+            generated.append(self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True))
+        return torch.cat(generated, dim=1)
 
     def logits(
         self, tokens: Int[Tensor, "batch position"], attention_mask: Bool[Tensor, "batch position"] | None = None
     ) -> Float[Tensor, "batch position vocab"]:
-        """Logits of a plain full run."""
+        """Logits of a plain, complete run."""
         return self._decoder.model(**_inputs(tokens, attention_mask)).logits
 
     def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -202,7 +202,7 @@ class LanguageModel:
 
 
 class _BackboneOutput(BaseModelOutput):
-    """Final hidden states; whatever else some architecture's head passes on (router logits, ...) is None."""
+    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
@@ -210,7 +210,7 @@ class _BackboneOutput(BaseModelOutput):
 
 
 class _Reached(Exception):
-    """Ends a forward run at the site; carries what was there."""
+    """Ends a forward run at the site and carries the activation there."""
 
     def __init__(self, activation: Tensor) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ def _stop(activation: Tensor) -> NoReturn:
 
 
 def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
-    """Arguments of a forward run; positions count real tokens where padding is on the left."""
+    """Arguments of a forward run; with padding on the left, positions count real tokens only."""
     inputs: dict[str, Any] = {"input_ids": tokens, "use_cache": False}
     if attention_mask is not None:
         inputs["attention_mask"] = attention_mask.long()
@@ -232,7 +232,7 @@ def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
 
 
 def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:
-    """`change` on the first positional argument, or on `hidden_states` where that is how it is called."""
+    """Applies `change` to the first positional argument, or to `hidden_states` if it is passed by name."""
 
     def hook(
         _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -245,7 +245,7 @@ def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Remo
 
 
 def _change_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:
-    """`change` on the output, or on the first of the outputs."""
+    """Applies `change` to the output, or to the first of several."""
 
     def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
@@ -255,7 +255,7 @@ def _change_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Rem
 
 @contextmanager
 def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Within the block `module` computes `forward` instead of its own."""
+    """Within the block, `module` computes `forward` instead of its own."""
     module.forward = forward
     try:
         yield
@@ -264,7 +264,7 @@ def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterato
 
 
 def _layer_arity(decoder: Decoder, device: torch.device) -> int | None:
-    """How many values a layer returns, None where it returns a bare tensor: found by running two tokens."""
+    """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
     seen: list[int | None] = []
 
     def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:

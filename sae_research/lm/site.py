@@ -1,4 +1,4 @@
-"""Names of places in a language model, as SAE configs write them."""
+"""Names of places in a language model, as in the configs of SAEs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATTERNS: dict[Kind, str] = {
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """A hook point: the layer it lies in and which activation of that layer it is."""
+    """A hook point: a layer, and one of its activations."""
 
     layer: int
     kind: Kind
@@ -32,7 +32,7 @@ class Site:
 
     @classmethod
     def parse(cls, hook_name: str) -> Site:
-        """The site that a TransformerLens hook name means."""
+        """The site that a TransformerLens hook name stands for."""
         for kind, pattern in _PATTERNS.items():
             match = re.fullmatch(re.escape(pattern).replace(r"\{\}", r"(\d+)"), hook_name)
             if match:

@@ -1,4 +1,4 @@
-"""Finds the parts of a Hugging Face decoder by its structure, so that no list of model names is needed."""
+"""Finds the parts of a Hugging Face decoder by its structure, which makes a list of model names unnecessary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sae_research.errors import UserError
 
 _MLP_NAMES = ("mlp", "feed_forward", "feedforward", "ffn", "block_sparse_moe")
 _MLP_POST_NORM_NAMES = ("post_feedforward_layernorm", "post_mlp_layernorm")
-"""A norm between the MLP and the residual stream: TransformerLens' `hook_mlp_out` is after it."""
+"""Names of a norm between the MLP and the residual stream; TransformerLens' `hook_mlp_out` comes after it."""
 _ATTENTION_NAMES = ("self_attn", "attention", "attn", "self_attention")
 _PROJECTION_NAMES = ("o_proj", "out_proj", "c_proj", "dense", "wo", "out_lin")
 
@@ -21,13 +21,13 @@ class Decoder:
     """A causal language model taken apart."""
 
     model: nn.Module
-    """The whole, with its head: `model(input_ids).logits`."""
+    """The whole model, with its head: `model(input_ids).logits`."""
     backbone: nn.Module
     """The module that embeds, runs the layers and applies the final norm."""
     layers: nn.ModuleList
 
     def with_modules_of_its_own(self) -> Decoder:
-        """The same tensors in further module objects, which another thread may change for a moment."""
+        """The same tensors in new module objects, which another thread may change temporarily."""
         return deepcopy(self, {id(t): t for t in (*self.model.parameters(), *self.model.buffers())})
 
     def mlp_output(self, layer: int) -> nn.Module:
@@ -36,7 +36,7 @@ class Decoder:
         return _child(block, _MLP_POST_NORM_NAMES) or _needed(_child(block, _MLP_NAMES), "MLP", block)
 
     def attention_projection(self, layer: int) -> nn.Module:
-        """The module whose input is attention's z: all heads' outputs side by side."""
+        """The module whose input is attention's z, the outputs of all heads side by side."""
         block = self.layers[layer]
         attention = _needed(_child(block, _ATTENTION_NAMES), "attention", block)
         inner = _child(attention, _ATTENTION_NAMES) or attention
@@ -44,18 +44,18 @@ class Decoder:
 
 
 def take_apart(model: nn.Module, n_layers: int) -> Decoder:
-    """The decoder's layer list is the outermost list of `n_layers` blocks of one class with attention in them."""
-    found = [
+    """The parts of `model`; its layers are the outermost list of `n_layers` blocks of one class that have attention."""
+    candidates = [
         (path.count("."), path, module)
         for path, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and _is_layer_list(module, n_layers)
     ]
-    if not found:
+    if not candidates:
         raise UserError(
             f"{type(model).__name__}: no list of {n_layers} decoder layers found; "
             "only decoder-only transformers of the Hugging Face library can be measured"
         )
-    _, path, layers = min(found, key=lambda item: item[:2])
+    _, path, layers = min(candidates, key=lambda candidate: candidate[:2])
     backbone = model.get_submodule(path.rpartition(".")[0])
     return Decoder(model=model, backbone=backbone, layers=layers)
 

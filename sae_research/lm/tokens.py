@@ -14,21 +14,21 @@ from sae_research.errors import UserError
 
 
 class TokenBatch(NamedTuple):
-    """Right-padded token ids, and which of them are real: neither padding nor bos nor eos."""
+    """Right-padded token ids, and which of them are real: none of padding, bos and eos."""
 
     tokens: Int[Tensor, "batch position"]
     real: Bool[Tensor, "batch position"]
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The ids of padding, eos and bos, as far as the tokenizer has them: never counted in a metric."""
+    """The ids of padding, eos and bos, as far as the tokenizer has them. No metric counts these tokens."""
     ids: tuple[Any, ...] = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)
     return frozenset(int(i) for i in ids if i is not None)
 
 
 def encode_plain(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text without bos, eos or any other addition, however long."""
-    # A text longer than the model's context is cut by the caller, so the tokenizer's warning would mislead.
+    """Token ids of each text, without bos, eos or anything else added, and not truncated."""
+    # The caller truncates texts that are longer than the model's context, so the tokenizer's warning would mislead.
     return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[return-value]
 
 
@@ -44,14 +44,14 @@ def _required_id(value: Any, token: str) -> int:
 
 
 def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, context_size: int) -> TokenBatch:
-    """One row per text: bos, the text cut to `context_size` in all, padding on the right.
+    """One row per text: bos, the text, padding on the right; truncated to `context_size` tokens in all.
 
-    As SAEBench's probing evals do: a token is real unless its id is that of padding, eos or bos.
+    As in SAEBench's probing evals, a token is real unless its id is that of padding, eos or bos.
     """
     start, pad = bos_id(tokenizer), _required_id(tokenizer.pad_token_id, "pad_token")
     tokens = torch.full((len(texts), context_size), pad, dtype=torch.long)
     for row, ids in enumerate(encode_plain(tokenizer, texts) if texts else []):
-        kept = [start, *ids[: context_size - 1]]
-        tokens[row, : len(kept)] = torch.tensor(kept)
+        content = [start, *ids[: context_size - 1]]
+        tokens[row, : len(content)] = torch.tensor(content)
     special = torch.tensor(sorted(special_ids(tokenizer)))
     return TokenBatch(tokens, ~torch.isin(tokens, special))
