@@ -37,8 +37,8 @@ class Setting(NamedTuple):
     rho: float
     """The true reliability of a mean over the draws."""
     spread: str = "normal"
-    """Of the true scores: `normal`, `uniform`, or `outlier`: normal, and one SAE more, five deviations away. ρ is then
-    that of the others."""
+    """Of the true scores: `normal`, `uniform`, or `outlier`: normal but for the last, which is five deviations away; ρ is
+    then that of the others."""
     noisy: float = 1.0
     """The noise of the first SAE over that of the others."""
 
@@ -73,16 +73,16 @@ def reliability_table(count: int) -> str:
 
 
 def _line(s: Setting, count: int) -> list[str]:
-    found = [stats.reliability(stats.mean_squares(scores)) for scores in s.tables(count)]
+    estimates = [stats.reliability(stats.mean_squares(scores)) for scores in s.tables(count)]
     taus = [stats.halves_tau(scores, SPLITS) or 0.0 for scores in s.tables(count)]
     expected = stats.expected_tau(1 / (1 + 2 * s.error))
-    held = np.mean([rho.low <= s.rho <= rho.high for rho in found])
-    mean = np.mean([rho.value for rho in found])
+    covered = np.mean([rho.low <= s.rho <= rho.high for rho in estimates])
+    mean = np.mean([rho.value for rho in estimates])
     about = [str(s.n), str(s.draws), s.spread, f"× {s.noisy:g}", str(s.rho)]
     return [
         *about,
         f"{mean:.3f}",
-        "–" if s.spread == "outlier" else _percent(held),
+        "–" if s.spread == "outlier" else _percent(covered),
         f"{np.mean(taus):.3f}",
         f"{expected:.3f}",
     ]
@@ -90,8 +90,8 @@ def _line(s: Setting, count: int) -> list[str]:
 
 def events_table(count: int) -> str:
     """How often tests and verdicts do what they should."""
-    some, none = Setting(15, 32, 0.8), Setting(15, 32, 0.8)
-    gap = _true_minimum(some)
+    setting = Setting(15, 32, 0.8)
+    gap = _true_minimum(setting)
 
     def equal(true: np.ndarray) -> None:
         true[:] = 0.0
@@ -109,16 +109,16 @@ def events_table(count: int) -> str:
         (
             "a true difference of the minimum at 80 % power is detected",
             "80 %",
-            map(_differs, some.tables(count, first_ahead(gap))),
+            map(_differs, setting.tables(count, first_ahead(gap))),
         ),
-        ("two equal SAEs are called different", "5 %", map(_differs, some.tables(count, first_ahead(0.0)))),
-        ("no SAE differs: the F test says they do", "5 %", (_p(t) <= 0.05 for t in none.tables(count, equal))),
-        ("no SAE differs: *do not use*", "≥ 95 %", map(_is_refused, none.tables(count, equal))),
-        ("no SAE differs: a pair is told apart", "≤ 5 %", map(_any_pair, none.tables(count, equal))),
+        ("two equal SAEs are called different", "5 %", map(_differs, setting.tables(count, first_ahead(0.0)))),
+        ("no SAE differs: the F test says they do", "5 %", (_p(t) <= 0.05 for t in setting.tables(count, equal))),
+        ("no SAE differs: *do not use*", "≥ 95 %", map(_is_refused, setting.tables(count, equal))),
+        ("no SAE differs: a pair is told apart", "≤ 5 %", map(_any_pair, setting.tables(count, equal))),
         (
             "a control as good as the worst SAE is below all",
             "≤ 2.5 %",
-            map(_is_lowest, some.tables(count, last_is_lowest)),
+            map(_is_lowest, setting.tables(count, last_is_lowest)),
         ),
         (f"ranks without a link to L0, {L0_LEAST_SAES} SAEs: *reads L0*", "5 %", _reads_l0(L0_LEAST_SAES, count)),
         ("the same, 15 SAEs", "below 1 %", _reads_l0(15, count)),
@@ -201,12 +201,12 @@ def replicates_table(count: int, n: int = 15) -> str:
         signal = np.mean([run.true.var(ddof=1) for run in runs])
         noise = np.mean([run.noise for run in runs])
         squares = [stats.mean_squares(_pseudo_values(run)) for run in runs]
-        found = [stats.reliability(s) for s in squares]
+        estimates = [stats.reliability(s) for s in squares]
         rho = signal / (signal + noise)
-        held = np.mean([r.low <= rho <= r.high for r in found])
+        covered = np.mean([r.low <= rho <= r.high for r in estimates])
         sigma = math.sqrt(np.mean([s.sigma_e**2 for s in squares]))
-        mean = np.mean([r.value for r in found])
-        rows.append([name, f"{rho:.3f}", f"{mean:.3f}", _percent(held), f"{math.sqrt(noise):.5f}", f"{sigma:.5f}"])
+        mean = np.mean([r.value for r in estimates])
+        rows.append([name, f"{rho:.3f}", f"{mean:.3f}", _percent(covered), f"{math.sqrt(noise):.5f}", f"{sigma:.5f}"])
     return table(["metric", "true ρ", "mean estimate", "intervals hold", "true σ_e", "found σ_e"], rows)
 
 

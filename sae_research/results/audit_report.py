@@ -108,9 +108,9 @@ def _percent(share: float | None) -> str:
 def _introduction(rows: Sequence[Row], lines: Sequence[ColumnAudit]) -> str:
     controls = list(dict.fromkeys(f"`{row.sae}`" for row in rows if row.control and row.source == "computed"))
     if controls:
-        held = f"Controls, which learned nothing that a metric should reward, are {', '.join(controls)}."
+        about_controls = f"Controls, which learned nothing that a metric should reward, are {', '.join(controls)}."
     else:
-        held = (
+        about_controls = (
             "No SAE is a control (`control: true` in `comparison_saes`): what one that learned nothing scores is open."
         )
     interpolating = any(interpolation(row.interpolates) == "most" for row in rows if row.source == "computed")
@@ -119,9 +119,9 @@ def _introduction(rows: Sequence[Row], lines: Sequence[ColumnAudit]) -> str:
     seeds = f" In {', '.join(repeated)} it is what differs between seeds, training texts included." if repeated else ""
     return (
         f"Each verdict speaks of the {max(audit.saes for audit in lines)} trained SAEs of this run, whatever their L0. "
-        f"{held}{left_out}\n\n"
+        f"{about_controls}{left_out}\n\n"
         "Noise is what differs between groups of the same test units (sequences, texts, words, entities), so that what "
-        f"is hard for every SAE cancels.{seeds} Other training texts, or the same SAEs trained with another seed, would add "
+        f"is hard for every SAE cancels.{seeds} Other training texts, or SAEs trained anew with another seed, would add "
         "noise that is not counted here. `eval_results/merged/audit.csv` has every column and panel, `docs/metrics.md` "
         "the formulas."
     )

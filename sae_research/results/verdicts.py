@@ -73,18 +73,18 @@ def verdicts(evidence: Evidence) -> Sequence[Verdict]:
     return [*_doubts(evidence)] or ["usable"]
 
 
-def _doubts(found: Evidence) -> Iterator[Verdict]:
-    tells_apart = found.no_signal_p <= FALSE_DISCOVERIES and found.reliability >= LARGE_DIFFERENCES_FROM
+def _doubts(evidence: Evidence) -> Iterator[Verdict]:
+    tells_apart = evidence.no_signal_p <= FALSE_DISCOVERIES and evidence.reliability >= LARGE_DIFFERENCES_FROM
     if not tells_apart:
         yield "do not use to tell these SAEs apart"
-    elif found.reliability_low < USABLE_FROM:
+    elif evidence.reliability_low < USABLE_FROM:
         yield "large differences only"
     # Where noise keeps the SAEs within one difference of the best, the first verdict has said so.
-    if tells_apart and found.ceiling_share is not None and found.ceiling_share >= CEILING_FROM:
+    if tells_apart and evidence.ceiling_share is not None and evidence.ceiling_share >= CEILING_FROM:
         yield "at the ceiling"
-    if found.l0_share is not None and found.l0_share > L0_FROM:
+    if evidence.l0_share is not None and evidence.l0_share > L0_FROM:
         yield "reads L0"
-    if found.control_margin_low is not None and found.control_margin_low <= 0:
+    if evidence.control_margin_low is not None and evidence.control_margin_low <= 0:
         yield "fails a control"
 
 
