@@ -37,8 +37,8 @@ class Setting(NamedTuple):
     rho: float
     """The true reliability of a mean over the draws."""
     spread: str = "normal"
-    """Of the true scores: `normal`, `uniform`, or `outlier`: normal but for the last, which is five deviations away; ρ is
-    then that of the others."""
+    """Of the true scores: `normal`, `uniform`, or `outlier`: normal, but the last is five deviations away, and ρ is
+    that of the others."""
     noisy: float = 1.0
     """The noise of the first SAE over that of the others."""
 

@@ -121,7 +121,7 @@ def _introduction(rows: Sequence[Row], lines: Sequence[ColumnAudit]) -> str:
         f"Each verdict speaks of the {max(audit.saes for audit in lines)} trained SAEs of this run, whatever their L0. "
         f"{about_controls}{left_out}\n\n"
         "Noise is what differs between groups of the same test units (sequences, texts, words, entities), so that what "
-        f"is hard for every SAE cancels.{seeds} Other training texts, or SAEs trained anew with another seed, would add "
+        f"is hard for every SAE cancels.{seeds} Other training texts, or SAEs trained with another seed, would add "
         "noise that is not counted here. `eval_results/merged/audit.csv` has every column and panel, `docs/metrics.md` "
         "the formulas."
     )
