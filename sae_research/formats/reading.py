@@ -66,7 +66,7 @@ def read_safetensors(path: Path, *, sae: str) -> dict[str, Tensor]:
 
 
 def read_pickled(path: Path, *, sae: str) -> dict[str, Any]:
-    """The dictionary in a `.pt` file, its tensors dense and whole, read without running any code that it may contain."""
+    """The dictionary in a `.pt` file, its tensors dense, read without running any code that it may contain."""
     _refuse_stand_in(path, sae)
     try:
         _verify_checksums(path, sae)
@@ -149,9 +149,12 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             f"holds pickled code ({', '.join(code[:_NAMES_SHOWN])}), which is refused and was not run; "
             "save the bare state_dict, or better safetensors"
         )
-    first_line = str(error).partition("\n")[0]
-    # PyTorch's own advice would have the user run what the file says.
-    reason = "" if not first_line or "weights_only" in str(error) else f" ({first_line})"
+    if path.stat().st_size == 0:
+        reason = " (it is empty)"
+    elif "weights_only" in str(error):
+        reason = ""  # PyTorch would have the user run what the file says
+    else:
+        reason = f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     return f"is truncated or not a PyTorch checkpoint{reason}; delete it and fetch it again"
 
 
