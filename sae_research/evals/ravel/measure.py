@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.ravel.entities import EntityPrompt
-from sae_research.evals.ravel.pairs import PairSplit, draw_pairs
+from sae_research.evals.ravel.pairs import draw_pairs
 from sae_research.evals.ravel.prompts import Checker, equal_lengths, known_prompts, rows_at_once, tokenize_prompts
 from sae_research.evals.ravel.report import ClassHits, ravel_output
 from sae_research.evals.ravel.settings import Baseline, RavelSettings
@@ -43,12 +43,11 @@ def measure_ravel(
     hits: dict[Owner, dict[str, ClassHits]] = {owner: {} for owner in (*attempts, *settings.baselines)}
     with torch.no_grad():
         for entity_class, items in prompts.items():
-            found = _EntityClass(context, attempts, entity_class, items, settings).run()
-            for owner, of_class in found.items():
-                hits[owner][entity_class] = of_class
+            for owner, class_hits in _EntityClass(context, attempts, entity_class, items, settings).run().items():
+                hits[owner][entity_class] = class_hits
     baselines = {name: hits[name] for name in settings.baselines}
     for attempt in attempts:
-        yield attempt.finish(lambda own=attempt: ravel_output(hits[own], baselines))
+        yield attempt.finish(lambda sae_hits=hits[attempt]: ravel_output(sae_hits, baselines))
 
 
 class _EntityClass:
@@ -74,7 +73,8 @@ class _EntityClass:
             a: draw_pairs(self._prompts, a, [b for b in self._attributes if b != a], self._settings, self._key)
             for a in self._attributes
         }
-        self._expect(splits)
+        passes = (len(s.train) * self._settings.num_epochs + len(s.test) for s in splits.values())
+        self._context.progress.expect(sum(passes))
         x, latents = self._represent()
         # Baselines of a class share their axes; each attribute learns anew.
         axes = self._axes(x)
@@ -89,25 +89,24 @@ class _EntityClass:
                 hits[candidate.attempt or candidate.name].attributes[attribute] = swap_hits  # type: ignore[index]
         return hits
 
-    def _expect(self, splits: Mapping[str, PairSplit]) -> None:
-        self._context.progress.expect(
-            sum(len(s.train) * self._settings.num_epochs + len(s.test) for s in splits.values())
-        )
-
     def _represent(self) -> tuple[Tensor, dict[Attempt, Latents]]:
         """Activations at the entities' last tokens, and every SAE's codes of them."""
         lm, prompts = self._context.lm, self._prompts
         x = torch.zeros(len(prompts.items), lm.width(self._site), device=lm.device)
         codes = {a: torch.zeros(len(x), a.sae.card.d_sae, device=lm.device) for a in self._attempts if a.error is None}
+
+        def encode(attempt: Attempt, whole: Tensor, real: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
+            return encode_at(attempt.sae, whole, real, at)
+
         for rows in equal_lengths(prompts.lengths, rows_at_once(self._context)):
             tokens = prompts.tokens[rows][:, : int(prompts.lengths[rows[0]])].to(lm.device)
             whole = lm.capture(tokens, self._site)
             at = torch.arange(len(rows), device=lm.device), prompts.entity[rows].to(lm.device)
             real = is_real(lm, tokens)
             x[rows] = whole[at].float()
-            for attempt, found in do_each(lm.device, codes, _entity_codes, whole, real, at).items():
-                codes[attempt][rows] = found
-        made = {attempt: attempt.do(_latents, attempt.sae, own, x) for attempt, own in codes.items()}
+            for attempt, entity_codes in do_each(lm.device, codes, encode, whole, real, at).items():
+                codes[attempt][rows] = entity_codes
+        made = {attempt: attempt.do(_latents, attempt.sae, sae_codes, x) for attempt, sae_codes in codes.items()}
         return x, {attempt: latents for attempt, latents in made.items() if latents is not None}
 
     def _axes(self, x: Tensor) -> dict[str, Tensor]:
@@ -130,11 +129,6 @@ class _EntityClass:
                 return RotationSwap(x, axes["rotation"], dimension)
             case _:
                 return MaskSwap(Axes(x, axes[name]))
-
-
-def _entity_codes(attempt: Attempt, x: Tensor, real: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
-    """Codes at the entities' last tokens."""
-    return encode_at(attempt.sae, x, real, at)
 
 
 def _latents(sae: Sae, codes: Tensor, x: Tensor) -> Latents:

@@ -83,7 +83,7 @@ class MpSae(Sae):
 
     def _held_gram(self) -> Float[Tensor, "d_sae d_sae"]:
         """D D^T, computed at first use and again when the atoms have moved to another device or dtype."""
-        held = self._gram
-        if held is None or (held.dtype, held.device) != (self.W_dec.dtype, self.W_dec.device):
-            held = self._gram = shared_gram(self.W_dec)
-        return held
+        gram = self._gram
+        if gram is None or (gram.dtype, gram.device) != (self.W_dec.dtype, self.W_dec.device):
+            gram = self._gram = shared_gram(self.W_dec)
+        return gram
