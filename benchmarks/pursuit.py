@@ -1,10 +1,11 @@
-"""The pursuit encoders against plain loops, written here, and against SAELens' matching pursuit.
+"""The pursuit encoders against plain loops, which are written here, and against SAELens' matching pursuit.
 
     python -m benchmarks.pursuit [--quick] [--device cuda]
 
-Prints a markdown table: seconds of both sides (medians over runs that alternate), their ratio, the ratio to reach,
-memory at the worst moment, and the shortest time that this machine's matrix products and memory allow for the work.
-Random unit atoms; IHTP also on tokens with planted sparse codes, where supports are small as in real activations.
+Prints a Markdown table: seconds of both sides (medians over alternating runs), their ratio, the ratio to reach, peak
+memory, and the shortest time that this machine's matrix products and memory bandwidth allow for the work. Atoms are
+random and of norm 1; IHTP also runs on tokens with planted sparse codes, whose supports are as small as those of real
+activations.
 """
 
 from __future__ import annotations
@@ -38,21 +39,25 @@ class Case:
     sequences: int
     tokens: int
     """In each sequence."""
-    sae_bench: Callable[[Tensor, Sae], Tensor]
+    reference: Callable[[Tensor, Sae], Tensor]
+    """The implementation to compare with."""
     architecture: str
     options: Mapping[str, Any]
     bar: float
+    """How many times as fast as the reference it should be."""
     runs: int = 5
     planted: int = 0
     """Atoms that each token is made of; 0: tokens are normal noise."""
 
     def sae(self, device: str) -> Sae:
+        """An SAE with random atoms."""
         generator = torch.Generator().manual_seed(0)
         atoms = unit_atoms(torch.randn(self.d_sae, self.d_in, generator=generator))
         card = SaeCard(self.name, self.architecture, Site(0, "resid_post"), self.d_in, self.d_sae, "none", self.options)
         return build_sae(card, {"W_dec": atoms, "b_dec": torch.zeros(self.d_in)}).to(device)
 
     def inputs(self, sae: Sae) -> Tensor:
+        """The activations to encode."""
         generator = torch.Generator().manual_seed(1)
         x = torch.randn(self.sequences, self.tokens, self.d_in, generator=generator)
         if not self.planted:
@@ -67,7 +72,7 @@ class Case:
 
 
 def plain_matching_pursuit(x: Tensor, sae: Sae) -> Tensor:
-    """The seed's MPSAE: all correlations anew at every step."""
+    """MPSAE as in the project's seed: every step computes all correlations anew."""
     rest, D = (x - sae.b_dec).reshape(-1, x.shape[-1]), sae.W_dec
     codes = rest.new_zeros(len(rest), len(D))
     for _ in range(sae.card.hyperparameters["s"]):
@@ -80,17 +85,17 @@ def plain_matching_pursuit(x: Tensor, sae: Sae) -> Tensor:
 
 
 def plain_ihtp(x: Tensor, sae: Sae) -> Tensor:
-    """The seed's IHTP: a `torch.linalg.lstsq` for each sequence."""
+    """IHTP as in the project's seed: a `torch.linalg.lstsq` for each sequence."""
     k, D = sae.card.hyperparameters["k"], sae.W_dec
     codes = x.new_zeros(*x.shape[:-1], len(D))
-    for own, y in zip(codes, x - sae.b_dec, strict=True):
+    for sequence_codes, y in zip(codes, x - sae.b_dec, strict=True):
         support = (y @ D.T).abs().topk(k, dim=-1).indices.unique()
-        own[:, support] = torch.linalg.lstsq(D[support].T, y.T).solution.T
+        sequence_codes[:, support] = torch.linalg.lstsq(D[support].T, y.T).solution.T
     return codes
 
 
 def lens_matching_pursuit(x: Tensor, sae: Sae) -> Tensor:
-    """SAELens' own, made to run all steps."""
+    """SAELens' matching pursuit, set to run all steps."""
     from sae_lens.saes.matching_pursuit_sae import MatchingPursuitSAE, MatchingPursuitSAEConfig
 
     config = MatchingPursuitSAEConfig(
@@ -101,14 +106,14 @@ def lens_matching_pursuit(x: Tensor, sae: Sae) -> Tensor:
         max_iterations=int(sae.card.hyperparameters["s"]),
         stop_on_duplicate_support=False,
     )
-    sae_bench = MatchingPursuitSAE(config)
-    sae_bench.load_state_dict({"W_dec": sae.W_dec, "b_dec": sae.b_dec}, strict=False)
+    lens = MatchingPursuitSAE(config)
+    lens.load_state_dict({"W_dec": sae.W_dec, "b_dec": sae.b_dec}, strict=False)
     with torch.no_grad():
-        return sae_bench.encode(x)
+        return lens.encode(x)
 
 
 def cases(*, quick: bool) -> list[Case]:
-    """The comparisons; `quick` ones on fewer tokens."""
+    """The comparisons; on fewer tokens if `quick`."""
     many = 256 if quick else 1024
     small, large = {"s": 100}, {"s": 50}
     return [
@@ -122,7 +127,7 @@ def cases(*, quick: bool) -> list[Case]:
 
 
 class Machine(NamedTuple):
-    """What the machine can do, measured now."""
+    """What this machine can do, measured now."""
 
     flops: float
     bandwidth: float
@@ -139,7 +144,7 @@ def probe(device: str) -> Machine:
 
 
 def floor(case: Case, codes: Tensor, machine: Machine) -> float:
-    """Seconds that the needed operations and bytes take at the machine's best.
+    """Seconds that the necessary operations and bytes take at the machine's best.
 
     Matching pursuit: the first correlations, a Gram row per step, the codes written. IHTP: correlations, the normal
     equations of the smaller side (half of a symmetric product), their factor, two substitutions, the codes.
@@ -160,16 +165,16 @@ def compare(case: Case, device: str, machine: Machine) -> list[object]:
     sae = case.sae(device)
     x = case.inputs(sae)
     first = measure(lambda: sae.encode(x))
-    theirs, ours = [], []
+    reference, ours = [], []
     for _ in range(case.runs):
-        theirs.append(measure(lambda: case.sae_bench(x, sae)))
+        reference.append(measure(lambda: case.reference(x, sae)))
         ours.append(measure(lambda: sae.encode(x)))
-    codes, expected = ours[-1].value, theirs[-1].value
+    codes, expected = ours[-1].value, reference[-1].value
     apart = float((sae.decode(codes) - sae.decode(expected)).norm() / x.norm())
-    slow, fast = (statistics.median(run.seconds for run in runs) for runs in (theirs, ours))
+    slow, fast = (statistics.median(run.seconds for run in runs) for runs in (reference, ours))
     shortest = floor(case, codes, machine)
     size = f"{case.d_in} / {case.d_sae} / {case.sequences * case.tokens}"
-    peaks = [max(run.peak_bytes for run in runs) // MEBI for runs in (theirs, ours)]
+    peaks = [max(run.peak_bytes for run in runs) // MEBI for runs in (reference, ours)]
     return [case.name, size, slow, fast, slow / fast, case.bar, first.seconds, *peaks, shortest, fast / shortest, apart]
 
 
@@ -188,8 +193,8 @@ def main() -> None:
         f"{machine.flops / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.0f} GB/s, "
         f"OMP_WAIT_POLICY {os.environ.get('OMP_WAIT_POLICY', 'not set')}\n"
     )
-    header = ["part", "d_in / d_sae / tokens", "plain s", "ours s", "ratio", "bar", "first call s"]
-    header += ["plain MiB", "ours MiB", "floor s", "ours / floor", "x_hat apart"]
+    header = ["part", "d_in / d_sae / tokens", "reference s", "ours s", "ratio", "bar", "first call s"]
+    header += ["reference MiB", "ours MiB", "floor s", "ours / floor", "x_hat apart"]
     wanted = [case for case in cases(quick=options.quick) if options.only in case.name]
     print(table(header, [compare(case, options.device, machine) for case in wanted]))
 

@@ -75,7 +75,7 @@ def read_prompts(
         positions = torch.arange(tokens.shape[1], device=lm.device)
         words = positions == places[:, None]
         x[batch.to(lm.device)] = read[words]
-        # A prompt ends where `position` counts from: what follows is padding.
+        # With position -2, the word of a prompt of 5 tokens is at place 3, so 3 - (-2) = 5 is where padding begins.
         real = is_real(lm, tokens) & (positions < (places - position)[:, None])
         for attempt, codes in do_each(lm.device, encoders, encode, read, real, words).items():
             parts[attempt].append(codes)

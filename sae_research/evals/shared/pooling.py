@@ -33,8 +33,10 @@ def pool_texts(
         return encoders[attempt].mean_codes(x, real)
 
     for rows in _batches(_lengths(batch), context.batch_size * context_size):
-        tokens, real = _trimmed(batch, rows)
-        tokens, real = tokens.to(lm.device), real.to(lm.device)
+        part = TokenBatch(batch.tokens[rows], batch.real[rows])
+        # Without the positions that are padding in all rows.
+        width = max(1, int(_lengths(part).max()))
+        tokens, real = part.tokens[:, :width].to(lm.device), part.real[:, :width].to(lm.device)
         x = lm.capture(tokens, site)
         channels[rows.to(lm.device)] = mean_over(x.float(), real)
         for attempt, pooled in do_each(lm.device, codes, pool, x, real).items():
@@ -50,8 +52,10 @@ def _lengths(batch: TokenBatch) -> Tensor:
 
 
 def _batches(lengths: Int[Tensor, " texts"], positions: int) -> Iterator[Int[Tensor, " rows"]]:
-    """All texts, the shortest first, so many together that their rows have at most so many `positions` (one text may
-    have more)."""
+    """All texts, shortest first, in batches whose padded rows have at most `positions` positions, or one row.
+
+    Lengths [5, 2, 3] within 6 positions: rows 1 and 2, padded to 3 positions each, then row 0.
+    """
     order = lengths.argsort(stable=True)
     start = 0
     for end, longest in enumerate(lengths[order].tolist()):
@@ -61,22 +65,15 @@ def _batches(lengths: Int[Tensor, " texts"], positions: int) -> Iterator[Int[Ten
     yield order[start:]
 
 
-def _trimmed(batch: TokenBatch, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows without the positions that are padding in all of them."""
-    part = TokenBatch(batch.tokens[rows], batch.real[rows])
-    width = max(1, int(_lengths(part).max()))
-    return part.tokens[:, :width], part.real[:, :width]
-
-
 def group_by_memory(attempts: Sequence[Attempt], texts: int, *, limit_bytes: int) -> list[list[Attempt]]:
     """The SAEs in groups whose mean codes of all texts fit in `limit_bytes`, one SAE at least."""
     groups: list[list[Attempt]] = []
-    held = 0
+    group_bytes = 0
     for attempt in attempts:
         size = 4 * texts * attempt.sae.card.d_sae
-        if not groups or held + size > limit_bytes:
+        if not groups or group_bytes + size > limit_bytes:
             groups.append([])
-            held = 0
+            group_bytes = 0
         groups[-1].append(attempt)
-        held += size
+        group_bytes += size
     return groups
