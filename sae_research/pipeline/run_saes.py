@@ -189,9 +189,13 @@ def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
     """Writes every SAE under a name that no other has; returns their manifest entries."""
     taken: set[str] = set()
     entries = []
+    first: dict[str, str] = {}
     for sae in saes:
         named = rename(sae, _free_name(sae.card, taken))
         taken.add(named.card.name.casefold())
+        same = first.setdefault(named.card.digest, named.card.name)
+        if same != named.card.name:
+            log.warning("SAEs %s and %s are the same one, with equal numbers", same, named.card.name)
         write_folder(named, draft / named.card.name)
         entries.append(named.describe())
     return entries

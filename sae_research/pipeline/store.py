@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from sae_research.measurements import Result
 from sae_research.results.document import document_text, from_document, is_intact, to_document
 
 log = logging.getLogger(__name__)
+
+# What anything but a cell can raise where a cell should be: a folder, text that is no JSON, JSON of another form.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ def read_intact(path: Path) -> Result | None:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return from_document(document) if is_intact(document) else None
-    except (ValueError, KeyError, TypeError):
+    except _DAMAGE:
         return None
 
 
@@ -54,6 +58,9 @@ class ResultStore:
     def put(self, result: Result) -> None:
         """Keeps `result`; it is whole on disk when this returns."""
         path = self._path(result.key)
+        for place in (path, path.with_suffix(".parts")):
+            if place.is_dir():
+                shutil.rmtree(place)
         past = PastCell(eval_name=result.eval_name, sae_name=result.sae["name"], parts=result.key_parts)
         write_atomically(path.with_suffix(".parts"), json.dumps(dataclasses.asdict(past), sort_keys=True))
         write_atomically(path, document_text(to_document(result)))
@@ -69,9 +76,12 @@ class ResultStore:
         """What every stored result was computed for; cheap, since the numbers are not read."""
         for path in sorted(self._folder.glob("*/*.parts")):
             try:
-                yield PastCell(**json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, TypeError):
+                past = PastCell(**json.loads(path.read_text(encoding="utf-8")))
+                past.parts["sae"]
+            except _DAMAGE:
                 log.warning("%s is damaged or of another version and is passed over", path)
+            else:
+                yield past
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"

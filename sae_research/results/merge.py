@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sae_research.errors import UserError
 from sae_research.evals.registry import eval_names
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
-from sae_research.results.document import explained_version, from_document, metric_specs, read_document
+from sae_research.records import read_record
+from sae_research.results.document import explained_version, from_document, is_intact, metric_specs, read_document
 from sae_research.results.published import read_published
 from sae_research.results.rows import Row, Source, card_label, column_name, place_text
 
@@ -43,6 +44,26 @@ def finished_evals(results: Path) -> list[str]:
     return [*known, *sorted(names - set(known))]
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """A cell of a status file."""
+
+    sae: str
+    state: Literal["done", "failed"]
+    file: str | None
+    """The result's name in the folder."""
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        if (self.state == "done") != (self.file is not None) or "/" in (self.file or ""):
+            raise ValueError(f"file is {self.file!r}, expected a file's name for a cell that is done, and null else")
+
+
+@dataclass(frozen=True)
+class _Status:
+    cells: tuple[_Cell, ...]
+
+
 def read_entries(results: Path, published: Path | None, enabled: Mapping[str, bool]) -> list[Entry]:
     """The cells of all evals that are `enabled`, in the order of evals and SAEs, then the published ones."""
     return [
@@ -55,15 +76,18 @@ def read_entries(results: Path, published: Path | None, enabled: Mapping[str, bo
 
 
 def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
-    for cell in _read_status(folder / STATUS_FILE, eval_name)["cells"]:
-        if cell["state"] != "done":
-            yield Entry("computed", cell["sae"], eval_name, None, reason=cell["reason"])
+    for cell in _read_status(folder / STATUS_FILE, eval_name):
+        if cell.state != "done" or cell.file is None:
+            yield Entry("computed", cell.sae, eval_name, None, reason=cell.reason)
             continue
-        path = folder / cell["file"]
+        path = folder / cell.file
         document = read_document(path)
+        if not is_intact(document):
+            raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
         with explained_version(path):
             result = _without_records(from_document(document))
-            yield Entry("computed", cell["sae"], eval_name, result, metric_specs(document))
+            specs = metric_specs(document)
+        yield Entry("computed", cell.sae, eval_name, result, specs)
 
 
 def _without_records(result: Result) -> Result:
@@ -71,7 +95,7 @@ def _without_records(result: Result) -> Result:
     return dataclasses.replace(result, output=EvalOutput(result.output.measurements))
 
 
-def _read_status(path: Path, eval_name: str) -> dict[str, Any]:
+def _read_status(path: Path, eval_name: str) -> tuple[_Cell, ...]:
     if not path.is_file():
         raise UserError(f"{path} is missing: eval_types.{eval_name} is true but its stage has not run; run `dvc repro`")
     status = read_document(path)
@@ -79,7 +103,7 @@ def _read_status(path: Path, eval_name: str) -> dict[str, Any]:
         raise UserError(f"{path} is not a status file of the eval {eval_name!r}; run its stage again")
     if not status["enabled"]:
         raise UserError(f"{path} says disabled but eval_types.{eval_name} is true; run its stage again")
-    return status
+    return read_record(_Status, {"cells": status["cells"]}, where=str(path)).cells
 
 
 def tidy_rows(entries: Sequence[Entry], saes: Sequence[Mapping[str, Any]] = ()) -> list[Row]:

@@ -306,12 +306,14 @@ def test_bytes_do_not_depend_on_the_place(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_another_form_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match="not in the form that this version writes"):
-        read_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="is not valid JSON"):
-        read_manifest(tmp_path)
+    for content, message in [
+        ("[]", "holds a JSON list, expected an object"),
+        ('{"schema": 0}', "not in the form that this version writes"),
+        ("{", "is not valid JSON"),
+    ]:
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(UserError, match=message):
+            read_manifest(tmp_path)
 
 
 def test_the_manifest_is_read_without_torch() -> None:
@@ -401,6 +403,11 @@ def test_an_expression_that_would_never_end_is_given_up(hub: Hub, monkeypatch: p
 def test_the_real_registry_is_read() -> None:
     matches = pretrained._matches(pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre")
     assert matches == [("gpt2-small-res-jb", f"blocks.{layer}.hook_resid_pre") for layer in (0, 1)]
+
+
+def test_the_same_sae_under_two_names_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_saes([_sae("a"), _sae("b", seed=1), _sae("c")], tmp_path / "s", model=MODEL)
+    assert caplog.messages == ["SAEs a and c are the same one, with equal numbers"]
 
 
 def test_a_hostile_value_of_a_variant_is_shown_short() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +110,20 @@ def test_a_published_saes_l0_comes_from_its_core_file(workspace: Any) -> None:
     assert l0_by_sae == {"topk_k8": 33.0, "b": None}
 
 
+DONE = {"sae": "topk_k8", "state": "done", "file": "topk_k8_eval_results.json", "reason": None}
+
+
+def _change_status(workspace: Any, **changes: Any) -> None:
+    path = workspace.paths.results / "core" / "_status.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -117,6 +133,17 @@ def test_a_published_saes_l0_comes_from_its_core_file(workspace: Any) -> None:
         (
             lambda ws: (ws.paths.results / "core" / "_status.json").write_text("{}"),
             "not a status file of the eval 'core'",
+        ),
+        (lambda ws: _change_status(ws, cells=5), "_status.json.cells: got 5"),
+        (lambda ws: _change_status(ws, cells=[{"sae": "a"}]), r"cells\[0\]: missing state, file, reason"),
+        (
+            lambda ws: _change_status(ws, cells=[{**DONE, "file": "../x.json"}]),
+            "file is '../x.json', expected a file's",
+        ),
+        (lambda ws: _change_status(ws, cells=[{**DONE, "file": None}]), "file is None, expected a file's name"),
+        (
+            lambda ws: _replace(ws.paths.results / "core" / "topk_k8_eval_results.json", "0.83", "0.93"),
+            "topk_k8_eval_results.json is not as it was written: its digest differs",
         ),
         (lambda ws: ws.disable("core"), "says disabled but eval_types.core is true"),
     ],
