@@ -12,7 +12,7 @@ from sae_research.evals.base import Eval
 from sae_research.evals.keys import key_of, shared_parts
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import Params
-from sae_research.reference.registry import reference_module
+from sae_research.reference.registry import reference_module, reference_version
 from sae_research.sources.hub import Hub
 
 # What every eval needs: the SAEs are loaded from SAELens folders.
@@ -45,6 +45,8 @@ def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) ->
         hub=hub,
         seed=params.random_seed,
     )
+    if params.engine == "sae_bench":
+        shared["engine_version"] = reference_version()
     computed_by = evaluated.module if params.engine == "native" else reference_module(evaluated.name)
     readers = {data_set.reader for data_set in evaluated.data(settings) if data_set.reader is not None}
     modules = (computed_by, *sorted(readers), *_ALWAYS)
@@ -65,7 +67,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     changes: list[str] = []
     for name in sorted(set(old) | set(new)):
         a, b = old.get(name), new.get(name)
-        if a == b or (name == "code" and old.get("engine") != new.get("engine")):
+        if a == b or (name in {"code", "engine_version"} and old.get("engine") != new.get("engine")):
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             changes += differences(a, b, f"{prefix}{name}.")

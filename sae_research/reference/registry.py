@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import logging
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal
 
 from sae_research.errors import UserError
 from sae_research.evals.base import Run
+
+log = logging.getLogger(__name__)
 
 Engine = Literal["native", "sae_bench"]
 """Who computes the cells: this package, or the official implementation."""
@@ -15,6 +19,9 @@ Engine = Literal["native", "sae_bench"]
 _MODULES = {"core": "sae_research.reference.core", "sparse_probing": "sae_research.reference.sparse_probing"}
 """By eval: the module whose `run` computes its cells with SAEBench."""
 _PACKAGES = {"sae_bench": "sae-bench", "transformer_lens": "transformer-lens"}
+
+COMPARED_WITH = "0.6.0"
+"""The version of SAEBench that parity is shown for (docs/parity.md), and whose results and settings are known here."""
 
 
 def reference_names() -> tuple[str, ...]:
@@ -37,6 +44,14 @@ def reference_module(eval_name: str) -> str:
     return _MODULES[eval_name]
 
 
+def reference_version() -> str:
+    """SAEBench's version, part of the keys of its cells; without an installation the one its cells are read for."""
+    try:
+        return version(_PACKAGES["sae_bench"])
+    except PackageNotFoundError:
+        return COMPARED_WITH
+
+
 def require_installed() -> None:
     """Raises a UserError that says what to install unless the official implementation is installed."""
     missing = [package for module, package in _PACKAGES.items() if find_spec(module) is None]
@@ -45,6 +60,11 @@ def require_installed() -> None:
             f"engine sae_bench needs {' and '.join(missing)}: install the extra 'reference' "
             "(pip install 'sae-research[reference]'), or set 'engine: native'"
         )
+    if reference_version() != COMPARED_WITH:
+        log.warning(
+            "SAEBench %s is installed; parity is shown for %s, and other versions have other formulas under the same "
+            "names: pip install 'sae-bench==%s'", reference_version(), COMPARED_WITH, COMPARED_WITH,
+        )  # fmt: skip
 
 
 def find_reference(eval_name: str) -> Run:

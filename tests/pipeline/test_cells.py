@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ import pytest
 from sae_research.evals.registry import find_eval
 from sae_research.pipeline.cells import Cell, differences, plan_cells
 from sae_research.pipeline.manifest import Manifest
-from sae_research.pipeline.params import load_params
+from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.plan import why_missing
 from sae_research.pipeline.store import PastCell
+from sae_research.reference import registry
+from sae_research.reference.registry import require_installed
 from sae_research.sources.hub import Hub
 
 PARTS: dict[str, Any] = {
@@ -91,3 +95,30 @@ def _cell(**change: Any) -> Cell:
 )
 def test_why_a_cell_is_missing_is_said_by_the_nearest_stored_one(past: list[PastCell], said: str) -> None:
     assert why_missing(_cell(), past) == said
+
+
+def test_the_version_of_sae_bench_stands_in_the_keys_of_its_cells_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Hub, "dataset_revision", lambda *_: "r")
+    entry = {"name": "a", "architecture": "topk", "digest": "d", "hook_name": "blocks.0.hook_resid_post"}
+    manifest = Manifest({"name": "embedded/lm", "revision": "r"}, (entry,))
+    native = load_params(Path(__file__).parents[2] / "params.yaml")
+    official = dataclasses.replace(native, engine="sae_bench", eval_types={"core": True})
+
+    def parts(params: Params) -> dict[str, Any]:
+        return dict(plan_cells(params, manifest, find_eval("core"), Hub(tmp_path))[0].parts)
+
+    assert "engine_version" not in parts(native)
+    assert parts(official)["engine_version"] == registry.COMPARED_WITH
+    require_installed()
+    assert caplog.messages == []
+    monkeypatch.setattr(registry, "version", lambda _: "0.7.0")
+    assert differences(parts(official), {**parts(official), "engine_version": "0.6.0"}) == [
+        'engine_version "0.7.0" -> "0.6.0"'
+    ]
+    assert differences(parts(native), parts(official)) == ['engine "native" -> "sae_bench"']
+    require_installed()
+    assert "SAEBench 0.7.0 is installed; parity is shown for 0.6.0" in caplog.text
+    requirement = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert f"sae-bench=={registry.COMPARED_WITH}" in requirement["optional-dependencies"]["reference"]

@@ -1,4 +1,4 @@
-"""`downloaded_saes/manifest.json` and the store with hostile or damaged content: one line, nothing written elsewhere."""
+"""`downloaded_saes/manifest.json` and the store with hostile or damaged content: one line, nothing else written."""
 
 from __future__ import annotations
 
