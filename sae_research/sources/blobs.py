@@ -1,4 +1,4 @@
-"""Files of the hub's cache, compared with the SHA-256 that they are named by."""
+"""Checks files in the hub's cache against the SHA-256 in their names."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from functools import lru_cache
 from pathlib import Path
 
 from sae_research.digests import digest_file
-from sae_research.sources.listings import memory_folder, read_note, write_note
+from sae_research.sources.listings import notes_folder, read_note, write_note
 
 
 def content_digest(file: Path) -> str:
-    """The SHA-256 of a file's bytes, read again only where the file has changed since."""
+    """The SHA-256 of a file's bytes; within a process it is read again only after a change."""
     return _digest(file, _stamp(file))
 
 
 def promised_digest(pointer: Path) -> str | None:
-    """The name of the blob that a snapshot's file links to, where it is a SHA-256; so the hub names what LFS keeps."""
+    """The SHA-256 in the name of the blob that `pointer` links to; None if it has another name, as outside LFS."""
     if not pointer.is_symlink():
         return None
-    # One step only: a blob may itself link to a store that is shared and named by other hashes.
+    # Only one step: the blob may itself link to a shared store, whose names are other hashes.
     blob = pointer.readlink()
     return blob.name if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name) else None
 
 
 def is_intact(pointer: Path, repository: str) -> bool:
-    """Whether a file of a snapshot holds the bytes that its blob is named by; True of names that promise nothing.
+    """Whether the file of a snapshot has the SHA-256 in its blob's name; True if that name has none.
 
-    Each is read once: a note tells later runs which blob of which repository, as it lies there, was found intact.
+    Each blob is read once: a note with its size and times tells later runs that it was intact.
     """
     promised = promised_digest(pointer)
     if promised is None:
         return True
-    note = memory_folder() / "intact" / f"{repository}--{promised}.json"
+    note = notes_folder() / "intact" / f"{repository}--{promised}.json"
     stamp = list(_stamp(pointer))
     if read_note(note) == stamp:
         return True
@@ -43,7 +43,7 @@ def is_intact(pointer: Path, repository: str) -> bool:
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
-    """What changes with a file's content, for all that programs can do: its inode's time cannot be set back."""
+    """Changes whenever the content does: programs can set back the time of modification, but not the inode's."""
     stat = file.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 

@@ -1,4 +1,4 @@
-"""HF_ENDPOINT, checked before the Hugging Face libraries read it: a broken one ends their import in a traceback."""
+"""Checks HF_ENDPOINT before the Hugging Face libraries read it: with a broken one their import fails."""
 
 from __future__ import annotations
 

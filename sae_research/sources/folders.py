@@ -1,4 +1,4 @@
-"""Local folders as repositories: the names of their files, and the digest that is their revision."""
+"""Local folders as repositories: the names of their files, and a digest as their revision."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from sae_research.errors import UserError
 from sae_research.sources.blobs import content_digest
 
 FOLDER_REVISION = "sha256:"
-"""How the revision of what lies in a folder starts; the hub's are bare commit hashes."""
+"""Prefix of the revision of a folder; the hub's revisions are bare commit hashes."""
 _MOST_FILES = 100_000
-"""A second or two to list them; who has more has named a home folder or a disk."""
+"""Listing them takes a second or two; a folder with more is somebody's home or a whole disk."""
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; what is too long for a name has none."""
+    """Whether `path` exists; False if the name is too long for the file system."""
     try:
         return path.exists()
     except OSError:
         return False
 
 
-def names_in(root: Path, *, below: bool = True) -> tuple[str, ...]:
-    """Files in `root` and, unless told otherwise, below it; hidden ones left out, sorted, with '/' between parts."""
-    paths = list(islice(root.rglob("*") if below else root.iterdir(), _MOST_FILES + 1))
+def names_in(root: Path, *, recursive: bool = True) -> tuple[str, ...]:
+    """The files in `root`, by default at any depth, sorted, as paths with '/'; hidden ones are left out."""
+    paths = list(islice(root.rglob("*") if recursive else root.iterdir(), _MOST_FILES + 1))
     if len(paths) > _MOST_FILES:
-        raise UserError(f"{root} holds more than {_MOST_FILES} files and folders; name the folder itself that is meant")
+        raise UserError(f"{root} holds more than {_MOST_FILES} files and folders; give the path of the folder itself")
     relative = (path.relative_to(root) for path in paths if path.is_file())
     return tuple(sorted(path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)))
 
 
 def revision_of(path: Path, names: Iterable[str] | None = None) -> str:
-    """`sha256:` + digest over the names and bytes of `names` in a folder, or of the file or whole folder at `path`."""
+    """`sha256:` and a digest over names and bytes: of the files `names` in the folder, or of all that is at `path`."""
     if names is None:
         names, path = (names_in(path), path) if path.is_dir() else ((path.name,), path.parent)
     whole = hashlib.sha256()
@@ -44,7 +44,7 @@ def revision_of(path: Path, names: Iterable[str] | None = None) -> str:
 
 
 def check_revision(repo_id: str, wanted: str | None, found: str) -> None:
-    """Raises UserError where the content of a folder is not the one that is wanted."""
+    """Raises UserError if a folder's revision is not the one that is wanted."""
     if wanted is not None and wanted != found:
         raise UserError(
             f"folder {repo_id!r}: its content is {found}, expected {wanted}; if it was changed or damaged since setup, "

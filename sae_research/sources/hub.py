@@ -153,7 +153,7 @@ class Hub:
         root = self._root(repo_id, kind)
         if root is not None:
             counts = is_model_file if kind == "model" else is_dataset_file
-            names = names_in(root, below=kind == "dataset")
+            names = names_in(root, recursive=kind == "dataset")
             check_revision(repo_id, revision, found := revision_of(root, filter(counts, names)))
             return RemoteFiles(tuple(filter(keep, names)), found, lambda name: root / name)
         remote_id = full_model_id(repo_id) if kind == "model" else repo_id

@@ -1,4 +1,4 @@
-"""What the hub's client raises: as one message that says what to do, and which of it is worth asking again."""
+"""Errors of the hub's client: turned into one message that says what to do, or answered by asking again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 Kind = Literal["model", "dataset"]
 Answer = TypeVar("Answer")
 
-_PAUSES = (1.0, 4.0)
-"""Seconds before the second and the third attempt, where the hub names no time of its own."""
-_LONGEST_PAUSE = 300.0
-"""Seconds that are waited at most; the hub counts requests in windows of five minutes."""
+_WAITS = (1.0, 4.0)
+"""Seconds before the second and the third attempt if the hub does not say how long to wait."""
+_LONGEST_WAIT = 300.0
+"""Seconds to wait at most; the hub counts requests in windows of five minutes."""
 _BUSY = (408, 429, 500, 502, 503, 504)
 _LOGIN = "log in with `hf auth login` or set HF_TOKEN"
 
@@ -30,27 +30,27 @@ def noun(kind: Kind) -> str:
     return "model" if kind == "model" else "data set"
 
 
-def ask_again(what: str, ask: Callable[[], Answer]) -> Answer:
-    """The answer of `ask`, asked up to three times while the hub is busy or cuts the transfer off."""
-    for default in _PAUSES:
+def with_retries(what: str, ask: Callable[[], Answer]) -> Answer:
+    """What `ask` returns; it is called up to three times while the hub is busy or breaks off a transfer."""
+    for default in _WAITS:
         try:
             return ask()
         except Exception as error:
-            pause = _pause(error, default)
-            if pause is None:
+            wait = _wait_before_retry(error, default)
+            if wait is None:
                 raise
-            log.warning("%s: %s; asking again in %.0f s", what, _first_line(error), pause)
-        time.sleep(pause)
+            log.warning("%s: %s; asking again in %.0f s", what, _first_line(error), wait)
+        time.sleep(wait)
     return ask()
 
 
-def is_out_of_reach(error: Exception) -> bool:
-    """Whether the hub itself gave no answer: no connection, too busy, or a proxy's page in its place."""
+def is_unreachable(error: Exception) -> bool:
+    """Whether the hub itself did not answer: no connection, too busy, or a login page in its place."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code in _BUSY
-    return isinstance(error, _connection_errors()) or _is_of_a_stranger(error)
+    return isinstance(error, _connection_errors()) or _is_not_from_a_hub(error)
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def explained(repo_id: str, kind: Kind, wanted: str) -> Iterator[None]:
 
 
 def _cause(error: Exception) -> Exception:
-    """What stands behind the errors in which the client wraps an answer that kept it from a file."""
+    """The error behind `error` if the client wrapped it, which hides the hub's answer."""
     from huggingface_hub import errors
 
     wrapped = isinstance(error, errors.LocalEntryNotFoundError) or type(error) is ValueError
@@ -74,7 +74,7 @@ def _cause(error: Exception) -> Exception:
 
 
 def _reason(error: Exception, repo_id: str, kind: Kind) -> str | None:
-    """What went wrong and what to do; None where it was not the hub's doing."""
+    """What went wrong and what to do; None if the hub had no part in it."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -103,25 +103,25 @@ def _reason(error: Exception, repo_id: str, kind: Kind) -> str | None:
         )
     if _is_cut_short(error):
         return f"the hub {constants.ENDPOINT} sent fewer bytes than it announced; try again later"
-    if _is_of_a_stranger(error):
+    if _is_not_from_a_hub(error):
         return (
             f"{constants.ENDPOINT} does not answer as a hub does ({type(error).__name__}: {_first_line(error)}); "
-            "a login page or a proxy may stand in its place: check the connection and HF_ENDPOINT"
+            "a login page or a proxy may have answered instead: check the connection and HF_ENDPOINT"
         )
     return None
 
 
 def _remedy(error: Any, repo_id: str, kind: Kind) -> str:
-    """The status of a HfHubHTTPError, and what to do about it."""
+    """The status in an HfHubHTTPError, and what to do about it."""
     status = error.response.status_code
     if status in (401, 403):
         return f"{status}, access denied; {_LOGIN}, with access to {_page(repo_id, kind)}"
     if status == 404:
         return "404, not found; correct the id, the file's name or 'revision', or HF_ENDPOINT"
     if status == 429:
-        wait = _asked_pause(error)
+        wait = _requested_wait(error)
         when = "later" if wait is None else f"in {wait:.0f} s"
-        return f"429, too many requests; try again {when}, logged in (`hf auth login` or HF_TOKEN) more are allowed"
+        return f"429, too many requests; try again {when}; with a login (`hf auth login` or HF_TOKEN) more are allowed"
     if status in _BUSY or status >= 500:
         return f"{status}; try again later"
     return f"{status} ({error.server_message or 'without a reason'}); correct the id or HF_ENDPOINT"
@@ -133,26 +133,26 @@ def _page(repo_id: str, kind: Kind) -> str:
     return f"{constants.ENDPOINT}/{'' if kind == 'model' else 'datasets/'}{repo_id}"
 
 
-def _pause(error: Exception, default: float) -> float | None:
-    """Seconds after which to ask again; None where that would not help, or takes too long.
+def _wait_before_retry(error: Exception, default: float) -> float | None:
+    """Seconds to wait before asking again; None if that would not help or takes too long.
 
-    What the client has itself asked for again and again comes wrapped, and is left at that.
+    What the client has already retried on its own arrives wrapped, and is not retried here.
     """
     from huggingface_hub import errors
 
     if isinstance(error, errors.HfHubHTTPError):
         if error.response.status_code not in _BUSY:
             return None
-        asked = _asked_pause(error)
-        pause = default if asked is None else asked
-        return pause if pause <= _LONGEST_PAUSE else None
+        requested = _requested_wait(error)
+        wait = default if requested is None else requested
+        return wait if wait <= _LONGEST_WAIT else None
     http = importlib.import_module(errors.HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
     cut_off = isinstance(error, (http.ReadError, http.RemoteProtocolError)) or _is_cut_short(error)
     return default if cut_off else None
 
 
-def _asked_pause(error: Any) -> float | None:
-    """Seconds that the hub asks to wait, by Retry-After or by the reset time of its rate limit."""
+def _requested_wait(error: Any) -> float | None:
+    """Seconds that the hub asks us to wait, in Retry-After or as the reset time of its rate limit."""
     headers = error.response.headers
     after = headers.get("retry-after", "").strip()
     if after.isdigit():
@@ -169,16 +169,16 @@ def _connection_errors() -> tuple[type[Exception], ...]:
 
 
 def _is_cut_short(error: Exception) -> bool:
-    """The client's complaint about a file that is shorter than announced; it has no type of its own."""
+    """Whether the client complains about a file that is shorter than announced; that error has no type of its own."""
     return type(error) is OSError and error.errno is None and str(error).startswith("Consistency check failed")
 
 
-def _is_of_a_stranger(error: Exception) -> bool:
-    """What the client trips over when it reads something else than a hub's answer: HTML, null, missing fields."""
+def _is_not_from_a_hub(error: Exception) -> bool:
+    """Whether the client failed to read the answer as a hub's: it was HTML, null, or lacked fields."""
     from huggingface_hub import errors
 
-    strange = (errors.FileMetadataError, ValueError, TypeError, KeyError, AttributeError)
-    return isinstance(error, strange) and not isinstance(error, errors.HFValidationError)
+    unreadable = (errors.FileMetadataError, ValueError, TypeError, KeyError, AttributeError)
+    return isinstance(error, unreadable) and not isinstance(error, errors.HFValidationError)
 
 
 def _first_line(error: Exception) -> str:

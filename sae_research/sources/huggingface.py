@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from sae_research.errors import UserError
 from sae_research.sources.blobs import is_intact, promised_digest
 from sae_research.sources.endpoint import check_endpoint
-from sae_research.sources.hub_errors import Kind, ask_again, explained, is_out_of_reach, noun
+from sae_research.sources.hub_errors import Kind, explained, is_unreachable, noun, with_retries
 from sae_research.sources.listings import Listing, is_commit, remember, remembered, repository_folder
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _TIMEOUT = 15.0
 
 
 def list_files(repo_id: str, kind: Kind, revision: str) -> Listing:
-    """The repository's files at `revision`: asked of the hub, or as remembered where the hub is out of reach."""
+    """The repository's files at `revision`: from the hub, or as remembered if the hub is out of reach."""
     check_endpoint()
     from huggingface_hub import constants
 
@@ -30,9 +30,9 @@ def list_files(repo_id: str, kind: Kind, revision: str) -> Listing:
     with explained(repo_id, kind, wanted):
         try:
             ask = partial(_ask_for_listing, repo_id, kind, revision)
-            listing = ask() if known is not None else ask_again(f"{noun(kind)} {repo_id!r}: {wanted}", ask)
+            listing = ask() if known is not None else with_retries(f"{noun(kind)} {repo_id!r}: {wanted}", ask)
         except Exception as error:
-            if known is None or not is_out_of_reach(error):
+            if known is None or not is_unreachable(error):
                 raise
             log.warning("hub out of reach: %s %r is used as cached, revision %s", kind, repo_id, known.commit)
             return known
@@ -41,7 +41,7 @@ def list_files(repo_id: str, kind: Kind, revision: str) -> Listing:
 
 
 def fetch(repo_id: str, kind: Kind, name: str, commit: str) -> Path:
-    """The file in the local cache, downloaded where it was not there, or is damaged."""
+    """The file in the local cache; it is downloaded if it is missing or damaged."""
     check_endpoint()
     what = f"{noun(kind)} {repo_id!r}: file {name!r} at revision {commit!r}"
     repository = repository_folder(repo_id, kind)
@@ -84,7 +84,7 @@ def _download(repo_id: str, kind: Kind, name: str, commit: str, *, what: str, an
 
     ask = partial(hf_hub_download, repo_id, name, repo_type=kind, revision=commit, force_download=anew)
     with explained(repo_id, kind, f"file {name!r} at revision {commit!r}"):
-        path = Path(ask_again(what, ask))
+        path = Path(with_retries(what, ask))
     if commit not in path.parts:
         raise UserError(f"{what}: the hub sent it at another revision, {path}; check HF_ENDPOINT")
     return path

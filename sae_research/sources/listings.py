@@ -29,14 +29,14 @@ def is_commit(text: str) -> bool:
 
 
 def hub_cache() -> Path:
-    """The folder in which the hub's client keeps repositories."""
+    """The folder where the hub's client stores repositories."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE).expanduser()
 
 
-def memory_folder() -> Path:
-    """Our notes about what lies in the hub's cache."""
+def notes_folder() -> Path:
+    """Our notes about the hub's cache."""
     return hub_cache().parent / "sae_research_listings"
 
 
@@ -46,7 +46,7 @@ def repository_folder(repo_id: str, kind: Kind) -> str:
 
 
 def write_note(file: Path, content: object) -> None:
-    """Keeps `content` as JSON; a cache that cannot be written to is done without, said in the log."""
+    """Stores `content` as JSON; if that fails, a line in the log says so and later runs do without the note."""
     try:
         write_atomically(file, json.dumps(content))
     except (OSError, UserError) as error:
@@ -54,7 +54,7 @@ def write_note(file: Path, content: object) -> None:
 
 
 def read_note(file: Path) -> object:
-    """What was kept in `file`; None where it is absent or unreadable."""
+    """The content of the note `file`; None if it is absent or unreadable."""
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -62,28 +62,28 @@ def read_note(file: Path) -> object:
 
 
 def remember(listing: Listing, repo_id: str, kind: Kind, revision: str) -> None:
-    """Keeps a listing under the revision that was asked for and under its commit."""
+    """Stores a listing under the requested revision and under its commit."""
     for name in {revision, listing.commit}:
         write_note(_note(repo_id, kind, name), {"commit": listing.commit, "names": listing.names})
 
 
 def remembered(repo_id: str, kind: Kind, revision: str) -> Listing | None:
-    """The listing kept from an earlier look, else what `hf download` left in the hub's own cache."""
-    return _kept(repo_id, kind, revision) or _of_the_cache(repo_id, kind, revision)
+    """The listing noted by an earlier run, or else what `hf download` left in the hub's own cache."""
+    return _from_note(repo_id, kind, revision) or _from_hub_cache(repo_id, kind, revision)
 
 
 def _note(repo_id: str, kind: Kind, revision: str) -> Path:
-    return memory_folder() / f"{'--'.join([repository_folder(repo_id, kind), *revision.split('/')])}.json"
+    return notes_folder() / f"{'--'.join([repository_folder(repo_id, kind), *revision.split('/')])}.json"
 
 
-def _kept(repo_id: str, kind: Kind, revision: str) -> Listing | None:
+def _from_note(repo_id: str, kind: Kind, revision: str) -> Listing | None:
     match read_note(_note(repo_id, kind, revision)):
         case {"commit": str(commit), "names": list(names)} if all(isinstance(name, str) for name in names):
             return Listing(commit, tuple(names))
     return None
 
 
-def _of_the_cache(repo_id: str, kind: Kind, revision: str) -> Listing | None:
+def _from_hub_cache(repo_id: str, kind: Kind, revision: str) -> Listing | None:
     folder = hub_cache() / repository_folder(repo_id, kind)
     try:
         commit = (folder / "refs" / revision).read_text(errors="replace").strip()

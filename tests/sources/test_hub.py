@@ -248,7 +248,7 @@ def test_a_folder_of_very_many_files_is_refused(tmp_path: Path, monkeypatch: pyt
         lambda: Hub(tmp_path).file(str(tmp_path), "absent"),
     )
     for call in calls:
-        with pytest.raises(UserError, match=r"more than 10 files.*name the folder itself"):
+        with pytest.raises(UserError, match=r"more than 10 files.*give the path of the folder"):
             call()
 
 

@@ -1,4 +1,4 @@
-"""Hubs that are busy, broken or strangers, and a damaged cache: the real client against a server that does as told."""
+"""Busy and broken hubs, servers that are no hub, and a damaged cache: the real client against a scripted server."""
 
 from __future__ import annotations
 
