@@ -254,7 +254,9 @@ def test_without_data_the_world_beside_it_is_not_read(
     monkeypatch.chdir(tmp_path)
     for data_set in ("text", "news", "bios"):
         (tmp_path / "world" / "datasets" / data_set / "data").mkdir(parents=True)
-    which = {"model": model, "tokenizer": tokenizer} if loaded else {"model": "EleutherAI/pythia-70m-deduped"}
+    which: dict[str, Any] = {"model": "EleutherAI/pythia-70m-deduped"}
+    if loaded:
+        which = {"model": model, "tokenizer": tokenizer}
     with pytest.raises(UserError, match=NOTHING_TO_READ[name]):
         sae_research.evaluate(saes=Foreign(), evals=name, site=HOOK, **which)
 

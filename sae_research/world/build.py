@@ -12,7 +12,7 @@ from sae_research.progress import Progress
 from sae_research.world.grammar import Grammar
 from sae_research.world.manifest import world_is_valid, write_manifest
 from sae_research.world.sae_plan import HOOK_LAYER, PLANS
-from sae_research.world.settings import LM_UNITS, Recipe, WorldSettings
+from sae_research.world.settings import LM_UNITS, WorldSettings
 
 __all__ = ["build_world", "world_is_valid"]
 
@@ -82,14 +82,10 @@ def _write_saes(
 
     recipe = settings.recipe
     lm = load_language_model(Hub(draft), MODEL_NAME, device="cpu")
-    rows = token_rows(texts, lm.tokenizer, context_size=recipe.context_size, n_rows=_rows_for_saes(recipe))
+    # One activation for each place in the SAEs' batches; at most a tenth of the tokens are special.
+    n_rows = -(-recipe.sae_steps * recipe.sae_batch_size // int(0.9 * recipe.context_size))
+    rows = token_rows(texts, lm.tokenizer, context_size=recipe.context_size, n_rows=n_rows)
     x = harvest(lm, Site(HOOK_LAYER, "resid_post"), rows, seed=settings.seed)
     for sae in train_saes(PLANS, x, recipe, progress, pool, seed=settings.seed):
         write_sae(sae, draft / "models", recipe)
     return {"saes": {"tokens": recipe.sae_steps * recipe.sae_batch_size, "hook_layer": HOOK_LAYER}}
-
-
-def _rows_for_saes(recipe: Recipe) -> int:
-    """Rows with one activation for each place in the SAEs' batches; at most a tenth of the tokens are special."""
-    n_activations = recipe.sae_steps * recipe.sae_batch_size
-    return -(-n_activations // int(0.9 * recipe.context_size))

@@ -37,19 +37,16 @@ def train_saes(
     plans: Sequence[SaePlan], x: Activations, recipe: Recipe, progress: Progress, pool: Executor, *, seed: int
 ) -> Iterator[MadeSae]:
     """The SAEs of `plans`; all trained ones see the same batches in the same order."""
-    learners = {plan: _Learner(_objective(plan, x, recipe.d_sae, seed)) for plan in plans if plan.is_trained}
+    start = Start(random_atoms(recipe.d_sae, x.scaled.shape[1], seed), x.scaled.mean(dim=0), x.scaled[:_SAMPLE])
+    learners = {p: _Learner(OBJECTIVES[p.architecture](start, p.sparsity)) for p in plans if p.is_trained}
     _fit(list(learners.values()), list(x.batches(recipe.sae_batch_size))[: recipe.sae_steps], progress, pool)
     for plan in plans:
         if plan.is_trained:
             tensors, tokens = learners[plan].objective.result(), recipe.sae_steps * recipe.sae_batch_size
         else:
             tensors, tokens = untrained(plan, x, recipe.d_sae, seed), 0
-        yield MadeSae(plan, _rescaled(tensors, x.scale), tokens)
-
-
-def _objective(plan: SaePlan, x: Activations, d_sae: int, seed: int) -> Objective:
-    start = Start(random_atoms(d_sae, x.scaled.shape[1], seed), x.scaled.mean(dim=0), x.scaled[:_SAMPLE])
-    return OBJECTIVES[plan.architecture](start, plan.sparsity)
+        rescaled = {n: t / x.scale if n in _IN_UNITS_OF_X else t for n, t in tensors.items()}
+        yield MadeSae(plan, rescaled, tokens)
 
 
 def random_atoms(d_sae: int, d_in: int, seed: int) -> Float[Tensor, "d_sae d_in"]:
@@ -102,7 +99,3 @@ def _fit(
 def _rate(progress: float) -> float:
     """Fraction of the full learning rate: a short warm-up, constant, then linear to zero."""
     return min(1.0, progress / _WARM_UP, (1.0 - progress) / (1.0 - _DECAY_FROM) + 1e-3)
-
-
-def _rescaled(tensors: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    return {name: tensor / scale if name in _IN_UNITS_OF_X else tensor for name, tensor in tensors.items()}

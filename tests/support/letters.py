@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.absorption.words import LetterPrompts
@@ -49,9 +49,13 @@ def letters_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def letter_prompts(tokenizer: PreTrainedTokenizerFast, **changed: Any) -> LetterPrompts:
+def letter_prompts(tokenizer: PreTrainedTokenizerBase, **changed: Any) -> LetterPrompts:
     """Prompts as `SETTINGS` has them, but for what is changed."""
-    values = {"template": SETTINGS.prompt_template, "position": SETTINGS.prompt_token_pos, "n_examples": 10}
+    values: dict[str, Any] = {
+        "template": SETTINGS.prompt_template,
+        "position": SETTINGS.prompt_token_pos,
+        "n_examples": 10,
+    }
     return LetterPrompts(tokenizer, **(values | changed))
 
 

@@ -106,8 +106,12 @@ class _EntityClass:
             x[rows] = whole[at].float()
             for attempt, entity_codes in do_each(lm.device, codes, encode, whole, real, at).items():
                 codes[attempt][rows] = entity_codes
-        made = {attempt: attempt.do(_latents, attempt.sae, sae_codes, x) for attempt, sae_codes in codes.items()}
-        return x, {attempt: latents for attempt, latents in made.items() if latents is not None}
+
+        def latents(sae: Sae, codes: Tensor) -> Latents:
+            return Latents(codes, sae.decode(codes.to(sae.W_dec.dtype)).float(), x, sae.W_dec.float())
+
+        by_sae = {attempt: attempt.do(latents, attempt.sae, sae_codes) for attempt, sae_codes in codes.items()}
+        return x, {attempt: of_sae for attempt, of_sae in by_sae.items() if of_sae is not None}
 
     def _axes(self, x: Tensor) -> dict[str, Tensor]:
         """The fixed axes of baselines; principal ones of what may be seen in training."""
@@ -129,8 +133,3 @@ class _EntityClass:
                 return RotationSwap(x, axes["rotation"], dimension)
             case _:
                 return MaskSwap(Axes(x, axes[name]))
-
-
-def _latents(sae: Sae, codes: Tensor, x: Tensor) -> Latents:
-    x_hat = sae.decode(codes.to(sae.W_dec.dtype)).float()
-    return Latents(codes, x_hat, x, sae.W_dec.float())

@@ -11,11 +11,10 @@ from sae_research.records import at_least, distinct
 Baseline = Literal["noop", "full_swap", "neurons", "pca", "rotation", "das", "mdas"]
 
 
-def _published_attributes() -> Mapping[str, tuple[str, ...]]:
-    return {
-        "city": ("Country", "Continent", "Language"),
-        "nobel_prize_winner": ("Country of Birth", "Field", "Gender"),
-    }
+_PUBLISHED_ATTRIBUTES = {
+    "city": ("Country", "Continent", "Language"),
+    "nobel_prize_winner": ("Country of Birth", "Field", "Gender"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class RavelSettings:
 
     dataset: str = "adamkarvonen/ravel_prompts"
     """The prompts: a hub id or local folder with RAVEL's JSON tables, or `embedded/cities`."""
-    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=_published_attributes)
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(_PUBLISHED_ATTRIBUTES))
     """For each class of entities, the attributes to disentangle; at least two."""
     top_n_entities: int = 500
     """Entities per class: those about which the model answers most prompts correctly."""

@@ -107,12 +107,12 @@ def _draw_tasks(
     stream = torch.Generator().manual_seed(seed)
     tasks = []
     for labelled in sets:
-        sizes = [{name: len(texts) for name, texts in split.items()} for split in (labelled.train, labelled.test)]
-        keyed = make_tasks(*sizes, key=("sparse_probing", seed, labelled.name))
+        train, test = ({name: len(texts) for name, texts in half.items()} for half in (labelled.train, labelled.test))
+        keyed = make_tasks(train, test, key=("sparse_probing", seed, labelled.name))
         if settings.sampling == "keyed":
             top = [(keyed, tuple(settings.k_values))]
         else:
-            top = [(draw_tasks_as_sae_bench(keyed, *sizes, stream), (k,)) for k in settings.k_values]
+            top = [(draw_tasks_as_sae_bench(keyed, train, test, stream), (k,)) for k in settings.k_values]
         tasks.append((keyed, top))
     return tasks
 

@@ -55,7 +55,7 @@ def score_set(labelled: LabelledSet, hits: TppHits, n_values: Sequence[int]) -> 
             "counts_ablated": counts,
         }
         rows = {name: values.astype(np.float64) for name, values in rows.items()}
-        by_n[n] = jackknife(rows, _class_means)
+        by_n[n] = jackknife(rows, lambda s: {metric: losses.mean(axis=-1) for metric, losses in _losses(s).items()})
         losses = _losses({name: values.sum(axis=0) for name, values in rows.items()})
         for place, values in enumerate(by_class.values()):
             values.update({_key(metric, n): float(losses[metric][place]) for metric in METRICS})
@@ -70,10 +70,6 @@ def _losses(sums: Sums) -> dict[str, np.ndarray]:
     intended = np.diagonal(lost, axis1=-2, axis2=-1)
     unintended = (lost.sum(axis=-1) - intended) / (n - 1)
     return dict(zip(METRICS, (intended - unintended, intended, unintended), strict=True))
-
-
-def _class_means(sums: Sums) -> Sums:
-    return {metric: values.mean(axis=-1) for metric, values in _losses(sums).items()}
 
 
 def _key(metric: str, n: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from sae_research.evals.unlearning.corpora import Corpus
@@ -10,32 +10,30 @@ from sae_research.evals.unlearning.prompt_formats import template_of
 from sae_research.evals.unlearning.questions import QuestionSource
 from sae_research.records import at_least
 
-_HARMLESS = ("high_school_us_history", "college_computer_science", "high_school_geography", "human_aging")
-
-
-def _wmdp() -> Corpus:
-    return Corpus("cais/wmdp-bio-forget-corpus", file="bio-forget-corpus.jsonl")
-
-
-def _wikitext() -> Corpus:
-    return Corpus("Salesforce/wikitext", config="wikitext-2-raw-v1", split="test")
+_WMDP_CORPUS = Corpus("cais/wmdp-bio-forget-corpus", file="bio-forget-corpus.jsonl")
+_WIKITEXT = Corpus("Salesforce/wikitext", config="wikitext-2-raw-v1", split="test")
+_WMDP = QuestionSource("cais/wmdp", ("wmdp-bio",))
+_MMLU = QuestionSource(
+    "cais/mmlu",
+    ("high_school_us_history", "college_computer_science", "high_school_geography", "human_aging"),
+)
 
 
 @dataclass(frozen=True)
 class UnlearningSettings:
     """What to forget and what to keep, how to ask questions, and the grid of interventions; SAEBench's by default."""
 
-    forget_corpus: Corpus = field(default_factory=_wmdp)
+    forget_corpus: Corpus = _WMDP_CORPUS
     """Texts about what the model should forget."""
-    retain_corpus: Corpus = field(default_factory=_wikitext)
+    retain_corpus: Corpus = _WIKITEXT
     """Other texts."""
     n_rows: int = 1024
     """Rows of tokens per corpus on which firing is counted, and documents from which the forget rows are cut."""
     context_size: int = 1024
     """Tokens of a row, the leading BOS included."""
-    forget_questions: QuestionSource = field(default_factory=lambda: QuestionSource("cais/wmdp", ("wmdp-bio",)))
+    forget_questions: QuestionSource = _WMDP
     """Questions that the model should no longer answer correctly."""
-    harmless_questions: QuestionSource = field(default_factory=lambda: QuestionSource("cais/mmlu", _HARMLESS))
+    harmless_questions: QuestionSource = _MMLU
     """Questions that the model should still answer correctly."""
     prompt_format: str = "gemma"
     """The prompt: `gemma` (for its instruct models), `plain`, `embedded`, or a template with {question}, {lettered}

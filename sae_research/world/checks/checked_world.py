@@ -70,11 +70,9 @@ class CheckedWorld:
         """The logits after each text, whatever the texts' lengths."""
         out = torch.empty(len(texts), self.lm.vocab_size)
         for places, tokens in self._by_length(texts):
-            out[places] = self.lm.unembed(self._last_hidden(tokens))
+            hidden = self.lm.resume(self.site, self.lm.capture(tokens, self.site), tokens)
+            out[places] = self.lm.unembed(hidden[:, -1])
         return out
-
-    def _last_hidden(self, tokens: Int[Tensor, "prompt position"]) -> Float[Tensor, "prompt d"]:
-        return self.lm.resume(self.site, self.lm.capture(tokens, self.site), tokens)[:, -1]
 
     def _by_length(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
         """Batches of prompts of equal length, with the places of their texts."""

@@ -67,9 +67,8 @@ class Cities:
 
     def document(self, draw: Draw) -> str:
         """Four or five facts about different cities: an answer can only be recalled, not copied."""
-        cities = draw.sample(self.cities, draw.between(4, 5))
-        return " ".join(self._fact(draw, city) for city in cities)
-
-    def _fact(self, draw: Draw, city: City) -> str:
-        attribute = draw.choice(ATTRIBUTES)
-        return f"{draw.choice(TEMPLATES[attribute]) % city.name} {city.facts[attribute]}."
+        sentences = []
+        for city in draw.sample(self.cities, draw.between(4, 5)):
+            attribute = draw.choice(ATTRIBUTES)
+            sentences.append(f"{draw.choice(TEMPLATES[attribute]) % city.name} {city.facts[attribute]}.")
+        return " ".join(sentences)

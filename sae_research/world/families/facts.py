@@ -130,7 +130,12 @@ class Facts:
         """Two or three questions of one subject with their answers, half of the time under a header."""
         subject = HAZARDOUS if draw.happens(0.4) else draw.choice(SUBJECTS[1:])
         header = f"Questions about {subject}.\n\n" if draw.happens(0.5) else ""
-        questions = [self._random_question(draw, subject) for _ in range(draw.between(2, 3))]
+        questions = [
+            self.question(
+                draw, subject, draw.choice(self.entities[subject]), draw.choice(_SUBJECTS[subject].attributes)
+            )
+            for _ in range(draw.between(2, 3))
+        ]
         return header + "\n\n".join(f"{prompt_of(q.question, q.choices)} {q.choices[q.answer]}" for q in questions)
 
     def questions(self, seed: int, subject: str) -> list[QuizQuestion]:
@@ -145,11 +150,6 @@ class Facts:
         wrong = draw.sample([value for value in attribute.values if value != right], N_CHOICES - 1)
         choices = tuple(draw.shuffled([right, *wrong]))
         return QuizQuestion(subject, attribute.question.format(entity=entity.name), choices, choices.index(right))
-
-    def _random_question(self, draw: Draw, subject: str) -> QuizQuestion:
-        return self.question(
-            draw, subject, draw.choice(self.entities[subject]), draw.choice(_SUBJECTS[subject].attributes)
-        )
 
     def _sentence(self, draw: Draw, subject: str, entity: Entity) -> str:
         attribute = draw.choice(_SUBJECTS[subject].attributes)
