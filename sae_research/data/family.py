@@ -72,6 +72,11 @@ class Family(ABC):
         """The id of the data set that holds `name`."""
 
     @classmethod
+    def texts(cls, name: str) -> str:
+        """What `name` labels: data sets that say the same label the same texts, by different attributes."""
+        return name
+
+    @classmethod
     @abstractmethod
     def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
         """The pool of `name`; `n_texts` of each class suffice where reading all would take too long."""

@@ -54,6 +54,8 @@ class DataSet:
     """The module that reads it, if it is found by name and not imported; its code is part of the key."""
     require: Callable[[], None] = lambda: None
     """Raises a UserError that lists the valid names if there is no such data set; reads nothing."""
+    texts: str | None = None
+    """What it labels; sets that say the same share texts, which a mean over sets takes for independent."""
 
 
 @dataclass(frozen=True)

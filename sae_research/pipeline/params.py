@@ -248,3 +248,18 @@ def read_params(values: object, *, where: str) -> Params:
 def load_params(path: Path) -> Params:
     """The validated parameters in `path`."""
     return read_params(read_yaml(path), where=path.name)
+
+
+def shared_texts(evaluated: Eval, settings: Any) -> str | None:
+    """Which data sets of the eval label the same texts, in a sentence; None where none do."""
+    by_texts: dict[str, list[str]] = {}
+    for data_set in evaluated.data(settings):
+        if data_set.texts is not None:
+            by_texts.setdefault(data_set.texts, []).append(data_set.name)
+    several = [" and ".join(names) for names in by_texts.values() if len(names) > 1]
+    if not several:
+        return None
+    return (
+        f"{evaluated.name}: {'; '.join(several)} label texts of the same source, and may share some; intervals of the "
+        "mean over data sets take them for independent"
+    )

@@ -12,7 +12,9 @@ from ruamel.yaml import YAML
 from support.project import ROOT, merge
 
 from sae_research.errors import UserError
-from sae_research.pipeline.params import load_params
+from sae_research.evals.registry import find_eval
+from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.pipeline.params import load_params, shared_texts
 
 
 def params_with(folder: Path, changes: Mapping[str, Any]) -> Path:
@@ -127,3 +129,19 @@ def test_a_wrong_value_is_one_short_line_that_says_where(
 @pytest.mark.parametrize("seed", [-1, 0, 2**63 - 1, -(2**63)])
 def test_a_seed_is_any_whole_number_of_64_bits(seed: int, tmp_path: Path) -> None:
     assert load_params(params_with(tmp_path, {"random_seed": seed})).random_seed == seed
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["embedded/bios", "embedded/reviews", "embedded/news"], False),
+        ([f"LabHC/bias_in_bios_class_set{i}" for i in (1, 2, 3)], False),  # other professions are other people
+        (["embedded/bios", "embedded/bios_gender"], True),
+        (["canrager/amazon_reviews_mcauley_1and5", "canrager/amazon_reviews_mcauley_1and5_sentiment"], True),
+    ],
+)
+def test_data_sets_that_label_the_same_texts_are_told(names: list[str], told: bool) -> None:
+    settings = SparseProbingSettings(tuple(names))
+    said = shared_texts(find_eval("sparse_probing"), settings)
+    assert (said is not None) is told
+    assert said is None or f"sparse_probing: {' and '.join(names)} label texts of the same source" in said

@@ -50,6 +50,10 @@ class AmazonReviews(Family):
         return name.removesuffix("_sentiment")
 
     @classmethod
+    def texts(cls, name: str) -> str:
+        return cls.repository(name)
+
+    @classmethod
     def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
         repository = cls.repository(name)
         if name.endswith("_sentiment"):

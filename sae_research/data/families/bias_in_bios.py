@@ -46,6 +46,10 @@ class BiasInBios(Family):
         return _WORLD if name.startswith(_WORLD) else _REPOSITORY
 
     @classmethod
+    def texts(cls, name: str) -> str:
+        return name.removesuffix("_gender")
+
+    @classmethod
     def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
         by_gender = name == f"{_WORLD}_gender"
         label, other = ("gender", "profession") if by_gender else ("profession", "gender")

@@ -18,6 +18,7 @@ def labelled_data(names: Sequence[str], require: Callable[[str], None] = require
             revision=partial(labelled_revision, name=name),
             reader=families()[name].__module__ if name in families() else None,
             require=partial(require, name),
+            texts=families()[name].texts(name) if name in families() else None,
         )
         for name in names
     ]

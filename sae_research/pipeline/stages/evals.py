@@ -19,7 +19,7 @@ from sae_research.files import keep_only, remove_leftovers, write_atomically
 from sae_research.measurements import Result
 from sae_research.pipeline.cells import Cell, plan_cells
 from sae_research.pipeline.manifest import Manifest, read_manifest
-from sae_research.pipeline.params import Params, load_params
+from sae_research.pipeline.params import Params, load_params, shared_texts
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.pipeline.store import ResultStore
 from sae_research.results.document import document_text, to_document
@@ -67,6 +67,9 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     hub = Hub(paths.world)
     manifest = read_manifest(paths.saes)
     cells = plan_cells(params, manifest, evaluated, hub)
+    shared = shared_texts(evaluated, params.settings_of(evaluated))
+    if shared is not None:
+        log.warning("%s", shared)
     store = ResultStore(paths.store / "cells")
     store.adopt(folder)
     results = {} if os.environ.get("SAE_NO_REUSE") else _stored(cells, store)
