@@ -108,15 +108,15 @@ def test_a_foreign_sae_and_the_same_in_ours_give_the_same_numbers(
     foreign = Foreign()
     model.train()
     before = copy.deepcopy(dict(model.named_parameters()))
-    found = sae_research.evaluate(
+    evaluation = sae_research.evaluate(
         model, {"foreign": foreign, "ours": ours(foreign)}, {"core": SMALL, "sparse_probing": PROBES},
         tokenizer=tokenizer, site=HOOK, texts=texts, labelled=labelled,
     )  # fmt: skip
-    assert found.failures == ()
-    assert [(r.eval_name, r.sae["name"]) for r in found.results] == [
+    assert evaluation.failures == ()
+    assert [(r.eval_name, r.sae["name"]) for r in evaluation.results] == [
         ("core", "foreign"), ("core", "ours"), ("sparse_probing", "foreign"), ("sparse_probing", "ours"),
     ]  # fmt: skip
-    a, b = _numbers(found, "foreign"), _numbers(found, "ours")
+    a, b = _numbers(evaluation, "foreign"), _numbers(evaluation, "ours")
     assert a.keys() == b.keys()
     # The foreign encoder's directions are not under a usual name, so that the decoder's stand in for them.
     shared = {place for place in a if place[1] != "average_max_encoder_cosine_sim"}
@@ -126,13 +126,13 @@ def test_a_foreign_sae_and_the_same_in_ours_give_the_same_numbers(
     assert model.training and foreign.training and tokenizer.pad_token is None
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
     assert (
-        found.value("ours", "sae_top_k_test_accuracy", k=5)
+        evaluation.value("ours", "sae_top_k_test_accuracy", k=5)
         == a["sparse_probing", "sae_top_k_test_accuracy", '{"k": 5}']
     )
 
 
 def test_the_table_has_intervals_units_and_a_frame(model: Any, tokenizer: Any, texts: list[str]) -> None:
-    found = sae_research.evaluate(
+    evaluation = sae_research.evaluate(
         model,
         Foreign(),
         evals={"core": replace(CoreSettings(dataset="texts"), **SMALL)},
@@ -140,13 +140,13 @@ def test_the_table_has_intervals_units_and_a_frame(model: Any, tokenizer: Any, t
         site=HOOK,
         texts=texts,
     )
-    [result] = found.results
+    [result] = evaluation.results
     assert result.settings["dataset"] == "texts"
     assert result.key_parts["data"]["texts"].startswith("memory:")
-    [row] = [row for row in found.table() if row.metric == "explained_variance"]
+    [row] = [row for row in evaluation.table() if row.metric == "explained_variance"]
     assert row.label == "Foreign" and row.ci_low is not None and row.value is not None and row.ci_low < row.value
-    frame = found.to_pandas()
-    assert len(frame) == len(found.table())
+    frame = evaluation.to_pandas()
+    assert len(frame) == len(evaluation.table())
     assert set(frame.columns) >= {"sae", "eval", "metric", "value", "ci_low", "ci_high", "reason"}
 
 
@@ -167,20 +167,20 @@ def test_a_given_split_is_kept(model: Any, tokenizer: Any, labelled: Any) -> Non
     classes = labelled["halves"]
     train = {name: tuple(own[:10]) for name, own in classes.items()}
     split = GivenLabels(train, test={name: tuple(own[10:]) for name, own in classes.items()})
-    found = sae_research.evaluate(
+    evaluation = sae_research.evaluate(
         model, Foreign(), {"sparse_probing": PROBES}, tokenizer=tokenizer, site=HOOK, labelled={"halves": split}
     )
-    assert found.value("Foreign", "sae_top_k_test_accuracy", k=5) > 0.7
+    assert evaluation.value("Foreign", "sae_top_k_test_accuracy", k=5) > 0.7
     with pytest.raises(UserError, match=r"sae_top_k_test_accuracy of 'Foreign' at \{'k': 7\}: not measured there"):
-        found.value("Foreign", "sae_top_k_test_accuracy", k=7)
+        evaluation.value("Foreign", "sae_top_k_test_accuracy", k=7)
 
 
 def test_tpp_reads_labelled_texts_too(model: Any, tokenizer: Any, labelled: Any) -> None:
     settings = {"train_size": 20, "test_size": 10, "context_size": 12, "n_values": [2, D_SAE]}
-    found = sae_research.evaluate(
+    evaluation = sae_research.evaluate(
         model, Foreign(), {"tpp": settings}, tokenizer=tokenizer, site=HOOK, labelled=labelled
     )
-    assert found.value("Foreign", "tpp_intended_diff_only", n=D_SAE) > 0.2
+    assert evaluation.value("Foreign", "tpp_intended_diff_only", n=D_SAE) > 0.2
 
 
 def test_an_sae_that_fails_leaves_the_others_alone(model: Any, tokenizer: Any, texts: list[str]) -> None:
@@ -188,13 +188,13 @@ def test_an_sae_that_fails_leaves_the_others_alone(model: Any, tokenizer: Any, t
         def encode(self, x: Tensor) -> Tensor:
             return super().encode(x) if len(x) < 10 else 1 / 0  # type: ignore[return-value]
 
-    found = sae_research.evaluate(
+    evaluation = sae_research.evaluate(
         model, {"good": Foreign(), "bad": Fails()}, {"core": SMALL}, tokenizer=tokenizer, site=HOOK, texts=texts
     )
-    assert [r.sae["name"] for r in found.results] == ["good"]
-    [failure] = found.failures
+    assert [r.sae["name"] for r in evaluation.results] == ["good"]
+    [failure] = evaluation.failures
     assert isinstance(failure.error, ZeroDivisionError)
-    [row] = [row for row in found.table() if row.sae == "bad"]
+    [row] = [row for row in evaluation.table() if row.sae == "bad"]
     assert row.metric is None and row.reason == "ZeroDivisionError: division by zero"
 
 

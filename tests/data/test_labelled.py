@@ -51,13 +51,15 @@ def bios(shelf: Any, crossed: Crossed) -> Callable[..., LabelledSet]:
 
 
 def test_bios_take_the_class_sets_professions_balanced_by_gender(bios: Callable[..., LabelledSet]) -> None:
-    found = bios("LabHC/bias_in_bios_class_set1")
-    assert list(found.train) == list(found.test) == ["accountant", "architect", "attorney", "dentist", "filmmaker"]
-    for name, code in found.codes.items():
-        assert parts(found.train[name], 0) == {code: 20}
-        assert parts(found.train[name], 1) == {"0": 10, "1": 10}
-        assert parts(found.test[name], 0) == {f"test {code}": 6}
-        assert parts(found.test[name], 1) == {"0": 3, "1": 3}
+    labelled = bios("LabHC/bias_in_bios_class_set1")
+    assert (
+        list(labelled.train) == list(labelled.test) == ["accountant", "architect", "attorney", "dentist", "filmmaker"]
+    )
+    for name, code in labelled.codes.items():
+        assert parts(labelled.train[name], 0) == {code: 20}
+        assert parts(labelled.train[name], 1) == {"0": 10, "1": 10}
+        assert parts(labelled.test[name], 0) == {f"test {code}": 6}
+        assert parts(labelled.test[name], 1) == {"0": 3, "1": 3}
 
 
 def test_the_worlds_bios_by_profession_and_by_gender(bios: Callable[..., LabelledSet]) -> None:
@@ -126,10 +128,10 @@ def test_europarl_takes_each_language_from_its_pair_and_keeps_train_and_test_apa
         rows = [{left: f"{left} of {pair}/{i}", right: f"{right} of {pair}/{i}"} for i in range(40)]
         files[f"{pair}/train-00000-of-00001.parquet"] = {"translation": rows}
     shelf.put("Helsinki-NLP/europarl", files)
-    found = load_labelled(shelf.hub, "Helsinki-NLP/europarl", train_per_class=10, test_per_class=5, seed=0)
-    assert list(found.train) == ["en", "fr", "de", "es", "nl"]
+    labelled = load_labelled(shelf.hub, "Helsinki-NLP/europarl", train_per_class=10, test_per_class=5, seed=0)
+    assert list(labelled.train) == ["en", "fr", "de", "es", "nl"]
     for pair, language in list(pairs.items())[:5]:
-        train, test = found.train[language], found.test[language]
+        train, test = labelled.train[language], labelled.test[language]
         assert parts(train + test, 0) == {f"{language} of {pair}": 15}
         assert not set(train) & set(test)
         assert max(int(text.split("/")[1]) for text in train + test) <= 15, "only the first 16 sentences are read"
@@ -148,10 +150,10 @@ def test_github_code_cuts_the_header_and_leaves_short_files_out(shelf: Any, conv
     if converted:
         columns = {"code": columns["content"], "language": [r[2] for r in rows], "path": ["?"] * len(rows)}
     shelf.put("codeparrot/github-code", {"data/train-00000-of-01126.parquet": columns})
-    found = load_labelled(shelf.hub, "codeparrot/github-code", train_per_class=8, test_per_class=4, seed=0)
-    assert list(found.train) == ["C", "Python", "HTML", "Java", "PHP"]
-    for language, texts in found.train.items():
-        both = texts + found.test[language]
+    labelled = load_labelled(shelf.hub, "codeparrot/github-code", train_per_class=8, test_per_class=4, seed=0)
+    assert list(labelled.train) == ["C", "Python", "HTML", "Java", "PHP"]
+    for language, texts in labelled.train.items():
+        both = texts + labelled.test[language]
         assert parts(both, 0) == {language: 12}
         assert {len(text) for text in both} == {385}
         assert all(int(text.split("/")[1]) % 2 == 0 for text in both)
@@ -162,8 +164,8 @@ def test_github_code_opens_no_more_files_than_needed(shelf: Any) -> None:
     columns = {"content": ["x" * 600] * 50, "path": [f"{i}.{endings[i % 5]}" for i in range(50)]}
     shelf.put("codeparrot/github-code", {"data/train-00000-of-00002.parquet": columns})
     (shelf.folder("codeparrot/github-code") / "data/train-00001-of-00002.parquet").write_bytes(b"not read")
-    found = load_labelled(shelf.hub, "codeparrot/github-code", train_per_class=5, test_per_class=4, seed=0)
-    assert len(found.train["PHP"]) == 5
+    labelled = load_labelled(shelf.hub, "codeparrot/github-code", train_per_class=5, test_per_class=4, seed=0)
+    assert len(labelled.train["PHP"]) == 5
 
 
 def test_languages_by_ending() -> None:
@@ -177,8 +179,8 @@ def test_the_worlds_code_is_not_cut(shelf: Any, crossed: Crossed) -> None:
     table = crossed(["lua", "c"], ["-"], 6)
     columns = {"code": table["text"], "language": table["first"]}
     shelf.put("embedded/code", {TRAIN: columns, TEST: columns}, {"language": {"lua": "lua", "c": "c"}})
-    found = load_labelled(shelf.hub, "embedded/code", train_per_class=6, test_per_class=2, seed=0)
-    assert sorted(found.train["lua"]) == sorted(f"lua/-/{i}" for i in range(6))
+    labelled = load_labelled(shelf.hub, "embedded/code", train_per_class=6, test_per_class=2, seed=0)
+    assert sorted(labelled.train["lua"]) == sorted(f"lua/-/{i}" for i in range(6))
 
 
 def test_class_too_small_says_which_how_many_and_what_to_do(bios: Callable[..., LabelledSet]) -> None:
@@ -213,9 +215,9 @@ def test_classes_come_in_the_order_of_their_labels(shelf: Any, crossed: Crossed)
     classes = {"label": dict(sorted(named(*"lkjihgfedcba").items()))}
     assert list(classes["label"])[:3] == ["0", "1", "10"]
     shelf.put("embedded/news", {TRAIN: columns, TEST: columns}, classes)
-    found = load_labelled(shelf.hub, "embedded/news", train_per_class=2, test_per_class=2, seed=0)
-    assert list(found.train) == list("lkjihgfedcba")
-    assert parts(found.train["b"], 0) == {"10": 2}
+    labelled = load_labelled(shelf.hub, "embedded/news", train_per_class=2, test_per_class=2, seed=0)
+    assert list(labelled.train) == list("lkjihgfedcba")
+    assert parts(labelled.train["b"], 0) == {"10": 2}
 
 
 def test_missing_class_names(shelf: Any, crossed: Crossed) -> None:
@@ -229,11 +231,13 @@ def test_missing_class_names(shelf: Any, crossed: Crossed) -> None:
 
 
 def test_revision_is_the_repositorys(bios: Callable[..., LabelledSet], shelf: Any) -> None:
-    found = bios("embedded/bios")
+    labelled = bios("embedded/bios")
     assert (
-        found.revision == labelled_revision(shelf.hub, "embedded/bios") == shelf.hub.dataset("embedded/bios").revision
+        labelled.revision
+        == labelled_revision(shelf.hub, "embedded/bios")
+        == shelf.hub.dataset("embedded/bios").revision
     )
-    assert labelled_revision(shelf.hub, "embedded/bios_gender") == found.revision
+    assert labelled_revision(shelf.hub, "embedded/bios_gender") == labelled.revision
 
 
 def test_classes_are_those_of_sae_bench() -> None:

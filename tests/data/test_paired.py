@@ -38,11 +38,11 @@ def _numbers(texts: list[str], label: str) -> list[int]:
 
 
 def test_sae_bench_takes_the_first_rows_of_each_quadrant(load: Callable[..., Any]) -> None:
-    found = load(sampling="sae_bench")
-    assert [paired.pair for paired in found] == [
+    pairs = load(sampling="sae_bench")
+    assert [paired.pair for paired in pairs] == [
         ("professor", "nurse"), ("architect", "journalist"), ("surgeon", "psychologist"), ("attorney", "teacher")
     ]  # fmt: skip
-    first = found[0]
+    first = pairs[0]
     for split, n, prefix in ((first.train, 4, ""), (first.test, 3, "test ")):
         assert _numbers(split.first_first, f"{prefix}21/0") == list(range(2 * n))
         assert _numbers(split.first_second, f"{prefix}21/1") == list(range(n))

@@ -34,26 +34,26 @@ def test_two_tests_that_always_agree_are_no_more_than_one() -> None:
 
 
 def test_two_tests_of_which_always_one_fails_have_no_spread() -> None:
-    found = mean_accuracy([_test([1, 0, 1, 0]), _test([0, 1, 0, 1])])
-    assert found[:3] == pytest.approx((0.5, 0.5, 0.5))
+    mean = mean_accuracy([_test([1, 0, 1, 0]), _test([0, 1, 0, 1])])
+    assert mean[:3] == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_the_correlation_by_hand() -> None:
     """Of each test one half is shared; on it both miss the same one of two."""
-    found = mean_accuracy([_test([1, 1, 1, 0]), _test([1, 0, 1, 1], 2)])
+    mean = mean_accuracy([_test([1, 1, 1, 0]), _test([1, 0, 1, 1], 2)])
     # Deviations from 3/4: shared (1/4, -3/4) in both; Σ² of each test 3/4.
     correlation = (1 / 16 + 9 / 16) / (3 / 4)
     part = wilson(3, 4)
     below = (part.value - _ends(part)[0]) * math.sqrt(2 + 2 * correlation) / 2
-    assert found.low == pytest.approx(0.75 - below)
+    assert mean.low == pytest.approx(0.75 - below)
 
 
 def test_a_replicate_leaves_out_the_same_examples_of_all_tests() -> None:
     rng = np.random.default_rng(0)
     tests = [ProbeTest(rng.random(n) < 0.8, rng.permutation(500)[:n]) for n in (300, 200)]
-    found = mean_accuracy(tests)
-    assert len(found.replicates) == GROUPS
-    for group, replicate in enumerate(found.replicates):
+    average_of = mean_accuracy(tests)
+    assert len(average_of.replicates) == GROUPS
+    for group, replicate in enumerate(average_of.replicates):
         kept = [test.hits[test.examples % GROUPS != group].mean() for test in tests]
         assert replicate == pytest.approx(np.mean(kept))
 
@@ -70,10 +70,10 @@ def test_examples_of_one_class_after_the_other_do_not_inflate_the_replicates() -
 def test_spread_over_seeds_by_hand() -> None:
     assert seed_spread([0.8, 0.9]) == pytest.approx(0.1 / math.sqrt(2))
     extra = 12.706204736 * 0.1 / 2  # t_1 at 97.5 %, s/√2 = 0.05
-    found = with_seeds(Estimate(0.85, 0.8, 0.88, (0.1, 0.2)), [0.8, 0.9], bounds=(-1, 3))
-    assert found[:3] == pytest.approx((0.85, 0.85 - math.hypot(0.05, extra), 0.85 + math.hypot(0.03, extra)))
-    assert with_seeds(found, [0.8, 0.9]).high == 1, "no accuracy is above 1"
-    assert found.replicates == (0.1, 0.2)
+    widened = with_seeds(Estimate(0.85, 0.8, 0.88, (0.1, 0.2)), [0.8, 0.9], bounds=(-1, 3))
+    assert widened[:3] == pytest.approx((0.85, 0.85 - math.hypot(0.05, extra), 0.85 + math.hypot(0.03, extra)))
+    assert with_seeds(widened, [0.8, 0.9]).high == 1, "no accuracy is above 1"
+    assert widened.replicates == (0.1, 0.2)
 
 
 def test_one_seed_changes_nothing() -> None:

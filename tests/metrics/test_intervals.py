@@ -18,10 +18,10 @@ def _ratio(s: Sums) -> Sums:
 
 def test_jackknife_of_a_mean_is_the_student_interval() -> None:
     values = np.array([1.0, 2.0, 4.0, 9.0])
-    found = jackknife({"a": values, "b": np.ones(4)}, _ratio)["ratio"]
+    estimate = jackknife({"a": values, "b": np.ones(4)}, _ratio)["ratio"]
     half = 3.182446305284263 * values.std(ddof=1) / 2  # t_3 at 97.5 %, over the root of 4
-    assert found[:3] == pytest.approx((4.0, 4 - half, 4 + half))
-    assert found.replicates == pytest.approx((5, 14 / 3, 4, 7 / 3))
+    assert estimate[:3] == pytest.approx((4.0, 4 - half, 4 + half))
+    assert estimate.replicates == pytest.approx((5, 14 / 3, 4, 7 / 3))
 
 
 def test_an_interval_ends_where_the_quantity_does() -> None:
@@ -38,9 +38,9 @@ def test_an_interval_ends_where_the_quantity_does() -> None:
 
 def test_shares_of_latents_have_intervals_within_0_and_1() -> None:
     fired = np.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [5.0, 0.0, 1.0]])
-    found = estimate_densities(fired, np.full(3, 10.0))
-    assert found["frac_alive"].value == 1
-    for low, high in ((e.low, e.high) for e in found.values()):
+    estimates = estimate_densities(fired, np.full(3, 10.0))
+    assert estimates["frac_alive"].value == 1
+    for low, high in ((e.low, e.high) for e in estimates.values()):
         assert low is not None
         assert high is not None
         assert 0 <= low <= high <= 1
@@ -55,16 +55,16 @@ def test_one_unit_has_no_interval() -> None:
 
 
 def test_undefined_replicates_leave_no_interval() -> None:
-    found = jackknife({"a": np.array([1.0, 1.0]), "b": np.array([1.0, 0.0])}, _ratio)["ratio"]
-    assert found == Estimate(2.0)
+    estimate = jackknife({"a": np.array([1.0, 1.0]), "b": np.array([1.0, 0.0])}, _ratio)["ratio"]
+    assert estimate == Estimate(2.0)
     assert math.isnan(jackknife({"a": np.zeros(2), "b": np.zeros(2)}, _ratio)["ratio"].value)
 
 
 def test_jackknife_over_vectors() -> None:
     rows = {"a": np.array([[1.0, 0.0], [3.0, 2.0]]), "b": np.array([2.0, 2.0])}
-    found = jackknife(rows, lambda s: {"share": (s["a"] / np.asarray(s["b"])[..., None] > 0.6).mean(axis=-1)})
-    assert found["share"].value == 0.5
-    assert found["share"].low is not None
+    estimate = jackknife(rows, lambda s: {"share": (s["a"] / np.asarray(s["b"])[..., None] > 0.6).mean(axis=-1)})
+    assert estimate["share"].value == 0.5
+    assert estimate["share"].low is not None
 
 
 def test_jackknife_covers() -> None:
@@ -74,10 +74,10 @@ def test_jackknife_covers() -> None:
     for _ in range(n):
         b = rng.gamma(5.0, size=40)
         a = 2 * b + rng.normal(size=40) * b
-        found = jackknife({"a": a, "b": b}, _ratio)["ratio"]
-        assert found.low is not None
-        assert found.high is not None
-        inside += found.low <= 2 <= found.high
+        estimate = jackknife({"a": a, "b": b}, _ratio)["ratio"]
+        assert estimate.low is not None
+        assert estimate.high is not None
+        inside += estimate.low <= 2 <= estimate.high
     assert 0.93 <= inside / n <= 0.97
 
 
@@ -94,8 +94,8 @@ def test_wilson_needs_cases() -> None:
 
 
 def test_average_by_hand() -> None:
-    found = average([Estimate(0.5, 0.4, 0.6), Estimate(0.9, 0.6, 0.94)])
-    assert found[:3] == pytest.approx((0.7, 0.7 - math.hypot(0.1, 0.3) / 2, 0.7 + math.hypot(0.1, 0.04) / 2))
+    mean = average([Estimate(0.5, 0.4, 0.6), Estimate(0.9, 0.6, 0.94)])
+    assert mean[:3] == pytest.approx((0.7, 0.7 - math.hypot(0.1, 0.3) / 2, 0.7 + math.hypot(0.1, 0.04) / 2))
     assert average([Estimate(0.5, 0.4, 0.6), Estimate(0.9)]) == Estimate(0.7)
 
 
@@ -105,19 +105,19 @@ def test_average_of_accuracies_covers() -> None:
     hits = rng.binomial(100, truth, size=(1000, 3))
     inside = 0
     for row in hits:
-        found = average([wilson(int(k), 100) for k in row])
-        assert found.low is not None
-        assert found.high is not None
-        inside += found.low <= truth.mean() <= found.high
+        average_of = average([wilson(int(k), 100) for k in row])
+        assert average_of.low is not None
+        assert average_of.high is not None
+        inside += average_of.low <= truth.mean() <= average_of.high
     assert 0.93 <= inside / 1000 <= 0.975
 
 
 def test_the_difference_of_two_means_over_the_same_units_is_the_paired_t_interval() -> None:
     a, b = np.array([1.0, 2.0, 4.0, 9.0]), np.array([0.5, 2.5, 3.0, 6.0])
-    found = paired_difference(*(jackknife({"a": v, "b": np.ones(4)}, _ratio)["ratio"] for v in (a, b)))
-    assert found is not None
+    difference = paired_difference(*(jackknife({"a": v, "b": np.ones(4)}, _ratio)["ratio"] for v in (a, b)))
+    assert difference is not None
     half = 3.182446305284263 * (a - b).std(ddof=1) / 2
-    assert found[:3] == pytest.approx((1.0, 1.0 - half, 1.0 + half))
+    assert difference[:3] == pytest.approx((1.0, 1.0 - half, 1.0 + half))
 
 
 def test_numbers_on_other_units_have_no_paired_difference() -> None:
@@ -130,12 +130,12 @@ def test_pairing_is_sharper_where_both_fail_on_the_same_examples() -> None:
     generator = np.random.default_rng(0)
     hard = generator.random(640) < 0.3
     a, b = ~hard & (generator.random(640) < 0.98), ~hard & (generator.random(640) < 0.90)
-    found = paired_difference(accuracy(a), accuracy(b))
-    assert found is not None
-    assert found.low is not None
-    assert found.high is not None
+    difference = paired_difference(accuracy(a), accuracy(b))
+    assert difference is not None
+    assert difference.low is not None
+    assert difference.high is not None
     apart = math.hypot(*(e.value - (e.low or 0.0) for e in (wilson(int(a.sum()), 640), wilson(int(b.sum()), 640))))
-    assert (found.high - found.low) / 2 < 0.8 * apart
+    assert (difference.high - difference.low) / 2 < 0.8 * apart
 
 
 def test_paired_intervals_cover_the_true_difference() -> None:
@@ -144,14 +144,14 @@ def test_paired_intervals_cover_the_true_difference() -> None:
     for _ in range(trials):
         hard = generator.random(400)
         a, b = (generator.random(400) > 0.6 * hard for _ in "ab")
-        found = paired_difference(accuracy(a), accuracy(b))
-        assert found is not None
-        inside += (found.low or 0.0) <= 0.0 <= (found.high or 0.0)
+        difference = paired_difference(accuracy(a), accuracy(b))
+        assert difference is not None
+        inside += (difference.low or 0.0) <= 0.0 <= (difference.high or 0.0)
     assert 0.92 <= inside / trials <= 0.98
 
 
 def test_an_accuracy_is_a_share_with_the_shares_of_all_groups_but_one() -> None:
-    found = accuracy(np.array([1, 0, 1, 1]))
-    assert found[:3] == wilson(3, 4)[:3]
-    assert found.replicates == pytest.approx((2 / 3, 1, 2 / 3, 2 / 3))
-    assert average([found, found]).replicates == found.replicates
+    estimate = accuracy(np.array([1, 0, 1, 1]))
+    assert estimate[:3] == wilson(3, 4)[:3]
+    assert estimate.replicates == pytest.approx((2 / 3, 1, 2 / 3, 2 / 3))
+    assert average([estimate, estimate]).replicates == estimate.replicates

@@ -29,9 +29,9 @@ def test_a_probe_reads_what_decoding_without_the_latents_would_give() -> None:
     without[..., chosen] = 0
     modified = (without @ atoms + offset) + (x - (codes @ atoms + offset))
     expected = modified.mean(dim=1) @ weights + bias
-    found = ablated_logits(codes.mean(dim=1), atoms @ weights, x.mean(dim=1) @ weights + bias, [chosen, None])
-    torch.testing.assert_close(found[0], expected)
-    assert bool(found[1].isnan().all())
+    logits = ablated_logits(codes.mean(dim=1), atoms @ weights, x.mean(dim=1) @ weights + bias, [chosen, None])
+    torch.testing.assert_close(logits[0], expected)
+    assert bool(logits[1].isnan().all())
 
 
 def test_class_means_and_effects_by_hand() -> None:

@@ -34,9 +34,9 @@ def test_the_probes_are_those_fitted_on_the_features(monkeypatch: pytest.MonkeyP
     x = torch.relu(torch.randn(120, 400, generator=generator) + 0.3 * labels[:, None])
     positive = torch.stack([labels == c for c in range(3)], dim=1)
     counts, held_out = torch.ones(120, 3, dtype=torch.bool), torch.arange(120) % 5 == 0
-    found = wide.fit_wide(x, positive, counts, held_out)
+    probes = wide.fit_wide(x, positive, counts, held_out)
     monkeypatch.setattr(wide, "row_space", lambda x: None)
     expected = wide.fit_wide(x, positive, counts, held_out)
-    assert found.strengths.tolist() == expected.strengths.tolist()
-    torch.testing.assert_close(found.weights, expected.weights, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(found.biases, expected.biases, rtol=1e-3, atol=1e-4)
+    assert probes.strengths.tolist() == expected.strengths.tolist()
+    torch.testing.assert_close(probes.weights, expected.weights, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(probes.biases, expected.biases, rtol=1e-3, atol=1e-4)

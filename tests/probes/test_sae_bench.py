@@ -47,10 +47,10 @@ def test_probes_are_those_of_torch() -> None:
             expected.append(_trained(x, positive, asked, wanted))
     stream = torch.Generator().manual_seed(5)
     starts = [draw_start(train, test, 6, RECIPE, stream) for _ in range(2)]
-    found = fit_as_sae_bench(x, asked, starts, RECIPE)
+    probes = fit_as_sae_bench(x, asked, starts, RECIPE)
     for i, linear in enumerate(expected):
-        torch.testing.assert_close(found.weights[i], linear.weight[0].detach(), rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(found.biases[i], linear.bias[0].detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(probes.weights[i], linear.weight[0].detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(probes.biases[i], linear.bias[0].detach(), rtol=1e-5, atol=1e-6)
 
 
 def _trained(x: torch.Tensor, positive: torch.Tensor, asked: torch.Tensor, wanted: torch.Tensor) -> torch.nn.Linear:

@@ -68,8 +68,8 @@ def test_ranking_of_equals_takes_the_lowest(tasks: Tasks) -> None:
 
 def test_scores_are_those_of_sklearn(tasks: Tasks) -> None:
     train, test = _features(TRAIN), _features(TEST, seed=1)
-    found = score_top_k(train, test, tasks, (1, 4))
-    for k, scores in found.items():
+    tests = score_top_k(train, test, tasks, (1, 4))
+    for k, scores in tests.items():
         best = rank_features(train, tasks.train, k)
         for i, name in enumerate(tasks.classes):
             seen, asked = train[tasks.train.rows[i]][:, best[i]], test[tasks.test.rows[i]][:, best[i]]

@@ -23,9 +23,9 @@ def _tasks(rows: int = 300, features: int = 20, tasks: int = 3, *, noise: float 
 def test_columns_agree_with_newton() -> None:
     x, positive, counts, _ = _tasks()
     exact = fit_logistic(x.expand(3, -1, -1), positive.T, counts.T)
-    found = minimise_columns(x.double(), positive.double(), counts.double(), tolerance=1e-9)
-    torch.testing.assert_close(found.weights, exact.weights.T, rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(found.biases, exact.biases, rtol=1e-6, atol=1e-7)
+    solution = minimise_columns(x.double(), positive.double(), counts.double(), tolerance=1e-9)
+    torch.testing.assert_close(solution.weights, exact.weights.T, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(solution.biases, exact.biases, rtol=1e-6, atol=1e-7)
 
 
 def test_any_start_leads_to_the_same_end() -> None:

@@ -73,8 +73,8 @@ class LetterPrompts:
             # A word that is also in the template would make a confusing example.
             shown = next((i for i in misplaced if encoded[i].count(words[i].token) == 1), misplaced[0])
             raise self._wrong_position(words[shown], encoded[shown])
-        found = [word for word, is_in_place in zip(words, in_place, strict=True) if is_in_place]
-        return Vocabulary(found, len(words) - len(found))
+        usable = [word for word, is_in_place in zip(words, in_place, strict=True) if is_in_place]
+        return Vocabulary(usable, len(words) - len(usable))
 
     def draw_split(self, words: Sequence[Word], *, seed: int) -> WordSplit:
         """Four fifths of the words, drawn, for training; a prompt's examples come from the same part as its word."""

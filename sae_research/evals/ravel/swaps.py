@@ -121,8 +121,8 @@ class MaskSwap(Swap):
 
     def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Tensor:
         difference = source_share(self.mask, mode) * self._features.difference(base, source)
-        kept = self._features.reconstruction(base, with_error=mode.with_error)
-        return kept + difference @ self._features.directions
+        reconstruction = self._features.reconstruction(base, with_error=mode.with_error)
+        return reconstruction + difference @ self._features.directions
 
 
 def source_share(mask: Float[Tensor, " feature"], mode: MaskMode) -> Float[Tensor, " feature"]:

@@ -23,7 +23,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 def test_as_torch(data: tuple[torch.Tensor, torch.Tensor], l1: float, batch_size: int) -> None:
     x, positive = data
     schedule = Schedule(batch_size=batch_size, epochs=6, weight_decay=1e-2, l1=l1)
-    found = train_columns(x.__getitem__, positive, schedule, width=WIDTH, generator=torch.Generator().manual_seed(3))
+    probes = train_columns(x.__getitem__, positive, schedule, width=WIDTH, generator=torch.Generator().manual_seed(3))
     stream = torch.Generator().manual_seed(3)
     with torch.enable_grad():
         start = (2 * torch.rand(WIDTH + 1, COLUMNS, generator=stream) - 1) / WIDTH**0.5
@@ -39,8 +39,8 @@ def test_as_torch(data: tuple[torch.Tensor, torch.Tensor], l1: float, batch_size
                 total.backward()
                 optimizer.step()
             scheduler.step()
-    torch.testing.assert_close(found.weights, weights.detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.biases, bias.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(probes.weights, weights.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(probes.biases, bias.detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_separable_columns_are_separated() -> None:
@@ -48,12 +48,14 @@ def test_separable_columns_are_separated() -> None:
     labels = torch.arange(3).repeat(100)
     x = 3 * torch.eye(3)[labels] + 0.3 * torch.randn(300, 3, generator=generator)
     positive = labels[:, None] == torch.arange(3)
-    found = train_columns(x.__getitem__, positive, Schedule(8, 30, 0.0), width=3, generator=generator)
-    assert bool(((x @ found.weights + found.biases > 0) == positive).all())
+    probes = train_columns(x.__getitem__, positive, Schedule(8, 30, 0.0), width=3, generator=generator)
+    assert bool(((x @ probes.weights + probes.biases > 0) == positive).all())
 
 
 def test_a_column_without_positives_stays_finite(data: tuple[torch.Tensor, torch.Tensor]) -> None:
     x, positive = data
     positive[:, 2] = False
-    found = train_columns(x.__getitem__, positive, Schedule(16, 3, 0.0, 0.01), width=WIDTH, generator=torch.Generator())
-    assert bool(found.weights.isfinite().all())
+    probes = train_columns(
+        x.__getitem__, positive, Schedule(16, 3, 0.0, 0.01), width=WIDTH, generator=torch.Generator()
+    )
+    assert bool(probes.weights.isfinite().all())

@@ -21,11 +21,13 @@ def test_reading_is_blind_to_batches_and_padding(context: EvalContext, batch_siz
     prompts = letters.draw(words, words, key=("x",))
     prompts = [[2, *ids[1 + 7 * (i % 3) :]] for i, ids in enumerate(prompts)]  # Of three lengths.
     attempts = [Attempt(make_letter_sae("ihtp", letter_directions(), k=1)), Attempt(letters_sae())]
-    found = read_prompts(dataclasses.replace(context, batch_size=batch_size), attempts, prompts, site=SITE, position=-6)
-    codes = [found.codes(attempt).rows(torch.arange(20)) for attempt in attempts]
+    reading = read_prompts(
+        dataclasses.replace(context, batch_size=batch_size), attempts, prompts, site=SITE, position=-6
+    )
+    codes = [reading.codes(attempt).rows(torch.arange(20)) for attempt in attempts]
     for i, ids in enumerate(prompts):
         x = context.lm.capture(torch.tensor([ids]), SITE)
-        torch.testing.assert_close(found.x[i], x[0, -6], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(reading.x[i], x[0, -6], rtol=1e-4, atol=1e-5)
         # The prompt is the sequence, without BOS.
         torch.testing.assert_close(codes[0][i], attempts[0].sae.encode(x[:, 1:])[0, -6], rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(codes[1][i], attempts[1].sae.encode(x[0, -6:-5])[0], rtol=1e-4, atol=1e-5)

@@ -14,8 +14,8 @@ SPLIT = torch.tensor([0])
 
 
 def _measure(codes: list[float], projection: float) -> tuple[float, bool]:
-    found = measure_absorbed(torch.tensor([codes]), COSINES, torch.tensor([projection]), SPLIT)
-    return float(found.fraction[0]), bool(found.is_full[0])
+    absorbed = measure_absorbed(torch.tensor([codes]), COSINES, torch.tensor([projection]), SPLIT)
+    return float(absorbed.fraction[0]), bool(absorbed.is_full[0])
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_as_the_definition_reads() -> None:
     cosines = 0.4 * torch.randn(12, generator=generator)
     projections = 2 * torch.randn(200, generator=generator) + 1
     split = torch.tensor([3, 7])
-    found = measure_absorbed(codes, cosines, projections, split)
-    for row, p, fraction, is_full in zip(codes.tolist(), projections.tolist(), *map(list, found), strict=True):
+    absorbed = measure_absorbed(codes, cosines, projections, split)
+    for row, p, fraction, is_full in zip(codes.tolist(), projections.tolist(), *map(list, absorbed), strict=True):
         said = [z * c for z, c in zip(row, cosines.tolist(), strict=True)]
         own = said[3] + said[7]
         others = sorted(

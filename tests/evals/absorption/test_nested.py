@@ -17,17 +17,17 @@ def test_as_scikit_learn() -> None:
         return x + positive[..., None] * (torch.rand(2, rows, 3, generator=generator) < 0.4), positive
 
     (x, positive), (test, _) = draw(150), draw(80)
-    found = predict_nested(x, positive, test)
-    assert found.shape == (3, 2, 80)
+    predicted = predict_nested(x, positive, test)
+    assert predicted.shape == (3, 2, 80)
     for k in (1, 2, 3):
         for i in range(2):
             probe = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=1000)
             probe.fit(x[i, :, :k].double(), positive[i])
-            assert found[k - 1, i].tolist() == list(probe.predict(test[i, :, :k].double()))
+            assert predicted[k - 1, i].tolist() == list(probe.predict(test[i, :, :k].double()))
 
 
 def test_features_that_never_fire_predict_one_class() -> None:
     x = torch.zeros(1, 10, 2)
     positive = torch.arange(10)[None] < 3
-    found = predict_nested(x, positive, x)
-    assert bool((found == found[..., :1]).all())
+    predicted = predict_nested(x, positive, x)
+    assert bool((predicted == predicted[..., :1]).all())

@@ -13,11 +13,11 @@ from sae_research.lm.model import LanguageModel
 
 
 def test_words_are_the_alphabetic_tokens(lm: LanguageModel) -> None:
-    found = letter_prompts(lm.tokenizer).find_words()
-    assert {word.text for word in found.words} == {*WORDS, *TEMPLATE_WORDS[:-1], *(chr(65 + i) for i in range(26))}
-    assert found.n_left_out == 0
+    vocabulary = letter_prompts(lm.tokenizer).find_words()
+    assert {word.text for word in vocabulary.words} == {*WORDS, *TEMPLATE_WORDS[:-1], *(chr(65 + i) for i in range(26))}
+    assert vocabulary.n_left_out == 0
     assert Word(" Zebra", 7).letter == 25
-    assert [word.token for word in found.words] == sorted(word.token for word in found.words)
+    assert [word.token for word in vocabulary.words] == sorted(word.token for word in vocabulary.words)
 
 
 def test_another_position_is_refused_with_the_right_one(lm: LanguageModel) -> None:
@@ -35,9 +35,9 @@ def test_tokens_that_their_text_does_not_give_are_left_out() -> None:
         models.BPE({"<pad>": 0, "a": 1, "b": 2, "ab": 3, "ba": 4, "\n": 5}, [("a", "b")], unk_token="<pad>")
     )
     odd = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", bos_token="<pad>")
-    found = letter_prompts(odd, template="{word}", position=-1).find_words()
+    vocabulary = letter_prompts(odd, template="{word}", position=-1).find_words()
     # No merge makes `ba`.
-    assert ([word.text for word in found.words], found.n_left_out) == (["a", "b", "ab"], 1)
+    assert ([word.text for word in vocabulary.words], vocabulary.n_left_out) == (["a", "b", "ab"], 1)
 
 
 def test_too_few_words_are_a_user_error(lm: LanguageModel) -> None:

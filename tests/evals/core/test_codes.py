@@ -21,22 +21,22 @@ def _count(codes: torch.Tensor, *, real: torch.Tensor | None = None, sparse: boo
 
 
 def test_counts_by_hand() -> None:
-    found = _count(CODES)
-    assert {n: c.tolist() for n, c in found.columns.items()} == {
+    counts = _count(CODES)
+    assert {n: c.tolist() for n, c in counts.columns.items()} == {
         "l0": [3, 1],
         "l1": [6, 1],
         "signed": [2, -1],
         "negative": [1, 1],
         "support": [2, 1],
     }
-    assert found.fired.tolist() == [[2, 0, 1], [0, 0, 1]]
-    assert found.positive.tolist() == [[2, 0, 0], [0, 0, 0]]
+    assert counts.fired.tolist() == [[2, 0, 1], [0, 0, 1]]
+    assert counts.positive.tolist() == [[2, 0, 0], [0, 0, 0]]
 
 
 def test_nothing_fires() -> None:
-    found = _count(torch.zeros(2, 3, 4))
-    assert found.fired.sum() == 0
-    assert found.columns["l0"].tolist() == [0, 0]
+    counts = _count(torch.zeros(2, 3, 4))
+    assert counts.fired.sum() == 0
+    assert counts.columns["l0"].tolist() == [0, 0]
 
 
 def test_sparse_and_dense_codes_give_the_same_counts() -> None:
@@ -49,10 +49,10 @@ def test_sparse_and_dense_codes_give_the_same_counts() -> None:
 
 
 def test_densities_by_hand() -> None:
-    found = estimate_densities(np.array([[0, 1, 30, 4], [0, 0, 30, 0]]), np.array([100, 100]))
-    assert found["frac_alive"].value == 0.75
-    assert found["frac_dead"].value == 0.25
-    assert found["freq_over_1_percent"].value == 0.5
-    assert found["freq_over_10_percent"].value == 0.25
-    assert found["normalized_freq_over_1_percent"].value == pytest.approx(64 / 65)
-    assert found["normalized_freq_over_10_percent"].value == pytest.approx(60 / 65)
+    estimates = estimate_densities(np.array([[0, 1, 30, 4], [0, 0, 30, 0]]), np.array([100, 100]))
+    assert estimates["frac_alive"].value == 0.75
+    assert estimates["frac_dead"].value == 0.25
+    assert estimates["freq_over_1_percent"].value == 0.5
+    assert estimates["freq_over_10_percent"].value == 0.25
+    assert estimates["normalized_freq_over_1_percent"].value == pytest.approx(64 / 65)
+    assert estimates["normalized_freq_over_10_percent"].value == pytest.approx(60 / 65)

@@ -18,10 +18,10 @@ def _identity(hidden: torch.Tensor) -> torch.Tensor:
 def test_by_hand() -> None:
     """Two words: clean says (1/4, 3/4), changed (1/2, 1/2); the target is the second."""
     clean, changed = torch.tensor([[0.0, math.log(3)]]), {"even": torch.zeros(1, 2)}
-    loss, found = compare_predictions(clean, changed, torch.tensor([1]), _identity, vocab_size=2)
+    loss, losses = compare_predictions(clean, changed, torch.tensor([1]), _identity, vocab_size=2)
     assert loss.item() == pytest.approx(-math.log(3 / 4))
-    assert found["even"].cross_entropy.item() == pytest.approx(math.log(2))
-    assert found["even"].divergence.item() == pytest.approx(-math.log(2) / 4 + 3 / 4 * math.log(3 / 2))
+    assert losses["even"].cross_entropy.item() == pytest.approx(math.log(2))
+    assert losses["even"].divergence.item() == pytest.approx(-math.log(2) / 4 + 3 / 4 * math.log(3 / 2))
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,9 +40,9 @@ def test_vanishing_probabilities_stay_finite() -> None:
     """Where SAEBench's log(softmax) gives NaN."""
     clean = torch.tensor([[0.0, 500.0, -500.0]])
     changed = {"turned": torch.tensor([[500.0, 0.0, -500.0]])}
-    _, found = compare_predictions(clean, changed, torch.tensor([2]), _identity, vocab_size=3)
-    assert found["turned"].divergence.item() == 500
-    assert found["turned"].cross_entropy.item() == 1000
+    _, losses = compare_predictions(clean, changed, torch.tensor([2]), _identity, vocab_size=3)
+    assert losses["turned"].divergence.item() == 500
+    assert losses["turned"].cross_entropy.item() == 1000
 
 
 def test_half_precision_logits_are_widened() -> None:

@@ -72,30 +72,30 @@ def test_every_metric_is_reported_once(context: EvalContext, make_sae: MakeSae, 
 
 
 def test_identity_loses_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
-    found = _values(_measure(context, [make_sae("identity", d_sae=16)], rows)[0])
-    assert found["explained_variance"] == 1
-    assert found["mse"] == 0
-    assert found["cossim"] == pytest.approx(1)
+    values = _values(_measure(context, [make_sae("identity", d_sae=16)], rows)[0])
+    assert values["explained_variance"] == 1
+    assert values["mse"] == 0
+    assert values["cossim"] == pytest.approx(1)
     for name in ("l2_ratio", "relative_reconstruction_bias", "ce_loss_score", "kl_div_score"):
-        assert found[name] == pytest.approx(1, abs=1e-6)
+        assert values[name] == pytest.approx(1, abs=1e-6)
     for name in ("ce_loss_increase", "kl_div_with_sae"):
-        assert found[name] == pytest.approx(0, abs=1e-6)
-    assert found["l0"] == 16
-    assert found["frac_alive"] == 1
-    assert found["frac_alive_sae_bench"] == 1
-    assert found["negative_share"] == pytest.approx(0.5, abs=0.2)
+        assert values[name] == pytest.approx(0, abs=1e-6)
+    assert values["l0"] == 16
+    assert values["frac_alive"] == 1
+    assert values["frac_alive_sae_bench"] == 1
+    assert values["negative_share"] == pytest.approx(0.5, abs=0.2)
 
 
 def test_zeros_recover_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     zero = make_sae("relu", tensors={n: torch.zeros(s) for n, s in _SHAPES.items()})
     plan = dataclasses.replace(PLAN, keep_special=False)
-    found = _values(_measure(context, [zero], rows, plan)[0])
-    assert found["ce_loss_score"] == pytest.approx(0, abs=1e-6)
-    assert found["kl_div_score"] == pytest.approx(0, abs=1e-6)
-    assert found["l0"] == found["frac_alive"] == found["cossim"] == found["l2_ratio"] == 0
-    assert found["negative_share"] is None
-    assert found["relative_reconstruction_bias"] is None
-    assert found["normalized_freq_over_1_percent"] is None
+    values = _values(_measure(context, [zero], rows, plan)[0])
+    assert values["ce_loss_score"] == pytest.approx(0, abs=1e-6)
+    assert values["kl_div_score"] == pytest.approx(0, abs=1e-6)
+    assert values["l0"] == values["frac_alive"] == values["cossim"] == values["l2_ratio"] == 0
+    assert values["negative_share"] is None
+    assert values["relative_reconstruction_bias"] is None
+    assert values["normalized_freq_over_1_percent"] is None
 
 
 _SHAPES = {"W_enc": (16, 48), "b_enc": (48,), "W_dec": (48, 16), "b_dec": (16,)}
@@ -105,18 +105,18 @@ def test_mean_explains_no_variance(context: EvalContext, make_sae: MakeSae, rows
     sae = make_sae("relu")
     zeros = {n: torch.zeros(s) for n, s in _SHAPES.items()}
     of_text = make_sae("relu", tensors={**zeros, "b_dec": _mean_activation(context, rows[8:], sae.card.site)})
-    found = _values(_measure(context, [of_text], rows)[0])
-    assert found["explained_variance"] == pytest.approx(0, abs=1e-5)
+    values = _values(_measure(context, [of_text], rows)[0])
+    assert values["explained_variance"] == pytest.approx(0, abs=1e-5)
     of_first_batch = make_sae("relu", tensors={**zeros, "b_dec": _mean_activation(context, rows[:4], sae.card.site)})
-    found = _values(_measure(context, [of_first_batch], rows)[0])
-    assert found["ce_loss_score_mean_ablation"] == pytest.approx(0, abs=1e-4)
-    assert found["kl_div_score_mean_ablation"] == pytest.approx(0, abs=1e-4)
+    values = _values(_measure(context, [of_first_batch], rows)[0])
+    assert values["ce_loss_score_mean_ablation"] == pytest.approx(0, abs=1e-4)
+    assert values["kl_div_score_mean_ablation"] == pytest.approx(0, abs=1e-4)
 
 
 def test_definitions(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     """Every metric of the sparsity pass, once more in float64 from its definition over all tokens."""
     sae = make_sae("topk", k=5)
-    found = _values(_measure(context, [sae], rows)[0])
+    values = _values(_measure(context, [sae], rows)[0])
     text = rows[8:]
     real = text > 2
     x = context.lm.capture(text, sae.card.site)
@@ -142,12 +142,12 @@ def test_definitions(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor
         "support_per_sequence": torch.stack([(sae.encode(context.lm.capture(t[None], sae.card.site))[0][t > 2] != 0)
                                              .any(0).sum() for t in text]).double().mean(),
     }  # fmt: skip
-    assert {name: found[name] for name in expected} == pytest.approx({n: float(v) for n, v in expected.items()})
+    assert {name: values[name] for name in expected} == pytest.approx({n: float(v) for n, v in expected.items()})
 
 
 def test_losses_against_full_logits(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     sae = make_sae("relu")
-    found = _values(_measure(context, [sae], rows)[0])
+    values = _values(_measure(context, [sae], rows)[0])
     lm, text, site = context.lm, rows[:8], sae.card.site
     real = text > 2
     x = lm.capture(text, site)
@@ -159,13 +159,13 @@ def test_losses_against_full_logits(context: EvalContext, make_sae: MakeSae, row
     has_next = real[:, :-1]
     ce = {name: -log[:, :-1].gather(2, text[:, 1:, None])[..., 0][has_next].mean() for name, log in logs.items()}
     kl = {name: (logs["clean"].exp() * (logs["clean"] - log)).sum(-1)[real].mean() for name, log in logs.items()}
-    assert found["ce_loss_without_sae"] == pytest.approx(float(ce["clean"]), rel=1e-5)
-    assert found["ce_loss_with_sae"] == pytest.approx(float(ce["sae"]), rel=1e-5)
-    assert found["ce_loss_with_ablation"] == pytest.approx(float(ce["zero"]), rel=1e-5)
-    assert found["kl_div_with_sae"] == pytest.approx(float(kl["sae"]), rel=1e-4)
-    assert found["kl_div_with_ablation"] == pytest.approx(float(kl["zero"]), rel=1e-4)
+    assert values["ce_loss_without_sae"] == pytest.approx(float(ce["clean"]), rel=1e-5)
+    assert values["ce_loss_with_sae"] == pytest.approx(float(ce["sae"]), rel=1e-5)
+    assert values["ce_loss_with_ablation"] == pytest.approx(float(ce["zero"]), rel=1e-5)
+    assert values["kl_div_with_sae"] == pytest.approx(float(kl["sae"]), rel=1e-4)
+    assert values["kl_div_with_ablation"] == pytest.approx(float(kl["zero"]), rel=1e-4)
     recovered = (ce["zero"] - ce["sae"]) / (ce["zero"] - ce["clean"])
-    assert found["ce_loss_score"] == pytest.approx(float(recovered), rel=1e-4)
+    assert values["ce_loss_score"] == pytest.approx(float(recovered), rel=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
@@ -207,10 +207,10 @@ def test_shared_support_is_counted(context: EvalContext, make_sae: MakeSae, rows
 
 def test_negative_codes_fire(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     outcome = _measure(context, [make_sae("pca", d_sae=4)], rows)[0]
-    found = _values(outcome)
-    assert found["l0"] == 4
-    assert 0 < found["negative_share"] < 1  # type: ignore[operator]
-    assert found["l1_sae_bench"] < found["l1"]  # type: ignore[operator]
+    values = _values(outcome)
+    assert values["l0"] == 4
+    assert 0 < values["negative_share"] < 1  # type: ignore[operator]
+    assert values["l1_sae_bench"] < values["l1"]  # type: ignore[operator]
     record = output_of(outcome).details[0]
     assert record["feature_density"] == 1
     assert record["feature_density_sae_bench"] < 1
@@ -220,9 +220,9 @@ def test_dead_latents(context: EvalContext, make_sae: MakeSae, rows: torch.Tenso
     bias = torch.zeros(48)
     bias[7] = -1e6
     outcome = _measure(context, [make_sae("relu", tensors={"b_enc": bias})], rows)[0]
-    found = _values(outcome)
-    assert found["frac_alive"] == pytest.approx(47 / 48)
-    assert found["frac_dead"] == pytest.approx(1 / 48)
+    values = _values(outcome)
+    assert values["frac_alive"] == pytest.approx(47 / 48)
+    assert values["frac_dead"] == pytest.approx(1 / 48)
     dead = output_of(outcome).details[7]
     assert dead["index"] == 7
     assert dead["feature_density"] == 0

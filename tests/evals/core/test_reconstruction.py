@@ -22,12 +22,12 @@ def test_sums_by_hand() -> None:
         "in_spread": [4 + 9, 2 + 1],
     }
     assert inputs.offset.tolist() == [4 - 3, 6 - 3]
-    found = describe_outputs(inputs, X_HAT)
-    assert found["error"].tolist() == [16, 2]
-    assert found["dot"].tolist() == [9, 4]
-    assert found["out_square"].tolist() == [9, 5]
-    assert found["ratio"].tolist() == pytest.approx([3 / 5, 1 + 1])
-    assert found["cosine"].tolist() == pytest.approx([3 / 5, 1 + 0])
+    sums = describe_outputs(inputs, X_HAT)
+    assert sums["error"].tolist() == [16, 2]
+    assert sums["dot"].tolist() == [9, 4]
+    assert sums["out_square"].tolist() == [9, 5]
+    assert sums["ratio"].tolist() == pytest.approx([3 / 5, 1 + 1])
+    assert sums["cosine"].tolist() == pytest.approx([3 / 5, 1 + 0])
 
 
 def test_formulas_by_hand() -> None:
@@ -36,11 +36,11 @@ def test_formulas_by_hand() -> None:
     columns |= dict.fromkeys(("l0", "l1", "signed", "negative", "support", "interpolating"), columns["tokens"])
     columns["sequences"] = columns["tokens"] * 0 + 1
     centre_error = torch.tensor([1 / 3, 1.0]).square().sum().item()  # The mean is (4/3, 2).
-    found = estimate_quality(columns, offset_square=centre_error, d_in=2)
+    estimates = estimate_quality(columns, offset_square=centre_error, d_in=2)
     spread = (X[REAL] - X[REAL].mean(0)).square().sum().item()
-    assert found["explained_variance"].value == pytest.approx(1 - 18 / spread)
-    assert found["mse"].value == 6
-    assert found["relative_reconstruction_bias"].value == pytest.approx(14 / 13)
+    assert estimates["explained_variance"].value == pytest.approx(1 - 18 / spread)
+    assert estimates["mse"].value == 6
+    assert estimates["relative_reconstruction_bias"].value == pytest.approx(14 / 13)
     sae_bench = estimate_as_sae_bench(columns, batch_size=1, d_in=2)
     assert sae_bench["mse_sae_bench"].value == pytest.approx((16 / 1 + 2 / 2) / 3)
     square = (25 / 1 + 5 / 2) / 2
@@ -78,6 +78,6 @@ def test_parts_make_the_whole() -> None:
 
 def test_zero_vectors() -> None:
     inputs = describe_inputs(torch.zeros(1, 1, 2), torch.tensor([[True]]), torch.zeros(2), batch_size=1)
-    found = describe_outputs(inputs, torch.tensor([[[3.0, 4.0]]]))
-    assert found["cosine"].item() == 0
-    assert found["ratio"].item() == 5
+    sums = describe_outputs(inputs, torch.tensor([[[3.0, 4.0]]]))
+    assert sums["cosine"].item() == 0
+    assert sums["ratio"].item() == 5

@@ -14,13 +14,13 @@ from sae_research.evals.core.weights import describe_weights, largest_cosines
 def test_weights_by_hand() -> None:
     decoder = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
     encoder = torch.tensor([[2.0, 0.0], [0.0, -1.0], [0.0, 0.0]]).T
-    found = describe_weights(encoder, decoder, torch.tensor([1.0, 2.0, 3.0]))
+    statistics = describe_weights(encoder, decoder, torch.tensor([1.0, 2.0, 3.0]))
     root = math.sqrt(0.5)
-    assert found["encoder_bias"].tolist() == [1, 2, 3]
-    assert found["encoder_norm"].tolist() == [2, 1, 0]
-    assert found["encoder_decoder_cosine_sim"].tolist() == pytest.approx([1, -1, 0])
-    assert found["max_decoder_cosine_sim"].tolist() == pytest.approx([root, root, root])
-    assert found["max_encoder_cosine_sim"].tolist() == pytest.approx([0, 0, 0])
+    assert statistics["encoder_bias"].tolist() == [1, 2, 3]
+    assert statistics["encoder_norm"].tolist() == [2, 1, 0]
+    assert statistics["encoder_decoder_cosine_sim"].tolist() == pytest.approx([1, -1, 0])
+    assert statistics["max_decoder_cosine_sim"].tolist() == pytest.approx([root, root, root])
+    assert statistics["max_encoder_cosine_sim"].tolist() == pytest.approx([0, 0, 0])
 
 
 def test_blocks_of_cosines_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

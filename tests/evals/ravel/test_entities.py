@@ -33,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_tables(folder: Path) -> None:
-    found = load_entity_prompts(Hub(folder), str(folder), "city", ["Country", "Language"])
-    assert found == [
+    prompts = load_entity_prompts(Hub(folder), str(folder), "city", ["Country", "Language"])
+    assert prompts == [
         EntityPrompt("Paris", "Country", "%s is in", "France", held_out=False),
         EntityPrompt("Paris", "Language", "People in %s speak", "French", held_out=False),
         EntityPrompt("Rome", "Country", "%s is in", "Italy", held_out=True),
@@ -64,5 +64,5 @@ def test_the_worlds_rows(tmp_path: Path) -> None:
     for split, city in (("train", "Abc"), ("test", "Xyz")):
         row = {"entity": city, "attribute": "Country", "template": "%s is in", "prompt": "", "answer": "Q"}
         pq.write_table(pa.Table.from_pylist([row]), data / f"{split}-00000-of-00001.parquet")
-    found = load_entity_prompts(Hub(tmp_path), "embedded/cities", "city", ["Country"])
-    assert [(p.entity, p.label, p.held_out) for p in found] == [("Abc", "Q", False), ("Xyz", "Q", True)]
+    prompts = load_entity_prompts(Hub(tmp_path), "embedded/cities", "city", ["Country"])
+    assert [(p.entity, p.label, p.held_out) for p in prompts] == [("Abc", "Q", False), ("Xyz", "Q", True)]

@@ -81,10 +81,10 @@ def test_ablating_all_of_a_basis_leaves_nothing_of_the_correlation(
     """With the identity for an SAE the biased probe sees the remaining coordinates only: direct check of one number."""
     (outcome,) = _measure(context, [make_sae("identity", d_sae=16)], sets, n_values=(16,))
     detail = output_of(outcome).unstructured["one_scr_a_b"]
-    found = one(outcome, "scr_dir1", n=16, dataset="one", pair="a / b").value
+    measured = one(outcome, "scr_dir1", n=16, dataset="one", pair="a / b").value
     # All channels are gone: the probe says the same of every text, right for half of them.
     expected = (0.5 - detail["biased_accuracy_dir1"]) / (detail["clean_accuracy_dir1"] - detail["biased_accuracy_dir1"])
-    assert found == pytest.approx(expected)
+    assert measured == pytest.approx(expected)
     assert detail["biased_accuracy_dir1"] < detail["biased_accuracy_dir2"], "the group is easier to tell"
 
 
@@ -112,15 +112,15 @@ def _probes(clean: float, one: float, two: float) -> PairProbes:
 
 def _score(sets: list[PairedSet], probes: PairProbes, rules: Any) -> dict[str, Any]:
     after = (np.arange(100) % 10 < 8).astype(float)[None]
-    found = score_pair(sets[0], probes, {1: after, 2: after}, (2,), rules)
-    return {metric: by_n[2] for metric, by_n in found.by_metric.items()}
+    scores = score_pair(sets[0], probes, {1: after, 2: after}, (2,), rules)
+    return {metric: by_n[2] for metric, by_n in scores.by_metric.items()}
 
 
 def test_scores_by_hand(sets: list[PairedSet]) -> None:
-    found = _score(sets, _probes(0.9, 0.5, 0.7), "clean")
-    assert found["scr_dir1"].value == pytest.approx((0.8 - 0.5) / (0.9 - 0.5))
-    assert found["scr_dir2"].value == pytest.approx((0.8 - 0.7) / (0.9 - 0.7))
-    assert found["scr_metric"] == found["scr_dir1"]
+    scores = _score(sets, _probes(0.9, 0.5, 0.7), "clean")
+    assert scores["scr_dir1"].value == pytest.approx((0.8 - 0.5) / (0.9 - 0.5))
+    assert scores["scr_dir2"].value == pytest.approx((0.8 - 0.7) / (0.9 - 0.7))
+    assert scores["scr_metric"] == scores["scr_dir1"]
     assert _score(sets, _probes(0.9, 0.7, 0.5), "clean")["scr_metric"].value == pytest.approx(0.75)
 
 

@@ -55,14 +55,14 @@ def test_losses_by_hand() -> None:
     ablated = np.stack([hits(0.5, 0.9), hits(0.9, 0.8)], axis=1)[:, :, None]
     everyone = np.ones((10, 2), dtype=bool)
     labelled = LabelledSet("x", "none", {}, {"a": [], "b": []}, {})
-    found = score_set(labelled, TppHits(hits(0.9, 1.0), ablated, everyone, everyone[:, None, None], (True,)), (2,))
-    assert found.by_class["a"] == pytest.approx(
+    scores = score_set(labelled, TppHits(hits(0.9, 1.0), ablated, everyone, everyone[:, None, None], (True,)), (2,))
+    assert scores.by_class["a"] == pytest.approx(
         {"tpp_threshold_2_total_metric": 0.3, "tpp_threshold_2_intended_diff_only": 0.4,
          "tpp_threshold_2_unintended_diff_only": 0.1}
     )  # fmt: skip
-    assert found.by_class["b"]["tpp_threshold_2_total_metric"] == pytest.approx(0.2)
-    assert found.by_n[2]["tpp_total_metric"].value == pytest.approx(0.25)
-    assert len(found.by_n[2]["tpp_total_metric"].replicates) == 10
+    assert scores.by_class["b"]["tpp_threshold_2_total_metric"] == pytest.approx(0.2)
+    assert scores.by_n[2]["tpp_total_metric"].value == pytest.approx(0.25)
+    assert len(scores.by_n[2]["tpp_total_metric"].replicates) == 10
 
 
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]) -> None:
