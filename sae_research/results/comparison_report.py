@@ -21,16 +21,15 @@ def comparison_section(rows: Sequence[Row], comparisons: Sequence[Comparison]) -
 
 
 def _introduction(comparisons: Sequence[Comparison]) -> str:
-    saes = {pair.sae_a for pair in comparisons} | {pair.sae_b for pair in comparisons}
-    judged = sum(pair.distinguishable is not None for pair in comparisons)
-    by_chance = round(0.05 * judged)
+    pairs = [pair for pair in comparisons if pair.headline and pair.distinguishable is not None]
+    raw = sum(pair.distinguishable is True for pair in pairs)
+    adjusted = sum(pair.distinguishable_adjusted is True for pair in pairs)
     return (
-        "Two SAEs are told apart where the 95 % interval of their difference, on the same sequences or examples, "
-        f"leaves out 0. Nothing is corrected for multiple comparisons: {len(saes)} SAEs make up to "
-        f"{len(saes) * (len(saes) - 1) // 2} pairs a column, and of the {judged:,} pairs of all columns in "
-        f"`eval_results/merged/comparisons.csv` about {by_chance:,} would be told apart by chance alone if no two "
-        "differed. The best of a column is chosen by its value, which flatters it; SAEs that interpolate most of the "
-        "text (†) take no part here."
+        "Each pair of SAEs is compared on the same sequences or examples. All pairs of the columns below are tested "
+        f"together (Benjamini & Hochberg): of those told apart, 5 % at most are expected to be equal. That leaves "
+        f"{adjusted:,} of {len(pairs):,} pairs; {raw:,} have a 95 % interval without 0. Both verdicts are in "
+        "`eval_results/merged/comparisons.csv`. The best of a column is chosen by its value, which flatters it; SAEs "
+        "that interpolate most of the text (†) take no part here."
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from sae_research.metrics.differences import Differences, discovery_level
 from sae_research.metrics.intervals import half_widths, mean_half_widths
+from sae_research.metrics.reliability import benjamini_hochberg
 from sae_research.results.columns import Column, columns_by_name
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import rounded
@@ -35,12 +37,24 @@ class Comparison:
     ci_low: float | None
     ci_high: float | None
     distinguishable: bool | None
-    """Whether the 95 % interval leaves out 0; None without an interval. Not corrected for the number of comparisons."""
+    """Whether the 95 % interval leaves out 0; None without an interval. Says nothing of the other comparisons."""
     better: str | None
     """The SAE with the better number, if the two are distinguishable."""
     method: Method
     """`paired`: both on the same sequences or examples. `unpaired`: from the two intervals as if they were independent,
     which is wider than necessary. `none`: one of the numbers has no interval."""
+    headline: bool
+    """Whether the report has the column. p values are adjusted over the pairs of all columns that are alike in this."""
+    p: float | None
+    """The level at which the interval ends at 0."""
+    p_adjusted: float | None
+    """Of Benjamini & Hochberg."""
+    ci_low_adjusted: float | None
+    """The interval at the level at which Benjamini & Hochberg test, wider than the one at 95 %."""
+    ci_high_adjusted: float | None
+    distinguishable_adjusted: bool | None
+    """Whether the adjusted interval leaves out 0. Of the pairs that are distinguishable so, 5 % at most are expected to
+    be equal."""
 
 
 def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
@@ -50,38 +64,42 @@ def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
     units that both SAEs were measured on; where examples were drawn with several seeds, Student's half width of the
     mean difference over seeds is added in quadrature.
     """
-    columns = columns_by_name(entries).values()
-    return [pair for column in columns if column.spec.direction != "neither" for pair in _compare(column)]
+    columns = [column for column in columns_by_name(entries).values() if column.spec.direction != "neither"]
+    compared = [(column, _differences(column)) for column in columns if len(column.measured) > 1]
+    corrections = {
+        headline: _Correction.over([d.p_values() for c, d in compared if c.spec.headline == headline])
+        for headline in (True, False)
+    }
+    return [
+        pair
+        for column, differences in compared
+        for pair in _pairs(column, differences, corrections[column.spec.headline])
+    ]
 
 
-class _Intervals(NamedTuple):
-    """The intervals of all pairs' differences."""
+class _Correction(NamedTuple):
+    """What Benjamini & Hochberg make of all pairs of several columns."""
 
-    below: np.ndarray
-    """Distances from the differences to the lower ends, NaN where there is none."""
-    above: np.ndarray
-    paired: np.ndarray
+    level: float
+    """At which each pair is tested."""
+    adjusted: Mapping[float, float]
+    """By p value."""
+
+    @classmethod
+    def over(cls, p_values: Sequence[np.ndarray]) -> _Correction:
+        p = np.concatenate([np.empty(0), *p_values])
+        known = p[np.isfinite(p)]
+        return cls(discovery_level(known), dict(zip(known.tolist(), benjamini_hochberg(known).tolist(), strict=True)))
 
 
-def _compare(column: Column) -> Iterator[Comparison]:
-    saes = list(column.measured)
-    if len(saes) < 2:
-        return
+def _differences(column: Column) -> Differences:
+    """Of all pairs of SAEs, in the order of `np.triu_indices`."""
     values = np.array([float(m.value or 0.0) for m in column.measured.values()])
-    a, b = np.triu_indices(len(saes), k=1)
-    difference = values[a] - values[b]
-    intervals = _with_seeds(_intervals(column, values, a, b), column, a, b)
-    for i, (first, second) in enumerate(zip(a, b, strict=True)):
-        yield _comparison(
-            column,
-            (saes[first], saes[second]),
-            float(difference[i]),
-            (float(intervals.below[i]), float(intervals.above[i])),
-            paired=bool(intervals.paired[i]),
-        )
+    a, b = np.triu_indices(len(values), k=1)
+    return _with_seeds(_without_seeds(column, values, a, b), column, a, b)
 
 
-def _intervals(column: Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> _Intervals:
+def _without_seeds(column: Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> Differences:
     """Paired where both have replicates over the same groups, from the two intervals otherwise."""
     measured = list(column.measured.values())
     low, high = (
@@ -91,6 +109,7 @@ def _intervals(column: Column, values: np.ndarray, a: np.ndarray, b: np.ndarray)
     # MOVER: the lower end of a difference of independent estimates comes from a's lower and b's upper end.
     down, up = values - low, high - values
     below, above = np.hypot(down[a], up[b]), np.hypot(up[a], down[b])
+    degrees = np.full(len(a), np.inf)
     counts = Counter(len(m.replicates) for m in measured if m.replicates)
     groups = counts.most_common(1)[0][0] if counts else 0
     whole = np.array([len(m.replicates) == groups > 0 for m in measured])
@@ -101,57 +120,74 @@ def _intervals(column: Column, values: np.ndarray, a: np.ndarray, b: np.ndarray)
         )
         half = half_widths(replicates[a] - replicates[b])
         below, above = np.where(paired, half, below), np.where(paired, half, above)
-    return _Intervals(below, above, paired)
+        degrees = np.where(paired, groups - 1, degrees)
+    return Differences(values[a] - values[b], below, above, degrees, np.zeros(len(a)))
 
 
-def _with_seeds(intervals: _Intervals, column: Column, a: np.ndarray, b: np.ndarray) -> _Intervals:
+def _with_seeds(differences: Differences, column: Column, a: np.ndarray, b: np.ndarray) -> Differences:
     """The intervals widened by the spread of the paired differences over the seeds that all SAEs share."""
     shared = column.seeds_of(list(column.measured))
     if len(shared) < 2:
-        return intervals
+        return differences
     values = np.array([[column.seeds[sae][seed] for seed in shared] for sae in column.measured])
-    extra = mean_half_widths(values[a] - values[b])
     # The intervals behind an unpaired one cover the seeds already.
-    below, above = (
-        np.where(intervals.paired, np.hypot(distances, extra), distances)
-        for distances in (intervals.below, intervals.above)
-    )
-    return _Intervals(below, above, intervals.paired)
+    spread = np.where(np.isfinite(differences.degrees), mean_half_widths(values[a] - values[b]), 0.0)
+    return differences._replace(seeds=spread, seeds_degrees=len(shared) - 1)
 
 
-def _comparison(
-    column: Column,
-    saes: tuple[str, str],
-    difference: float,
-    distances: tuple[float, float],
-    *,
-    paired: bool,
-) -> Comparison:
-    low, high = difference - distances[0], difference + distances[1]
-    known = bool(np.isfinite(distances).all())
-    apart = known and (low > 0 or high < 0)
-    higher_is_better = column.spec.direction == "higher"
-    return Comparison(
-        eval=column.eval,
-        metric=column.spec.name,
-        at=column.at,
-        column=column.name,
-        direction=column.spec.direction,
-        sae_a=saes[0],
-        sae_b=saes[1],
-        difference=rounded(difference),
-        ci_low=rounded(low) if known else None,
-        ci_high=rounded(high) if known else None,
-        distinguishable=apart if known else None,
-        better=saes[0 if (difference > 0) == higher_is_better else 1] if apart else None,
-        method="paired" if paired else "unpaired" if known else "none",
-    )
+def _pairs(column: Column, differences: Differences, correction: _Correction) -> Iterator[Comparison]:
+    names = list(column.measured)
+    p = differences.p_values()
+    raw, adjusted = differences.half_widths(), differences.half_widths(correction.level)
+    for i, (a, b) in enumerate(zip(*np.triu_indices(len(names), k=1), strict=True)):
+        difference = float(differences.values[i])
+        pair = Comparison(
+            eval=column.eval,
+            metric=column.spec.name,
+            at=column.at,
+            column=column.name,
+            direction=column.spec.direction,
+            sae_a=names[a],
+            sae_b=names[b],
+            difference=rounded(difference),
+            ci_low=None,
+            ci_high=None,
+            distinguishable=None,
+            better=None,
+            method="none",
+            headline=column.spec.headline,
+            p=None,
+            p_adjusted=None,
+            ci_low_adjusted=None,
+            ci_high_adjusted=None,
+            distinguishable_adjusted=None,
+        )
+        if not np.isfinite([raw[0][i], raw[1][i]]).all():
+            yield pair
+            continue
+        low, high = difference - raw[0][i], difference + raw[1][i]
+        low_adjusted, high_adjusted = difference - adjusted[0][i], difference + adjusted[1][i]
+        apart = bool(low > 0 or high < 0)
+        higher_is_better = column.spec.direction == "higher"
+        yield replace(
+            pair,
+            ci_low=rounded(low),
+            ci_high=rounded(high),
+            distinguishable=apart,
+            better=names[a if (difference > 0) == higher_is_better else b] if apart else None,
+            method="paired" if np.isfinite(differences.degrees[i]) else "unpaired",
+            p=rounded(float(p[i])),
+            p_adjusted=rounded(correction.adjusted[float(p[i])]),
+            ci_low_adjusted=rounded(low_adjusted),
+            ci_high_adjusted=rounded(high_adjusted),
+            distinguishable_adjusted=bool(low_adjusted > 0 or high_adjusted < 0),
+        )
 
 
 def rivals(comparisons: Sequence[Comparison]) -> Mapping[tuple[str, str, str], dict[str, bool | None]]:
-    """By eval, column and SAE: whether each other SAE is distinguishable from it."""
+    """By eval, column and SAE: whether each other SAE is distinguishable from it, after the correction."""
     verdicts: dict[tuple[str, str, str], dict[str, bool | None]] = {}
     for pair in comparisons:
         for sae, other in ((pair.sae_a, pair.sae_b), (pair.sae_b, pair.sae_a)):
-            verdicts.setdefault((pair.eval, pair.column, sae), {})[other] = pair.distinguishable
+            verdicts.setdefault((pair.eval, pair.column, sae), {})[other] = pair.distinguishable_adjusted
     return verdicts
