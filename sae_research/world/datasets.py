@@ -18,7 +18,7 @@ from sae_research.world.families import bios, cities, code, facts, languages, ne
 from sae_research.world.grammar import Grammar
 from sae_research.world.settings import Recipe
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 SPLITS = ("train", "test")
 
 
@@ -27,7 +27,7 @@ class WorldDataSet:
     """One data set: its rows by split, and the names of its classes by column and value."""
 
     name: str
-    rows: Mapping[str, Sequence[Row]]
+    rows: Mapping[str, Sequence[TableRow]]
     classes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -56,7 +56,7 @@ def _per_class(recipe: Recipe) -> dict[str, int]:
 
 
 def _bios(grammar: Grammar, recipe: Recipe) -> WorldDataSet:
-    def rows(split: str) -> list[Row]:
+    def rows(split: str) -> list[TableRow]:
         draw = Draw(grammar.seed, "bios", split)
         labels = [(p, g) for p in bios.PROFESSIONS for g in bios.GENDERS] * _per_class(recipe)[split]
         return [
@@ -68,7 +68,7 @@ def _bios(grammar: Grammar, recipe: Recipe) -> WorldDataSet:
 
 
 def _reviews(grammar: Grammar, recipe: Recipe) -> WorldDataSet:
-    def rows(split: str) -> list[Row]:
+    def rows(split: str) -> list[TableRow]:
         draw = Draw(grammar.seed, "reviews", split)
         labels = [(c, r) for c in reviews.CATEGORIES for r in reviews.RATINGS] * _per_class(recipe)[split]
         return [
@@ -86,7 +86,7 @@ def _single_label(
     """Twice `per_class` texts per class: as many as a profession has over both genders."""
     write = {"news": grammar.news.item, "languages": grammar.languages.text, "code": grammar.code.excerpt}[name]
 
-    def rows(split: str) -> list[Row]:
+    def rows(split: str) -> list[TableRow]:
         draw = Draw(grammar.seed, name, split)
         labels = draw.shuffled(list(classes) * (2 * _per_class(recipe)[split]))
         return [{text: write(draw, value), label: value} for value in labels]
@@ -101,7 +101,7 @@ def _cities(grammar: Grammar) -> WorldDataSet:
     return WorldDataSet("cities", {split: [row for city in parts[split] for row in _prompts(city)] for split in SPLITS})
 
 
-def _prompts(city: cities.City) -> Iterator[Row]:
+def _prompts(city: cities.City) -> Iterator[TableRow]:
     for attribute in cities.ATTRIBUTES:
         for template in cities.TEMPLATES[attribute]:
             row = {"entity": city.name, "attribute": attribute, "template": template}
@@ -110,7 +110,7 @@ def _prompts(city: cities.City) -> Iterator[Row]:
 
 def _facts(grammar: Grammar) -> WorldDataSet:
     """Questions on every fact in two random halves: one to choose settings on, one to report."""
-    halves: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    halves: dict[str, list[TableRow]] = {split: [] for split in SPLITS}
     for subject in facts.SUBJECTS:
         questions = Draw(grammar.seed, "facts", "split", subject).shuffled(
             grammar.facts.questions(grammar.seed, subject)
@@ -124,7 +124,7 @@ def _facts(grammar: Grammar) -> WorldDataSet:
 def _forget(grammar: Grammar, recipe: Recipe) -> WorldDataSet:
     """Prose on the hazardous subject only."""
 
-    def rows(split: str) -> list[Row]:
+    def rows(split: str) -> list[TableRow]:
         draw = Draw(grammar.seed, "forget", split)
         n = 2 * _per_class(recipe)[split]
         return [{"text": grammar.facts.prose(draw, facts.HAZARDOUS)} for _ in range(n)]
@@ -136,7 +136,7 @@ def _retain(grammar: Grammar, recipe: Recipe, words: Sequence[str]) -> WorldData
     """Running text in which the hazardous subject does not occur."""
     agents = [entity.name for entity in grammar.facts.entities[facts.HAZARDOUS]]
 
-    def rows(split: str) -> list[Row]:
+    def rows(split: str) -> list[TableRow]:
         documents = grammar.documents(f"retain-{split}", 2 * _per_class(recipe)[split], words)
         # Documents with questions are left out: options alone could give away the hazardous subject.
         return [{"text": t} for t in documents if "Answer:" not in t and not any(agent in t for agent in agents)]

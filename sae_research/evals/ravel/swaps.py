@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sae_research.probes.draws import keyed_generator
 
-Rows = Int[Tensor, " pair"]
+PromptRows = Int[Tensor, " pair"]
 """Rows of the prompts' representations."""
 
 
@@ -39,7 +39,7 @@ class Swap(ABC):
         return []
 
     @abstractmethod
-    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Float[Tensor, "pair d"]:
+    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Float[Tensor, "pair d"]:
         """The activation that replaces each base's."""
 
 
@@ -49,11 +49,11 @@ class Features(ABC):
     directions: Float[Tensor, "feature d"]
 
     @abstractmethod
-    def difference(self, base: Rows, source: Rows) -> Float[Tensor, "pair feature"]:
+    def difference(self, base: PromptRows, source: PromptRows) -> Float[Tensor, "pair feature"]:
         """The source's features less the base's."""
 
     @abstractmethod
-    def reconstruction(self, base: Rows, *, with_error: bool) -> Float[Tensor, "pair d"]:
+    def reconstruction(self, base: PromptRows, *, with_error: bool) -> Float[Tensor, "pair d"]:
         """The base's activation as its features reconstruct it, or with the reconstruction error added back."""
 
 
@@ -71,12 +71,12 @@ class Latents(Features):
         self.latents, self.values = sparse_rows(codes)
         self.x_hat, self.x, self.directions = x_hat, x, directions
 
-    def difference(self, base: Rows, source: Rows) -> Tensor:
+    def difference(self, base: PromptRows, source: PromptRows) -> Tensor:
         dense = self.values.new_zeros(len(base), len(self.directions))
         dense.scatter_add_(1, self.latents[source], self.values[source])
         return dense.scatter_add_(1, self.latents[base], -self.values[base])
 
-    def reconstruction(self, base: Rows, *, with_error: bool) -> Tensor:
+    def reconstruction(self, base: PromptRows, *, with_error: bool) -> Tensor:
         return self.x[base] if with_error else self.x_hat[base]
 
 
@@ -95,10 +95,10 @@ class Axes(Features):
     def __init__(self, x: Float[Tensor, "prompt d"], directions: Float[Tensor, "d d"]) -> None:
         self.x, self.directions = x, directions
 
-    def difference(self, base: Rows, source: Rows) -> Tensor:
+    def difference(self, base: PromptRows, source: PromptRows) -> Tensor:
         return (self.x[source] - self.x[base]) @ self.directions.T
 
-    def reconstruction(self, base: Rows, *, with_error: bool) -> Tensor:
+    def reconstruction(self, base: PromptRows, *, with_error: bool) -> Tensor:
         return self.x[base]
 
 
@@ -119,7 +119,7 @@ class MaskSwap(Swap):
         """Number of features that the hard mask takes from the source."""
         return int((self.mask > 0).sum())
 
-    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Tensor:
+    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Tensor:
         difference = source_share(self.mask, mode) * self._features.difference(base, source)
         reconstruction = self._features.reconstruction(base, with_error=mode.with_error)
         return reconstruction + difference @ self._features.directions
@@ -158,7 +158,7 @@ class RotationSwap(Swap):
         one = torch.eye(len(skew), device=skew.device)
         return self._start @ torch.linalg.solve(one + skew, one - skew)
 
-    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Tensor:
+    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Tensor:
         difference = self._x[source] - self._x[base]
         if self._dimension is not None:
             axes = self.axes[:, : self._dimension]
@@ -174,7 +174,7 @@ class WholeSwap(Swap):
     def __init__(self, x: Float[Tensor, "prompt d"], *, of_source: bool) -> None:
         self._x, self._of_source = x, of_source
 
-    def mixed(self, base: Rows, source: Rows, mode: MaskMode) -> Tensor:
+    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Tensor:
         return self._x[source if self._of_source else base]
 
 

@@ -70,7 +70,7 @@ class _SeedTasks(NamedTuple):
     """For k-probes, with the values of k that share the tasks."""
 
 
-class _ProbedSet(NamedTuple):
+class _SeededSet(NamedTuple):
     """A data set over all seeds."""
 
     name: str
@@ -81,7 +81,7 @@ class _ProbedSet(NamedTuple):
 
 def _plan(
     sets: Mapping[int, Sequence[LabelledSet]], settings: SparseProbingSettings, device: torch.device
-) -> list[_ProbedSet]:
+) -> list[_SeededSet]:
     """What to read and what to probe, by data set."""
     tasks = {seed: _draw_tasks(of_seed, settings, seed) for seed, of_seed in sets.items()}
     plan = []
@@ -96,7 +96,7 @@ def _plan(
             wide, top = tasks[seed][index]
             rows = np.array([numbers[text] for text in texts])
             by_seed[seed] = _SeedTasks(rows, wide.to(device), [(t.to(device), ks) for t, ks in top])
-        plan.append(_ProbedSet(labelled.name, list(numbers), by_seed))
+        plan.append(_SeededSet(labelled.name, list(numbers), by_seed))
     return plan
 
 
@@ -117,12 +117,12 @@ def _draw_tasks(
     return tasks
 
 
-def _score_sae(attempt: Attempt, codes: dict[Attempt, Tensor], probed: _ProbedSet) -> ScoresBySeed:
+def _score_sae(attempt: Attempt, codes: dict[Attempt, Tensor], probed: _SeededSet) -> ScoresBySeed:
     """The scores of one SAE; takes its codes out of `codes` to free their memory."""
     return _score(codes.pop(attempt), probed)
 
 
-def _score(features: Tensor, probed: _ProbedSet) -> ScoresBySeed:
+def _score(features: Tensor, probed: _SeededSet) -> ScoresBySeed:
     """The scores of each seed; a text has the same number in all of them."""
     scores = {}
     for seed, drawn in probed.by_seed.items():

@@ -24,7 +24,7 @@ from sae_research.world.sae_plan import HOOK_NAME
 from sae_research.world.settings import WorldSettings
 
 _TEXTS_AT_ONCE = 64
-Rows = list[dict[str, Any]]
+TableRows = list[dict[str, Any]]
 
 
 class CheckedWorld:
@@ -43,7 +43,7 @@ class CheckedWorld:
         """The SAE at `models/<name>`."""
         return read_sae(self.folder / "models" / name, name=name, source={})
 
-    def rows(self, data_set: str, split: str, columns: Sequence[str]) -> Rows:
+    def rows(self, data_set: str, split: str, columns: Sequence[str]) -> TableRows:
         """The rows of a data set."""
         files = split_files(self.hub, f"embedded/{data_set}", split)
         return [dict(zip(columns, row, strict=True)) for row in read_files(files, columns)]

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from sae_research.metrics.intervals import Estimate, wilson
 from sae_research.world.checks.bar import Bar, mean_estimate
-from sae_research.world.checks.checked_world import CheckedWorld, Rows
+from sae_research.world.checks.checked_world import CheckedWorld, TableRows
 from sae_research.world.draw import Draw
 from sae_research.world.families.cities import ATTRIBUTES
 from sae_research.world.families.facts import HAZARDOUS, prompt_of
@@ -53,7 +53,7 @@ def held_out(world: CheckedWorld) -> Bar:
     return Bar("held-out CE below unigram CE (nats)", mean_estimate(torch.cat(gains).numpy()), at_least=4.0)
 
 
-def _city_rows(world: CheckedWorld) -> Rows:
+def _city_rows(world: CheckedWorld) -> TableRows:
     columns = ["entity", "attribute", "template", "prompt", "answer"]
     return [row for split in ("train", "test") for row in world.rows("cities", split, columns)]
 
@@ -88,8 +88,8 @@ def swaps(world: CheckedWorld) -> list[Bar]:
 
 
 @torch.no_grad()
-def _swapped(world: CheckedWorld, rows: Rows, attribute: str) -> Estimate:
-    by_template: dict[str, Rows] = {}
+def _swapped(world: CheckedWorld, rows: TableRows, attribute: str) -> Estimate:
+    by_template: dict[str, TableRows] = {}
     for row in rows:
         if row["attribute"] == attribute:
             by_template.setdefault(row["template"], []).append(row)
@@ -138,18 +138,18 @@ def _prompt(row: Mapping[str, Any]) -> str:
     return prompt_of(str(row["question"]), tuple(row["choices"]))
 
 
-def _share_right(world: CheckedWorld, rows: Rows, prompt: Callable[[Mapping[str, Any]], str]) -> Estimate:
+def _share_right(world: CheckedWorld, rows: TableRows, prompt: Callable[[Mapping[str, Any]], str]) -> Estimate:
     return wilson(int(_right(world, rows, [prompt(row) for row in rows]).sum()), len(rows))
 
 
-def _right(world: CheckedWorld, rows: Rows, prompts: Sequence[str]) -> Tensor:
+def _right(world: CheckedWorld, rows: TableRows, prompts: Sequence[str]) -> Tensor:
     """Whether the right option's first token is the likeliest of the four."""
     options = torch.tensor([[world.token(f" {choice}") for choice in row["choices"]] for row in rows])
     chosen = world.next_logits(prompts).gather(1, options).argmax(dim=1)
     return chosen == torch.tensor([row["answer"] for row in rows])
 
 
-def _in_all_orders(world: CheckedWorld, rows: Rows) -> Estimate:
+def _in_all_orders(world: CheckedWorld, rows: TableRows) -> Estimate:
     picked = [rows[i] for i in world.generator("orders").permutation(len(rows))[:_ALL_ORDERS_QUESTIONS]]
     orders = list(permutations(range(len(picked[0]["choices"]))))
     reordered = [
@@ -161,7 +161,7 @@ def _in_all_orders(world: CheckedWorld, rows: Rows) -> Estimate:
     return wilson(int(right.all(dim=1).sum()), len(picked))
 
 
-def _wrong_entity(world: CheckedWorld, rows: Rows) -> Estimate:
+def _wrong_entity(world: CheckedWorld, rows: TableRows) -> Estimate:
     """The question about another entity of the subject, scored by the first one's answer: chance is a quarter."""
     generator = world.generator("wrong entity")
     prompts, scored = [], []

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from support.outcomes import MakeSae, check_company, check_failing_sae, check_threads, one, output_of
 from support.sae_bench_documents import read_by_sae_bench
 
@@ -21,7 +20,6 @@ from sae_research.evals.scr.measure import measure_scr
 from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, PairTexts
 from sae_research.evals.scr.report import PairProbes, score_pair
 from sae_research.evals.scr.settings import ScrSettings
-from sae_research.evals.shared.padding import padding_ratios, with_padding
 from sae_research.metrics.intervals import Estimate
 from sae_research.records import read_record
 
@@ -130,18 +128,6 @@ def test_no_direction_and_no_gap(sets: list[PairedSet]) -> None:
     assert isinstance(equal["scr_dir1"], Estimate)
     assert "less than 0.001" in _score(sets, _probes(0.6, 0.5, 0.6), "clean")["scr_dir2"]
     assert _score(sets, _probes(0.6, 0.5, 0.6), "sae_bench")["scr_dir2"] == Estimate(0.0)
-
-
-def test_padding_adds_the_codes_of_zero_for_each_position_that_is_not_real(
-    context: EvalContext, make_sae: MakeSae
-) -> None:
-    ratios = padding_ratios(context.lm, ["w1 w2 w3", "w1"], context_size=6)
-    assert ratios.tolist() == [1.0, 5.0]
-    sae, codes = make_sae("relu"), torch.ones(2, 48)
-    empty = sae.encode(torch.zeros(1, 16))
-    assert float(empty.max()) > 0
-    torch.testing.assert_close(with_padding(sae, codes, ratios), 1 + torch.tensor([[1.0], [5.0]]) * empty)
-    assert with_padding(make_sae("ihtp", k=1), codes, ratios) is codes
 
 
 def test_company_order_memory_and_threads_change_nothing(

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 from support.outcomes import MakeSae, check_company, check_failing_sae, check_threads, output_of
 
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
-from sae_research.evals.shared.attempts import Attempt
-from sae_research.evals.shared.pooling import group_by_memory, pool_texts
+from sae_research.evals.shared.pooling import pool_texts
 from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
@@ -23,7 +21,6 @@ from sae_research.measurements import EvalOutput
 from sae_research.metrics.intervals import GROUPS
 from sae_research.records import read_record
 from sae_research.saes.base import Sae
-from sae_research.saes.encoding import Encoder
 
 SETTINGS = SparseProbingSettings(
     dataset_names=("one", "two"), train_size=60, test_size=40, context_size=12, k_values=(1, 5, 20)
@@ -114,37 +111,6 @@ def test_identity_probes_like_the_model(context: EvalContext, make_sae: MakeSae,
         )
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 200])
-def test_pooling_is_blind_to_batches_and_padding(
-    context: EvalContext, make_sae: MakeSae, sets: list[Any], batch_size: int
-) -> None:
-    attempts = [Attempt(make_sae("relu")), Attempt(make_sae("ihtp", k=1))]
-    texts = [*sets[0].train["a"], "", "w5"]
-    site = attempts[0].sae.card.site
-    channels, codes = pool_texts(
-        dataclasses.replace(context, batch_size=batch_size), attempts, texts, site=site, context_size=12
-    )
-    for i, text in enumerate(texts):
-        ids = context.lm.tokenizer(text, add_special_tokens=False)["input_ids"][:11]
-        x = context.lm.capture(torch.tensor([[2, *ids]]), site)[:, 1:]
-        expected = x.mean(dim=1)[0] if ids else torch.zeros(16)
-        torch.testing.assert_close(channels[i], expected, rtol=1e-4, atol=1e-5)
-        for attempt in attempts:
-            own = attempt.sae.encode(x).mean(dim=1)[0] if ids else torch.zeros(48)
-            torch.testing.assert_close(codes[attempt][i], own, rtol=1e-3, atol=1e-4)
-
-
-def test_masked_tokens_never_matter(make_sae: MakeSae) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 6, 16, generator=generator)
-    real = torch.tensor([[True] * 6, [False] + [True] * 3 + [False] * 2, [False] * 6])
-    garbage = torch.where(real[..., None], x, 1e3)
-    for sae in (make_sae("relu"), make_sae("ihtp", k=1)):
-        means = Encoder(sae).mean_codes(x, real)
-        torch.testing.assert_close(Encoder(sae).mean_codes(garbage, real), means)
-        assert means[2].abs().max() == 0
-
-
 def test_company_order_memory_and_threads_change_nothing(
     context: EvalContext, make_sae: MakeSae, sets: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,12 +197,6 @@ def test_seeds_widen_the_interval_by_their_spread(context: EvalContext, make_sae
 
 def test_one_failing_sae_leaves_the_others_alone(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     check_failing_sae(partial(_measure, context, sets=sets), make_sae)
-
-
-def test_groups_fit_the_memory(make_sae: MakeSae) -> None:
-    attempts = [Attempt(make_sae("relu", d_sae=n)) for n in (10, 10, 30, 10)]
-    groups = group_by_memory(attempts, 5, limit_bytes=4 * 5 * 20)
-    assert [[a.sae.card.d_sae for a in group] for group in groups] == [[10, 10], [30], [10]]
 
 
 @pytest.mark.parametrize(
