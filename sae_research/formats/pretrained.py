@@ -67,7 +67,9 @@ def _matching(key: str, expression: str, names: Iterable[str]) -> list[str]:
         re.compile(expression)  # what the standard library refuses is refused, whatever else `regex` knows
         wanted = regex.compile(expression)
     except (re.error, regex.error, RecursionError, OverflowError) as error:
-        raise UserError(f"comparison_saes: {key} {shown(expression)} is not a valid regular expression: {error}") from None
+        raise UserError(
+            f"comparison_saes: {key} {shown(expression)} is not a valid regular expression: {error}"
+        ) from None
     end = time.monotonic() + _SECONDS
     try:
         return [name for name in names if wanted.fullmatch(name, timeout=max(end - time.monotonic(), 1e-3))]

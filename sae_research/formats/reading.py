@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sae_research.errors import UserError
+from sae_research.foreign import LONGEST, read_json_object, shown
 
 _HEAD = 512
 """Bytes that tell what a file is."""
@@ -32,25 +32,48 @@ def naming_file(path: Path) -> Iterator[None]:
 
 def read_json(path: Path, *, sae: str) -> dict[str, Any]:
     """The JSON object in `path`."""
+    if not path.exists():
+        raise UserError(f"SAE {sae!r}: {path} does not exist; a checkpoint needs it beside the weights")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"SAE {sae!r}: {path} does not exist; a checkpoint needs it beside the weights") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"SAE {sae!r}: {path} is not valid JSON ({error}); fetch it again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"SAE {sae!r}: {path} holds a {type(content).__name__}, expected a JSON object")
-    return content
+        return read_json_object(path, remedy="fetch it again")
+    except UserError as error:
+        raise UserError(f"SAE {sae!r}: {error}") from error
 
 
 def required(config: Mapping[str, Any], key: str, kind: type, *, sae: str, path: Path) -> Any:
     """`config[key]`; a UserError if it is missing or not of type `kind`."""
     if key not in config:
-        raise UserError(f"SAE {sae!r}: {path} has no {key!r}; it has: {', '.join(map(str, config))}")
+        raise UserError(f"SAE {sae!r}: {path} has no {key!r}; it has: {shown(', '.join(map(str, config)))}")
     value = config[key]
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-        raise UserError(f"SAE {sae!r}: {path}: {key} is {value!r}, expected {kind.__name__}")
+        raise UserError(f"SAE {sae!r}: {path}: {key} is {shown(value)}, expected {kind.__name__}")
     return value
+
+
+def optional(config: Mapping[str, Any], key: str, kind: type, *, sae: str, path: Path) -> Any:
+    """`config[key]`, None if it is missing or null; a UserError if it is not of type `kind`."""
+    return None if config.get(key) is None else required(config, key, kind, sae=sae, path=path)
+
+
+def printable(config: Mapping[str, Any], key: str, *, sae: str, path: Path) -> str | None:
+    """`config[key]`, a text that a log and a table can show; None if it is missing or null."""
+    text = optional(config, key, str, sae=sae, path=path)
+    if text is not None and not (text.isprintable() and len(text) <= LONGEST and not {"<", ">"} & set(text)):
+        raise UserError(
+            f"SAE {sae!r}: {path}: {key} is {shown(text)}, expected at most {LONGEST} letters that can be printed, "
+            "without < and >"
+        )
+    return text
+
+
+def require_floats(tensors: Mapping[str, Tensor], *, sae: str) -> None:
+    """Raises a UserError unless all tensors are of floats: to take codes of a quantisation for weights is wrong."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise UserError(
+                f"SAE {sae!r}: {name} is of {tensor.dtype}, expected floats; save the weights in float32 (or float16, "
+                "bfloat16)"
+            )
 
 
 def read_safetensors(path: Path, *, sae: str) -> dict[str, Tensor]:

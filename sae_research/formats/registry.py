@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
 from sae_research.errors import UserError
+from sae_research.foreign import reading
 from sae_research.formats import readers
 from sae_research.plugins import plugin_names
 from sae_research.saes.base import Sae
@@ -48,7 +49,8 @@ def read_sae(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     for format_name in format_names():
         checkpoint_format = find_format(format_name)
         if checkpoint_format.recognises(path):
-            return checkpoint_format.read(path, name=name, source={**source, "format": format_name})
+            with reading(path, remedy=f"is it damaged, or not in the format {format_name}?"):
+                return checkpoint_format.read(path, name=name, source={**source, "format": format_name})
     raise UserError(
         f"SAE {name!r}: {path} is not in a known format; known: {', '.join(format_names())} "
         "(saelens: a folder with cfg.json and sae_weights.safetensors; dictionary_learning: ae.pt with config.json)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sae_research.errors import UserError
+from sae_research.foreign import shown
 
 Kind = Literal["resid_pre", "resid_post", "mlp_out", "attn_z"]
 
@@ -34,8 +35,8 @@ class Site:
     def parse(cls, hook_name: str) -> Site:
         """The site that a TransformerLens hook name stands for."""
         for kind, pattern in _PATTERNS.items():
-            match = re.fullmatch(re.escape(pattern).replace(r"\{\}", r"(\d+)"), hook_name)
+            match = re.fullmatch(re.escape(pattern).replace(r"\{\}", "([0-9]{1,6})"), hook_name)
             if match:
                 return cls(layer=int(match[1]), kind=kind)
         valid = ", ".join(pattern.format("N") for pattern in _PATTERNS.values())
-        raise UserError(f"hook name {hook_name!r} is not known; valid: {valid}")
+        raise UserError(f"hook name {shown(hook_name)} is not known; valid: {valid}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,14 +14,25 @@ import torch
 from torch import Tensor
 
 from sae_research.errors import UserError
+from sae_research.foreign import shown
 from sae_research.formats.folding import fold_atom_norms
-from sae_research.formats.reading import naming_file, read_json, read_pickled, required
+from sae_research.formats.reading import (
+    naming_file,
+    optional,
+    printable,
+    read_json,
+    read_pickled,
+    require_floats,
+    required,
+)
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
 from sae_research.saes.registry import sae_class
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
+
+_optional, _printable = partial(optional, path=Path(CONFIG)), partial(printable, path=Path(CONFIG))
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,8 @@ def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     with naming_file(config_path):
         class_name = _class_name(trainer, name)
         site = _site(trainer, name)
+        model_name = _printable(trainer, "lm_name", sae=name) or "unknown"
+        training_tokens = _training_tokens(config, weights, name)
     layout = _LAYOUTS[class_name]
     content = read_pickled(weights, sae=name)
     with naming_file(weights):
@@ -119,10 +134,10 @@ def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
             site=site,
             d_in=d_in,
             d_sae=d_sae,
-            model_name=str(trainer.get("lm_name") or "unknown"),
+            model_name=model_name,
             hyperparameters=hyperparameters,
             source={**source, "dict_class": class_name, "trainer_class": trainer.get("trainer_class")},
-            training_tokens=_training_tokens(config, weights),
+            training_tokens=training_tokens,
         )
         return build_sae(card, fold_atom_norms(layout.architecture, tensors))
 
@@ -133,26 +148,30 @@ def _config_path(weights: Path) -> Path:
 
 
 def _class_name(trainer: Mapping[str, Any], name: str) -> str:
-    class_name = trainer.get("dict_class") or _CLASS_OF_TRAINER.get(str(trainer.get("trainer_class")))
+    stated = _optional(trainer, "dict_class", str, sae=name)
+    trainer_class = _printable(trainer, "trainer_class", sae=name)
+    class_name = stated or _CLASS_OF_TRAINER.get(trainer_class or "")
     if class_name not in _LAYOUTS:
         raise UserError(
-            f"SAE {name!r}: dict_class {trainer.get('dict_class')!r}, trainer_class {trainer.get('trainer_class')!r} "
-            f"is not supported; supported: {', '.join(_LAYOUTS)}"
+            f"SAE {name!r}: dict_class {shown(stated)}, trainer_class {shown(trainer_class)} is not supported; "
+            f"supported: {', '.join(_LAYOUTS)}"
         )
     return str(class_name)
 
 
 def _site(trainer: Mapping[str, Any], name: str) -> Site:
     """From `layer` and `submodule_name`, for example 4 and `resid_post_layer_4`; by default the residual stream."""
-    layer, submodule = trainer.get("layer"), trainer.get("submodule_name")
-    if not isinstance(layer, int) or layer < 0:
-        raise UserError(f"SAE {name!r}: trainer.layer is {layer!r}, expected a layer number; correct the config")
+    layer = trainer.get("layer")
+    if not isinstance(layer, int) or isinstance(layer, bool) or not 0 <= layer < 10**6:
+        raise UserError(f"SAE {name!r}: trainer.layer is {shown(layer)}, expected a layer number; correct the config")
+    submodule = _optional(trainer, "submodule_name", str, sae=name)
     if submodule is None:
         return Site(layer, "resid_post")
-    match = re.fullmatch(r"(resid_pre|resid_post|mlp_out)(?:_layer_?(\d+))?", str(submodule))
+    match = re.fullmatch(r"(resid_pre|resid_post|mlp_out)(?:_layer_?([0-9]{1,6}))?", submodule)
     if match is None:
         raise UserError(
-            f"SAE {name!r}: submodule_name {submodule!r} is not supported; supported: resid_pre, resid_post, mlp_out"
+            f"SAE {name!r}: submodule_name {shown(submodule)} is not supported; "
+            "supported: resid_pre, resid_post, mlp_out"
         )
     if match[2] is not None and int(match[2]) != layer:
         raise UserError(f"SAE {name!r}: submodule_name {submodule!r} and trainer.layer {layer} disagree; correct one")
@@ -175,10 +194,31 @@ def _tensors(
     others = [key for key in layout.keys if not isinstance(state[key], Tensor)]
     if others:
         raise UserError(f"SAE {name!r}: {', '.join(others)} is not a tensor; the checkpoint is damaged, fetch it again")
+    require_floats({key: state[key] for key in layout.keys}, sae=name)
     d_in, d_sae = _sizes(state, layout, trainer, name)
     tensors = {ours: _oriented(key, state[key], ours, d_in, d_sae, name) for key, ours in layout.keys.items()}
-    factor = float(content.get("norm_factor") or 1.0) if is_backup else 1.0
+    factor = _norm_factor(content, name) if is_backup else 1.0
     return {ours: value * factor if ours in _IN_UNITS_OF_X else value for ours, value in tensors.items()}
+
+
+def _norm_factor(content: Mapping[str, Any], name: str) -> float:
+    """What the activations were divided by in training; 1 where the backup does not say."""
+    if content.get("norm_factor") is None:
+        return 1.0
+    factor = _number(content["norm_factor"])
+    if factor is None or not 0 < factor < math.inf:
+        raise UserError(
+            f"SAE {name!r}: norm_factor is {shown(content['norm_factor'])}, expected a number above 0; correct the "
+            "backup, or take the run's ae.pt"
+        )
+    return factor
+
+
+def _number(value: object) -> float | None:
+    """`value`, a number or a tensor with one, as a float; None if it is neither."""
+    if isinstance(value, Tensor) and value.numel() == 1 and value.dtype != torch.bool and not value.is_complex():
+        return float(value)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _sizes(state: Mapping[str, Any], layout: Layout, trainer: Mapping[str, Any], name: str) -> tuple[int, int]:
@@ -187,8 +227,8 @@ def _sizes(state: Mapping[str, Any], layout: Layout, trainer: Mapping[str, Any],
     d_in = state[key_of["b_dec"]].numel()
     d_sae = state[key_of["b_enc" if "b_enc" in key_of else "b_mag"]].numel()
     for option, size in (("activation_dim", d_in), ("dict_size", d_sae)):
-        stated = trainer.get(option, size)
-        if stated != size:
+        stated = _optional(trainer, option, int, sae=name)
+        if stated is not None and stated != size:
             raise UserError(
                 f"SAE {name!r}: the config says {option} = {stated}, the weights have {size}; are they of one run?"
             )
@@ -223,20 +263,26 @@ def _threshold(tensor: Tensor, d_sae: int, name: str) -> Tensor:
 def _k(trainer: Mapping[str, Any], content: Mapping[str, Any], name: str) -> int:
     """k of the config or the checkpoint, which must agree if both have it."""
     state = content["ae"] if isinstance(content.get("ae"), dict) else content
-    stated, stored = trainer.get("k"), state.get("k")
-    if stored is not None and stated is not None and int(stored) != stated:
+    stated, stored = _optional(trainer, "k", int, sae=name), state.get("k")
+    if stored is None:
+        if stated is None:
+            raise UserError(f"SAE {name!r}: neither config nor checkpoint says what k is; add trainer.k to the config")
+        return stated
+    number = _number(stored)
+    if number is None or not number.is_integer():
+        raise UserError(f"SAE {name!r}: its k is {shown(stored)}, expected a whole number; the checkpoint is damaged")
+    if stated is not None and number != stated:
         raise UserError(
-            f"SAE {name!r}: the checkpoint has k = {int(stored)}, its config says k = {stated}; correct one"
+            f"SAE {name!r}: the checkpoint has k = {int(number)}, its config says k = {stated}; correct one"
         )
-    if stated is None and stored is None:
-        raise UserError(f"SAE {name!r}: neither config nor checkpoint says what k is; add trainer.k to the config")
-    return int(stated if stated is not None else stored)  # type: ignore[arg-type]
+    return int(number)
 
 
-def _training_tokens(config: Mapping[str, Any], weights: Path) -> int | None:
+def _training_tokens(config: Mapping[str, Any], weights: Path, name: str) -> int | None:
     """Steps times batch size if both are known; None for checkpoints from the middle of a run."""
-    steps = config["trainer"].get("steps")
-    batch = (config.get("buffer") or {}).get("out_batch_size")
-    if isinstance(steps, int) and isinstance(batch, int) and weights.name == WEIGHTS:
-        return steps * batch
-    return None
+    steps = _optional(config["trainer"], "steps", int, sae=name)
+    buffer = _optional(config, "buffer", dict, sae=name) or {}
+    batch = _optional(buffer, "out_batch_size", int, sae=name)
+    if steps is None or batch is None or weights.name != WEIGHTS:
+        return None
+    return steps * batch

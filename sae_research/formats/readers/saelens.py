@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,17 @@ from torch import Tensor
 
 from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, write_atomically
+from sae_research.foreign import reading, shown
 from sae_research.formats.folding import fold_atom_norms, scale_latents
-from sae_research.formats.reading import naming_file, read_json, read_safetensors, required
+from sae_research.formats.reading import (
+    naming_file,
+    optional,
+    printable,
+    read_json,
+    read_safetensors,
+    require_floats,
+    required,
+)
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard, check_tensors
 from sae_research.saes.build import build_sae, held_tensors
@@ -30,6 +40,10 @@ OURS = "sae_research"
 SCHEMA = 1
 # The version of the layout, which SAELens asks for; not that of an installed library.
 _LAYOUT_VERSION = "6.0.0"
+_FOLDABLE = "expected_average_only_in"
+"""The normalisation that is one factor for all activations, which SAELens can fold into the weights."""
+
+_required, _optional, _printable = (partial(get, path=Path(CONFIG)) for get in (required, optional, printable))
 
 
 def recognises(path: Path) -> bool:
@@ -49,7 +63,7 @@ def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     tensors = read_safetensors(path / WEIGHTS, sae=name)
     with naming_file(path):
         if OURS in config:
-            return _from_ours(config[OURS], config, tensors, name=name, source=source)
+            return _from_ours(config, tensors, name=name, source=source)
         tokens = runner.get("training_tokens")
         return from_lens(config, tensors, name=name, source=source, training_tokens=tokens)
 
@@ -59,16 +73,11 @@ def load_sae(folder: Path) -> Sae:
     config = read_json(folder / CONFIG, sae=folder.name)
     if OURS not in config:
         raise UserError(f"SAE {folder.name!r}: {folder} was not written by this project; run the setup stage")
-    block = config[OURS]
     tensors = read_safetensors(folder / WEIGHTS, sae=folder.name)
-    with naming_file(folder):
-        sae = _from_ours(block, config, tensors, name=block["name"], source=block["source"])
-    if sae.card.digest != block["digest"]:
-        raise UserError(
-            f"SAE {sae.card.name!r}: the content of {folder} is not what was written: its digest differs; "
-            "delete the folder and run the setup stage again"
-        )
-    return sae
+    with reading(folder, remedy="run the setup stage again"), naming_file(folder):
+        block = _required(config, OURS, dict, sae=folder.name)
+        field = partial(_required, block, sae=folder.name)
+        return _from_ours(config, tensors, name=field("name", str), source=field("source", dict))
 
 
 def save_sae(sae: Sae, folder: Path, *, scratch: Path | None = None) -> None:
@@ -100,7 +109,7 @@ def from_lens(
     Atoms are scaled to norm 1 if that changes nothing else, as in SAEBench. A TopK decoder is left alone, unless it was
     trained with `rescale_acts_by_decoder_norm`.
     """
-    config = _modern(config)
+    config = _modern(config, name)
     _refuse_unsupported(config, name)
     architecture = _architecture(config, name)
     weights = _weights(config, tensors, architecture, name)
@@ -108,9 +117,9 @@ def from_lens(
         name=name,
         architecture=architecture,
         site=_site(config["metadata"].get("hook_name"), name),
-        d_in=required(config, "d_in", int, sae=name, path=Path(CONFIG)),
-        d_sae=required(config, "d_sae", int, sae=name, path=Path(CONFIG)),
-        model_name=str(config["metadata"].get("model_name") or "unknown"),
+        d_in=_required(config, "d_in", int, sae=name),
+        d_sae=_required(config, "d_sae", int, sae=name),
+        model_name=_printable(config["metadata"], "model_name", sae=name) or "unknown",
         hyperparameters=_options(config, architecture, name),
         source=source,
         training_tokens=training_tokens if isinstance(training_tokens, int) else None,
@@ -120,27 +129,32 @@ def from_lens(
 
 
 def _from_ours(
-    block: Mapping[str, Any],
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    *,
-    name: str,
-    source: Mapping[str, Any],
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, name: str, source: Mapping[str, Any]
 ) -> Sae:
-    if block.get("schema") != SCHEMA:
-        raise UserError(f"SAE {name!r}: its schema is {block.get('schema')!r}, expected {SCHEMA}; run setup again")
+    """The SAE in a folder that the project wrote, its digest checked."""
+    field = partial(_required, sae=name)
+    block, metadata = field(config, OURS, dict), field(config, "metadata", dict)
+    if field(block, "schema", int) != SCHEMA:
+        raise UserError(f"SAE {name!r}: its schema is {block['schema']}, expected {SCHEMA}; run setup again")
+    require_floats(tensors, sae=name)
     card = SaeCard(
         name=name,
-        architecture=block["architecture"],
-        site=Site.parse(config["metadata"]["hook_name"]),
-        d_in=config["d_in"],
-        d_sae=config["d_sae"],
-        model_name=config["metadata"]["model_name"],
-        hyperparameters=block["hyperparameters"],
+        architecture=field(block, "architecture", str),
+        site=_site(metadata.get("hook_name"), name),
+        d_in=field(config, "d_in", int),
+        d_sae=field(config, "d_sae", int),
+        model_name=_printable(metadata, "model_name", sae=name) or "unknown",
+        hyperparameters=field(block, "hyperparameters", dict),
         source=source,
-        training_tokens=block["training_tokens"],
+        training_tokens=_optional(block, "training_tokens", int, sae=name),
     )
-    return build_sae(card, tensors)
+    sae = build_sae(card, tensors)
+    if sae.card.digest != field(block, "digest", str):
+        raise UserError(
+            f"SAE {name!r}: the content of its folder is not what was written: its digest differs; delete the folder "
+            "and run the setup stage again, or fetch it again"
+        )
+    return sae
 
 
 def _config(card: SaeCard) -> dict[str, Any]:
@@ -154,9 +168,8 @@ def _config(card: SaeCard) -> dict[str, Any]:
     }
     options = {key: value for key, value in card.hyperparameters.items() if key in {"k", "s"} and value is not None}
     declared = about(card.architecture)
-    usual_name = next(iter(declared.sae_lens_names), card.architecture)
     return {
-        "architecture": declared.sae_lens_saves_as or usual_name,
+        "architecture": declared.sae_lens_saves_as or next(iter(declared.sae_lens_names), card.architecture),
         "apply_b_dec_to_input": card.hyperparameters.get("subtract_b_dec", True),
         "d_in": card.d_in,
         "d_sae": card.d_sae,
@@ -178,14 +191,18 @@ def _config(card: SaeCard) -> dict[str, Any]:
     }
 
 
-def _modern(config: Mapping[str, Any]) -> dict[str, Any]:
+def _modern(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A configuration of SAELens in the terms of version 6."""
     if "metadata" in config:
-        return dict(config)
-    kwargs = config.get("activation_fn_kwargs") or {}
-    activation = config.get("activation_fn_str") or config.get("activation_fn") or "relu"
+        return {**config, "metadata": _required(config, "metadata", dict, sae=name)}
+    kwargs = _optional(config, "activation_fn_kwargs", dict, sae=name) or {}
+    activation = _optional(config, "activation_fn_str", str, sae=name) or _optional(
+        config, "activation_fn", str, sae=name
+    )
     is_topk = activation == "topk" and "k" in kwargs
     normalised = config.get("normalize_activations")
+    if normalised is None or isinstance(normalised, bool):
+        normalised = _FOLDABLE if normalised else "none"
     metadata = {
         "hook_name": config.get("hook_name") or config.get("hook_point"),
         "hook_head_index": config.get("hook_head_index", config.get("hook_point_head_index")),
@@ -196,52 +213,54 @@ def _modern(config: Mapping[str, Any]) -> dict[str, Any]:
         "metadata": metadata,
         "architecture": "topk" if is_topk else config.get("architecture", "standard"),
         **({"k": kwargs["k"]} if is_topk else {}),
-        "normalize_activations": {True: "expected_average_only_in", False: "none", None: "none"}.get(
-            normalised, normalised
-        ),
+        "normalize_activations": normalised,
     }
 
 
 def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
     """Refuses whatever would lead to wrong numbers if it were ignored."""
-    normalised = config.get("normalize_activations", "none")
+    normalised = _optional(config, "normalize_activations", str, sae=name) or "none"
     if normalised != "none":
+        folded = "fold the normalisation into the weights first (SAELens: fold_activation_norm_scaling_factor)"
         raise UserError(
-            f"SAE {name!r}: normalize_activations = {normalised!r} is not supported, expected 'none'; fold the "
-            "normalisation into the weights first (SAELens: fold_activation_norm_scaling_factor)"
+            f"SAE {name!r}: normalize_activations = {normalised!r} is not supported, expected 'none'; "
+            + (folded if normalised == _FOLDABLE else "no weights can do what it does: choose an SAE without it")
         )
     if config["metadata"].get("hook_head_index") is not None:
         raise UserError(
             f"SAE {name!r}: it reads a single attention head (hook_head_index), which is not supported; "
             "choose an SAE of all heads"
         )
-    hook_name = str(config["metadata"].get("hook_name"))
-    if config.get("reshape_activations", "none") not in {"none", "hook_z" if hook_name.endswith("hook_z") else "none"}:
+    hook_name = _optional(config["metadata"], "hook_name", str, sae=name) or ""
+    reshaped = _optional(config, "reshape_activations", str, sae=name) or "none"
+    if reshaped not in {"none", "hook_z" if hook_name.endswith("hook_z") else "none"}:
         raise UserError(
-            f"SAE {name!r}: reshape_activations = {config['reshape_activations']!r} is not supported at {hook_name}; "
+            f"SAE {name!r}: reshape_activations = {reshaped!r} is not supported at {hook_name}; "
             "expected 'none', or 'hook_z' at a hook that ends in hook_z"
         )
 
 
 def _architecture(config: Mapping[str, Any], name: str) -> str:
     """Ours for SAELens' `architecture`, or for what it was trained as if that is saved under another's name."""
-    stated, trained_as = config.get("architecture"), config["metadata"].get("training_architecture")
+    stated = _required(config, "architecture", str, sae=name)
+    trained_as = _optional(config["metadata"], "training_architecture", str, sae=name)
     by_name = {lens_name: ours for ours in architectures() for lens_name in about(ours).sae_lens_names}
     if stated not in by_name:
         raise UserError(
             f"SAE {name!r}: SAELens architecture {stated!r} is not supported; supported: {', '.join(sorted(by_name))}"
         )
-    trained = by_name.get(trained_as)
+    trained = by_name.get(trained_as or "")
     return trained if trained is not None and about(trained).sae_lens_saves_as == stated else by_name[stated]
 
 
 def _options(config: Mapping[str, Any], architecture: str, name: str) -> dict[str, Any]:
     """The options of the architecture, as far as the configuration has them."""
-    stated = {**config, **(config["metadata"].get("training_architecture_details") or {})}
+    details = _optional(config["metadata"], "training_architecture_details", dict, sae=name) or {}
+    stated = {**config, **details}
     options: dict[str, Any] = {}
     for option in fields(sae_class(architecture).settings_type):
         if option.name == "subtract_b_dec":
-            options["subtract_b_dec"] = bool(config.get("apply_b_dec_to_input", True))
+            options["subtract_b_dec"] = _optional(config, "apply_b_dec_to_input", bool, sae=name) is not False
         elif stated.get(option.name) is not None:
             options[option.name] = stated[option.name]
         elif option.default is MISSING and option.default_factory is MISSING:
@@ -251,7 +270,7 @@ def _options(config: Mapping[str, Any], architecture: str, name: str) -> dict[st
 
 def _site(hook_name: Any, name: str) -> Site:
     if not isinstance(hook_name, str):
-        raise UserError(f"SAE {name!r}: {CONFIG} names no hook; add metadata.hook_name")
+        raise UserError(f"SAE {name!r}: {CONFIG} names no hook: hook_name is {shown(hook_name)}, expected str")
     try:
         return Site.parse(hook_name)
     except UserError as error:
@@ -262,6 +281,7 @@ def _weights(
     config: Mapping[str, Any], tensors: Mapping[str, Tensor], architecture: str, name: str
 ) -> dict[str, Tensor]:
     """The tensors that inference needs, from those of a finished SAE or of a training checkpoint."""
+    require_floats(tensors, sae=name)
     weights = {key: value.float() for key, value in tensors.items()}
     scaling = weights.pop("scaling_factor", None)
     if scaling is not None and not torch.allclose(scaling, torch.ones_like(scaling)):
@@ -271,7 +291,8 @@ def _weights(
     has_threshold = "threshold" in sae_class(architecture).shapes
     if has_threshold and "log_threshold" in weights:
         weights["threshold"] = weights.pop("log_threshold").exp()
-    if config.get("rescale_acts_by_decoder_norm") and {"W_enc", "b_enc", "W_dec"} <= set(weights):
+    rescaled = _optional(config, "rescale_acts_by_decoder_norm", bool, sae=name)
+    if rescaled and {"W_enc", "b_enc", "W_dec"} <= set(weights):
         weights = scale_latents(weights, ("W_enc", "b_enc"))
     if has_threshold and {"topk_threshold", "b_enc"} <= set(weights):
         weights["threshold"] = torch.full_like(weights["b_enc"], float(weights.pop("topk_threshold")))
