@@ -28,6 +28,7 @@ WITHOUT_INFLUENCE = frozenset(
         "plugins",
         "progress",
         "records",
+        "saes.about",
         "sources.hub",
         "sources.huggingface",
         "sources.memory",
