@@ -56,5 +56,7 @@ class ProbingCase:
         """Our results for all SAEs."""
         functions = zip(("pool_texts", "score_wide", "score_top_k"), PARTS, strict=True)
         with inside.watching(*((probing_measure, function, part) for function, part in functions)):
-            measured = measure(lambda: list(measure_probing(self.context, saes, self.sets, self.settings)))
+            measured = measure(
+                lambda: list(measure_probing(self.context, saes, {self.context.seed: self.sets}, self.settings))
+            )
         return measured._replace(value=[output_of(outcome) for outcome in measured.value])

@@ -128,6 +128,8 @@ class Eval:
     run: Run
     has_own_stage: bool = False
     """Whether it has a DVC stage of its own; the others share `optional_evals`."""
+    check: Callable[[Any, int], None] = lambda _settings, _random_seed: None
+    """Raises a ValueError where settings do not go with the run's random seed; reads nothing."""
     takes: Mapping[str, str] = field(default_factory=dict)
     """Arguments of `sae_research.evaluate` that replace data sets, and the settings field that names these."""
     figures: tuple[PartsFigure, ...] = ()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
+from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext, Run
 from sae_research.evals.keys import key_of, plain
 from sae_research.lm.site import Site
@@ -39,6 +40,10 @@ def run_eval(
     `parts` returns the parts of the key of an SAE's result. `run` replaces the eval's own function; SAEBench's
     implementation is run that way.
     """
+    try:
+        evaluated.check(settings, context.seed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     by_site: dict[Site, list[Sae]] = defaultdict(list)
     for sae in saes:
         by_site[sae.card.site].append(sae)

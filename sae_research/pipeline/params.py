@@ -16,7 +16,7 @@ from sae_research.pipeline.names import check_filename, check_name
 from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import at_least, read_record
-from sae_research.reference.registry import Engine, require_offered
+from sae_research.reference.registry import Engine, require_offered, require_single_draw
 from sae_research.saes.registry import architectures
 from sae_research.sources.hub import WORLD_PREFIX
 from sae_research.world.settings import WorldSettings
@@ -144,6 +144,8 @@ class Params:
                 )
             if self.engine == "sae_bench":
                 require_offered(evaluated.name)
+                require_single_draw(evaluated.section, self.settings_of(evaluated))
+            evaluated.check(self.settings_of(evaluated), self.random_seed)
             for data_set in evaluated.data(self.settings_of(evaluated)):
                 data_set.require()
         if not self.model.name.startswith(WORLD_PREFIX):
@@ -192,7 +194,7 @@ class Params:
             check_name(name, place)
 
     def _refuse_the_same_twice(self) -> None:
-        """Two equal comparisons, and a further seed that is no further one, would look like more than there is."""
+        """Two equal comparisons would look like more than there is."""
         first: dict[object, int] = {}
         for index, entry in enumerate(self.comparison_saes):
             if entry.named in first:
@@ -200,11 +202,6 @@ class Params:
                     f"comparison_saes[{index}] names the same SAEs as comparison_saes[{first[entry.named]}]; remove one"
                 )
             first[entry.named] = index
-        for name, settings in self.settings.items():
-            if self.random_seed in dict(vars(settings)).get("seeds", ()):
-                raise ValueError(
-                    f"{find_eval(name).section}.seeds holds {self.random_seed}, which is random_seed itself; remove it"
-                )
 
     def _refuse_the_worlds_data(self) -> None:
         """The embedded world's SAEs and texts are made for its own model."""

@@ -6,7 +6,7 @@ import importlib
 import logging
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 from sae_research.errors import UserError
 from sae_research.evals.base import Run
@@ -35,6 +35,16 @@ def require_offered(eval_name: str) -> None:
         raise UserError(
             f"engine sae_bench does not offer {eval_name}; set 'eval_types.{eval_name}: false' or 'engine: native'; "
             f"it offers: {', '.join(reference_names())}"
+        )
+
+
+def require_single_draw(section: str, settings: Any) -> None:
+    """Raises a UserError where an eval's settings ask for further seeds: SAEBench draws once."""
+    seeds = getattr(settings, "seeds", ())
+    if seeds:
+        raise UserError(
+            f"{section}.seeds is {list(seeds)}, but engine sae_bench draws once; set '{section}.seeds: []' or "
+            "'engine: native'"
         )
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from support.outcomes import MakeSae
 from support.sae_bench_documents import read_by_sae_bench
+from support.tiny_data import write_news, write_text
 
 from sae_research.digests import digest_of
 from sae_research.errors import UserError
@@ -39,23 +35,9 @@ PROBING_SETTINGS = SparseProbingSettings(
 @pytest.fixture
 def filled(context: EvalContext) -> EvalContext:
     """The context with a text corpus and a labelled data set in its world."""
-    rng = np.random.default_rng(0)
-
-    def texts(n: int, low: int, high: int) -> list[str]:
-        return [" ".join(f"w{w}" for w in rng.integers(low, high, rng.integers(4, 20))) for _ in range(n)]
-
-    folder = context.hub.world / "datasets"
-    _write(folder / "text" / "data" / "test-00000-of-00001.parquet", {"text": texts(40, 3, 58)})
-    for split, n in (("train", 15), ("test", 8)):
-        table = {"text": [*texts(n, 3, 30), *texts(n, 30, 58)], "label": [0] * n + [1] * n}
-        _write(folder / "news" / "data" / f"{split}-00000-of-00001.parquet", table)
-    (folder / "news" / "dataset_info.json").write_text(json.dumps({"classes": {"label": {"0": "low", "1": "high"}}}))
+    write_text(context.hub.world)
+    write_news(context.hub.world)
     return context
-
-
-def _write(path: Path, columns: dict[str, list[Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
 
 
 @pytest.mark.parametrize(("evaluated", "settings"), [(CORE, CORE_SETTINGS), (SPARSE_PROBING, PROBING_SETTINGS)])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, SaeBenchSchema
 from sae_research.evals.shared.labelled_data import labelled_data
+from sae_research.evals.shared.seeds import check_seeds, draw_with_seeds
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.measurements import MetricSpec
 
@@ -42,11 +43,17 @@ def data(settings: SparseProbingSettings) -> list[DataSet]:
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: SparseProbingSettings) -> Iterator[Outcome]:
-    """Probes on pooled codes; the model reads each text once for all SAEs."""
+    """Probes on pooled codes; the model reads each text once for all SAEs and seeds."""
     from sae_research.evals.shared.probing_sets import probing_sets
     from sae_research.evals.sparse_probing.measure import measure_probing
 
-    yield from measure_probing(context, saes, probing_sets(context, settings), settings)
+    sets = draw_with_seeds(context, settings.seeds, lambda seeded: probing_sets(seeded, settings))
+    yield from measure_probing(context, saes, sets, settings)
+
+
+def check(settings: SparseProbingSettings, random_seed: int) -> None:
+    """The run's own seed is no further one."""
+    check_seeds(settings.seeds, random_seed, section="sparse_probing")
 
 
 SPARSE_PROBING = Eval(
@@ -57,6 +64,7 @@ SPARSE_PROBING = Eval(
     data=data,
     run=run,
     has_own_stage=True,
+    check=check,
     takes={"labelled": "dataset_names"},
     overview=OverviewPanel(1, "sae_top_k_test_accuracy", {"k": 1}),
     references={

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.pooling import group_by_memory, pool_texts
+from sae_research.evals.shared.seeds import texts_of_seeds
 from sae_research.evals.sparse_probing.report import ProbeScores, ScoresBySeed, probing_output
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.metrics.accuracies import ProbeTest
@@ -30,19 +30,15 @@ _MEMORY = 4 * 2**30
 def measure_probing(
     context: EvalContext,
     saes: Sequence[Sae],
-    sets: Sequence[LabelledSet],
+    sets: Mapping[int, Sequence[LabelledSet]],
     settings: SparseProbingSettings,
-    further: Mapping[int, Sequence[LabelledSet]] = MappingProxyType({}),
 ) -> Iterator[Outcome]:
-    """The outcome of every SAE (all at one site) on the given data sets.
-
-    `sets` are drawn with the context's seed; `further` are the same data sets as other seeds draw them.
-    """
+    """The outcome of every SAE (all at one site) on the data sets as each seed draws them."""
     attempts = [Attempt(sae) for sae in saes]
     sae_scores: dict[Attempt, dict[str, ScoresBySeed]] = {attempt: {} for attempt in attempts}
     model_scores: dict[str, ScoresBySeed] = {}
     with torch.no_grad():
-        for probed in _plan({context.seed: sets, **further}, settings, context.lm.device):
+        for probed in _plan(sets, settings, context.lm.device):
             for group in group_by_memory(attempts, len(probed.texts), limit_bytes=_MEMORY):
                 context.progress.expect(len(probed.texts))
                 channels, codes = pool_texts(
@@ -86,17 +82,14 @@ def _plan(
     tasks = {seed: _draw_tasks(of_seed, settings, seed) for seed, of_seed in sets.items()}
     plan = []
     for index, labelled in enumerate(next(iter(sets.values()))):
-        texts_by_seed = {
-            seed: [*chain(*of_seed[index].train.values(), *of_seed[index].test.values())]
-            for seed, of_seed in sets.items()
-        }
-        numbers = {text: number for number, text in enumerate(dict.fromkeys(chain(*texts_by_seed.values())))}
+        drawn = texts_of_seeds(
+            {seed: [*chain(*s[index].train.values(), *s[index].test.values())] for seed, s in sets.items()}
+        )
         by_seed = {}
-        for seed, texts in texts_by_seed.items():
+        for seed, rows in drawn.places.items():
             wide, top = tasks[seed][index]
-            rows = np.array([numbers[text] for text in texts])
             by_seed[seed] = _SeedTasks(rows, wide.to(device), [(t.to(device), ks) for t, ks in top])
-        plan.append(_SeededSet(labelled.name, list(numbers), by_seed))
+        plan.append(_SeededSet(labelled.name, drawn.texts, by_seed))
     return plan
 
 

@@ -60,7 +60,7 @@ def sets() -> list[Any]:
 
 
 def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[Any], batch_size: int = 8) -> list[Outcome]:
-    return list(measure_probing(dataclasses.replace(context, batch_size=batch_size), saes, sets, SETTINGS))
+    return list(measure_probing(dataclasses.replace(context, batch_size=batch_size), saes, {0: sets}, SETTINGS))
 
 
 def _value(outcome: Outcome, metric: str, **at: object) -> float | None:
@@ -141,16 +141,14 @@ def _reseeded(sets: Sequence[Any], shift: int) -> list[Any]:
 
 
 def _measure_seeds(context: EvalContext, sae: Sae, sets: Sequence[Any], seeds: Sequence[int]) -> EvalOutput:
-    further = {seed: _reseeded(sets, seed) for seed in seeds}
-    return output_of(next(measure_probing(context, [sae], sets, SETTINGS, further)))
+    by_seed = {0: sets, **{seed: _reseeded(sets, seed) for seed in seeds}}
+    return output_of(next(measure_probing(context, [sae], by_seed, SETTINGS)))
 
 
 def test_seeds_are_repeats_and_numbers_their_means(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     found = _measure_seeds(context, make_sae("relu"), sets, [7, 8])
     alone = {
-        seed: output_of(
-            next(measure_probing(dataclasses.replace(context, seed=seed), [make_sae("relu")], own, SETTINGS))
-        )
+        seed: output_of(next(measure_probing(context, [make_sae("relu")], {seed: own}, SETTINGS)))
         for seed, own in ((0, sets), (7, _reseeded(sets, 7)), (8, _reseeded(sets, 8)))
     }
 

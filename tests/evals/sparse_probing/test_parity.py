@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def test_whole_runs_with_sae_benchs_draws(
     for sae in (make_sae("relu"), make_sae("topk", k=5)):
         for _ in range(2):  # The first run fills the cache; the second is warm.
             theirs = sae_bench_probing.run_sparse_probing(lens, sae, sets, plan, artifacts=tmp_path)
-        (outcome,) = measure_probing(dataclasses.replace(context, seed=3), [sae], sets, settings)
+        (outcome,) = measure_probing(context, [sae], {3: sets}, settings)
         assert outcome.output is not None
         for name in ("one", "two"):
             for k in (1, 5, 20):
