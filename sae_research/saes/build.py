@@ -37,7 +37,10 @@ def held_tensors(sae: Sae) -> dict[str, Tensor]:
 def sae_digest(sae: Sae) -> str:
     """SHA-256 over architecture, site, sizes, hyper-parameters and every tensor (name, dtype, shape, bytes)."""
     card = sae.card
-    tensors = {name: _tensor_digest(tensor) for name, tensor in held_tensors(sae).items()}
+    tensors = {
+        name: [str(tensor.dtype), list(tensor.shape), hashlib.sha256(tensor.numpy().data).hexdigest()]
+        for name, tensor in held_tensors(sae).items()
+    }
     return digest_of(
         {
             "architecture": card.architecture,
@@ -48,10 +51,6 @@ def sae_digest(sae: Sae) -> str:
             "tensors": tensors,
         }
     )
-
-
-def _tensor_digest(tensor: Tensor) -> list[object]:
-    return [str(tensor.dtype), list(tensor.shape), hashlib.sha256(tensor.numpy().data).hexdigest()]
 
 
 def unit_atoms(W_dec: Float[Tensor, "d_sae d_in"]) -> Float[Tensor, "d_sae d_in"]:

@@ -62,17 +62,14 @@ class MpSae(Sae):
     ) -> Float[Tensor, "*batch d_sae"]:
         tokens = centred(self, x).reshape(-1, self.card.d_in)
         real = None if mask is None else mask.reshape(-1)
-        codes = self._codes(tokens if real is None else tokens[real])
-        if real is not None:
-            codes = tokens.new_zeros(len(tokens), self.card.d_sae).index_put_((real,), codes)
-        return codes.reshape(*x.shape[:-1], self.card.d_sae)
-
-    def _codes(self, y: Float[Tensor, "token d_in"]) -> Float[Tensor, "token d_sae"]:
+        y = tokens if real is None else tokens[real]
         codes = y.new_zeros(len(y), self.card.d_sae)
         at_once = max(1, _BUDGET // self.card.d_sae)
         for y_part, codes_part in zip(y.split(at_once), codes.split(at_once), strict=True):
             self._pursue(y_part, codes_part)
-        return codes
+        if real is not None:
+            codes = tokens.new_zeros(len(tokens), self.card.d_sae).index_put_((real,), codes)
+        return codes.reshape(*x.shape[:-1], self.card.d_sae)
 
     def _pursue(self, y: Float[Tensor, "token d_in"], codes: Float[Tensor, "token d_sae"]) -> None:
         steps, nonneg = self.settings.s, self.settings.nonneg

@@ -46,7 +46,10 @@ class Chooser:
         screen = self._screen(W_dec)
         codes = screen.encode(y.flatten(0, 1)) if screen is not None else None
         if codes is None:
-            return _strongest_of_sequence(y @ W_dec.T, self._settings)
+            correlations = y @ W_dec.T
+            if pursuit.serves(correlations):
+                return pursuit.mark_strongest(correlations, k=self._settings.k, nonneg=self._settings.nonneg)
+            return strongest(correlations, self._settings).any(dim=1)
         chosen = torch.zeros(len(y), len(W_dec), dtype=torch.bool)
         sequences = torch.arange(len(y)).repeat_interleave(codes.counts.view(y.shape[:2]).sum(1))
         chosen[sequences, codes.latents.long()] = True
@@ -62,12 +65,3 @@ class Chooser:
             self._screened = ScreenedEncoder(W_dec, firing) if can_screen else None
             self._atoms = W_dec
         return self._screened
-
-
-def _strongest_of_sequence(
-    correlations: Float[Tensor, "seq token d_sae"], settings: Thresholding
-) -> Bool[Tensor, "seq d_sae"]:
-    """The union of `strongest` over the tokens of each sequence; overwrites `correlations`."""
-    if pursuit.serves(correlations):
-        return pursuit.mark_strongest(correlations, k=settings.k, nonneg=settings.nonneg)
-    return strongest(correlations, settings).any(dim=1)
