@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import platform
 import shutil
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sae_research.errors import UserError
+
+log = logging.getLogger(__name__)
 
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600.0
@@ -136,8 +139,23 @@ def replace_folder(source: Path, target: Path) -> None:
         source.replace(target)
 
 
-def keep_only(folder: Path, names: Collection[str]) -> None:
-    """Removes whatever is in `folder` under another name than `names`."""
-    for path in folder.iterdir():
-        if path.name not in names:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+def require_own_folder(folder: Path) -> None:
+    """UserError if `folder`, which a stage writes and removes files in, is a link to a folder elsewhere."""
+    if folder.is_symlink():
+        raise UserError(
+            f"{folder} is a link to {folder.resolve()}, whose files might be others'; make it a folder of the project "
+            "(to keep data on another disk, put the whole project there, or move DVC's cache: dvc cache dir)"
+        )
+
+
+def remove_stale(folder: Path, *, written: Collection[str], wanted: Collection[str]) -> None:
+    """Removes what an earlier run has `written` into `folder` and this one no longer wants; nothing else."""
+    for name in sorted(set(written) - set(wanted)):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    strangers = sorted(path.name for path in folder.iterdir() if path.name not in {*written, *wanted})
+    if strangers:
+        log.warning("%s holds what no stage has written and is left alone: %s", folder, ", ".join(strangers[:5]))

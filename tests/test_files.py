@@ -14,8 +14,8 @@ from sae_research.errors import UserError
 from sae_research.files import (
     disk_message,
     folder_in_the_making,
-    keep_only,
     remove_leftovers,
+    remove_stale,
     replace_folder,
     write_atomically,
 )
@@ -128,16 +128,16 @@ def test_what_the_disk_did_is_told_whatever_library_says_it() -> None:
     assert disk_message(UserError("no such file [Errno 28]"), place) is None
 
 
-def test_only_the_named_entries_of_a_folder_are_kept(tmp_path: Path) -> None:
+def test_only_what_was_written_and_is_no_longer_wanted_goes(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     folder = tmp_path / "folder"
-    for path in (elsewhere, folder / "stray", folder / "wanted"):
+    for path in (elsewhere, folder / "mine", folder / "old", folder / "wanted"):
         path.mkdir(parents=True)
         (path / "file").touch()
     (folder / "stray.txt").touch()
     (folder / "link").symlink_to(elsewhere)
-    keep_only(folder, {"wanted", "absent"})
-    assert [path.name for path in folder.iterdir()] == ["wanted"]
+    remove_stale(folder, written={"wanted", "stray.txt", "link", "old", "gone"}, wanted={"wanted", "absent"})
+    assert sorted(path.name for path in folder.iterdir()) == ["mine", "wanted"]
     assert (elsewhere / "file").exists()
 
 

@@ -99,6 +99,7 @@ def _load_in_groups(
     for cell in cells:
         try:
             sae = load_sae(folder / cell.sae_name).to(lm.device).eval()
+            _require_planned(sae, cell, folder)
             lm.require_site(sae.card.site, sae.card.d_in)
         except UserError as error:
             failures[cell.sae_name] = str(error)
@@ -112,6 +113,17 @@ def _load_in_groups(
         used += size
     if group:
         yield group
+
+
+def _require_planned(sae: Sae, cell: Cell, folder: Path) -> None:
+    """UserError unless the folder still holds the SAE that the cell's key names."""
+    planned = (cell.sae_name, cell.parts["sae"], cell.parts["site"])
+    if (sae.card.name, sae.card.digest, sae.card.site.hook_name) != planned:
+        raise UserError(
+            f"SAE {cell.sae_name!r}: {folder / cell.sae_name} holds {sae.card.name!r} at {sae.card.site.hook_name}, "
+            f"digest {sae.card.digest[:12]}; the manifest says {planned[2]}, digest {planned[1][:12]}. The setup stage "
+            "has run since, or the folder was changed: run the setup stage, then this one again"
+        )
 
 
 def _memory_for_saes(device: torch.device) -> int:

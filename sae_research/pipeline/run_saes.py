@@ -8,13 +8,21 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from sae_research.errors import UserError
-from sae_research.files import explained_disk_errors, keep_only, replace_folder, temporary_folder, write_atomically
+from sae_research.files import (
+    explained_disk_errors,
+    remove_stale,
+    replace_folder,
+    require_own_folder,
+    temporary_folder,
+    write_atomically,
+)
 from sae_research.foreign import shown
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
@@ -28,6 +36,8 @@ from sae_research.sources.hub import Hub
 
 log = logging.getLogger(__name__)
 
+_WRITTEN_FILE = ".written.json"
+"""Lists the SAE folders that are ours while there is no manifest to say so."""
 # Keeps `<name>_eval_results.json` below the 255 bytes that file systems allow.
 _LONGEST_NAME = 120
 
@@ -215,17 +225,38 @@ def _free_name(card: SaeCard, taken: set[str]) -> str:
 
 def _publish(draft: Path, folder: Path, names: Sequence[str], text: str) -> None:
     """Brings `folder` to what `draft` holds; the manifest goes first and comes back last."""
+    require_own_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / MANIFEST_FILE
     changed = [name for name in names if not _same_files(draft / name, folder / name)]
-    present, wanted = {path.name for path in folder.iterdir()}, {*names, MANIFEST_FILE}
-    if not changed and present == wanted and manifest.read_text(encoding="utf-8") == text:
+    written = _written_before(folder)
+    foreign = sorted(name for name in changed if (folder / name).exists() and name not in written)
+    if foreign:
+        raise UserError(
+            f"{folder / foreign[0]} was not written by the setup stage, and an SAE of this run has its name; move it "
+            "out of the folder, or give the SAE a label"
+        )
+    if not changed and written == set(names) and manifest.read_text(encoding="utf-8") == text:
+        remove_stale(folder, written=written, wanted={*names, MANIFEST_FILE})
         return
+    # Until the new manifest is there this file says what is ours, also after a kill.
+    write_atomically(folder / _WRITTEN_FILE, json.dumps(sorted(written | set(names))) + "\n", scratch=draft)
     manifest.unlink(missing_ok=True)
     for name in changed:
         replace_folder(draft / name, folder / name)
-    keep_only(folder, wanted)
+    remove_stale(folder, written=written, wanted={*names, MANIFEST_FILE, _WRITTEN_FILE})
     write_atomically(manifest, text, scratch=draft)
+    (folder / _WRITTEN_FILE).unlink()
+
+
+def _written_before(folder: Path) -> set[str]:
+    """The names of the SAE folders that earlier runs of this stage have written, finished or not."""
+    names: set[str] = set()
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        names |= {entry["name"] for entry in json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["saes"]}
+    with suppress(OSError, ValueError, TypeError):
+        names |= set(json.loads((folder / _WRITTEN_FILE).read_text(encoding="utf-8")))
+    return {name for name in names if isinstance(name, str) and name == Path(name).name}
 
 
 def _same_files(a: Path, b: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sae_research.files import write_atomically
 from sae_research.measurements import Result
-from sae_research.results.document import document_text, from_document, is_intact, to_document
+from sae_research.results.document import BLOCK, document_text, from_document, is_intact, to_document
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,15 @@ def read_intact(path: Path) -> Result | None:
         return from_document(document) if is_intact(document) else None
     except _DAMAGE:
         return None
+
+
+def is_or_was_ours(path: Path) -> bool:
+    """Whether this project wrote the file: it has our block, or is damaged so that no block can be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except _DAMAGE:
+        return True
+    return isinstance(document, dict) and BLOCK in document
 
 
 class ResultStore:

@@ -99,7 +99,7 @@ def _nan_weights(path: Path) -> None:
 
 MODEL_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda f: _cut(f / "model.safetensors"), r"model 'embedded/lm': cannot load .*lm: "),
-    "NaN": (lambda f: _nan_weights(f / "model.safetensors"), r"its logits are not finite in torch.float32; .*mend the"),
+    "NaN": (lambda f: _nan_weights(f / "model.safetensors"), r"logits are not finite in torch.float32; .*repair the"),
     "only pickled": (
         lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
         r"no .safetensors file \(pickled .bin weights are never loaded\); choose",

@@ -170,9 +170,8 @@ def test_an_sae_of_a_layer_that_the_model_lacks_fails_in_its_own_cells(project: 
 def test_an_experiment_runs_the_code_of_its_own_workspace_and_shares_the_store(project: Project) -> None:
     n = _counts_per_eval(project)
     script = project.root / "scripts" / "run_core_eval.py"
-    script.write_text(script.read_text() + '    import sae_research\n    print("USED", sae_research.__file__)\n')
-    text = script.read_text().replace("    sys.exit(run_as_stage", "    code = (run_as_stage") + "    sys.exit(code)\n"
-    script.write_text(text)
+    say = 'import sae_research\n\nprint("USED", sae_research.__file__, flush=True)\n'
+    script.write_text(script.read_text().replace("\n\ndef ", f"\n{say}\n\ndef ", 1))
     project.commit("say which code")
     done = project.run("dvc", "exp", "run", "--temp", "-S", "sae_variants.ihtp.k_values=[1,2]")
     assert done.counts["core"] == (1, n, 0)

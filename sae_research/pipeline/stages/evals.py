@@ -15,18 +15,20 @@ from typing import Any
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval
 from sae_research.evals.registry import find_eval
-from sae_research.files import keep_only, remove_leftovers, write_atomically
+from sae_research.files import remove_leftovers, remove_stale, require_own_folder, write_atomically
 from sae_research.measurements import Result
 from sae_research.pipeline.cells import Cell, plan_cells
 from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, load_params, shared_texts
 from sae_research.pipeline.paths import Paths, find_paths
-from sae_research.pipeline.store import ResultStore
+from sae_research.pipeline.store import ResultStore, is_or_was_ours
 from sae_research.results.document import document_text, to_document
 from sae_research.results.merge import STATUS_FILE
 from sae_research.sources.hub import Hub
 
 log = logging.getLogger(__name__)
+
+_RESULT_SUFFIX = "_eval_results.json"
 
 
 @dataclass(frozen=True)
@@ -132,12 +134,13 @@ def _publish(
     cells: Sequence[Cell],
     paths: Paths,
 ) -> None:
-    """Makes `folder` hold the results of `cells`, a status file, and nothing else."""
+    """Makes `folder` hold the results of `cells` and a status file; of other files, results of ours go."""
+    require_own_folder(folder)
     scratch = paths.store / "scratch"
     entries: list[dict[str, Any]] = []
     for cell in cells:
         if cell.key in results:
-            name = f"{cell.sae_name}_eval_results.json"
+            name = f"{cell.sae_name}{_RESULT_SUFFIX}"
             # The SAE as the manifest now describes it: a renamed SAE keeps its cells.
             document = to_document(dataclasses.replace(results[cell.key], sae=cell.sae))
             write_atomically(folder / name, document_text(document), scratch=scratch)
@@ -147,4 +150,7 @@ def _publish(
             entries.append({"sae": cell.sae_name, "file": None, "state": "failed", "reason": reason})
     status = {"eval": eval_name, "enabled": enabled, "cells": entries}
     write_atomically(folder / STATUS_FILE, json.dumps(status, indent=2, sort_keys=True) + "\n", scratch=scratch)
-    keep_only(folder, {STATUS_FILE, *(entry["file"] for entry in entries if entry["file"])})
+    wanted = {STATUS_FILE, *(entry["file"] for entry in entries if entry["file"])}
+    # Whatever the stage has ever written, a killed run's files included, carries the block of ours, whole or damaged.
+    written = {path.name for path in folder.glob(f"*{_RESULT_SUFFIX}") if is_or_was_ours(path)}
+    remove_stale(folder, written=written, wanted=wanted)
