@@ -16,6 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
+from sae_research.lm.positions import Positions
 from sae_research.lm.site import Site
 from sae_research.lm.structure import Decoder
 from sae_research.lm.tokens import special_ids
@@ -55,6 +56,7 @@ class LanguageModel:
         self._per_thread = threading.local()
         self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
+        self._positions = Positions(decoder.model, name)
 
     @property
     def _decoder(self) -> Decoder:
@@ -104,6 +106,7 @@ class LanguageModel:
     ) -> Float[Tensor, "batch position d"]:
         """The activation at `site`; layers after the site are not run."""
         self.require_site(site)
+        self._positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
         if self._cache is None:
             return self._capture(tokens, site, attention_mask)
@@ -131,6 +134,7 @@ class LanguageModel:
         Gradients flow to `x`. For residual sites, no earlier layer is run again.
         """
         self.require_site(site)
+        self._positions.require(tokens.shape[1])
         skipped = {"resid_pre": site.layer, "resid_post": site.layer + 1}.get(site.kind, 0)
         output = x if self._layer_arity is None else (x, *[None] * (self._layer_arity - 1))
         with ExitStack() as stack:
@@ -162,6 +166,7 @@ class LanguageModel:
 
         The activation is replaced in the given tokens only, not in those that are generated.
         """
+        self._positions.require(tokens.shape[1] + n - 1)
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
@@ -177,6 +182,7 @@ class LanguageModel:
         self, tokens: Int[Tensor, "batch position"], attention_mask: Bool[Tensor, "batch position"] | None = None
     ) -> Float[Tensor, "batch position vocab"]:
         """Logits of a plain, complete run."""
+        self._positions.require(tokens.shape[1])
         return self._decoder.model(**_inputs(tokens, attention_mask)).logits
 
     def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:

@@ -57,6 +57,30 @@ def test_devices() -> None:
         find_device("cuda:99")
 
 
+def test_more_tokens_than_positions_are_refused_and_more_than_trained_on_are_told(
+    model_folder: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    learned = load_language_model(HUB, str(model_folder("gpt2")), device="cpu")
+    rotary = load_language_model(HUB, str(model_folder("neox")), device="cpu")
+    site, long = Site(1, "resid_post"), torch.arange(3, 68).unsqueeze(0)
+    x = torch.zeros(1, 65, 32)
+    for run in (
+        lambda: learned.capture(long, site),
+        lambda: learned.resume(site, x, long),
+        lambda: learned.logits(long),
+        lambda: learned.generate(long[:, :60], 6, site=site, x=x[:, :60]),
+    ):
+        with pytest.raises(UserError, match=r"65 tokens in a row, but model .*gpt2' has 64 positions; lower"):
+            run()
+    assert learned.capture(long[:, :64], site).shape == (1, 64, 32)
+    assert caplog.messages == []
+    for _ in range(2):
+        assert rotary.capture(long, site).shape == (1, 65, 32)
+    [message] = caplog.messages
+    assert "rows of 65 tokens are longer than the 64 that model" in message
+    assert "neox' was trained on" in message
+
+
 def test_missing_folder_names_it_and_the_setup_stage() -> None:
     with pytest.raises(UserError, match=r"embedded/lm.*setup stage"):
         load_language_model(HUB, "embedded/lm")

@@ -16,6 +16,7 @@ from typing import final
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sae_research.errors import UserError
 from sae_research.records import at_least
 from sae_research.saes.about import About
 from sae_research.saes.base import DICTIONARY, Sae, SaeCard, centred
@@ -29,6 +30,8 @@ ABOUT = About(title="MPSAE", marker="P", color="#332288", place=120)
 _GRAM_BUDGET = 2**29
 # Correlations held at a time: 64 MiB in float32. Changes memory and speed only.
 _BUDGET = 2**24
+# Dictionaries with 2.5 or more atoms for each dimension leave only rounding after 10 steps for each atom (measured).
+_STEPS_PER_ATOM, _FEW_STEPS = 10, 1000
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ class MpSae(Sae):
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
         super().__init__(card, tensors)
+        most = max(_FEW_STEPS, _STEPS_PER_ATOM * card.d_sae)
+        if self.settings.s > most:
+            raise UserError(
+                f"SAE {card.name!r}: s is {self.settings.s}, but d_sae is {card.d_sae}; expected at most {most} steps, "
+                f"{_STEPS_PER_ATOM} for each atom or {_FEW_STEPS}: they take time and explain nothing more"
+            )
         check_unit_atoms(card, self.W_dec)
         self._gram: Tensor | None = None
 
