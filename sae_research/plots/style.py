@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sae_research.plots.settings import MARKERS, VisualizationSettings, check_look
 from sae_research.results.rows import Interpolation, Row
 from sae_research.saes.about import About
-from sae_research.saes.registry import about, architectures
+from sae_research.saes.registry import about
 
 LABELS: Mapping[str, About] = {
     "matryoshka": About(title="Matryoshka", marker="h", color="#8c564b", place=60),
@@ -45,7 +45,7 @@ class Style:
 
 def about_label(label: str) -> About:
     """Name and look of a label, as its architecture's file or `LABELS` has them."""
-    declared = LABELS.get(label) or (about(label) if label in architectures() else About())
+    declared = LABELS.get(label) or about(label)
     check_look(f"ABOUT of {label}", declared.marker or None, declared.color or None)
     return declared
 

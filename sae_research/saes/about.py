@@ -28,13 +28,13 @@ class About:
     sae_lens_names: tuple[str, ...] = ()
     """What SAELens' configurations call it, its usual name there first; empty: SAELens does not have it."""
     sae_lens_saves_as: str = ""
-    """The name in the configurations of finished SAEs where that is another architecture's; empty: the usual one."""
+    """What SAELens calls it in finished SAEs, if that is another architecture's name; empty: its usual name."""
     sae_bench_names: tuple[str, ...] = ()
-    """What SAEBench's result files call it beside SAELens' names."""
+    """What SAEBench's result files call it besides SAELens' names."""
 
 
 def read_about(file: Path) -> About:
-    """The `ABOUT` of an architecture's file, read from its source; an empty one where the file has none."""
+    """The `ABOUT` of an architecture's file, read from its source; an empty one if the file has none."""
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == _NAME for t in node.targets):
@@ -46,10 +46,10 @@ def _evaluated(value: ast.expr, file: Path) -> About:
     """`About(title="TopK", ...)` without running it."""
     valid = ", ".join(field.name for field in fields(About))
     if not isinstance(value, ast.Call) or value.args or ast.unparse(value.func) != About.__name__:
-        raise ValueError(f"{file}: {_NAME} is {ast.unparse(value)}, expected About(...) with keywords out of {valid}")
+        raise ValueError(f"{file}: {_NAME} is {ast.unparse(value)}, expected About(...) with keywords among {valid}")
     try:
         return About(**{str(keyword.arg): ast.literal_eval(keyword.value) for keyword in value.keywords})
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{file}: {_NAME} has to be made of literals, with keywords out of {valid} ({error})"
+            f"{file}: {_NAME} has to be made of literals, with keywords among {valid} ({error})"
         ) from error

@@ -30,9 +30,8 @@ class SparseCodes(NamedTuple):
     def take(self, tokens: Int[Tensor, " some"]) -> SparseCodes:
         """The codes of some tokens, in the given order.
 
-        In the example the codes start at [0, 1, 1]. For tokens [2, 0] they are those at 1, 2 and 0: counted from 0 on,
-        the first two places are moved by 1 - 0 and the third by 0 - 2, from where a token's codes start there to where
-        they start here.
+        In the example, the codes of the three tokens start at [0, 1, 1]. The codes of tokens [2, 0] will start at
+        [0, 2]. So places [0, 1, 2] of the result are places [0 + (1 - 0), 1 + (1 - 0), 2 + (0 - 2)] = [1, 2, 0] here.
         """
         counts = self.counts[tokens]
         moves = (self.counts.cumsum(0) - self.counts)[tokens] - (counts.cumsum(0) - counts)

@@ -31,6 +31,7 @@ class Encoder:
     def __init__(self, sae: Sae) -> None:
         self.sae = sae
         self._is_sparse = True
+        """Whether its codes have been sparse so far; once they were not, nothing is screened any more."""
 
     def encode(
         self,

@@ -22,7 +22,9 @@ def architectures() -> tuple[str, ...]:
 
 @cache
 def about(architecture: str) -> About:
-    """What the architecture's file says about names and looks."""
+    """What the architecture's file says about names and looks; nothing if there is no such architecture."""
+    if architecture not in architectures():
+        return About()
     files = (Path(folder) / f"{architecture}.py" for folder in package.__path__)
     return read_about(next(file for file in files if file.is_file()))
 

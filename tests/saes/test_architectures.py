@@ -53,7 +53,7 @@ def test_what_is_read_from_the_source_is_what_the_module_holds(architecture: str
     [
         (
             "ABOUT = About('TopK')",
-            r"toy\.py: ABOUT is About\('TopK'\), expected About\(\.\.\.\) with keywords out of title",
+            r"toy\.py: ABOUT is About\('TopK'\), expected About\(\.\.\.\) with keywords among title",
         ),
         ("ABOUT = {'title': 'TopK'}", r"ABOUT is \{'title': 'TopK'\}"),
         ("ABOUT = About(title=NAME)", "has to be made of literals"),
@@ -64,6 +64,10 @@ def test_looks_that_cannot_be_read_from_the_source_are_refused(source: str, mess
     (tmp_path / "toy.py").write_text(source)
     with pytest.raises(ValueError, match=message):
         read_about(tmp_path / "toy.py")
+
+
+def test_a_name_of_no_architecture_has_no_looks() -> None:
+    assert about("wrapped") == about("../base") == about("x" * 5000) == About()
 
 
 def test_no_two_architectures_have_a_name_of_saelens_or_saebench_in_common() -> None:
