@@ -1,4 +1,4 @@
-"""What an eval declares: its settings, metrics, data, figures, and the function that runs it."""
+"""The declaration of an eval: its settings, metrics, data, figures, and the function that runs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PartsFigureKind = Literal["curve", "heatmap", "panels", "tradeoff"]
 
 @dataclass(frozen=True)
 class EvalContext:
-    """What an eval gets besides SAEs and settings."""
+    """The arguments of every eval besides SAEs and settings."""
 
     lm: LanguageModel
     hub: Hub

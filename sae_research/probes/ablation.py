@@ -1,4 +1,4 @@
-"""What each latent contributes to linear probes on mean activations, and what the probes see once it is ablated.
+"""The contribution of each latent to linear probes on mean activations, and the probes' logits without it.
 
 Decoding is affine and the error x - x̂ stays, so zeroing the latents S turns the mean activation of a text into
 x̄ - z̄_S W_dec[S], where z̄ are its mean codes. A probe w then loses Σ_{i in S} z̄_i (W_dec[i]·w); nothing is decoded.

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 Rules = Literal["clean", "sae_bench"]
-"""What ablations cover: real tokens, and latents that speak for the class (`clean`); or what SAEBench ablates."""
+"""The scope of ablations: real tokens and latents that speak for the class (`clean`), or as in SAEBench."""
 
 
 def keyed_generator(*parts: str | int) -> np.random.Generator:
-    """A generator whose stream depends on `parts` alone (Philox, keyed by their SHA-256)."""
+    """A generator whose stream depends on `parts` only (Philox, keyed by their SHA-256)."""
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 

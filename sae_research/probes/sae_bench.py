@@ -35,7 +35,7 @@ class SaeBenchRecipe:
 
 
 class SaeBenchStart(NamedTuple):
-    """What the random stream decides about a probe before its training."""
+    """The random choices for a probe before its training."""
 
     train: DrawnRows
     test: DrawnRows
@@ -57,7 +57,7 @@ class LinearProbes(NamedTuple):
 
 
 def draw_two_sides(positives: Tensor, negatives: Tensor, generator: torch.Generator) -> DrawnRows:
-    """As many of `negatives` as there are `positives`, all shuffled: the last steps of SAEBench's `prepare_probe_data`.
+    """All `positives` and equally many of `negatives`, shuffled: the last steps of SAEBench's `prepare_probe_data`.
 
     SAEBench takes its permutations from torch's global generator; a `generator` with the same seed replaces it.
     """

@@ -30,7 +30,7 @@ class SaeBenchAbsorptionPlan:
 
 
 class SaeBenchAbsorption(NamedTuple):
-    """What SAEBench's absorption eval reports."""
+    """The report of SAEBench's absorption eval."""
 
     means: Mapping[str, float]
     """By SAEBench's key (`mean_absorption_fraction_score`)."""

@@ -1,4 +1,4 @@
-"""What every call of SAEBench needs: our SAEs behind its interface, its output silenced, its missing metrics."""
+"""The adapter to SAEBench: our SAEs behind its interface, its output silenced, its missing metrics."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from sae_research.saes.base import Sae
 
 
 class SaeBenchCore(NamedTuple):
-    """What SAEBench's core eval reports."""
+    """The report of SAEBench's core eval."""
 
     scalars: dict[str, float]
     latents: Mapping[str, Sequence[float]]

@@ -26,7 +26,7 @@ from sae_research.saes.base import Sae
 
 
 class SaeBenchScores(NamedTuple):
-    """What SAEBench reports for one attribute."""
+    """SAEBench's scores for one attribute."""
 
     cause: float
     isolation: float

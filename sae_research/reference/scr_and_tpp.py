@@ -32,7 +32,7 @@ class SaeBenchAblationPlan:
 
 
 class SaeBenchAblations(NamedTuple):
-    """What SAEBench reports."""
+    """SAEBench's scores."""
 
     means: Mapping[str, float]
     """By SAEBench's key (`scr_metric_threshold_5`)."""

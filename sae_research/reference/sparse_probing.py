@@ -49,7 +49,7 @@ class SaeBenchProbingPlan:
 
 
 class SaeBenchProbing(NamedTuple):
-    """What SAEBench's sparse probing reports."""
+    """The report of SAEBench's sparse probing."""
 
     means: Mapping[str, float]
     """Over classes, then data sets, by SAEBench's key (`sae_top_5_test_accuracy`)."""

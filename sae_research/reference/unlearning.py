@@ -33,14 +33,14 @@ FORGET = "wmdp-bio"
 
 
 class SaeBenchAccuracies(NamedTuple):
-    """What SAEBench reports for one intervention."""
+    """SAEBench's accuracies under one intervention."""
 
     forget: float
     side_effects: float
 
 
 class SaeBenchUnlearning(NamedTuple):
-    """What SAEBench's unlearning eval reports."""
+    """The report of SAEBench's unlearning eval."""
 
     score: float
     grid: Mapping[tuple[float, int, int], SaeBenchAccuracies]
@@ -51,7 +51,7 @@ class SaeBenchUnlearning(NamedTuple):
 
 @dataclass(frozen=True)
 class SaeBenchInputs:
-    """What SAEBench reads instead of its own data."""
+    """The inputs of SAEBench, instead of its own data."""
 
     forget_rows: Int[Tensor, "row position"]
     retain_rows: Int[Tensor, "row position"]

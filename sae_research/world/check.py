@@ -1,4 +1,4 @@
-"""`python -m sae_research world check`: measures what a world must show, with intervals, on several seeds."""
+"""`python -m sae_research world check`: measures the bars of a world, with intervals, on several seeds."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
-        """What is to be minimised."""
+        """The loss of a batch."""
 
     def _more_parameters(self, start: Start) -> dict[str, Tensor]:
         """The parameters other than encoder, decoder and `b_dec`."""

@@ -1,4 +1,4 @@
-"""What determines the embedded world: a seed, a size, and the numbers behind each size. Needs no torch."""
+"""Settings of the embedded world: a seed, a size, and the numbers behind each size. Needs no torch."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _LATENT_DECAY = 1e-6
 
 
 class ProbedWords(NamedTuple):
-    """What all SAEs of a site share."""
+    """The words, with everything that all SAEs of a site share."""
 
     split: WordSplit
     labels: Int[Tensor, " words"]

@@ -32,7 +32,7 @@ class KnownLetters:
 
     @property
     def are_enough(self) -> bool:
-        """Whether there are enough of them for a score."""
+        """Whether they suffice for a score."""
         return len(self.usable) >= self.min_letters
 
 
@@ -52,7 +52,7 @@ class LetterResult:
 
 
 def absorption_output(letters: KnownLetters, results: Sequence[LetterResult] | None) -> EvalOutput:
-    """Means over letters, and each letter's own numbers; without results the reason why there are none."""
+    """Means over letters, and each letter's own numbers; without results, missing metrics with the reason."""
     return EvalOutput(
         tuple(_missing(letters) if results is None else [*_means(results), *_by_letter(results)]),
         details=[_detail(result) for result in results or ()],

@@ -32,7 +32,7 @@ class AbsorptionSettings:
     min_probe_f1: float = 0.6
     """A letter counts if the probe on the model's activations detects it with an F1 above this."""
     min_feats_for_eval: int = 20
-    """Number of such letters below which there is no score."""
+    """The score is missing with fewer such letters."""
 
     def __post_init__(self) -> None:
         if self.prompt_template.count(_PLACE) != 1 or set("{}") & set(self.prompt_template.replace(_PLACE, "")):

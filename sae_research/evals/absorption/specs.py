@@ -1,4 +1,4 @@
-"""What absorption reports: names, keys in SAEBench's schema, units, directions."""
+"""The metrics of absorption: names, keys in SAEBench's schema, units, directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reconstruction keeps of its input: per-sequence sums of per-token quantities."""
+"""How well a reconstruction matches its input: per-sequence sums of per-token quantities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHORTEST_NORM = 1e-4
 
 
 class Inputs(NamedTuple):
-    """What depends on the input only; shared by all SAEs."""
+    """The inputs, and quantities that depend on them only; shared by all SAEs."""
 
     x: Float[Tensor, "sequences tokens d_in"]
     real: Bool[Tensor, "sequences tokens"]

@@ -1,4 +1,4 @@
-"""What the core eval reads, from its settings; the same for our implementation and SAEBench's."""
+"""The token rows of the core eval, from its settings; the same for our implementation and SAEBench's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core eval reads, and how much."""
+"""Settings of the core eval."""
 
 from __future__ import annotations
 

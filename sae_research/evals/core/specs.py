@@ -1,4 +1,4 @@
-"""What the core eval reports: names, keys in SAEBench's schema, units, directions."""
+"""The metrics of the core eval: names, keys in SAEBench's schema, units, directions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _spec(
     ours: bool = False,
     headline: bool = False,
 ) -> MetricSpec:
-    """`ours`: SAEBench's schema has no such key."""
+    """`ours`: SAEBench's schema does not have this key."""
     return MetricSpec(name, category, unit, direction, title, None if ours else name, headline)
 
 

@@ -68,7 +68,7 @@ class _EntityClass:
         self._n_asked = len(asked.items)
 
     def run(self) -> dict[Owner, ClassHits]:
-        """What each SAE and baseline achieves on the test pairs of every attribute."""
+        """The hits of each SAE and baseline on the test pairs of every attribute."""
         splits = {
             a: draw_pairs(self._prompts, a, [b for b in self._attributes if b != a], self._settings, self._key)
             for a in self._attributes

@@ -79,7 +79,7 @@ def rows_at_once(context: EvalContext) -> int:
 
 
 class ModelAnswers(NamedTuple):
-    """What the model answered."""
+    """The answers of the model."""
 
     first: Int[Tensor, " row"]
     """The first token of each answer."""

@@ -1,4 +1,4 @@
-"""What RAVEL reports: names, keys in SAEBench's schema, directions."""
+"""The metrics of RAVEL: names, keys in SAEBench's schema, directions."""
 
 from __future__ import annotations
 

@@ -28,14 +28,14 @@ HARD = MaskMode()
 
 
 class Swap(ABC):
-    """What replaces the activation at the base's entity."""
+    """A replacement for the activation at the base's entity."""
 
     cause_only = False
     """Whether it is trained on cause pairs only."""
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What is trained; empty for swaps without anything to learn."""
+        """The trained parameters; empty for swaps without any."""
         return []
 
     @abstractmethod

@@ -175,7 +175,7 @@ class AttributeRun:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> dict[Candidate, Value]:
-        """What `work` returns for every candidate that has not failed, now or before; a baseline's error is raised."""
+        """The value of `work` for every candidate that has not failed, now or before; a baseline's error is raised."""
 
         def attempted(candidate: Candidate) -> Value | None:
             if candidate.attempt is None:

@@ -1,11 +1,11 @@
-"""Spurious-correlation removal: what ablating one concept's latents wins back for a probe that took it for another.
+"""Spurious-correlation removal: the accuracy that ablating a spurious concept's latents restores in a biased probe.
 
-Of two classes crossed with two groups a probe is trained on the biased sample: first class and first group against
-second class and second group. The latents that tell the groups apart (direction 1) or the classes (direction 2) are
-ablated, and the biased probe is asked for the other of the two.
+Two classes are crossed with two groups, and a probe is trained on a biased sample: the first class in the first group
+against the second class in the second group. Ablating the latents that distinguish the groups (direction 1) should make
+it predict the class, and ablating those that distinguish the classes (direction 2) the group.
 
-Sign policy: latents are ranked by the absolute effect of their signed mean codes, and a latent that is ablated has code
-0, whatever its sign was.
+Sign policy: latents are ranked by the absolute effect of their signed mean codes; the code of an ablated latent is 0,
+whatever its sign was.
 
 Karvonen et al. 2024 (together with TPP), https://arxiv.org/abs/2411.18895, after SHIFT: Marks et al. 2024, https://arxiv.org/abs/2403.19647
 """

@@ -64,7 +64,7 @@ def _measure_pair(
     settings: ScrSettings,
     stream: SaeBenchStream | None,
 ) -> tuple[PairProbes, dict[Attempt, AblatedHits]]:
-    """What the model's probes get right, and what the biased one gets right after each SAE's ablations."""
+    """The test texts that the model's probes get right, and those that the biased one gets right after ablations."""
     train, test = PairTexts.of(paired.train), PairTexts.of(paired.test)
     site, context_size = attempts[0].sae.card.site, settings.context_size
     balanced, rest = [*train.balanced, *test.balanced], [*train.rest, *test.rest]

@@ -1,4 +1,4 @@
-"""Which texts the probes of spurious-correlation removal read, and how many latents are ablated."""
+"""Settings of spurious-correlation removal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sae_research.probes.draws import Rules
 
 @dataclass(frozen=True)
 class ScrSettings:
-    """Which texts the probes read, and how many latents are ablated."""
+    """Which texts the probes read, and how many latents to ablate."""
 
     dataset_names: tuple[str, ...]
-    """Labelled data sets; which of their classes are paired belongs to the data set."""
+    """Labelled data sets; each defines its own pairs of classes."""
     train_size: int = 4000
     """Training texts of each probe: a quarter from each quadrant, or half from each of the biased ones."""
     test_size: int = 1000
@@ -24,12 +24,12 @@ class ScrSettings:
     n_values: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 500)
     """How many latents are ablated."""
     sampling: Sampling = "keyed"
-    """`keyed`: texts are drawn by data set, class and group alone; probes are convex and chosen on held-out training
-    texts. `sae_bench`: the first texts of each quadrant, and SAEBench's probes from its random stream, epochs chosen on
-    test texts."""
+    """`keyed`: the draw of texts depends on data set, class and group only; probes are convex and chosen on held-out
+    training texts. `sae_bench`: the first texts of each quadrant, and SAEBench's probes from its random stream, with
+    epochs chosen on test texts."""
     rules: Rules = "clean"
-    """`clean`: real tokens alone are ablated; a direction without a gap to close has no score. `sae_bench`: padding is
-    ablated too, as if it had codes; a direction without a gap scores 0."""
+    """`clean`: only real tokens are ablated, and a direction without a gap to close has no score. `sae_bench`: padding
+    is ablated too, as if it had codes, and a direction without a gap scores 0."""
 
     def __post_init__(self) -> None:
         check_ablations(self, shares=4)

@@ -1,1 +1,1 @@
-"""What two or more evals use."""
+"""Code that two or more evals use."""

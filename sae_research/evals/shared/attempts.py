@@ -25,7 +25,7 @@ class Attempt:
     error: Exception | None = None
 
     def do(self, work: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
-        """What `work` returns; None once this SAE has failed. The outcome carries the first error."""
+        """The value of `work`; None once this SAE has failed. The outcome carries the first error."""
         if self.error is not None:
             return None
         try:
@@ -47,7 +47,7 @@ def do_each(
     *args: Arguments.args,
     **kwargs: Arguments.kwargs,
 ) -> dict[Attempt, Value]:
-    """What `work` returns for every SAE that has not failed, now or before; on a CPU several SAEs run in parallel."""
+    """The value of `work` for every SAE that has not failed, now or before; on a CPU several SAEs run in parallel."""
     running = [attempt for attempt in attempts if attempt.error is None]
     values = side_by_side(lambda attempt: attempt.do(work, attempt, *args, **kwargs), running, device)
     by_attempt = dict(zip(running, values, strict=True))

@@ -1,4 +1,4 @@
-"""What passes over texts share: which tokens are real, and activations in language-model batches."""
+"""Real tokens, and activations in language-model batches."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from sae_research.saes.encoding import Encoder, mean_over
 def pool_texts(
     context: EvalContext, attempts: Sequence[Attempt], texts: Sequence[str], *, site: Site, context_size: int
 ) -> tuple[Float[Tensor, "texts d"], dict[Attempt, Float[Tensor, "texts d_sae"]]]:
-    """Means over each text's real tokens: of the activations at `site`, and of the codes of every SAE so far unfailed.
+    """Means over each text's real tokens: of the activations at `site`, and of each SAE's codes unless it failed.
 
     Texts are read in order of length, so that little is padding, in batches of at most as many positions as a batch of
     full contexts. A text without real tokens has mean 0.

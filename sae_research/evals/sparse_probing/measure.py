@@ -56,7 +56,7 @@ def measure_probing(
 
 
 class _SeedTasks(NamedTuple):
-    """What one seed draws of a data set."""
+    """The texts and tasks of one seed in a data set."""
 
     rows: np.ndarray
     """The numbers of its texts among all texts of the data set, training texts first."""
@@ -78,7 +78,7 @@ class _SeededSet(NamedTuple):
 def _plan(
     sets: Mapping[int, Sequence[LabelledSet]], settings: SparseProbingSettings, device: torch.device
 ) -> list[_SeededSet]:
-    """What to read and what to probe, by data set."""
+    """The texts and tasks of each data set."""
     tasks = {seed: _draw_tasks(of_seed, settings, seed) for seed, of_seed in sets.items()}
     plan = []
     for index, labelled in enumerate(next(iter(sets.values()))):

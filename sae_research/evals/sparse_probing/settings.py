@@ -1,4 +1,4 @@
-"""Which texts sparse probing classifies, and by how many latents."""
+"""Settings of sparse probing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sae_research.records import at_least, counts, distinct
 
 @dataclass(frozen=True)
 class SparseProbingSettings:
-    """Which texts are classified, and by how many latents."""
+    """Which texts to classify, and with how many latents."""
 
     dataset_names: tuple[str, ...]
     """Labelled data sets."""

@@ -1,7 +1,7 @@
-"""Targeted probe perturbation: how much ablating the latents of one class harms its own probe, and the others' less.
+"""Targeted probe perturbation: how much more ablating the latents of one class harms its probe than other probes.
 
-Sign policy: a latent belongs to a class where its mean code is larger there in absolute value; turning the signs of its
-codes and of its atom changes nothing. A latent that is ablated has code 0, whatever its sign was.
+Sign policy: a latent belongs to a class if its mean code is larger there in absolute value; flipping the signs of its
+codes and of its atom changes nothing. The code of an ablated latent is 0, whatever its sign was.
 
 Karvonen et al. 2024, https://arxiv.org/abs/2411.18895
 """

@@ -56,7 +56,7 @@ def _measure_set(
     context: EvalContext, attempts: Sequence[Attempt], labelled: LabelledSet, draws: TppDraws, settings: TppSettings,
     recipe: SaeBenchRecipe,
 ) -> Iterator[tuple[Attempt, TppHits]]:  # fmt: skip
-    """What the probes get right of one data set, before and after each SAE's ablations."""
+    """The hits of the probes on one data set, before and after each SAE's ablations."""
     texts = list(chain(*labelled.train.values(), *labelled.test.values()))
     site, context_size = attempts[0].sae.card.site, settings.context_size
     probed: _ProbedSet | None = None
@@ -104,7 +104,7 @@ class _ProbedSet:
     rules: Rules
 
     def ablate(self, attempt: Attempt, codes: dict[Attempt, Tensor]) -> TppHits:
-        """What every probe gets right before and after the ablations; takes the SAE's codes out of `codes`."""
+        """The hits of every probe before and after the ablations; takes the SAE's codes out of `codes`."""
         sae = attempt.sae
         train_codes, test_codes = codes.pop(attempt).tensor_split([self.draws.tasks.train.n])
         if self.ratios is not None:

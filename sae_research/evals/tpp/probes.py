@@ -93,7 +93,7 @@ def draw_as_sae_bench(sets: Sequence[LabelledSet], keyed: Sequence[TppDraws], ru
 def _draw_ablations(
     train: Mapping[str, Tensor], test: Mapping[str, Tensor], generator: torch.Generator, n_ablations: int
 ) -> tuple[list[DrawnRows], list[DrawnRows]]:
-    """What one SAE is measured on: training texts by class, then test texts by ablated class, n and class."""
+    """The texts that measure one SAE: training texts by class, then test texts by ablated class, n and class."""
     effects = [draw_one_against_rest(train, name, generator) for name in train]
     ablated = [draw_one_against_rest(test, name, generator) for _ in test for _ in range(n_ablations) for name in test]
     return effects, ablated

@@ -16,7 +16,7 @@ METRICS = ("tpp_total_metric", "tpp_intended_diff_only", "tpp_unintended_diff_on
 
 
 class TppHits(NamedTuple):
-    """What the probes get right of one data set's test texts, and which texts count."""
+    """The hits of the probes on one data set's test texts, and which texts count."""
 
     clean: np.ndarray
     """(texts, classes): whether the class's probe is right."""
@@ -41,7 +41,7 @@ class TppScores(NamedTuple):
 
 
 def score_set(labelled: LabelledSet, hits: TppHits, n_values: Sequence[int]) -> TppScores:
-    """What the probes lose by their own class's ablation and by the others': means over classes, and each class's."""
+    """What probes lose by their own class's ablation and by the others': means over classes, and each class's."""
     by_n: dict[int, Mapping[str, Estimate]] = {}
     by_class: dict[str, dict[str, float]] = {name: {} for name in labelled.test}
     for i, n in enumerate(n_values):

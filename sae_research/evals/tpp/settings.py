@@ -1,4 +1,4 @@
-"""Which texts the probes of targeted probe perturbation read, and how many latents are ablated."""
+"""Settings of targeted probe perturbation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sae_research.probes.draws import Rules
 
 @dataclass(frozen=True)
 class TppSettings:
-    """Which texts the probes read, and how many latents are ablated."""
+    """Which texts the probes read, and how many latents to ablate."""
 
     dataset_names: tuple[str, ...]
-    """Labelled data sets; the texts are those that sparse probing draws at equal sizes."""
+    """Labelled data sets; with equal sizes sparse probing draws the same texts."""
     train_size: int = 4000
     """Training texts of each probe: half of the class, half of the others."""
     test_size: int = 1000
@@ -24,12 +24,12 @@ class TppSettings:
     n_values: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 500)
     """How many latents are ablated."""
     sampling: Sampling = "keyed"
-    """`keyed`: the texts of the other classes depend on data set and class alone; probes are convex and chosen on
-    held-out training texts. `sae_bench`: SAEBench's draws and probes from its random stream with a warm cache, other
-    texts for every accuracy; epochs chosen on test texts."""
+    """`keyed`: the texts of the other classes depend on data set and class only; probes are convex and chosen on
+    held-out training texts. `sae_bench`: SAEBench's draws and probes from its random stream with a warm cache, with
+    other texts for every accuracy, and epochs chosen on test texts."""
     rules: Rules = "clean"
-    """`clean`: real tokens alone are ablated, and latents that speak for the class alone. `sae_bench`: padding is
-    ablated too, as if it had codes; where too few latents speak for the class, others fill up; signs count."""
+    """`clean`: only real tokens are ablated, and only latents that speak for the class. `sae_bench`: padding is ablated
+    too, as if it had codes; if too few latents speak for the class, others are added; signs count."""
 
     def __post_init__(self) -> None:
         check_ablations(self, shares=2)

@@ -29,7 +29,7 @@ class Clamping:
     def changes(
         self, codes: Float[Tensor, "row position union"], clamped: Bool[Tensor, "row union"], level: Tensor
     ) -> Float[Tensor, "row position d"]:
-        """What clamping the latents `clamped` of each row adds to the activation: Σ (-level sign(z) - z) W_dec."""
+        """The change of the activation by clamping the latents `clamped` of each row: Σ (-level sign(z) - z) W_dec."""
         moved = torch.where((codes != 0) & clamped[:, None], -level * codes.sign() - codes, 0)
         return moved @ self.encoder.sae.W_dec[self.chosen.latents]
 
@@ -64,7 +64,7 @@ def answer_clamped(
     *,
     tokens_at_once: int,
 ) -> Bool[Tensor, "prompt set multiplier"]:
-    """Whether each prompt is still answered correctly under each intervention, as it is by the unmodified model.
+    """Whether each prompt, which the unmodified model answers correctly, is so answered under each intervention.
 
     A prompt in which no latent of a set fires does not change; two sets that clamp the same latents in it share a run.
     """

@@ -1,7 +1,7 @@
 """Unlearning: how much hazardous knowledge clamping a few latents removes while harmless knowledge stays.
 
 Latents that fire on a forget corpus and hardly ever on a retain corpus are set to a negative value wherever they fire
-in multiple-choice questions; the rest of the activation, the SAE's error included, stays as it is.
+in multiple-choice questions; the rest of the activation, including the SAE's error, does not change.
 
 Sign policy: a latent fires where its code is not 0, and a clamped code z becomes -multiplier x sign(z), on the other
 side of 0. For codes that are never negative this is SAEBench's clamp to -multiplier; SAEBench neither counts nor clamps

@@ -20,7 +20,7 @@ from sae_research.saes.encoding import Encoder
 
 
 class FiringRates(NamedTuple):
-    """What a corpus shows about the SAEs at a site."""
+    """Firing rates and activation norm on a corpus, for the SAEs at a site."""
 
     rates: dict[Attempt, Float[Tensor, " d_sae"]]
     """Share of real tokens on which each latent's code is not 0."""
@@ -36,7 +36,7 @@ def corpus_rows(
     n_rows: int,
     key: tuple[str | int, ...],
 ) -> Int[Tensor, "row position"]:
-    """`n_rows` rows of tokens, drawn by `key` from all rows of the texts; all of them if there are no more."""
+    """`n_rows` rows of tokens, drawn by `key` from all rows of the texts; or all of them if they are fewer."""
     rows = token_rows(texts, tokenizer, context_size=context_size, name=f"corpus {key[0]!r}")
     drawn = draw([str(i) for i in range(len(rows))], n_rows, "rows", *key)
     return rows[sorted(int(i) for i in drawn)]

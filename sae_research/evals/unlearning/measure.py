@@ -35,7 +35,7 @@ _TOKENS_PER_SEQUENCE = 128
 
 @dataclass(frozen=True)
 class UnlearningInputs:
-    """What the model reads."""
+    """The texts and questions that the model reads."""
 
     forget_rows: Int[Tensor, "row position"]
     retain_rows: Int[Tensor, "row position"]

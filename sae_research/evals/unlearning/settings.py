@@ -1,4 +1,4 @@
-"""What unlearning forgets and keeps, how it asks questions, and the grid of interventions."""
+"""Settings of unlearning."""
 
 from __future__ import annotations
 

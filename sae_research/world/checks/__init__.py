@@ -1,1 +1,1 @@
-"""What a finished world must show, measured."""
+"""Measurements that a finished world must pass."""

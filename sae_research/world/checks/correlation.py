@@ -28,12 +28,12 @@ _AT_LEAST = {
     ("TPP", "batchtopk k32", "random k16"): {10: 0.05},
     ("TPP", "batchtopk k32", "batchtopk k8"): {20: 0.02},
 }
-"""What is required, by n. With many latents ablated a random SAE does as well on TPP, because its atoms span what the
-probe reads. On TPP the denser SAE is ahead: it has fewer latents per class."""
+"""Required differences, by n. With many latents ablated a random SAE does as well on TPP, because its atoms span what
+the probe reads. On TPP the denser SAE is ahead: it has fewer latents per class."""
 
 
 def correlation_bars(world: CheckedWorld) -> list[Bar]:
-    """What the bias costs a probe on bios, then the lead of a trained SAE over a random one, of sparse over dense."""
+    """The cost of the bias to a probe, then the lead of a trained SAE over a random one, of sparse over dense."""
     scr = evaluate(world, SCR, SCR_SETTINGS, _SAES)
     tpp = evaluate(world, TPP, TPP_SETTINGS, _SAES)
     return [

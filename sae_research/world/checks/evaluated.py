@@ -16,7 +16,7 @@ _BATCH_SIZE = 32
 
 
 def evaluate(world: CheckedWorld, evaluated: Eval, settings: object, saes: Mapping[str, str]) -> dict[str, EvalOutput]:
-    """What the eval measures for each of `saes`, folders by name; an error if it fails for one of them."""
+    """The output of the eval for each of `saes`, folders by name; an error if it fails for one of them."""
     progress = Progress(evaluated.name, shown=False)
     context = EvalContext(world.lm, world.hub, world.seed, _BATCH_SIZE, progress)
     loaded = [world.sae(folder) for folder in saes.values()]

@@ -1,4 +1,4 @@
-"""What the model has learnt: text, facts about cities and where it keeps them, answers to questions, first letters."""
+"""Bars of the language model: text, facts about cities and where it keeps them, answers to questions, first letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What linear probes read from residuals and latents, and how much a single token gives away."""
+"""Linear probes on residuals and latents, and how much a single token gives away."""
 
 from __future__ import annotations
 
