@@ -18,6 +18,7 @@ _NAME = re.compile(r"\w[\w .,:/+=()#@~%-]*")
 _SENTENCE = re.compile(r"[^\W_](?:(?!\]\()[^<>])*")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _DEEPEST = 50
+_LONGEST_MESSAGE = 600
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 2, 60, 60, 60
 
@@ -53,6 +54,15 @@ def _matching(pattern: re.Pattern[str], value: object, where: str, expected: str
 def shown(value: object) -> str:
     """`value` for a message: short, whatever it holds, and without control characters."""
     return _SHORT.repr(value)
+
+
+def shortened(text: str) -> str:
+    """`text`, its middle left out where it is longer than a message may be."""
+    return (
+        text
+        if len(text) <= _LONGEST_MESSAGE
+        else f"{text[: _LONGEST_MESSAGE // 2]} ... {text[-_LONGEST_MESSAGE // 2 :]}"
+    )
 
 
 def read_json_object(path: Path, *, remedy: str) -> dict[str, Any]:

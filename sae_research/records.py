@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sae_research.errors import UserError
-from sae_research.foreign import shown
+from sae_research.foreign import shortened, shown
 
 Record = TypeVar("Record")
 
@@ -35,7 +35,7 @@ def read_record(record: type[Record], values: object, *, where: str) -> Record:
     try:
         return record(**arguments)
     except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise UserError(f"{where}: {shortened(str(error))}") from error
 
 
 def at_least(record: Any, **smallest: float) -> None:

@@ -66,7 +66,7 @@ def read_published_file(path: Path) -> Published:
 def _eval_of(document: Mapping[str, Any], path: Path) -> SaeBenchEval:
     type_id = document.get("eval_type_id")
     if not isinstance(type_id, str) or type_id not in by_type_id():
-        got = "no eval_type_id" if type_id is None else f"eval_type_id {type_id!r}"
+        got = "no eval_type_id" if type_id is None else f"eval_type_id {shown(type_id)}"
         raise UserError(
             f"{path} is not a SAEBench result that can be shown: it has {got}, expected one of "
             f"{', '.join(sorted(by_type_id()))}; remove it from the folder"

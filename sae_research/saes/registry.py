@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_research.errors import UserError
+from sae_research.foreign import shown
 from sae_research.plugins import only_class, plugin_names
 from sae_research.saes import architectures as package
 from sae_research.saes.about import About, read_about
@@ -43,5 +44,5 @@ def sae_class(architecture: str) -> type[Sae]:
     from sae_research.saes.base import Sae
 
     if architecture not in architectures():
-        raise UserError(f"SAE architecture {architecture!r} is not known; valid: {', '.join(architectures())}")
+        raise UserError(f"SAE architecture {shown(architecture)} is not known; valid: {', '.join(architectures())}")
     return only_class(f"sae_research.saes.architectures.{architecture}", Sae)

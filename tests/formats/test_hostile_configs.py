@@ -56,6 +56,7 @@ OLD: Mapping[str, Any] = {"metadata": ..., "hook_point": "blocks.2.hook_mlp_out"
         ("relu", {"metadata": "x"}, "metadata is 'x', expected dict"),
         ("relu", {"architecture": []}, r"architecture is \[\], expected str"),
         ("relu", {"architecture": ...}, "has no 'architecture'"),
+        ("relu", {"architecture": "x" * 10**6}, "architecture 'xxx.* is not supported"),
         ("relu", {"reshape_activations": []}, r"reshape_activations is \[\], expected str"),
         ("relu", {"normalize_activations": []}, r"normalize_activations is \[\], expected"),
         ("relu", {"d_in": True}, "d_in is True, expected int"),
@@ -186,6 +187,13 @@ def test_weights_of_another_kind_than_floats_are_refused(
         weights = folder / "sae_weights.safetensors"
         save_file(cast(load_file(weights), "W_enc"), weights)
         refused(folder, f"W_enc {said}")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 3, 3)])
+def test_a_dictionary_that_is_no_matrix_is_refused(shape: tuple[int, ...], checkpoint: Callable[..., Path]) -> None:
+    state = torch.load(checkpoint("AutoEncoder"), weights_only=True)
+    path = checkpoint("AutoEncoder", state={**state, "decoder.weight": torch.zeros(shape)})
+    refused(path, "decoder.weight has shape .*, expected .* or its transpose")
 
 
 def test_half_precision_and_float8_are_floats(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def _oriented(key: str, tensor: Tensor, ours: str, d_in: int, d_sae: int, name: 
     """The tensor as (d_in, d_sae) or (d_sae, d_in); a threshold with one entry per latent."""
     if ours == "threshold":
         return _threshold(tensor, d_sae, name)
-    if tensor.ndim != 2:
+    if ours not in ("W_enc", "W_dec"):
         return tensor
     expected = (d_in, d_sae) if ours == "W_enc" else (d_sae, d_in)
     if tuple(tensor.shape) not in (expected, expected[::-1]):

@@ -223,7 +223,7 @@ def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
     if normalised != "none":
         folded = "fold the normalisation into the weights first (SAELens: fold_activation_norm_scaling_factor)"
         raise UserError(
-            f"SAE {name!r}: normalize_activations = {normalised!r} is not supported, expected 'none'; "
+            f"SAE {name!r}: normalize_activations = {shown(normalised)} is not supported, expected 'none'; "
             + (folded if normalised == _FOLDABLE else "no weights can do what it does: choose an SAE without it")
         )
     if config["metadata"].get("hook_head_index") is not None:
@@ -235,7 +235,7 @@ def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
     reshaped = _optional(config, "reshape_activations", str, sae=name) or "none"
     if reshaped not in {"none", "hook_z" if hook_name.endswith("hook_z") else "none"}:
         raise UserError(
-            f"SAE {name!r}: reshape_activations = {reshaped!r} is not supported at {hook_name}; "
+            f"SAE {name!r}: reshape_activations = {shown(reshaped)} is not supported at {hook_name}; "
             "expected 'none', or 'hook_z' at a hook that ends in hook_z"
         )
 
@@ -247,7 +247,8 @@ def _architecture(config: Mapping[str, Any], name: str) -> str:
     by_name = {lens_name: ours for ours in architectures() for lens_name in about(ours).sae_lens_names}
     if stated not in by_name:
         raise UserError(
-            f"SAE {name!r}: SAELens architecture {stated!r} is not supported; supported: {', '.join(sorted(by_name))}"
+            f"SAE {name!r}: SAELens architecture {shown(stated)} is not supported; supported: "
+            + ", ".join(sorted(by_name))
         )
     trained = by_name.get(trained_as or "")
     return trained if trained is not None and about(trained).sae_lens_saves_as == stated else by_name[stated]
