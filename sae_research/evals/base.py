@@ -134,6 +134,12 @@ class Eval:
     """Arguments of `sae_research.evaluate` that replace data sets, and the settings field that names these."""
     figures: tuple[PartsFigure, ...] = ()
     overview: OverviewPanel | None = None
+    main_columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """What the report's main table shows of it: metrics, each at a place or the nearest one that was measured. Empty:
+    the first headline metric at its first place."""
+    not_in_intervals: str = ""
+    """The draws that its intervals leave out, beside the SAE's training seed and the language model that all leave
+    out."""
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By an SAE's metric: the metrics without an SAE to compare it with, at the same place or at their only one."""
     place_titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

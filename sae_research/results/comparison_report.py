@@ -1,22 +1,25 @@
-"""The report's section on comparisons: the best SAE of each headline column, and those as good as it."""
+"""The report's section on comparisons: who leads each headline column, over all and at matched L0."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from sae_research.results.comparisons import Comparison, rivals
-from sae_research.results.markdown import ARROWS, column_title, table
-from sae_research.results.rows import Row, interpolation
-from sae_research.results.summary import best_value, headline_columns
+from sae_research.results.comparisons import Comparison
+from sae_research.results.leaders import Contenders, Pairs, leaders_of
+from sae_research.results.markdown import ARROWS, code, column_title, table
+from sae_research.results.rows import Row
+from sae_research.results.summary import headline_columns
 
 
-def comparison_section(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> str:
-    """A table with a line per headline column that has a best SAE; empty without comparisons."""
+def comparison_section(
+    rows: Sequence[Row], comparisons: Sequence[Comparison], contenders: Contenders, pairs: Pairs
+) -> str:
+    """A table with a line per headline column that is compared; empty without comparisons."""
     if not comparisons:
         return ""
-    lines = list(_lines([row for row in rows if row.source == "computed"], rivals(comparisons)))
-    header = ["eval", "metric", "best", "not distinguishable from it"]
-    listed = [table(header, lines, numbers_from=4)] if lines else []
+    lines = list(_lines(rows, contenders, pairs))
+    header = ["eval", "metric", "best over all", *(f"at L0 {band}" for band in contenders.bands)]
+    listed = [table(header, lines, numbers_from=len(header))] if lines else []
     return "\n\n".join(["## Comparisons", _introduction(comparisons), *listed])
 
 
@@ -25,48 +28,27 @@ def _introduction(comparisons: Sequence[Comparison]) -> str:
     raw = sum(pair.distinguishable is True for pair in pairs)
     adjusted = sum(pair.distinguishable_adjusted is True for pair in pairs)
     return (
-        "Each pair of SAEs is compared on the same sequences or examples. All pairs of the columns below are tested "
-        f"together (Benjamini & Hochberg): of those told apart, 5 % at most are expected to be equal. That leaves "
+        "Each pair of SAEs is compared on the same sequences or examples. All pairs of the headline columns are tested "
+        "together (Benjamini & Hochberg): of those told apart, 5 % at most are expected to be equal. That leaves "
         f"{adjusted:,} of {len(pairs):,} pairs; {raw:,} have a 95 % interval without 0. Both verdicts are in "
-        "`eval_results/merged/comparisons.csv`. The best of a column is chosen by its value, which flatters it; SAEs "
-        "that interpolate most of the text (†) take no part here."
+        "`eval_results/merged/comparisons.csv`. Each cell names the best SAE, then those that cannot be told from it; "
+        "“–”: nobody can be told from the best. The best is chosen by its value, which flatters it. Controls and SAEs "
+        "that interpolate take no part, and those marked § only at matched L0."
     )
 
 
-def _lines(
-    rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Mapping[str, bool | None]]
-) -> Iterator[list[str]]:
-    for column, example in headline_columns(rows).items():
-        here = [
-            r for r in rows if r.column == column and r.value is not None and interpolation(r.interpolates) != "most"
-        ]
-        best = best_value(here)
-        if best is None or len(here) < 2:
-            continue
-        names = [row.sae for row in here if row.value == best]
-        others = [row.sae for row in here if row.sae not in names]
-        verdicts = judged.get((example.eval, column, names[0]), {})
+def _lines(rows: Sequence[Row], contenders: Contenders, pairs: Pairs) -> Iterator[list[str]]:
+    computed = [row for row in rows if row.headline and row.source == "computed"]
+    for column, example in headline_columns(computed).items():
         title = f"{column_title(example)}{ARROWS.get(example.direction, '')}"
-        yield [example.eval, title, _listed(names), _equals(others, verdicts)]
+        cells = []
+        for saes in (contenders.everywhere, *contenders.bands.values()):
+            leaders = leaders_of(computed, column, saes, pairs)
+            cells.append(", ".join(code(sae) for sae in leaders.saes) if leaders else "–")
+        if any((example.eval, column, *pair) in pairs for pair in _some_pair(contenders)):
+            yield [example.eval, title, *cells]
 
 
-def _equals(others: Sequence[str], verdicts: Mapping[str, bool | None]) -> str:
-    """The SAEs that cannot be told from the best, or those that can, whichever list is shorter."""
-    unknown = [sae for sae in others if verdicts.get(sae) is None]
-    equal = [sae for sae in others if verdicts.get(sae) is False]
-    worse = [sae for sae in others if verdicts.get(sae)]
-    if len(unknown) == len(others):
-        return "not known: no intervals" if others else "–"
-    if not equal:
-        text = "none"
-    elif not worse and not unknown:
-        text = f"all {len(equal)} others" if len(equal) > 1 else _listed(equal)
-    elif len(worse) + len(unknown) < len(equal):
-        text = f"all but {_listed([*worse, *unknown])}"
-    else:
-        text = _listed(equal)
-    return f"{text}; not known: {_listed(unknown)}" if unknown else text
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+def _some_pair(contenders: Contenders) -> Iterator[tuple[str, str]]:
+    saes = sorted(contenders.everywhere.union(*contenders.bands.values()))
+    yield from ((a, b) for a in saes for b in saes if a < b)

@@ -190,7 +190,7 @@ def test_the_committed_picture_shows_the_numbers_of_the_committed_report() -> No
             for sae, cells in by_sae.items() if eval_name == panel["eval"] else ():
                 (value,) = [text for header, text in cells.items() if header[:-2] == panel["title"]]
                 if not {value, cells["L0"]} & {"–"}:
-                    reported[f"{source} {sae}"] = cells["L0"], value.replace("**", "")
+                    reported[f"{source} {sae}"] = cells["L0"], value.replace("*", "")
         drawn = {f"{p['source']} {p['sae']}": (shown(p["l0"]), _cell(p)) for p in panel["saes"]}
         assert drawn == reported, f"{panel['title']}: commit METRICS.md and docs/figures/overview.png of one run"
         for level in panel["references"]:

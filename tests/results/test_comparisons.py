@@ -21,6 +21,7 @@ from sae_research.metrics.intervals import Estimate, accuracy, jackknife, paired
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.comparison_report import comparison_section
 from sae_research.results.comparisons import Comparison, compare_saes
+from sae_research.results.leaders import contenders_of, pairs_of
 from sae_research.results.merge import Entry, tidy_rows
 from sae_research.results.rows import table_as_csv
 
@@ -166,7 +167,8 @@ def test_published_results_take_no_part(card: Any) -> None:
 
 
 def _section(entries: Sequence[Entry]) -> str:
-    return comparison_section(tidy_rows(entries), compare_saes(entries))
+    rows, comparisons = tidy_rows(entries), compare_saes(entries)
+    return comparison_section(rows, comparisons, contenders_of(rows), pairs_of(comparisons))
 
 
 def test_the_report_names_the_best_and_who_is_as_good(card: Any) -> None:
@@ -175,19 +177,20 @@ def test_the_report_names_the_best_and_who_is_as_good(card: Any) -> None:
     exact = _entry(card, "exact", [measured("good", _noisy(4.0, COMMON, 1))], interpolates=0.9)
     text = _section([*entries, exact])
     line = text.splitlines()[-1]
-    assert line.startswith(("| core | Good ↑ | `best` | `equal` |", "| core | Good ↑ | `equal` | `best` |"))
+    assert line in [f"| core | Good ↑ | {both} | {both} |" for both in ("`best`, `equal`", "`equal`, `best`")]
+    assert "| at L0 8 |" in text
     assert "That leaves 9 of 10 pairs; 9 have a 95 % interval without 0." in text
     assert "`exact`" not in text
 
 
-def test_the_report_is_short_where_most_are_equal(card: Any) -> None:
+def test_nobody_is_best_where_nobody_can_be_told_from_the_best(card: Any) -> None:
     equal = [_entry(card, f"s{i}", [measured("good", _noisy(i / 1000, COMMON, i))]) for i in range(5)]
     worse = _entry(card, "worse", [measured("good", _noisy(-1.0, COMMON, 7))])
-    assert "| all but `worse` |" in _section([*equal, worse])
-    assert "| all 4 others |" in _section(equal)
-    assert "| none |" in _section([equal[0], worse])
+    assert "`worse`" not in _section([*equal, worse]).splitlines()[-1]
+    assert _section(equal).endswith("| core | Good ↑ | – | – |")
+    assert _section([equal[0], worse]).endswith("| core | Good ↑ | `s0` | `s0` |")
     bare = [_entry(card, n, [Measurement("good", v)]) for n, v in (("a", 0.1), ("b", 0.2))]
-    assert "| not known: no intervals |" in _section(bare)
+    assert _section(bare).endswith("| core | Good ↑ | – | – |"), "without intervals nothing is known"
 
 
 def test_one_sae_alone_has_no_section(card: Any) -> None:

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
-from support.workspace import sae_bench_core
+from support.workspace import make_card, make_core, sae_bench_core
 
-from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Result
+from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Result, measured
+from sae_research.metrics.intervals import Estimate
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.pipeline.stages.visualize import visualize
 from sae_research.plots.settings import VisualizationSettings
-from sae_research.results.report import table
+from sae_research.results.markdown import table
 
 BOTH = {"core": True, "sparse_probing": True}
 
@@ -34,26 +37,83 @@ def test_directions_are_arrows_and_intervals_stand_in_brackets(report: str) -> N
 
 
 def test_an_sae_that_interpolates_is_marked_and_never_best(report: str) -> None:
-    assert "**0.9100**" in _line(report, "| `topk_k8` | topk")
-    assert "| 1 |" in _line(report, "| `ihtp_k5` † | ihtp"), "its loss recovered, not in bold"
+    assert "| 1 |" in _line(report.split("### core")[1], "| `ihtp_k5` † | ihtp"), "its loss recovered, not marked"
     assert "`ihtp_k5` 97 %" in report
 
 
-def test_the_best_error_is_the_smallest(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
+TIGHT = tuple(np.linspace(-1e-4, 1e-4, 32))
+"""Replicates of a number whose standard error is 0.0003."""
+
+
+@pytest.fixture
+def ranked(workspace: Any) -> str:
+    """The report on eight SAEs of which squared errors and L0 are known, the errors of `a` and `b` alike."""
+    saes: dict[str, tuple[float, float, dict[str, Any]]] = {
+        "a": (8.0, 2.5, {}), "b": (9.0, 2.5001, {}), "c": (10.0, 3.5, {}),
+        "d": (30.0, 2.9, {}), "e": (31.0, 3.1, {}),
+        "interpolating": (150.0, 0.0, {"interpolates": 0.9}),
+        "wide": (32.0, 2.0, {"interpolates": 0.0, "support_share_of_d_in": 0.6}),
+        "control": (8.0, 1.0, {}),
+    }  # fmt: skip
+    for i, (name, (l0, error, more)) in enumerate(saes.items()):
+        base = make_core(make_card(name, control=name == "control"), **{"l0": l0, **more})
+        replicates = tuple(error + v for v in np.roll(TIGHT, 5 * i))
+        score = measured("mse", Estimate(error, error - 0.01, error + 0.01, replicates))
+        output = EvalOutput((*base.output.measurements, score))
+        workspace.add(Result(base.key, "core", base.sae, base.settings, base.key_parts, output))
+    process_results(workspace.paths, {"core": True})
+    return workspace.paths.report.read_text(encoding="utf-8")
+
+
+def test_the_best_is_marked_with_all_that_cannot_be_told_from_it(ranked: str) -> None:
+    table_of_core = ranked.split("### core")[1]
+    assert "***2.500*** [" in _line(table_of_core, "| `a` |"), "over all, and at its L0"
+    assert "***2.500*** [" in _line(table_of_core, "| `b` |")
+    for name in "cde":
+        assert "*" not in _line(table_of_core, f"| `{name}` |"), name
+
+
+def test_who_interpolates_is_wide_or_a_control_is_never_best_over_all(ranked: str) -> None:
+    table_of_core = ranked.split("### core")[1]
+    assert "| *2* [" in _line(table_of_core, "| `wide` § |"), "at its L0 only"
+    assert "*" not in _line(table_of_core, "| `interpolating` † |")
+    assert "*" not in _line(table_of_core, "| `control` |")
+    names = re.findall(r"^\| [`*](\w+)", table_of_core.split("\n\n")[2], flags=re.MULTILINE)
+    assert names[-2:] == ["controls", "control"]
+
+
+def test_the_main_table_goes_by_l0_with_the_controls_last(ranked: str) -> None:
+    section = ranked.split("## Main columns")[1].split("\n\n")[1]
+    assert re.findall(r"^\| [`*](\w+)", section, flags=re.MULTILINE) == [
+        "a", "b", "c", "d", "e", "wide", "interpolating", "controls", "control"
+    ]  # fmt: skip
+
+
+def test_the_report_opens_with_what_was_measured(ranked: str) -> None:
+    opening = ranked.split("## Main columns")[0]
+    assert (
+        "8 SAEs (controls, which learned nothing a metric should reward: `control`) at `blocks.0.hook_resid_post`"
+        in opening
+    )
+    assert "of `embedded/lm`, evals: core." in opening
+    assert "![Main metrics against L0](docs/figures/overview.png)" in opening
+
+
+def test_without_intervals_nobody_is_best(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
     workspace.add(core_result(card("a"), mse=3.5))
     workspace.add(core_result(card("b"), mse=2.5))
     process_results(workspace.paths, {"core": True})
     text = workspace.paths.report.read_text(encoding="utf-8")
-    assert "| Squared error [squared activation per token] ↓ |" in text
-    assert "**2.500**" in text
-    assert "**3.500**" not in text
+    assert "| Squared error [squared activation per token] ↓ ? |" in text
+    assert "2.500 |" in text
+    assert "*2.500" not in text
 
 
 def test_every_picture_that_is_linked_is_drawn_and_the_other_way_round(filled: Any, report: str) -> None:
     links = re.findall(r"\]\(images/(.*?)\)", report)
     visualize(filled.paths, VisualizationSettings(dpi=50, k_values=(3,)))
     assert links
-    assert sorted(links) == sorted(path.name for path in filled.paths.images.iterdir())
+    assert sorted(set(links)) == sorted(path.name for path in filled.paths.images.iterdir())
 
 
 def test_failures_stand_with_their_reasons_and_do_not_break_the_table(report: str) -> None:
@@ -75,10 +135,15 @@ def test_every_table_has_as_many_cells_in_each_line(report: str) -> None:
         assert len(widths) == 1, block
 
 
-def test_settings_model_and_versions_are_told(report: str) -> None:
-    assert "| core | `n_reconstruction_batches` | 10 |" in report
-    assert "| core | `model.revision` | sha256:12 |" in report
-    assert "torch 2.13.0." in report
+def test_settings_that_differ_are_told_and_all_stand_in_a_file(filled: Any, report: str) -> None:
+    assert "| sparse_probing | `k_values` | [1, 5] | [1, 2, 5, 10, 20, 50] |" in report
+    assert "`n_reconstruction_batches`" not in report, "as by default"
+    lines = list(csv.DictReader((filled.paths.merged / "settings.csv").read_text(encoding="utf-8").splitlines()))
+    by_name = {(line["kind"], line["of"], line["name"]): (line["value"], line["default"]) for line in lines}
+    assert by_name["setting", "core", "n_reconstruction_batches"] == ("10", "10")
+    assert by_name["model", "core", "revision"] == ("sha256:12", "")
+    assert by_name["version", "", "torch"] == ("2.13.0", "")
+    assert by_name["SAE", "ihtp_k5", "baseline"] == ("relu", "")
 
 
 def test_gaps_are_told_once_per_reason(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:
@@ -121,7 +186,7 @@ def test_published_results_have_a_section_of_their_own(filled: Any) -> None:
     process_results(filled.paths, BOTH)
     computed, published = filled.paths.report.read_text(encoding="utf-8").split("## Published results")
     assert "`r/x`" not in computed
-    assert "| `r/x` | unknown | 4,096 | 33 | **0.5000** | **0.9000** |" in published
+    assert "| `r/x` | unknown | 4,096 | 33 | 0.5000 | 0.9000 |" in published
 
 
 def test_cells_cannot_break_out_of_a_table() -> None:

@@ -47,6 +47,8 @@ ABSORPTION = Eval(
     specs=ABSORPTION_SPECS,
     data=data,
     run=run,
+    main_columns={"mean_absorption_fraction_score": {}, "mean_full_absorption_score": {}},
+    not_in_intervals="the words that the probes are trained on",
     figures=(
         _by_letter("absorption_fraction_score", "Absorption fraction"),
         _by_letter("full_absorption_score", "Full absorption"),

@@ -44,6 +44,7 @@ CORE = Eval(
     specs=CORE_SPECS,
     data=data,
     run=run,
+    main_columns={"ce_loss_increase": {}, "explained_variance": {}, "frac_alive": {}},
     has_own_stage=True,
     takes={"texts": "dataset"},
     overview=OverviewPanel(3, "explained_variance"),

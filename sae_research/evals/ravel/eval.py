@@ -47,6 +47,8 @@ RAVEL = Eval(
     specs=RAVEL_SPECS,
     data=data,
     run=run,
+    main_columns={"disentanglement_score": {}},
+    not_in_intervals="the entities and the seed with which masks are trained",
     figures=tuple(
         PartsFigure("panels", score, ("entity", "attribute"), "by_attribute", f"{title} by attribute")
         for score, title in SCORES.items()

@@ -61,6 +61,8 @@ SCR = Eval(
     ),
     data=data,
     run=run,
+    main_columns={"scr_metric": {"n": 10}},
+    not_in_intervals="the texts on which probes are trained and latents chosen",
     figures=(
         PartsFigure(
             "curve", "scr_metric", ("n",), "by_n", "SCR against the number of latents ablated", "n, latents ablated"

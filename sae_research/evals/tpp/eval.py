@@ -52,6 +52,8 @@ TPP = Eval(
     ),
     data=data,
     run=run,
+    main_columns={"tpp_total_metric": {"n": 10}},
+    not_in_intervals="the texts on which probes are trained and latents chosen",
     takes={"labelled": "dataset_names"},
     figures=(
         PartsFigure(

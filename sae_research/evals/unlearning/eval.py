@@ -64,6 +64,8 @@ UNLEARNING = Eval(
     ),
     data=data,
     run=run,
+    main_columns={"unlearning_score": {}},
+    not_in_intervals="the texts and questions that choose latents and settings",
     figures=(
         PartsFigure(
             "tradeoff", "forget_accuracy", ("retain_threshold", "n", "multiplier"), "tradeoff",

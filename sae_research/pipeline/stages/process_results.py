@@ -16,6 +16,7 @@ from sae_research.results.comparisons import Comparison, compare_saes
 from sae_research.results.merge import read_entries, tidy_rows
 from sae_research.results.numbers import json_text
 from sae_research.results.report import report_text
+from sae_research.results.report_settings import SETTINGS_FILE, Setting, all_settings
 from sae_research.results.rows import TABLE_FILE, table_as_csv, table_as_parquet
 from sae_research.results.summary import by_sae, merged_document, plot_records, summarize
 
@@ -51,6 +52,7 @@ def process_results(
         (folder / "comparisons.parquet").write_bytes(table_as_parquet(comparisons, Comparison))
         (folder / "audit.csv").write_text(table_as_csv(audits, ColumnAudit), encoding="utf-8")
         (folder / "audit.parquet").write_bytes(table_as_parquet(audits, ColumnAudit))
+        (folder / SETTINGS_FILE).write_text(table_as_csv(all_settings(entries), Setting), encoding="utf-8")
         (folder / "results.json").write_text(json_text(merged_document(entries, rows)), encoding="utf-8")
         (folder / "plots.json").write_text(json_text(plot_records(rows)), encoding="utf-8")
     write_atomically(paths.metrics, json_text(summarize(rows)), scratch=scratch)
