@@ -114,6 +114,11 @@ class LanguageModel:
         parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, mask]
         return self._cache.get_or_compute(parts, tokens, lambda: self._capture(tokens, site, attention_mask))
 
+    def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:
+        """The activations at `site` of the tokens that are not BOS, EOS or padding, one after the other."""
+        special = torch.tensor(sorted(self.special_ids), device=tokens.device)
+        return self.capture(tokens, site)[~torch.isin(tokens, special)]
+
     def _capture(self, tokens: Tensor, site: Site, attention_mask: Tensor | None) -> Tensor:
         try:
             with self._at(site, _stop):

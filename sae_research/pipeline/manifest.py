@@ -41,6 +41,10 @@ class Entry:
     """What tables call its architecture."""
     control: bool
     """Whether it learned nothing that a metric should reward."""
+    atoms: Literal["random", "raw", "pca"] | None
+    """What its atoms are where `setup` made it as a control."""
+    control_for: str | None
+    """The variant with the same encoder and settings, for such a control."""
     hook_name: str
     layer: int
     scope: Literal["token", "sequence"]

@@ -15,13 +15,14 @@ from sae_research.foreign import shown
 from sae_research.pipeline.names import check_filename, check_name
 from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.plots.settings import VisualizationSettings
-from sae_research.records import at_least, read_record
+from sae_research.records import at_least, distinct, read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
 from sae_research.saes.registry import architectures
 from sae_research.sources.hub import WORLD_PREFIX
 from sae_research.world.settings import WorldSettings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Atoms = Literal["random", "raw", "pca"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,34 @@ class ComparisonSae:
 
 
 @dataclass(frozen=True)
+class ControlParams:
+    """The controls that `setup` makes: encoders on atoms that learned nothing.
+
+    `random`: unit vectors. `raw`: activations of a text, seen from the baseline's `b_dec`. `pca`: their principal
+    directions.
+    """
+
+    dataset: str
+    """The text of `raw` and `pca`: a hub id, a local folder, or `embedded/<name>`. No eval should read the same."""
+    split: str = "train"
+    first_text: int = 0
+    """How many of its texts are passed over."""
+    context_size: int = 128
+    """Tokens per sequence, the leading BOS included."""
+    n_sequences: int = 256
+    """Sequences that the language model reads, as many as hold at least one token for each latent of the baseline."""
+    variant_atoms: tuple[Atoms, ...] = ("random", "raw")
+    """The atoms that the encoder of each variant is combined with."""
+    topk_atoms: tuple[Atoms, ...] = ("random", "raw", "pca")
+    """The atoms that TopK is combined with."""
+    topk_k: int = 16
+
+    def __post_init__(self) -> None:
+        at_least(self, first_text=0, context_size=2, n_sequences=1, topk_k=1)
+        distinct(self, "variant_atoms", "topk_atoms", may_be_empty=True)
+
+
+@dataclass(frozen=True)
 class ActivationCaching:
     """Whether the language model's activations are kept on disk between runs; changes no number."""
 
@@ -120,6 +149,8 @@ class Params:
     """By architecture `enabled` and its options: `<setting>: value`, or `<setting>_values: [...]`, one variant for
     each combination. `setup` checks the options, with the architecture's own record of settings."""
     comparison_saes: tuple[ComparisonSae, ...] = ()
+    controls: ControlParams | None = None
+    """The controls that are made beside these SAEs; None: none."""
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
@@ -150,6 +181,7 @@ class Params:
                 data_set.require()
         if not self.model.name.startswith(WORLD_PREFIX):
             self._refuse_the_worlds_data()
+        self._refuse_controls_from_measured_text()
 
     @property
     def enabled_evals(self) -> tuple[str, ...]:
@@ -174,13 +206,14 @@ class Params:
         }
 
     def _data_sets(self) -> list[tuple[str, str]]:
-        """The data sets of the enabled evals that have settings: where each is named, and its name."""
-        return [
+        """The data sets of the controls and of the enabled evals that have settings: where each is named, its name."""
+        of_evals = [
             (f"{evaluated.section}.{data_set.field}", data_set.name)
             for evaluated in map(find_eval, self.enabled_evals)
             if evaluated.name in self.settings
             for data_set in evaluated.data(self.settings_of(evaluated))
         ]
+        return [*([("controls.dataset", self.controls.dataset)] if self.controls else []), *of_evals]
 
     def _check_names(self) -> None:
         """Names that no model, SAE or data set can have, or that would lead out of the place they are looked for in."""
@@ -202,6 +235,17 @@ class Params:
                     f"comparison_saes[{index}] names the same SAEs as comparison_saes[{first[entry.named]}]; remove one"
                 )
             first[entry.named] = index
+
+    def _refuse_controls_from_measured_text(self) -> None:
+        """A raw activation that is measured later would be reconstructed exactly by its own atom."""
+        core, controls = self.settings.get("core"), self.controls
+        if core is None or controls is None or controls.first_text > 0:
+            return
+        if (core.dataset, core.split) == (controls.dataset, controls.split):
+            raise ValueError(
+                f"controls reads the text that core_eval measures ({core.dataset}, split {core.split!r}); name another "
+                "split or data set in controls, or pass over the texts that core_eval reads (controls.first_text)"
+            )
 
     def _refuse_the_worlds_data(self) -> None:
         """The embedded world's SAEs and texts are made for its own model."""

@@ -14,6 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from sae_research.errors import UserError
 from sae_research.files import (
     explained_disk_errors,
@@ -98,6 +100,16 @@ def slug(text: str) -> str:
 
 def derive_variants(baseline: Sae, grids: Mapping[str, Mapping[str, Any]]) -> Iterator[Sae]:
     """SAEs that encode with the baseline's atoms, scaled to norm 1: by architecture, every combination of options."""
+    card = baseline.card
+    for architecture, options in variant_encoders(grids):
+        name = variant_name(card, architecture, options)
+        source = {**card.source, "baseline": card.name, "baseline_digest": card.digest}
+        named = replace(card, name=name, label="", source=source)
+        yield encode_with(named, architecture, options, unit_atoms(baseline.W_dec), baseline.b_dec)
+
+
+def variant_encoders(grids: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each architecture that needs a dictionary alone, with every combination of its options."""
     for architecture, options in grids.items():
         sae_type, place = sae_class(architecture), f"sae_variants.{architecture}"
         if set(sae_type.shapes) != {"W_dec", "b_dec"}:
@@ -105,11 +117,27 @@ def derive_variants(baseline: Sae, grids: Mapping[str, Mapping[str, Any]]) -> It
                 f"{place}: {architecture} has trained tensors of its own ({', '.join(sae_type.shapes)}), and a variant "
                 "gets the baseline's dictionary alone; name such an SAE in comparison_saes"
             )
-        for hyperparameters in combinations(options, sae_type.settings_type, place):
-            try:
-                yield _variant(baseline, architecture, hyperparameters)
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from error
+        for combination in combinations(options, sae_type.settings_type, place):
+            yield architecture, combination
+
+
+def encode_with(card: SaeCard, architecture: str, options: Mapping[str, Any], atoms: Tensor, b_dec: Tensor) -> Sae:
+    """The SAE of that architecture on these unit atoms, otherwise as `card` says."""
+    card = replace(card, architecture=architecture, hyperparameters=dict(options), d_sae=len(atoms))
+    try:
+        return build_sae(card, {"W_dec": atoms, "b_dec": b_dec})
+    except UserError as error:
+        raise UserError(f"sae_variants.{architecture}: {error}") from error
+
+
+def variant_name(baseline: SaeCard, architecture: str, options: Mapping[str, Any]) -> str:
+    """What the variant is called: `relu_trainer_0_ihtp_k5`."""
+    return "_".join([baseline.name, architecture, *shown_options(options)])
+
+
+def shown_options(options: Mapping[str, Any]) -> list[str]:
+    """The options as parts of a name: `k5`, `nonneg`."""
+    return [f"{key}{'' if value is True else value}" for key, value in options.items() if value is not False]
 
 
 def combinations(options: Mapping[str, Any], settings: type, place: str) -> Iterator[dict[str, Any]]:
@@ -127,20 +155,6 @@ def combinations(options: Mapping[str, Any], settings: type, place: str) -> Iter
         values[valid[key]] = [value] if key in names else list(value)
     for combination in product(*reversed(values.values())):
         yield dict(zip(values, reversed(combination), strict=True))
-
-
-def _variant(baseline: Sae, architecture: str, hyperparameters: Mapping[str, Any]) -> Sae:
-    card = baseline.card
-    shown = {key: "" if value is True else value for key, value in hyperparameters.items() if value is not False}
-    variant = replace(
-        card,
-        name="_".join([card.name, architecture, *(f"{key}{value}" for key, value in shown.items())]),
-        architecture=architecture,
-        hyperparameters=dict(hyperparameters),
-        label="",
-        source={**card.source, "baseline": card.name, "baseline_digest": card.digest},
-    )
-    return build_sae(variant, {"W_dec": unit_atoms(baseline.W_dec), "b_dec": baseline.b_dec})
 
 
 def check_baseline(card: SaeCard, *, width: int, n_layers: int) -> None:
@@ -198,16 +212,20 @@ def write_saes(
 def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
     """Writes every SAE under a name that no other has; returns their manifest entries."""
     taken: set[str] = set()
+    names: dict[str, str] = {}
     entries = []
     first: dict[str, str] = {}
     for sae in saes:
-        named = rename(sae, _free_name(sae.card, taken))
-        taken.add(named.card.name.casefold())
-        same = first.setdefault(named.card.digest, named.card.name)
-        if same != named.card.name:
-            log.warning("SAEs %s and %s are the same one, with equal numbers", same, named.card.name)
-        write_folder(named, draft / named.card.name)
-        entries.append(named.describe())
+        name = _free_name(sae.card, taken)
+        names.setdefault(sae.card.name, name)
+        named = rename(sae, name)
+        taken.add(name.casefold())
+        same = first.setdefault(named.card.digest, name)
+        if same != name:
+            log.warning("SAEs %s and %s are the same one, with equal numbers", same, name)
+        write_folder(named, draft / name)
+        entry = named.describe()
+        entries.append({**entry, "control_for": names.get(entry["control_for"], entry["control_for"])})
     return entries
 
 

@@ -50,6 +50,10 @@ class SaeCard:
     control: bool = False
     """Whether it learned nothing that a metric should reward, from params: random atoms, PCA, an untrained model's SAE.
     Changes nothing that is computed, and is stored in the manifest only."""
+    atoms: str = ""
+    """What its atoms are where `setup` made it as a control: random, raw or pca. Stored in the manifest only."""
+    control_for: str = ""
+    """The variant that has the same encoder and settings as this control. Stored in the manifest only."""
 
 
 class Sae(nn.Module, ABC):
@@ -103,6 +107,8 @@ class Sae(nn.Module, ABC):
             "architecture": card.architecture,
             "label": card.label or card.architecture,
             "control": card.control,
+            "atoms": card.atoms or None,
+            "control_for": card.control_for or None,
             "hook_name": card.site.hook_name,
             "layer": card.site.layer,
             "scope": self.scope,

@@ -22,8 +22,7 @@ def build_world(folder: Path, settings: WorldSettings, progress: Progress) -> di
     from sae_research.workers import workers
 
     recipe = settings.recipe
-    n_trained = sum(plan.is_trained for plan in PLANS)
-    progress.expect(recipe.lm_steps * LM_UNITS + recipe.sae_steps * n_trained)
+    progress.expect(recipe.lm_steps * LM_UNITS + recipe.sae_steps * len(PLANS))
     with folder_in_the_making(folder, scratch=folder.parent) as draft, workers(recipe.n_workers) as pool:
         texts, contents = _write_text(draft, settings)
         training = _write_lm(draft, settings, texts, progress, pool)
@@ -73,19 +72,26 @@ def _write_saes(
     draft: Path, settings: WorldSettings, texts: list[str], progress: Progress, pool: Executor
 ) -> dict[str, Any]:
     from sae_research.data.text import token_rows
-    from sae_research.lm.load import load_language_model
+    from sae_research.lm.load import load_language_model, wrap_language_model
     from sae_research.lm.site import Site
     from sae_research.sources.hub import Hub
     from sae_research.world.harvest import harvest
+    from sae_research.world.lm_training import make_model
     from sae_research.world.sae_files import MODEL_NAME, write_sae
     from sae_research.world.sae_training import train_saes
 
-    recipe = settings.recipe
-    lm = load_language_model(Hub(draft), MODEL_NAME, device="cpu")
+    recipe, site = settings.recipe, Site(HOOK_LAYER, "resid_post")
+    trained = load_language_model(Hub(draft), MODEL_NAME, device="cpu")
+    # The same weights that training started from.
+    start = make_model(trained.tokenizer, recipe, seed=settings.seed).eval().requires_grad_(False)
+    untrained = wrap_language_model(start, trained.tokenizer, name=MODEL_NAME, revision="untrained")
     # One activation for each place in the SAEs' batches; at most a tenth of the tokens are special.
     n_rows = -(-recipe.sae_steps * recipe.sae_batch_size // int(0.9 * recipe.context_size))
-    rows = token_rows(texts, lm.tokenizer, context_size=recipe.context_size, n_rows=n_rows)
-    x = harvest(lm, Site(HOOK_LAYER, "resid_post"), rows, seed=settings.seed)
-    for sae in train_saes(PLANS, x, recipe, progress, pool, seed=settings.seed):
+    rows = token_rows(texts, trained.tokenizer, context_size=recipe.context_size, n_rows=n_rows)
+    activations = {
+        name: harvest(lm, site, rows, seed=settings.seed)
+        for name, lm in (("trained", trained), ("untrained", untrained))
+    }
+    for sae in train_saes(PLANS, activations, recipe, progress, pool, seed=settings.seed):
         write_sae(sae, draft / "models", recipe)
     return {"saes": {"tokens": recipe.sae_steps * recipe.sae_batch_size, "hook_layer": HOOK_LAYER}}

@@ -30,9 +30,7 @@ class Activations(NamedTuple):
 @torch.no_grad()
 def harvest(lm: LanguageModel, site: Site, rows: Int[Tensor, "row position"], *, seed: int) -> Activations:
     """The activations at `site` of every token of `rows` that is not BOS, EOS or padding."""
-    special = torch.tensor(sorted(lm.special_ids))
-    parts = [lm.capture(part, site)[~torch.isin(part, special)] for part in rows.split(_ROWS_AT_ONCE)]
-    x = torch.cat(parts)
+    x = torch.cat([lm.capture_real(part, site) for part in rows.split(_ROWS_AT_ONCE)])
     x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))]
     scale = float(x.shape[1] ** 0.5 / x.norm(dim=1).mean())
     return Activations(x.mul_(scale), scale)

@@ -17,7 +17,7 @@ from sae_research.world.settings import Recipe
 
 MODEL_NAME = "embedded/lm"
 _LAYOUT_VERSION = "6.0.0"
-_SAVED_AS = {"batchtopk": "jumprelu", "random": "topk", "pca": "topk"}
+_SAVED_AS = {"batchtopk": "jumprelu"}
 
 
 def write_sae(made: MadeSae, models: Path, recipe: Recipe) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "random", "pca"]
+Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated"]
 
 HOOK_LAYER = 0
 HOOK_NAME = f"blocks.{HOOK_LAYER}.hook_resid_post"
@@ -15,18 +15,17 @@ model knows about an entity has left the entity's token."""
 
 @dataclass(frozen=True)
 class SaePlan:
-    """One SAE that is trained, or built without training."""
+    """One SAE to be trained."""
 
     folder: str
     """Its place below `models/`."""
     architecture: Architecture
     sparsity: int
-    """k if the architecture has one, else the L0 that its penalty is steered towards."""
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether it learns from activations by gradient."""
-        return self.architecture not in ("random", "pca")
+    """k where the architecture has one, else the L0 that its penalty is steered towards."""
+    seed: int = 0
+    """Another seed is another initialisation and another order of the same batches."""
+    model: Literal["trained", "untrained"] = "trained"
+    """Whose activations it is trained on: the world's language model, or that model before its training."""
 
 
 PLANS = (
@@ -42,6 +41,8 @@ PLANS = (
     SaePlan("sae-jumprelu/l0_32", "jumprelu", 32),
     SaePlan("sae-gated/l0_16", "gated", 16),
     SaePlan("sae-gated/l0_40", "gated", 40),
-    SaePlan("sae-random/k16", "random", 16),
-    SaePlan("sae-pca/k16", "pca", 16),
+    SaePlan("sae-topk/k8_seed1", "topk", 8, seed=1),
+    SaePlan("sae-batchtopk/k8_seed1", "batchtopk", 8, seed=1),
+    SaePlan("sae-jumprelu/l0_8_seed1", "jumprelu", 8, seed=1),
+    SaePlan("sae-untrained/k16", "topk", 16, model="untrained"),
 )

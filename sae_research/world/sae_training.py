@@ -1,4 +1,4 @@
-"""Trains all of the world's SAEs in one pass over the same activations."""
+"""Trains all of the world's SAEs, side by side."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_research.progress import Progress
+from sae_research.saes.controls import best_gain, random_atoms
+from sae_research.saes.solvers.selection import top_k_mask
 from sae_research.world.harvest import Activations
 from sae_research.world.sae_objectives import OBJECTIVES, Objective, Start
 from sae_research.world.sae_plan import SaePlan
@@ -20,6 +22,8 @@ _LEARNING_RATE = 6e-3
 _SAMPLE = 2048
 _STEPS_AT_ONCE = 20
 """Steps that each SAE takes in a row, so that its tensors stay in the core's cache."""
+_SEEDS_APART = 1_000_003
+"""How far the seeds of two SAEs' initialisations are apart: no world's seed is another one's."""
 _WARM_UP, _DECAY_FROM = 0.05, 0.60
 # Tensors that are divided by the activations' scale to bring them back to the model's units.
 _IN_UNITS_OF_X = ("b_enc", "b_dec", "b_gate", "b_mag", "threshold")
@@ -34,37 +38,46 @@ class MadeSae(NamedTuple):
 
 
 def train_saes(
-    plans: Sequence[SaePlan], x: Activations, recipe: Recipe, progress: Progress, pool: Executor, *, seed: int
+    plans: Sequence[SaePlan],
+    activations: Mapping[str, Activations],
+    recipe: Recipe,
+    progress: Progress,
+    pool: Executor,
+    *,
+    seed: int,
 ) -> Iterator[MadeSae]:
-    """The SAEs of `plans`; all trained ones see the same batches in the same order."""
-    start = Start(random_atoms(recipe.d_sae, x.scaled.shape[1], seed), x.scaled.mean(dim=0), x.scaled[:_SAMPLE])
-    learners = {p: _Learner(OBJECTIVES[p.architecture](start, p.sparsity)) for p in plans if p.is_trained}
-    _fit(list(learners.values()), list(x.batches(recipe.sae_batch_size))[: recipe.sae_steps], progress, pool)
-    for plan in plans:
-        if plan.is_trained:
-            tensors, tokens = learners[plan].objective.result(), recipe.sae_steps * recipe.sae_batch_size
-        else:
-            tensors, tokens = untrained(plan, x, recipe.d_sae, seed), 0
+    """The SAEs of `plans`, each trained on the activations of its model; seeds differ in start and order of batches."""
+    learners = [_Learner(_objective(plan, activations[plan.model], recipe.d_sae, seed)) for plan in plans]
+    batches = [_batches(plan, activations[plan.model], recipe, seed) for plan in plans]
+    _fit(learners, batches, progress, pool)
+    for plan, learner in zip(plans, learners, strict=True):
+        x, tensors = activations["trained"], learner.objective.result()
+        if plan.model == "untrained":
+            tensors = _moved(tensors, x, plan.sparsity)
         rescaled = {n: t / x.scale if n in _IN_UNITS_OF_X else t for n, t in tensors.items()}
-        yield MadeSae(plan, rescaled, tokens)
+        yield MadeSae(plan, rescaled, recipe.sae_steps * recipe.sae_batch_size)
 
 
-def random_atoms(d_sae: int, d_in: int, seed: int) -> Float[Tensor, "d_sae d_in"]:
-    """Directions drawn uniformly from the sphere."""
-    atoms = torch.randn(d_sae, d_in, generator=torch.Generator().manual_seed(seed))
-    return atoms / atoms.norm(dim=1, keepdim=True)
+def _objective(plan: SaePlan, x: Activations, d_sae: int, seed: int) -> Objective:
+    atoms = random_atoms(d_sae, x.scaled.shape[1], seed=seed + _SEEDS_APART * plan.seed)
+    return OBJECTIVES[plan.architecture](Start(atoms, x.scaled.mean(dim=0), x.scaled[:_SAMPLE]), plan.sparsity)
 
 
-def untrained(plan: SaePlan, x: Activations, d_sae: int, seed: int) -> dict[str, Tensor]:
-    """The baselines: random atoms, or the principal components in both directions; both encode with their decoder."""
-    mean = x.scaled.mean(dim=0)
-    if plan.architecture == "random":
-        atoms = random_atoms(d_sae, len(mean), seed + 1)
-    else:
-        # The k largest of both directions are the k components of largest magnitude with their signs.
-        components = torch.linalg.svd(torch.cov(x.scaled.T))[0].T
-        atoms = torch.cat([components, -components])
-    return {"W_enc": atoms.T.contiguous(), "b_enc": torch.zeros(len(atoms)), "W_dec": atoms, "b_dec": mean}
+def _batches(plan: SaePlan, x: Activations, recipe: Recipe, seed: int) -> list[Float[Tensor, "batch d"]]:
+    batches = list(x.batches(recipe.sae_batch_size))[: recipe.sae_steps]
+    if plan.seed == 0:
+        return batches
+    generator = torch.Generator().manual_seed(seed + _SEEDS_APART * plan.seed)
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def _moved(tensors: Mapping[str, Tensor], x: Activations, k: int) -> dict[str, Tensor]:
+    """A TopK SAE of another model as one of `x`: seen from the mean of `x`, its codes times the gain that fits `x`."""
+    moved = {**tensors, "b_dec": x.scaled.mean(dim=0)}
+    y = x.scaled[:_SAMPLE] - moved["b_dec"]
+    acts = torch.relu(y @ moved["W_enc"] + moved["b_enc"])
+    gain = best_gain(y, torch.where(top_k_mask(acts, k), acts, 0) @ moved["W_dec"])
+    return {**moved, "W_enc": gain * moved["W_enc"], "b_enc": gain * moved["b_enc"]}
 
 
 @final
@@ -87,12 +100,17 @@ class _Learner:
 
 
 def _fit(
-    learners: Sequence[_Learner], batches: Sequence[Float[Tensor, "batch d"]], progress: Progress, pool: Executor
+    learners: Sequence[_Learner],
+    batches: Sequence[Sequence[Float[Tensor, "batch d"]]],
+    progress: Progress,
+    pool: Executor,
 ) -> None:
-    rates = [_rate((step + 1) / len(batches)) for step in range(len(batches))]
-    for start in range(0, len(batches), _STEPS_AT_ONCE):
+    """Trains every learner on its own sequence of batches; all are of one length."""
+    n_steps = len(batches[0])
+    rates = [_rate((step + 1) / n_steps) for step in range(n_steps)]
+    for start in range(0, n_steps, _STEPS_AT_ONCE):
         now = slice(start, start + _STEPS_AT_ONCE)
-        list(pool.map(lambda learner, now=now: learner.learn(batches[now], rates[now]), learners))
+        list(pool.map(lambda learner, own, now=now: learner.learn(own[now], rates[now]), learners, batches))
         progress.advance(len(learners) * len(rates[now]), doing="SAEs")
 
 

@@ -206,8 +206,8 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
     assert manifest.model == MODEL
     assert [entry["name"] for entry in manifest.saes] == ["a", "a_ihtp_k1", "a_mpsae_s2"]
     assert manifest.saes[1] == {
-        "name": "a_ihtp_k1", "architecture": "ihtp", "label": "ihtp", "control": False,
-        "hook_name": "blocks.3.hook_resid_post",
+        "name": "a_ihtp_k1", "architecture": "ihtp", "label": "ihtp", "control": False, "atoms": None,
+        "control_for": None, "hook_name": "blocks.3.hook_resid_post",
         "layer": 3, "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
         "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from sae_research.digests import digest_file
 from sae_research.progress import Progress
 from sae_research.workers import workers
 from sae_research.world.build import build_world
+from sae_research.world.harvest import Activations
 from sae_research.world.lm_training import differentiate, make_model
 from sae_research.world.sae_objectives import smallest_kept
+from sae_research.world.sae_plan import SaePlan
+from sae_research.world.sae_training import train_saes
 from sae_research.world.settings import RECIPES, WorldSettings
 
 
@@ -50,6 +54,38 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch(tiny_world: Path) -> N
     for parameter, gradient in zip(model.parameters(), found, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(gradient, parameter.grad, atol=1e-6)
+
+
+def _train(plan: SaePlan, *, trained: int, untrained: int) -> dict[str, torch.Tensor]:
+    """The tensors of one SAE, with activations of these seeds."""
+
+    def activations(seed: int) -> Activations:
+        x = torch.randn(40 * 256, 8, generator=torch.Generator().manual_seed(seed)) * torch.linspace(0.2, 2, 8) + seed
+        scale = float(8**0.5 / x.norm(dim=1).mean())
+        return Activations(x * scale, scale)
+
+    both = {"trained": activations(trained), "untrained": activations(untrained)}
+    recipe = dataclasses.replace(RECIPES["tiny"], d_sae=16)
+    with workers(1) as pool, Progress("x", shown=False) as progress:
+        [made] = train_saes([plan], both, recipe, progress, pool, seed=0)
+    return dict(made.tensors)
+
+
+def test_an_sae_of_the_untrained_model_learns_from_that_one_and_is_moved_to_the_trained_ones_activations() -> None:
+    plan = SaePlan("x", "topk", 2, model="untrained")
+    one, other, third = (
+        _train(plan, trained=1, untrained=2), _train(plan, trained=3, untrained=2), _train(plan, trained=1, untrained=4)
+    )  # fmt: skip
+    assert torch.equal(one["W_dec"], other["W_dec"])
+    assert not torch.equal(one["W_dec"], third["W_dec"])
+    torch.testing.assert_close(one["b_dec"], torch.full((8,), 1.0), atol=0.1, rtol=0)
+    torch.testing.assert_close(other["b_dec"], torch.full((8,), 3.0), atol=0.1, rtol=0)
+
+
+def test_another_training_seed_is_another_sae_and_the_same_one_gives_the_same_weights() -> None:
+    first, again, second = (_train(SaePlan("x", "topk", 2, seed=seed), trained=1, untrained=2) for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["W_dec"], second["W_dec"])
 
 
 @pytest.mark.parametrize("guess", [0.0, 0.5, 5.0])

@@ -7,9 +7,11 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from sae_research.files import folder_in_the_making, remove_leftovers
 from sae_research.lm.load import model_shape
+from sae_research.pipeline.controls import ControlInputs, control_saes
 from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.pipeline.run_saes import (
@@ -49,7 +51,7 @@ def run_setup(params: Params, paths: Paths) -> None:
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
     manifest = write_saes(
-        _saes_of_run(params, hub, model),
+        _saes_of_run(params, hub, model, written=paths.saes),
         paths.saes,
         model={"name": params.model.name, "revision": model.revision},
         scratch=paths.store / "scratch",
@@ -85,7 +87,8 @@ def remove_world(paths: Paths) -> None:
         (draft / "_status.json").write_text(text, encoding="utf-8")
 
 
-def _saes_of_run(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
+def _saes_of_run(params: Params, hub: Hub, model: Snapshot, *, written: Path) -> Iterator[Sae]:
+    """The baseline, its variants, the comparison SAEs, and the controls."""
     width, n_layers = model_shape(model.path)
     baseline = fetch_baseline(hub, params.baseline_sae, model_name=params.model.name)
     check_baseline(baseline.card, width=width, n_layers=n_layers)
@@ -95,3 +98,6 @@ def _saes_of_run(params: Params, hub: Hub, model: Snapshot) -> Iterator[Sae]:
         for sae in fetch_comparison(hub, entry):
             check_comparison(sae.card, width=width, n_layers=n_layers)
             yield sae
+    if params.controls is not None:
+        inputs = ControlInputs(baseline, params.controls, params.random_seed, hub, params.model, model)
+        yield from control_saes(inputs, params.variants, written=written)

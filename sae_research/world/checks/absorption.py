@@ -5,7 +5,7 @@ from __future__ import annotations
 from sae_research.evals.absorption.eval import ABSORPTION
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.world.checks.bar import Bar
-from sae_research.world.checks.checked_world import CheckedWorld
+from sae_research.world.checks.checked_world import RANDOM, CheckedWorld
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
 
 SETTINGS = AbsorptionSettings(k_sparse_probe_batch_size=128)
@@ -15,7 +15,7 @@ _SAES = {
     "TopK k8": "sae-topk/k8",
     "TopK k16": "sae-topk/k16",
     "TopK k32": "sae-topk/k32",
-    "random": "sae-random/k16",
+    "random": RANDOM,
 }
 
 

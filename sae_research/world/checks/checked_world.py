@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,18 @@ from sae_research.formats.registry import read_sae
 from sae_research.lm.load import load_language_model
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import encode_plain, tokenize_texts
-from sae_research.saes.base import Sae
+from sae_research.saes.base import Sae, SaeCard
+from sae_research.saes.build import build_sae
+from sae_research.saes.controls import random_atoms, topk_tensors
 from sae_research.sources.hub import Hub
 from sae_research.world.sae_files import MODEL_NAME
 from sae_research.world.sae_plan import HOOK_NAME
 from sae_research.world.settings import WorldSettings
 
+RANDOM = "random k16"
+"""What `CheckedWorld.sae` calls TopK with k = 16 on random atoms: the control, which is none of the world's SAEs."""
 _TEXTS_AT_ONCE = 64
+_CONTROL_TEXTS, _CONTROL_K = 400, 16
 TableRows = list[dict[str, Any]]
 
 
@@ -34,14 +40,26 @@ class CheckedWorld:
         self.folder = folder
         self.seed = settings.seed
         self.context_size = settings.recipe.context_size
+        self.d_sae = settings.recipe.d_sae
         self.hub = Hub(folder)
         self.lm = load_language_model(self.hub, MODEL_NAME, device="cpu")
         self.tokenizer = self.lm.tokenizer
         self.site = Site.parse(HOOK_NAME)
 
     def sae(self, name: str) -> Sae:
-        """The SAE at `models/<name>`."""
-        return read_sae(self.folder / "models" / name, name=name, source={})
+        """The SAE at `models/<name>`, or the control that `RANDOM` names."""
+        return self._random if name == RANDOM else read_sae(self.folder / "models" / name, name=name, source={})
+
+    @cached_property
+    @torch.no_grad()
+    def _random(self) -> Sae:
+        rows = self.token_rows("train", _CONTROL_TEXTS)
+        x = torch.cat([self.lm.capture_real(part, self.site) for part in rows.split(_TEXTS_AT_ONCE)])
+        atoms = random_atoms(self.d_sae, x.shape[1], seed=self.seed)
+        card = SaeCard(
+            "random", "topk", self.site, x.shape[1], self.d_sae, MODEL_NAME, hyperparameters={"k": _CONTROL_K}
+        )
+        return build_sae(card, topk_tensors(atoms, x.mean(dim=0), x, k=_CONTROL_K))
 
     def rows(self, data_set: str, split: str, columns: Sequence[str]) -> TableRows:
         """The rows of a data set."""

@@ -15,14 +15,13 @@ from sae_research.lm.tokens import encode_plain
 from sae_research.metrics.intervals import Estimate, wilson
 from sae_research.probes.lbfgs import minimise_columns
 from sae_research.world.checks.bar import Bar, bootstrapped, mean_estimate, resamples
-from sae_research.world.checks.checked_world import CheckedWorld
+from sae_research.world.checks.checked_world import RANDOM, CheckedWorld
 from sae_research.world.checks.language import spelling_prompts
 from sae_research.world.families.spelling import WORD_POSITION, first_letter
 
 _TRAIN, _TEST = 300, 150
 """Texts per class."""
 _LETTER_F1 = 0.6
-_RANDOM = "random k16"
 
 
 class LabelColumn(NamedTuple):
@@ -65,7 +64,8 @@ class TrainAndTest(NamedTuple):
 def probing_bars(world: CheckedWorld) -> list[Bar]:
     """All of this file's bars."""
     splits = {name: read_task(world, task) for name, task in TASKS.items()}
-    saes = {name: world.sae(f"sae-{name.replace(' ', '/')}") for name in ("topk k8", "topk k16", "topk k32", _RANDOM)}
+    saes = {name: world.sae(f"sae-{name.replace(' ', '/')}") for name in ("topk k8", "topk k16", "topk k32")}
+    saes[RANDOM] = world.sae(RANDOM)
     bars: list[Bar] = []
     differences: dict[str, list[Bar]] = {}
     for name, split in splits.items():
@@ -129,8 +129,8 @@ def _by_one_latent_bars(name: str, split: TrainAndTest, train: dict[str, Tensor]
         return Bar(f"{name} k=1, {one} minus {other}", mean_estimate((hits[one] - hits[other]).numpy()))
 
     if name != "profession":
-        return [bar("topk k8", _RANDOM)]
-    return [bar("topk k8", _RANDOM), bar("topk k16", _RANDOM), bar("topk k8", "topk k32")]
+        return [bar("topk k8", RANDOM)]
+    return [bar("topk k8", RANDOM), bar("topk k16", RANDOM), bar("topk k8", "topk k32")]
 
 
 def _over_tasks(differences: Mapping[str, Sequence[Bar]]) -> Bar:
@@ -142,7 +142,7 @@ def _over_tasks(differences: Mapping[str, Sequence[Bar]]) -> Bar:
     estimates = [bars[0].estimate for bars in differences.values()]
     value = sum(e.value for e in estimates) / len(estimates)
     half = sum((e.high - e.value) ** 2 for e in estimates if e.high is not None) ** 0.5 / len(estimates)
-    name = f"k=1 over all tasks, topk k8 minus {_RANDOM}"
+    name = f"k=1 over all tasks, topk k8 minus {RANDOM}"
     return Bar(name, Estimate(value, value - half, value + half), at_least=0.02)
 
 

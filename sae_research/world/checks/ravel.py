@@ -5,11 +5,11 @@ from __future__ import annotations
 from sae_research.evals.ravel.eval import RAVEL
 from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.world.checks.bar import Bar
-from sae_research.world.checks.checked_world import CheckedWorld
+from sae_research.world.checks.checked_world import RANDOM, CheckedWorld
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
 
 _SCORE = "disentanglement_score"
-_SAES = {"BatchTopK k32": "sae-batchtopk/k32", "TopK k8": "sae-topk/k8", "random": "sae-random/k16"}
+_SAES = {"BatchTopK k32": "sae-batchtopk/k32", "TopK k8": "sae-topk/k8", "random": RANDOM}
 SETTINGS = RavelSettings(
     dataset="embedded/cities", attributes={"city": ("Country", "Continent", "Language")}, answer="first_token",
     num_pairs_per_attribute=160, batch_size=32, num_epochs=3, learning_rate=0.1, rotation_learning_rate=0.02,

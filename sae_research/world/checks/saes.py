@@ -9,7 +9,7 @@ from torch import Tensor
 from sae_research.metrics.intervals import Estimate, jackknife
 from sae_research.saes.base import Sae
 from sae_research.world.checks.bar import Bar, mean_estimate
-from sae_research.world.checks.checked_world import CheckedWorld
+from sae_research.world.checks.checked_world import RANDOM, CheckedWorld
 from sae_research.world.sae_plan import PLANS, SaePlan
 
 _TEXTS = 1000
@@ -20,17 +20,18 @@ _EV_ROWS = 100
 def sae_bars(world: CheckedWorld) -> list[Bar]:
     """All of this file's bars."""
     x = _rows_of_activations(world)
-    bounds = {"topk": (0.90, None), "random": (None, 0.40)}
     bars, dead = [], {}
     for plan in PLANS:
-        sae = world.sae(plan.folder)
-        low, high = bounds.get(plan.architecture, (None, None))
-        if plan.is_trained:
-            bars.append(l0(plan, sae, x))
-            dead[plan.folder] = dead_share(sae, x)
-        bars.append(Bar(f"{plan.folder}, explained variance", explained_variance(sae, x), at_least=low, at_most=high))
+        sae, variance = world.sae(plan.folder), f"{plan.folder}, explained variance"
+        if plan.model == "untrained":
+            bars.append(Bar(variance, explained_variance(sae, x), at_most=0.75))
+            continue
+        dead[plan.folder] = dead_share(sae, x)
+        at_least = 0.90 if plan.architecture == "topk" else None
+        bars += [l0(plan, sae, x), Bar(variance, explained_variance(sae, x), at_least=at_least)]
     return [
         *bars,
+        Bar(f"{RANDOM}, explained variance", explained_variance(world.sae(RANDOM), x), at_most=0.60),
         Bar("dead latents, TopK k16", Estimate(dead["sae-topk/k16"]), at_most=0.05),
         Bar("dead latents, worst trained SAE", Estimate(max(dead.values())), at_most=0.20),
     ]

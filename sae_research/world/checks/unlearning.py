@@ -7,7 +7,7 @@ from sae_research.evals.unlearning.eval import UNLEARNING
 from sae_research.evals.unlearning.questions import QuestionSource
 from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.world.checks.bar import Bar
-from sae_research.world.checks.checked_world import CheckedWorld
+from sae_research.world.checks.checked_world import RANDOM, CheckedWorld
 from sae_research.world.checks.evaluated import difference, evaluate, score_of
 from sae_research.world.families.facts import HAZARDOUS, SUBJECTS
 
@@ -32,7 +32,7 @@ SETTINGS = UnlearningSettings(
 _SAES = {
     "sparse": "sae-jumprelu/l0_8",
     "dense": "sae-jumprelu/l0_32",
-    "random": "sae-random/k16",
+    "random": RANDOM,
 }
 
 
