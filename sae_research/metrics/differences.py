@@ -11,7 +11,7 @@ LEVEL = 0.05
 """Of the half widths that `Differences` holds, two-sided."""
 SMALLEST_P = 1e-15
 """Smaller p values are not told from this one."""
-_HALVINGS = 60
+_HALVINGS = 40
 
 
 class Differences(NamedTuple):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -136,58 +138,39 @@ def _with_seeds(differences: Differences, column: Column, a: np.ndarray, b: np.n
 
 
 def _pairs(column: Column, differences: Differences, correction: _Correction) -> Iterator[Comparison]:
-    names = list(column.measured)
-    p = differences.p_values()
-    raw, adjusted = differences.half_widths(), differences.half_widths(correction.level)
-    for i, (a, b) in enumerate(zip(*np.triu_indices(len(names), k=1), strict=True)):
-        difference = float(differences.values[i])
-        pair = Comparison(
+    names, spec = list(column.measured), column.spec
+    numbers = [
+        differences.values,
+        *differences.half_widths(),
+        *differences.half_widths(correction.level),
+        differences.p_values(),
+    ]
+    paired = np.isfinite(differences.degrees).tolist()
+    by_pair = np.column_stack(numbers).tolist()
+    for place, (a, b) in enumerate(itertools.combinations(names, 2)):
+        difference, below, above, further_below, further_above, p = by_pair[place]
+        known = math.isfinite(below) and math.isfinite(above)
+        low, high = difference - below, difference + above
+        low_adjusted, high_adjusted = difference - further_below, difference + further_above
+        apart = known and (low > 0 or high < 0)
+        yield Comparison(
             eval=column.eval,
-            metric=column.spec.name,
+            metric=spec.name,
             at=column.at,
             column=column.name,
-            direction=column.spec.direction,
-            sae_a=names[a],
-            sae_b=names[b],
+            direction=spec.direction,
+            sae_a=a,
+            sae_b=b,
             difference=rounded(difference),
-            ci_low=None,
-            ci_high=None,
-            distinguishable=None,
-            better=None,
-            method="none",
-            headline=column.spec.headline,
-            p=None,
-            p_adjusted=None,
-            ci_low_adjusted=None,
-            ci_high_adjusted=None,
-            distinguishable_adjusted=None,
+            ci_low=rounded(low) if known else None,
+            ci_high=rounded(high) if known else None,
+            distinguishable=apart if known else None,
+            better=(a if (difference > 0) == (spec.direction == "higher") else b) if apart else None,
+            method=("paired" if paired[place] else "unpaired") if known else "none",
+            headline=spec.headline,
+            p=rounded(p) if known else None,
+            p_adjusted=rounded(correction.adjusted[p]) if known else None,
+            ci_low_adjusted=rounded(low_adjusted) if known else None,
+            ci_high_adjusted=rounded(high_adjusted) if known else None,
+            distinguishable_adjusted=(low_adjusted > 0 or high_adjusted < 0) if known else None,
         )
-        if not np.isfinite([raw[0][i], raw[1][i]]).all():
-            yield pair
-            continue
-        low, high = difference - raw[0][i], difference + raw[1][i]
-        low_adjusted, high_adjusted = difference - adjusted[0][i], difference + adjusted[1][i]
-        apart = bool(low > 0 or high < 0)
-        higher_is_better = column.spec.direction == "higher"
-        yield replace(
-            pair,
-            ci_low=rounded(low),
-            ci_high=rounded(high),
-            distinguishable=apart,
-            better=names[a if (difference > 0) == higher_is_better else b] if apart else None,
-            method="paired" if np.isfinite(differences.degrees[i]) else "unpaired",
-            p=rounded(float(p[i])),
-            p_adjusted=rounded(correction.adjusted[float(p[i])]),
-            ci_low_adjusted=rounded(low_adjusted),
-            ci_high_adjusted=rounded(high_adjusted),
-            distinguishable_adjusted=bool(low_adjusted > 0 or high_adjusted < 0),
-        )
-
-
-def rivals(comparisons: Sequence[Comparison]) -> Mapping[tuple[str, str, str], dict[str, bool | None]]:
-    """By eval, column and SAE: whether each other SAE is distinguishable from it, after the correction."""
-    verdicts: dict[tuple[str, str, str], dict[str, bool | None]] = {}
-    for pair in comparisons:
-        for sae, other in ((pair.sae_a, pair.sae_b), (pair.sae_b, pair.sae_a)):
-            verdicts.setdefault((pair.eval, pair.column, sae), {})[other] = pair.distinguishable_adjusted
-    return verdicts

@@ -215,11 +215,11 @@ def test_21_saes_take_no_time(card: Any) -> None:
     entries = [
         _entry(card, f"s{i}", [measured("at_k", estimates[i], {"k": k}) for k in range(1, 101)]) for i in range(21)
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     comparisons = compare_saes(entries)
     text = table_as_csv(comparisons, Comparison)
     assert len(comparisons) == 100 * 210
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert len(text) < 7e6
 
 
