@@ -28,9 +28,9 @@ def audited(tmp_path_factory: pytest.TempPathFactory, server: StageServer) -> Pr
     """The tiny project with the fake evals in a folder of plug-ins, after all its stages but the pictures."""
     project = make_project(tmp_path_factory.mktemp("audit") / "project")
     trained = [{"repo_id": f"embedded/{name}", "filename": file} for name, files in CHECKPOINTS for file in files]
-    random = {"repo_id": "embedded/sae-random", "filename": "k16", "label": "chance", "control": True}
     project.edit({
-        "comparison_saes": [*trained, random],
+        "comparison_saes": trained,
+        "controls": {"topk_atoms": ["random"], "topk_k": 16},
         "eval_types": {"sparse_probing": False, "fake_scores": True},
         "fake_scores": {"dataset": "embedded/text", "little_noise": LITTLE, "much_noise": MUCH},
     })  # fmt: skip
@@ -78,9 +78,9 @@ def test_the_verdict_follows_the_size_of_the_noise(fakes: Any) -> None:
 
 
 def test_controls_are_those_that_the_manifest_marks(audited: Project, fakes: Any) -> None:
-    assert set(fakes.closest_control) == {"chance_k16"}
+    assert set(fakes.closest_control) == {"random_topk_k16"}
     rows = pd.read_parquet(audited.root / "eval_results" / "merged" / "results.parquet")
-    assert set(rows[rows.control].sae) == {"chance_k16"}
+    assert set(rows[rows.control].sae) == {"random_topk_k16"}
 
 
 def test_the_report_and_the_command_say_so(audited: Project, server: StageServer) -> None:

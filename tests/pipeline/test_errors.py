@@ -230,10 +230,10 @@ def test_a_damaged_cell_of_the_store_is_computed_again_alone(bench: Bench) -> No
     assert bench.project.outputs() == before
 
 
-def test_strange_files_in_a_result_folder_are_removed(bench: Bench) -> None:
-    before = bench.project.outputs()
-    (bench.root / "eval_results/core/.ipynb_checkpoints").mkdir()
-    (bench.root / "eval_results/core/notes.txt").write_text("x")
+def test_what_a_user_keeps_in_a_result_folder_stays_and_is_no_result(bench: Bench) -> None:
+    before, notes = bench.project.outputs(), bench.root / "eval_results/core/notes.txt"
+    notes.write_text("x")
     assert bench.run("run_core_eval", {}).code == 0
+    assert notes.read_text() == "x"
+    notes.unlink()
     assert bench.project.outputs() == before
-    assert not (bench.root / "eval_results/core/.ipynb_checkpoints").exists()

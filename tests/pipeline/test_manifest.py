@@ -22,7 +22,8 @@ from sae_research.pipeline.store import ResultStore
 
 MODEL = {"name": "embedded/lm", "revision": "sha256:12"}
 ENTRY = {
-    "name": "topk_k8", "architecture": "topk", "label": "topk", "control": False, "scope": "token", "layer": 0,
+    "name": "topk_k8", "architecture": "topk", "label": "topk", "control": False, "atoms": None,
+    "control_for": None, "scope": "token", "layer": 0,
     "hook_name": "blocks.0.hook_resid_post", "d_in": 4, "d_sae": 8, "hyperparameters": {"k": 8},
     "source": {"repo_id": "embedded/sae-topk"}, "digest": "ab" * 32, "training_tokens": None, "model_name": "lm",
 }  # fmt: skip

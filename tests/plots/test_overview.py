@@ -163,6 +163,11 @@ def test_colours_come_from_the_settings_and_sizes_do_not(table: list[Row], tmp_p
     assert _write(table, tmp_path, VisualizationSettings(colors={"topk": "#123456"})).read_bytes() != plain
 
 
+def _title(header: str) -> str:
+    """A column's title without its direction and the audit's marks."""
+    return re.split(" [↑↓]", header)[0]
+
+
 def _tables(report: str) -> dict[tuple[str, str], dict[str, dict[str, str]]]:
     """The tables of METRICS.md: by source and eval, by SAE, the cells by header."""
     tables: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
@@ -188,7 +193,7 @@ def test_the_committed_picture_shows_the_numbers_of_the_committed_report() -> No
         reported: dict[str, tuple[str, str]] = {}
         for (source, eval_name), by_sae in tables.items():
             for sae, cells in by_sae.items() if eval_name == panel["eval"] else ():
-                (value,) = [text for header, text in cells.items() if header[:-2] == panel["title"]]
+                (value,) = [text for header, text in cells.items() if _title(header) == panel["title"]]
                 if not {value, cells["L0"]} & {"–"}:
                     reported[f"{source} {sae}"] = cells["L0"], value.replace("*", "")
         drawn = {f"{p['source']} {p['sae']}": (shown(p["l0"]), _cell(p)) for p in panel["saes"]}

@@ -15,6 +15,7 @@ Config = dict[str, Any]
 ELSEWHERE: Config = {
     "baseline_sae": {"repo_id": "lab/saes"},
     "comparison_saes": [],
+    "controls": None,
     "core_eval": {"dataset": "lab/text"},
     "eval_types": {"sparse_probing": False},
 }
