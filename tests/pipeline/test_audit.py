@@ -30,7 +30,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory, server: StageServer) -> Pr
     trained = [{"repo_id": f"embedded/{name}", "filename": file} for name, files in CHECKPOINTS for file in files]
     project.edit({
         "comparison_saes": trained,
-        "controls": {"topk_atoms": ["random"], "topk_k": 16},
+        "controls": {"topk_atoms": ["random"], "topk_k": 2},
         "eval_types": {"sparse_probing": False, "fake_scores": True},
         "fake_scores": {"dataset": "embedded/text", "little_noise": LITTLE, "much_noise": MUCH},
     })  # fmt: skip
@@ -78,9 +78,9 @@ def test_the_verdict_follows_the_size_of_the_noise(fakes: Any) -> None:
 
 
 def test_controls_are_those_that_the_manifest_marks(audited: Project, fakes: Any) -> None:
-    assert set(fakes.closest_control) == {"random_topk_k16"}
+    assert set(fakes.closest_control) == {"random_topk_k2"}
     rows = pd.read_parquet(audited.root / "eval_results" / "merged" / "results.parquet")
-    assert set(rows[rows.control].sae) == {"random_topk_k16"}
+    assert set(rows[rows.control].sae) == {"random_topk_k2"}
 
 
 def test_the_report_and_the_command_say_so(audited: Project, server: StageServer) -> None:

@@ -163,6 +163,7 @@ def test_what_the_hub_refuses_is_told(site: Site, changes: Mapping[str, Any], me
 
 
 def test_a_data_set_that_the_hub_lacks_is_told_by_its_stage(site: Site) -> None:
+    assert site.run("setup_saes").code == 0
     changes = {"core_eval": {"dataset": "lab/none"}}
     _refused(site, changes, r"data set 'lab/none': .*no such repository", stage="run_core_eval")
 
