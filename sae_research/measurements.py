@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Direction = Literal["higher", "lower", "neither"]
 
-NOT_FOR_TOKENS = "not applicable to token-scope SAEs"
+NOT_FOR_TOKENS = "not applicable: its codes are not fitted on a support"
 """Reason for metrics that exist only for sequence-scope SAEs; reports do not list the SAEs without them."""
 
 

@@ -1,4 +1,4 @@
-"""Pictures from the merged table: L0 against every headline metric and against loss recovered, and metrics' parts."""
+"""Pictures from the merged table: L0 against every headline metric and against the loss, and metrics' parts."""
 
 from __future__ import annotations
 
@@ -105,15 +105,15 @@ def _blank(figure: Figure, n_panels: int, legend: float, label: str) -> tuple[An
 
 
 def _draw_panels(figure: Figure, panels: Sequence[Panel], example: Row, style: Style) -> Any:
-    """L0 against the metric, or against loss recovered with the metric as colour."""
+    """L0 against the metric, or against the cross-entropy added, with the metric as colour."""
     from sae_research.plots.axes import draw_panel
     from sae_research.plots.legend import add_legend, legend_entries, legend_height
     from sae_research.plots.scale import find_scale
 
-    by_color = figure.kind == "loss_recovered"
-    scale = find_scale(panels, "higher" if by_color else example.direction)
+    by_color = figure.kind == "loss"
+    scale = find_scale(panels, "lower" if by_color else example.direction)
     entries = legend_entries(panels, style, [scale] * len(panels), colored=not by_color)
-    label = f"Loss recovered {BETTER['higher']}" if by_color else axis_label(example)
+    label = f"Cross entropy added by the SAE [nats]\n{BETTER['lower']}" if by_color else axis_label(example)
     drawing, grid = _blank(figure, len(panels), legend_height(entries, style), label)
     if by_color:
         shades, ends = _shades(panels)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sae_research.plots.settings import VisualizationSettings
-from sae_research.results.figures import LOSS_RECOVERED, Figure, is_part
+from sae_research.results.figures import LOSS, Figure, is_part
 from sae_research.results.references import baseline_titles, references
 from sae_research.results.rows import Interpolation, Row, Source, interpolation
 
@@ -26,7 +26,7 @@ class Point:
     high: float | None
     interpolates: Interpolation
     shade: float | None = None
-    """The metric that colours the point, in pictures of loss recovered."""
+    """The metric that colours the point, in pictures of the loss."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def panel_at(figure: Figure, rows: Sequence[Row], at: str) -> Panel:
     if figure.parts is not None:
         title = ": ".join(str(place[key]) for key in figure.parts.places)
     levels: tuple[Reference, ...] = ()
-    if figure.kind == "loss_recovered":
-        heights = {row.identity: row for row in rows if row.metric == LOSS_RECOVERED and row.at == "{}"}
+    if figure.kind == "loss":
+        heights = {row.identity: row for row in rows if row.metric == LOSS and row.at == "{}"}
         points = [_point(heights.get(row.identity), row, shade=row.value) for row in here]
     else:
         points = [_point(row, row) for row in here]

@@ -143,7 +143,7 @@ def _by_our_name(values: Mapping[str, Any], *, signed: bool | None) -> dict[str,
 
 
 def _measurement(name: str, values: Mapping[str, float], sae: Sae) -> Measurement:
-    if name == "interpolates" and sae.scope != "sequence":
+    if name == "interpolates" and sae.scope != "sequence" and sae.atoms_per_token is None:
         return Measurement(name, None, reason=NOT_FOR_TOKENS)
     if name not in values:
         return not_computed(name)

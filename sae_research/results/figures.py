@@ -10,8 +10,9 @@ from sae_research.evals.base import PartsFigure, PartsFigureKind
 from sae_research.evals.registry import all_evals
 from sae_research.results.rows import Row
 
-LOSS_RECOVERED = "ce_loss_score"
-FigureKind = Literal["metric", "loss_recovered"] | PartsFigureKind
+LOSS = "ce_loss_increase"
+"""What the model loses: the one metric of loss that is not crowded at its best value."""
+FigureKind = Literal["metric", "loss"] | PartsFigureKind
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Figure:
     name: str
     """The file's name without its ending."""
     kind: FigureKind
-    """`metric`: L0 against the metric. `loss_recovered`: L0 against loss recovered, coloured by the metric. The others
-    are those of `PartsFigure`."""
+    """`metric`: L0 against the metric. `loss`: L0 against the cross-entropy that the SAE adds, coloured by the metric.
+    The others are those of `PartsFigure`."""
     eval: str
     metric: str
     caption: str
@@ -31,7 +32,7 @@ class Figure:
 
 
 def planned_figures(rows: Sequence[Row]) -> list[Figure]:
-    """Two pictures for every headline metric, loss recovered itself only one, and those of metrics' parts by kind."""
+    """Two pictures for every headline metric, the loss itself only one, and those of metrics' parts by kind."""
     metrics: dict[tuple[str, str], str] = {}
     for row in rows:
         if row.headline and row.metric is not None and row.column is not None:
@@ -40,15 +41,15 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
         Figure(f"{eval_name}_{metric}", "metric", eval_name, metric, f"{title} against L0")
         for (eval_name, metric), title in metrics.items()
     ]
-    if any(row.metric == LOSS_RECOVERED for row in rows):
+    if any(row.metric == LOSS for row in rows):
         for (eval_name, metric), title in metrics.items():
-            if metric == LOSS_RECOVERED:
+            if metric == LOSS:
                 continue
             # A small first letter within the sentence, unless the title starts with an abbreviation.
             words = title if title[:2].isupper() else title[:1].lower() + title[1:]
-            caption = f"Loss recovered against L0, coloured by {words}"
-            name = f"loss_recovered_by_{eval_name}_{metric}"
-            figures.append(Figure(name, "loss_recovered", eval_name, metric, caption))
+            caption = f"Cross entropy added against L0, coloured by {words}"
+            name = f"loss_by_{eval_name}_{metric}"
+            figures.append(Figure(name, "loss", eval_name, metric, caption))
     declared = [(evaluated.name, parts) for evaluated in all_evals() for parts in evaluated.figures]
     for eval_name, parts in sorted(declared, key=lambda pair: get_args(PartsFigureKind).index(pair[1].kind)):
         if any(is_part(row, eval_name, parts.metric, parts.places) for row in rows):

@@ -10,7 +10,7 @@ from typing import Any
 from sae_research.results.merge import Entry
 from sae_research.results.rows import Row, interpolation
 
-BY_ARCHITECTURE = ("l0", "ce_loss_score")
+BY_ARCHITECTURE = ("l0", "ce_loss_increase")
 """The columns whose mean over an architecture (its label) stands in `metrics.json`: few, because each becomes a column
 of `dvc exp show`."""
 

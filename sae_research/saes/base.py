@@ -64,6 +64,9 @@ class Sae(nn.Module, ABC):
 
     scope: ClassVar[Scope] = "token"
     """'sequence' if the codes of a token depend on the other tokens of its sequence."""
+    atoms_per_token: ClassVar[str | None] = None
+    """The option that says how many atoms a pursuit of scope `token` fits to each token: from d_in atoms
+    on, any dictionary reconstructs it."""
     settings_type: ClassVar[type]
     """The frozen record of its options, which `card.hyperparameters` holds."""
     shapes: ClassVar[Shapes]

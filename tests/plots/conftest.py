@@ -30,6 +30,7 @@ def make_fleet() -> list[Row]:
         about: dict[str, Any] = {"architecture": architecture, "l0": l0, "interpolates": 1.0 if l0 == 90 else 0.0}
         name, score = f"sae{index}", 0.7 + l0 / 400
         rows.append(make_row(name, "ce_loss_score", score, ci_low=score - 0.01, ci_high=score + 0.01, **about))
+        rows.append(make_row(name, "ce_loss_increase", 1 - score, direction="lower", unit="nats", **about))
         rows.append(make_row(name, "mse", 30 - l0 / 5, direction="lower", unit="squared activation", **about))
         rows += _probing(name, score, about)
     rows.append(make_row("lost", "ce_loss_score", None, metric=None, column=None, headline=False, reason="x", l0=None))

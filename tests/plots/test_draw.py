@@ -55,7 +55,7 @@ def test_images_hold_the_planned_pictures_and_nothing_else(fleet: list[Row], tmp
 
 def test_pictures_are_the_same_bytes_each_time(fleet: list[Row], tmp_path: Path) -> None:
     settings = VisualizationSettings(dpi=50, extra_formats=("svg", "pdf"))
-    chosen = [row for row in fleet if row.metric in {"ce_loss_score", "mse"}]
+    chosen = [row for row in fleet if row.metric in {"ce_loss_increase", "mse"}]
     first = _digests(_draw(chosen, tmp_path, settings))
     assert _digests(_draw(chosen, tmp_path, settings)) == first
     assert len(first) == 9, "three pictures in three formats"
@@ -173,8 +173,8 @@ def test_an_architecture_without_a_colour_gets_the_same_spare_one_each_time(row:
     assert style.colors["alpha"] != style.colors["zeta"]
 
 
-def test_points_in_a_picture_of_loss_recovered_are_coloured_by_the_metric(fleet: list[Row]) -> None:
-    drawing = _figure(fleet, "loss_recovered_by_core_mse")
+def test_points_in_a_picture_of_the_loss_are_coloured_by_the_metric(fleet: list[Row]) -> None:
+    drawing = _figure(fleet, "loss_by_core_mse")
     markers = _markers(drawing.axes[0])
     assert markers[8.0].get_markerfacecolor() != markers[32.0].get_markerfacecolor()
     assert "mse [squared activation]" in drawing.axes[1].get_ylabel()

@@ -23,10 +23,12 @@ def _points(values: list[float], **more: Any) -> tuple[Point, ...]:
 def test_pictures_follow_from_the_table_alone(fleet: list[Row]) -> None:
     assert [figure.name for figure in planned_figures(fleet)] == [
         "core_ce_loss_score",
+        "core_ce_loss_increase",
         "core_mse",
         "sparse_probing_sae_top_k_test_accuracy",
-        "loss_recovered_by_core_mse",
-        "loss_recovered_by_sparse_probing_sae_top_k_test_accuracy",
+        "loss_by_core_ce_loss_score",
+        "loss_by_core_mse",
+        "loss_by_sparse_probing_sae_top_k_test_accuracy",
     ]
 
 
@@ -71,11 +73,11 @@ def test_the_parts_of_a_metric_are_not_drawn(row: Any) -> None:
     assert [[p.value for p in panel.points] for panel in panels] == [[0.9]]
 
 
-def test_loss_recovered_is_the_height_and_the_metric_the_shade(fleet: list[Row]) -> None:
-    figure = Figure("f", "loss_recovered", "core", "mse", "c")
+def test_the_loss_is_the_height_and_the_metric_the_shade(fleet: list[Row]) -> None:
+    figure = Figure("f", "loss", "core", "mse", "c")
     (panel,) = find_panels(figure, fleet, VisualizationSettings())
     first = panel.points[0]
-    assert (first.value, first.shade) == (pytest.approx(0.72), pytest.approx(28.4))
+    assert (first.value, first.shade) == (pytest.approx(0.28), pytest.approx(28.4))
 
 
 def test_curves_rise_in_l0_and_leave_out_who_interpolates(fleet: list[Row]) -> None:

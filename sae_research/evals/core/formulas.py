@@ -16,7 +16,7 @@ Rows = Mapping[str, np.ndarray]
 _SHARE, _FROM_ZERO, _UP_TO_ONE = (0.0, 1.0), (0.0, math.inf), (-math.inf, 1.0)
 BOUNDS: Mapping[str, Bounds] = {
     **dict.fromkeys(("ce_loss_with_sae", "ce_loss_without_sae", "ce_loss_with_ablation"), _FROM_ZERO),
-    **dict.fromkeys(("ce_loss_with_mean_ablation", "kl_div_with_mean_ablation"), _FROM_ZERO),
+    **dict.fromkeys(("ce_loss_with_mean_ablation", "ce_loss_unigram", "kl_div_with_mean_ablation"), _FROM_ZERO),
     **dict.fromkeys(("kl_div_with_sae", "kl_div_with_ablation"), _FROM_ZERO),
     **dict.fromkeys(("kl_div_score", "kl_div_score_mean_ablation"), _UP_TO_ONE),
     **dict.fromkeys(("explained_variance", "explained_variance_legacy"), _UP_TO_ONE),
@@ -71,7 +71,9 @@ def estimate_densities(fired: np.ndarray, tokens: np.ndarray) -> dict[str, Estim
 
 
 def _behaviour(s: Sums) -> Sums:
-    clean, zero, mean, sae = (s[f"ce_{name}"] / s["ce_tokens"] for name in ("clean", "zero", "mean", "sae"))
+    clean, zero, mean, unigram, sae = (
+        s[f"ce_{name}"] / s["ce_tokens"] for name in ("clean", "zero", "mean", "unigram", "sae")
+    )
     kl_zero, kl_mean, kl_sae = (s[f"kl_{name}"] / s["kl_tokens"] for name in ("zero", "mean", "sae"))
     return {
         "ce_loss_score": (zero - sae) / (zero - clean),
@@ -81,6 +83,9 @@ def _behaviour(s: Sums) -> Sums:
         "ce_loss_increase": sae - clean,
         "ce_loss_with_mean_ablation": mean,
         "ce_loss_score_mean_ablation": (mean - sae) / (mean - clean),
+        "ce_loss_unigram": unigram,
+        # Undefined where the model knows no more than how frequent tokens are.
+        "ce_loss_score_unigram": np.where(unigram > clean, (unigram - sae) / (unigram - clean), np.nan),
         "kl_div_score": (kl_zero - kl_sae) / kl_zero,
         "kl_div_with_sae": kl_sae,
         "kl_div_with_ablation": kl_zero,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Name = TypeVar("Name", bound=Hashable)
@@ -56,3 +56,12 @@ def compare_predictions(
 
 def _cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     return -log_probabilities.gather(1, targets[:, None]).squeeze(1)
+
+
+def unigram_surprise(
+    tokens: Int[Tensor, "sequences positions"], real: Bool[Tensor, "sequences positions"], *, vocab_size: int
+) -> Float[Tensor, " vocab"]:
+    """-log of each token's share among the next tokens of real ones, in nats; 0 for tokens that never come next."""
+    targets = tokens.to(real.device)[:, 1:][real[:, :-1]]
+    counts = torch.bincount(targets, minlength=vocab_size).double()
+    return torch.where(counts > 0, -(counts / counts.sum()).log(), 0.0)

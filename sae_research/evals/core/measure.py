@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.core.codes import count_codes
-from sae_research.evals.core.likelihood import Losses, compare_predictions
+from sae_research.evals.core.likelihood import Losses, compare_predictions, unigram_surprise
 from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
 from sae_research.evals.core.report import CoreSums, core_output
 from sae_research.evals.core.sums import SequenceSums, sum_real
@@ -67,6 +67,7 @@ class _CorePass:
         self.outputs = {attempt: _Outputs(attempt.sae, n_groups) for attempt in self.attempts}
         self.centre = self._mean_activation(rows[: plan.batch_size])
         self.offset = torch.zeros_like(self.centre, dtype=torch.float64)
+        self.surprise = unigram_surprise(rows, is_real(self.lm, rows.to(self.lm.device)), vocab_size=self.lm.vocab_size)
 
     def _mean_activation(self, rows: Tensor) -> Tensor:
         tokens = rows.to(self.lm.device)
@@ -123,6 +124,7 @@ class _CorePass:
             "ce_tokens": has_next.sum(dim=1),
             "kl_tokens": real.sum(dim=1),
             "ce_clean": sum_real(_placed(clean_loss, real), has_next),
+            "ce_unigram": sum_real(self.surprise[tokens.roll(-1, dims=1)], has_next),
         }
         for name, losses in changed.items():
             if isinstance(name, Attempt):

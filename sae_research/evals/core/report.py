@@ -24,6 +24,7 @@ from sae_research.saes.base import Sae
 _DECIMALS = 10  # As SAEBench rounds its per-latent records.
 _NOT_FINITE = {
     "negative_share": "no code is other than 0",
+    "ce_loss_score_unigram": "the model predicts the text no better than the frequencies of its tokens do",
     "normalized_freq_over_1_percent": "no latent fired",
     "normalized_freq_over_10_percent": "no latent fired",
     "average_max_encoder_cosine_sim": "the SAE has a single latent",
@@ -90,7 +91,9 @@ def _estimates(text: CoreSums, *, d_in: int) -> dict[str, Estimate]:
 
 def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
     if name == "interpolates" and sae.scope != "sequence":
-        return Measurement(name, None, reason=NOT_FOR_TOKENS)
+        if sae.atoms_per_token is None:
+            return Measurement(name, None, reason=NOT_FOR_TOKENS)
+        return Measurement(name, float(sae.card.hyperparameters[sae.atoms_per_token] >= sae.card.d_in))
     if not math.isfinite(estimate.value):
         reason = _NOT_FINITE.get(name, "undefined on this text: a divisor is 0")
         return Measurement(name, None, reason=reason)

@@ -19,30 +19,7 @@ def _spec(
     return MetricSpec(name, category, unit, direction, title, None if ours else name, headline)
 
 
-_BEHAVIOUR = (
-    _spec("model_behavior_preservation", "kl_div_score", "KL divergence score", "higher", headline=True),
-    _spec("model_behavior_preservation", "kl_div_with_ablation", "KL divergence under zero ablation", unit="nats"),
-    _spec("model_behavior_preservation", "kl_div_with_sae", "KL divergence with the SAE", "lower", "nats"),
-    _spec(
-        "model_behavior_preservation",
-        "kl_div_score_mean_ablation",
-        "KL divergence score, against mean ablation",
-        "higher",
-        ours=True,
-    ),
-    _spec(
-        "model_behavior_preservation",
-        "kl_div_with_mean_ablation",
-        "KL divergence under mean ablation",
-        unit="nats",
-        ours=True,
-    ),
-)
 _PERFORMANCE = (
-    _spec("model_performance_preservation", "ce_loss_score", "Loss recovered", "higher", headline=True),
-    _spec("model_performance_preservation", "ce_loss_with_ablation", "Cross entropy under zero ablation", unit="nats"),
-    _spec("model_performance_preservation", "ce_loss_with_sae", "Cross entropy with the SAE", "lower", "nats"),
-    _spec("model_performance_preservation", "ce_loss_without_sae", "Cross entropy of the model", unit="nats"),
     _spec(
         "model_performance_preservation",
         "ce_loss_increase",
@@ -51,6 +28,31 @@ _PERFORMANCE = (
         "nats",
         ours=True,
         headline=True,
+    ),
+    _spec(
+        "model_performance_preservation",
+        "ce_loss_score_unigram",
+        "Loss recovered, against token frequencies",
+        "higher",
+        ours=True,
+        headline=True,
+    ),
+    _spec(
+        "model_performance_preservation",
+        "ce_loss_score",
+        "Loss recovered, against zero ablation",
+        "higher",
+        headline=True,
+    ),
+    _spec("model_performance_preservation", "ce_loss_with_ablation", "Cross entropy under zero ablation", unit="nats"),
+    _spec("model_performance_preservation", "ce_loss_with_sae", "Cross entropy with the SAE", "lower", "nats"),
+    _spec("model_performance_preservation", "ce_loss_without_sae", "Cross entropy of the model", unit="nats"),
+    _spec(
+        "model_performance_preservation",
+        "ce_loss_unigram",
+        "Cross entropy of token frequencies",
+        unit="nats",
+        ours=True,
     ),
     _spec(
         "model_performance_preservation",
@@ -63,6 +65,25 @@ _PERFORMANCE = (
         "model_performance_preservation",
         "ce_loss_with_mean_ablation",
         "Cross entropy under mean ablation",
+        unit="nats",
+        ours=True,
+    ),
+)
+_BEHAVIOUR = (
+    _spec("model_behavior_preservation", "kl_div_with_sae", "KL divergence with the SAE", "lower", "nats"),
+    _spec("model_behavior_preservation", "kl_div_score", "KL divergence score", "higher"),
+    _spec("model_behavior_preservation", "kl_div_with_ablation", "KL divergence under zero ablation", unit="nats"),
+    _spec(
+        "model_behavior_preservation",
+        "kl_div_score_mean_ablation",
+        "KL divergence score, against mean ablation",
+        "higher",
+        ours=True,
+    ),
+    _spec(
+        "model_behavior_preservation",
+        "kl_div_with_mean_ablation",
+        "KL divergence under mean ablation",
         unit="nats",
         ours=True,
     ),
@@ -111,7 +132,7 @@ _SPARSITY = (
         ours=True,
     ),
     _spec("sparsity", "support_share_of_d_in", "Latents in use per sequence over d_in", "lower", ours=True),
-    _spec("sparsity", "interpolates", "Share of sequences that the support interpolates", "lower", ours=True),
+    _spec("sparsity", "interpolates", "Share of the text that the support interpolates", "lower", ours=True),
 )
 _TOKENS = (
     _spec("token_stats", "total_tokens_eval_reconstruction", "Tokens, reconstruction", unit="tokens"),
@@ -137,5 +158,5 @@ OTHER_FORMULA = frozenset({"explained_variance", "mse", "relative_reconstruction
 """Metrics for which SAEBench uses another formula: its numbers are `<name>_sae_bench`, never the plain name."""
 
 CORE_SPECS: tuple[MetricSpec, ...] = (
-    *_BEHAVIOUR, *_PERFORMANCE, *_QUALITY, *_SHRINKAGE, *_SPARSITY, *_TOKENS, *_MISC, *_MISC_AS_SAE_BENCH
+    *_PERFORMANCE, *_BEHAVIOUR, *_QUALITY, *_SHRINKAGE, *_SPARSITY, *_TOKENS, *_MISC, *_MISC_AS_SAE_BENCH
 )  # fmt: skip

@@ -26,6 +26,7 @@ class IhtpTokenSae(SupportSae):
 
     settings_type = Thresholding
     settings: Thresholding
+    atoms_per_token = "k"
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
         super().__init__(card, tensors)

@@ -54,6 +54,7 @@ class MpSae(Sae):
     settings_type = Settings
     settings: Settings
     shapes = DICTIONARY
+    atoms_per_token = "s"
 
     def __init__(self, card: SaeCard, tensors: Mapping[str, Tensor]) -> None:
         super().__init__(card, tensors)

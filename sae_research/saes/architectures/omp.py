@@ -47,6 +47,7 @@ class OmpSae(SupportSae):
 
     settings_type = Settings
     settings: Settings
+    atoms_per_token = "s"
 
     def largest_support(self, tokens: int) -> int:
         # More atoms than dimensions never help.

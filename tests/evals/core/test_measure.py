@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -68,7 +69,8 @@ def test_every_metric_is_reported_once(context: EvalContext, make_sae: MakeSae, 
     assert [m.metric for m in output.measurements] == [spec.name for spec in CORE_SPECS]
     assert len(output.details) == 48
     missing = {m.metric for m in output.measurements if m.value is None}
-    assert missing == {"interpolates"}
+    # The model is untrained: it knows less of the text than the frequencies of its tokens say.
+    assert missing == {"interpolates", "ce_loss_score_unigram"}
 
 
 def test_identity_loses_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
@@ -166,6 +168,32 @@ def test_losses_against_full_logits(context: EvalContext, make_sae: MakeSae, row
     assert values["kl_div_with_ablation"] == pytest.approx(float(kl["zero"]), rel=1e-4)
     recovered = (ce["zero"] - ce["sae"]) / (ce["zero"] - ce["clean"])
     assert values["ce_loss_score"] == pytest.approx(float(recovered), rel=1e-4)
+    assert values["ce_loss_increase"] == pytest.approx(float(ce["sae"] - ce["clean"]), rel=1e-3)
+
+
+def test_token_frequencies_are_those_of_all_the_text_and_are_judged_where_the_model_is(
+    context: EvalContext, make_sae: MakeSae, rows: torch.Tensor
+) -> None:
+    values = _values(_measure(context, [make_sae("relu")], rows)[0])
+    after_real = [(row[i + 1], n) for n, row in enumerate(rows.tolist()) for i in range(len(row) - 1) if row[i] > 2]
+    counts = Counter(token for token, _ in after_real)
+    judged = [-math.log(counts[token] / len(after_real)) for token, n in after_real if n < PLAN.n_reconstruction]
+    assert values["ce_loss_unigram"] == pytest.approx(sum(judged) / len(judged), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "share"),
+    [("omp", {"s": 16}, 1.0), ("omp", {"s": 15}, 0.0), ("ihtp_token", {"k": 20}, 1.0), ("mpsae", {"s": 4}, 0.0),
+     ("topk", {"k": 20}, None)],
+)  # fmt: skip
+def test_a_token_with_d_in_atoms_of_its_own_is_interpolated(
+    context: EvalContext, make_sae: MakeSae, rows: torch.Tensor, architecture: str, options: dict[str, int],
+    share: float | None,
+) -> None:  # fmt: skip
+    outcome = _measure(context, [make_sae(architecture, **options)], rows)[0]
+    assert _by_name(outcome)["interpolates"].value == share
+    if share == 1:
+        assert _values(outcome)["explained_variance"] == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
