@@ -32,7 +32,7 @@ def _line(text: str, start: str) -> str:
 
 
 def test_directions_are_arrows_and_intervals_stand_in_brackets(report: str) -> None:
-    assert "| Loss recovered ↑ |" in report
+    assert "| Loss recovered, against zero ablation ↑ |" in report
     assert "0.8500 [0.8400, 0.8600]" in report
 
 
@@ -161,7 +161,7 @@ def test_what_no_token_scope_sae_has_is_one_line(workspace: Any, core_result: Ca
         workspace.add(dataclasses.replace(result, output=EvalOutput((*others, gap))))
     process_results(workspace.paths, {"core": True})
     section = workspace.paths.report.read_text().split("## Failed and missing")[1].split("##")[0]
-    assert section.strip() == "No cell failed.\n\n`interpolates` (core): not applicable to token-scope SAEs."
+    assert section.strip() == "No cell failed.\n\n`interpolates` (core): not applicable: its codes are not fitted on a support."
 
 
 def test_a_label_stands_in_place_of_the_architecture(
@@ -186,7 +186,7 @@ def test_published_results_have_a_section_of_their_own(filled: Any) -> None:
     process_results(filled.paths, BOTH)
     computed, published = filled.paths.report.read_text(encoding="utf-8").split("## Published results")
     assert "`r/x`" not in computed
-    assert "| `r/x` | unknown | 4,096 | 33 | 0.5000 | 0.9000 |" in published
+    assert "| `r/x` | unknown | 4,096 | 33 | 0.9000 |" in published
 
 
 def test_cells_cannot_break_out_of_a_table() -> None:
