@@ -99,7 +99,7 @@ class ColumnAudit:
     control_margin_low: float | None = None
     control_margin_high: float | None = None
     told_above_control: float | None = None
-    """The share of the SAEs that are told apart from the closest control and better."""
+    """The share of the SAEs that are told apart from every control that they are held against, and better."""
 
 
 class Scores(NamedTuple):
@@ -152,7 +152,7 @@ def _audit(column: Column, panel: Panel, l0: Mapping[str, float]) -> ColumnAudit
         sign = 1 if column.spec.direction == "higher" else -1
         least = stats.minimum_difference(squares)
         numbers |= {"ceiling_share": _ceiling_share(sign * scores.values, least)}
-        numbers |= _controls(scores, everything.of(panel.controls), sign)
+        numbers |= _controls(scores, everything.of(panel.controls), sign, panel.for_one)
     exact: dict[str, Any] = {
         name: rounded(value) if isinstance(value, float) else value for name, value in numbers.items()
     }
@@ -231,14 +231,16 @@ def _ceiling_share(goodness: np.ndarray, least: float) -> float:
     return float(np.mean(behind <= least))
 
 
-def _controls(scores: Scores, controls: Scores, sign: int) -> dict[str, Any]:
-    """The pair of an SAE and a control whose difference has the lowest lower end.
+def _controls(scores: Scores, controls: Scores, sign: int, for_one: Mapping[str, str]) -> dict[str, Any]:
+    """The pair of an SAE and a control that it is held against whose difference has the lowest lower end.
 
-    All SAEs are above all controls, at 5 %, where each difference is: an intersection of tests needs no correction.
+    All SAEs are above all their controls, at 5 %, where each difference is: an intersection of tests needs no
+    correction.
     """
-    if not controls.saes:
+    compared = np.array([[for_one.get(control, sae) == sae for control in controls.saes] for sae in scores.saes])
+    if not compared.any():
         return {}
-    margins = sign * (scores.values[:, None] - controls.values)
+    margins = np.where(compared, sign * (scores.values[:, None] - controls.values), np.inf)
     halves = mean_half_widths(scores.table[:, None] - controls.table)
     lows = margins - halves
     sae, control = np.unravel_index(np.argmin(lows), lows.shape)
@@ -249,7 +251,7 @@ def _controls(scores: Scores, controls: Scores, sign: int) -> dict[str, Any]:
         "control_margin": float(margins[sae, control]),
         "control_margin_low": float(lows[sae, control]),
         "control_margin_high": float(margins[sae, control] + halves[sae, control]),
-        "told_above_control": float(np.mean(lows[:, control] > 0)),
+        "told_above_control": float(np.mean((lows > 0).all(axis=1))),
     }
 
 

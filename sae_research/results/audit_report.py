@@ -89,8 +89,8 @@ def _control(audit: ColumnAudit) -> str:
     if audit.closest_control is None:
         return "–"
     margin = _with_interval(audit.control_margin, audit.control_margin_low, audit.control_margin_high)
-    below = _percent(audit.told_above_control)
-    return f"`{audit.closest_control}`: below {below}, margin {margin} (`{audit.closest_sae}`)"
+    above = _percent(audit.told_above_control)
+    return f"`{audit.closest_control}`: margin {margin} (`{audit.closest_sae}`), {above} above all of theirs"
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
@@ -144,7 +144,8 @@ def _column_meanings(bands: Mapping[str, int]) -> str:
         "*Order of halves*: Kendall's τ between the orders by random halves of the test units.",
         "*Near the best*: the other SAEs within the smallest difference of the best.",
         "*Ranks due to L0*: the share of their variance that a quadratic in log L0 explains.",
-        "*Closest control*: how many of the SAEs are told apart from it and better, and the smallest advantage of one.",
+        "*Closest control*: the smallest advantage of an SAE over a control, and how many SAEs are told apart "
+        "from every control and better. A variant's own controls are held against that variant alone.",
     ]
     if bands:
         listed = ", ".join(f"{band} ({saes} SAEs)" for band, saes in bands.items())

@@ -8,12 +8,9 @@ from typing import NamedTuple
 from sae_research.evals.registry import all_evals
 from sae_research.results.comparisons import Comparison
 from sae_research.results.numbers import shown
-from sae_research.results.panels import TRAINED, l0_bands, sae_panels
+from sae_research.results.panels import l0_bands, trained_saes, wide_supports
 from sae_research.results.rows import Row, interpolation
 from sae_research.results.summary import headline_columns
-
-WIDE_SUPPORT = 0.25
-"""Of d_in: with a larger support per sequence, dictionaries that learned nothing explain most of the variance too."""
 
 Pairs = Mapping[tuple[str, str, str, str], Comparison]
 """By eval, column, SAE and SAE, in both orders."""
@@ -55,22 +52,9 @@ def pairs_of(comparisons: Sequence[Comparison]) -> Pairs:
     }
 
 
-def wide_supports(rows: Sequence[Row]) -> dict[str, float]:
-    """The support per sequence over d_in, where it is above the limit, of SAEs that choose latents by sequence.
-
-    Of these alone core knows whether they interpolate.
-    """
-    return {
-        row.sae: row.value
-        for row in rows
-        if (row.metric, row.source) == ("support_share_of_d_in", "computed") and row.interpolates is not None
-        if row.value is not None and row.value > WIDE_SUPPORT
-    }
-
-
 def contenders_of(rows: Sequence[Row]) -> Contenders:
     """The SAEs that can lead, over all and at matched L0."""
-    trained = next(panel.saes for panel in sae_panels(rows, at_least=2) if panel.name == TRAINED)
+    trained = trained_saes(rows)
     known = {row.sae: row for row in rows if row.source == "computed"}
     honest = {name for name in trained if interpolation(known[name].interpolates) in ("no", "unknown")}
     l0 = {name: known[name].l0 or 0.0 for name in trained if known[name].l0}

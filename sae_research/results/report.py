@@ -16,6 +16,7 @@ from sae_research.results.report_opening import opening
 from sae_research.results.report_settings import saes_section, settings_section
 from sae_research.results.report_tables import eval_tables, leading_marks, main_table, missing_section
 from sae_research.results.rows import Row
+from sae_research.results.variant_controls import variants_section
 
 
 def report_text(
@@ -30,6 +31,7 @@ def report_text(
     sections = [
         opening(entries, rows, comparisons, audits, contenders, pairs),
         main_table(rows, contenders, marks, signs),
+        variants_section(rows, comparisons),
         *eval_tables(rows, "computed", "Results", marks, signs),
         *eval_tables(rows, "published", "Published results", marks, {}),
         audit_section(rows, audits),

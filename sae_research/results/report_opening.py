@@ -82,7 +82,7 @@ def _findings(
 ) -> Iterator[str]:
     """A line per main column that has something to say."""
     values = {(row.sae, row.column): row.value for row in rows if row.source == "computed"}
-    controls = list(dict.fromkeys(row.sae for row in rows if row.control and row.source == "computed"))
+    controls = {row.sae: row.control_for for row in rows if row.control and row.source == "computed"}
     lines = []
     headline = [row for row in rows if row.headline]
     for column, example in main_columns(rows).items():
@@ -122,9 +122,10 @@ def _overall(leaders: Leaders, value: float | None, *, reads_l0: bool) -> str:
     return text + (", which may be its L0" if reads_l0 else "")
 
 
-def _beats(sae: str, controls: Sequence[str], example: Row, pairs: Pairs) -> bool:
-    """Whether the SAE is told apart from every control, and better."""
-    against = [pairs.get((example.eval, example.column or "", sae, control)) for control in controls]
+def _beats(sae: str, controls: Mapping[str, str | None], example: Row, pairs: Pairs) -> bool:
+    """Whether the SAE is told apart from every control that it is held against, and better."""
+    held_against = [control for control, variant in controls.items() if variant in (None, sae)]
+    against = [pairs.get((example.eval, example.column or "", sae, control)) for control in held_against]
     return all(p is not None and bool(p.distinguishable_adjusted) and p.better == sae for p in against)
 
 

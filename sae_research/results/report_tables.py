@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from sae_research.evals.registry import all_evals
-from sae_research.results.leaders import Contenders, Pairs, leaders_of, main_columns, wide_supports
+from sae_research.results.leaders import Contenders, Pairs, leaders_of, main_columns
 from sae_research.results.markdown import ARROWS, code, column_title, plain, table
 from sae_research.results.numbers import shown
+from sae_research.results.panels import wide_supports
 from sae_research.results.references import references
 from sae_research.results.rows import Row, Source, interpolation
 from sae_research.results.summary import by_sae, headline_columns

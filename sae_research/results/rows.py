@@ -65,8 +65,26 @@ class Row:
     l0: float | None
     """The SAE's L0, from its core result."""
     interpolates: float | None
-    """The share of sequences whose support has d_in latents or more, so that reconstruction is exact and means
-    nothing; from the core result."""
+    """The share of the text whose support has d_in latents or more, so that reconstruction is exact and means nothing;
+    from the core result."""
+    scope: str | None = None
+    """`sequence`: the codes of a token depend on the other tokens of its sequence. `token`: they do not."""
+    control_for: str | None = None
+    """Of a control: the variant with the same encoder and settings, which it is held against alone."""
+    atoms: str | None = None
+    """What such a control's atoms are: random, raw or pca."""
+    over_random: float | None = None
+    """Of a variant: its number minus that of its control with random atoms. Paired, with a 95 % interval."""
+    over_random_low: float | None = None
+    over_random_high: float | None = None
+    over_raw: float | None = None
+    """The same for raw activations as atoms."""
+    over_raw_low: float | None = None
+    over_raw_high: float | None = None
+    over_pca: float | None = None
+    """The same for principal directions."""
+    over_pca_low: float | None = None
+    over_pca_high: float | None = None
 
     @property
     def place(self) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def ranked(workspace: Any) -> str:
         "control": (8.0, 1.0, {}),
     }  # fmt: skip
     for i, (name, (l0, error, more)) in enumerate(saes.items()):
-        base = make_core(make_card(name, control=name == "control"), **{"l0": l0, **more})
+        card = make_card(name, control=name == "control", scope="sequence" if name == "wide" else "token")
+        base = make_core(card, **{"l0": l0, **more})
         replicates = tuple(error + v for v in np.roll(TIGHT, 5 * i))
         score = measured("mse", Estimate(error, error - 0.01, error + 0.01, replicates))
         output = EvalOutput((*base.output.measurements, score))
@@ -161,7 +162,10 @@ def test_what_no_token_scope_sae_has_is_one_line(workspace: Any, core_result: Ca
         workspace.add(dataclasses.replace(result, output=EvalOutput((*others, gap))))
     process_results(workspace.paths, {"core": True})
     section = workspace.paths.report.read_text().split("## Failed and missing")[1].split("##")[0]
-    assert section.strip() == "No cell failed.\n\n`interpolates` (core): not applicable: its codes are not fitted on a support."
+    assert (
+        section.strip()
+        == "No cell failed.\n\n`interpolates` (core): not applicable: its codes are not fitted on a support."
+    )
 
 
 def test_a_label_stands_in_place_of_the_architecture(

@@ -19,6 +19,7 @@ from sae_research.results.report import report_text
 from sae_research.results.report_settings import SETTINGS_FILE, Setting, all_settings
 from sae_research.results.rows import TABLE_FILE, table_as_csv, table_as_parquet
 from sae_research.results.summary import by_sae, merged_document, plot_records, summarize
+from sae_research.results.variant_controls import with_differences
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def process_results(
     entries = read_entries(paths.results, paths.published, enabled)
     rows = tidy_rows(entries, saes)
     comparisons, audits = compare_saes(entries), audit_columns(entries, rows)
+    rows = with_differences(rows, comparisons)
     scratch = paths.store / "scratch"
     with folder_in_the_making(paths.merged, scratch=scratch) as folder:
         (folder / "results.csv").write_text(table_as_csv(rows), encoding="utf-8")
