@@ -37,7 +37,7 @@ def check_world(folder: Path, settings: WorldSettings, progress: Progress | None
 
 
 def run_world_check(seeds: Sequence[int], cache: Path, progress: Progress) -> tuple[str, bool]:
-    """The markdown table of all bars on all `seeds`, and whether every bar is met.
+    """The markdown table of all bars on all `seeds`, and whether no value misses its bar.
 
     Worlds are taken from `cache` (one folder per key); missing ones are built.
     """
@@ -50,5 +50,5 @@ def run_world_check(seeds: Sequence[int], cache: Path, progress: Progress) -> tu
             log.info("world check: building the world of seed %d (minutes)", seed)
             build_world(folder, settings, progress)
         bars_by_seed[seed] = check_world(folder, settings, progress)
-    all_met = all(bar.met is not False for bars in bars_by_seed.values() for bar in bars)
-    return markdown_table(bars_by_seed), all_met
+    missed = any(bar.verdict == "missed" for bars in bars_by_seed.values() for bar in bars)
+    return markdown_table(bars_by_seed), not missed

@@ -34,30 +34,35 @@ from sae_research.world.checks.unlearning import SETTINGS as UNLEARNING
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "met", "words"),
+    ("estimate", "low", "high", "verdict", "words"),
     [
-        (0.7, 0.65, None, True, ">= 0.65"),
-        (0.6, 0.65, None, False, ">= 0.65"),
-        (0.5, None, 0.4, False, "<= 0.4"),
-        (5.0, 4, 6, True, ">= 4 and <= 6"),
-        (0.1, None, None, None, ""),
+        (Estimate(0.7), 0.65, None, "met", ">= 0.65"),
+        (Estimate(0.6), 0.65, None, "missed", ">= 0.65"),
+        (Estimate(0.5), None, 0.4, "missed", "<= 0.4"),
+        (Estimate(5.0), 4, 6, "met", ">= 4 and <= 6"),
+        (Estimate(0.1), None, None, None, ""),
+        (Estimate(0.063, -0.006, 0.131), 0, None, "open", ">= 0"),
+        (Estimate(0.063, 0.006, 0.131), 0, None, "met", ">= 0"),
+        (Estimate(0.39, 0.36, 0.42), None, 0.4, "open", "<= 0.4"),
+        (Estimate(-0.01, -0.07, 0.05), 0, None, "missed", ">= 0"),
     ],
 )
-def test_a_bar_is_met_between_its_bounds(
-    value: float, low: float | None, high: float | None, met: bool | None, words: str
+def test_a_bar_is_judged_by_its_interval(
+    estimate: Estimate, low: float | None, high: float | None, verdict: str | None, words: str
 ) -> None:
-    bar = Bar("x", Estimate(value), at_least=low, at_most=high)
-    assert bar.met is met
+    bar = Bar("x", estimate, at_least=low, at_most=high)
+    assert bar.verdict == verdict
     assert bar.requirement == words
 
 
-def test_the_table_has_a_column_per_seed_and_shows_what_is_missed() -> None:
+def test_the_table_has_a_column_per_seed_and_shows_what_is_missed_or_open() -> None:
     good, bad = Bar("speed", Estimate(2.0, 1.5, 2.5), at_least=1), Bar("speed", Estimate(0.5), at_least=1)
-    free = Bar("size", Estimate(3.0))
-    table = markdown_table({0: [good, free], 7: [bad, free]}).splitlines()
-    assert table[0] == "| bar | seed 0 | seed 7 | required | met |"
-    assert table[2] == "| speed | 2.000 [1.500, 2.500] | **0.500** | >= 1 | NO |"
-    assert table[3] == "| size | 3.000 | 3.000 | reported |  |"
+    unsure, free = Bar("speed", Estimate(1.2, 0.9, 1.5), at_least=1), Bar("size", Estimate(3.0))
+    table = markdown_table({0: [good, unsure, free], 7: [bad, good, free]}).splitlines()
+    assert table[0] == "| bar | seed 0 | seed 7 | required | verdict |"
+    assert table[2] == "| speed | 2.000 [1.500, 2.500] | **0.500** | >= 1 | missed |"
+    assert table[3] == "| speed | *1.200 [0.900, 1.500]* | 2.000 [1.500, 2.500] | >= 1 | open |"
+    assert table[4] == "| size | 3.000 | 3.000 | reported |  |"
 
 
 def test_mean_and_bootstrap_intervals() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from sae_research.metrics.intervals import Estimate
 
 _Z = 1.96
 _RESAMPLES = 1000
+
+Verdict = Literal["met", "open", "missed"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,17 @@ class Bar:
     at_most: float | None = None
 
     @property
-    def met(self) -> bool | None:
-        """Whether the value lies within the bounds; None without bounds."""
+    def verdict(self) -> Verdict | None:
+        """`met`: the whole interval lies within the bounds; `open`: the value alone does. None without bounds."""
         if self.at_least is None and self.at_most is None:
             return None
-        low, high = self.at_least, self.at_most
-        return (low is None or self.estimate.value >= low) and (high is None or self.estimate.value <= high)
+        value, low, high = self.estimate[:3]
+        if not self._within(value):
+            return "missed"
+        return "met" if all(end is None or self._within(end) for end in (low, high)) else "open"
+
+    def _within(self, value: float) -> bool:
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
     @property
     def requirement(self) -> str:
@@ -56,21 +64,22 @@ def resamples(n: int, *, seed: int) -> np.ndarray:
 
 
 def markdown_table(bars_by_seed: Mapping[int, Sequence[Bar]]) -> str:
-    """One line per bar, one column per seed; a value that misses its bar is bold."""
+    """One line per bar, one column per seed; bold: the value misses its bar, italic: the interval leaves it open."""
     seeds = list(bars_by_seed)
     lines = [
-        "| bar | " + " | ".join(f"seed {seed}" for seed in seeds) + " | required | met |",
+        "| bar | " + " | ".join(f"seed {seed}" for seed in seeds) + " | required | verdict |",
         "|---" * (len(seeds) + 3) + "|",
     ]
     for bars in zip(*bars_by_seed.values(), strict=True):
-        met = [bar.met for bar in bars]
-        verdict = "" if None in met else "yes" if all(met) else "NO"
+        verdicts = {bar.verdict for bar in bars}
+        worst = next((verdict for verdict in ("missed", "open", "met") if verdict in verdicts), "")
         cells = " | ".join(_cell(bar) for bar in bars)
-        lines.append(f"| {bars[0].name} | {cells} | {bars[0].requirement or 'reported'} | {verdict} |")
+        lines.append(f"| {bars[0].name} | {cells} | {bars[0].requirement or 'reported'} | {worst} |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(bar: Bar) -> str:
     value, low, high = bar.estimate[:3]
     text = f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
-    return f"**{text}**" if bar.met is False else text
+    mark = {"missed": "**", "open": "*"}.get(bar.verdict or "", "")
+    return f"{mark}{text}{mark}"

@@ -205,4 +205,4 @@ def template_tail(world: CheckedWorld) -> Bar:
     assert TEMPLATE.endswith(" has the first letter:")
     ends = [world.prompts([prompt])[0, WORD_POSITION:].tolist() for prompt in prompts]
     right = [end == [world.token(word), *tail] for end, word in zip(ends, words, strict=True)]
-    return Bar("template tail, word at position -6", wilson(sum(right), len(right)), at_least=1.0)
+    return Bar("template tail, word at position -6", Estimate(sum(right) / len(right)), at_least=1.0)
