@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("name", help="the profile's name; 'embedded' goes back to the default")
     profile.add_argument("--force", action="store_true", help="overwrite values of your own; a copy is kept")
     profile.set_defaults(run=_profile)
+    report = commands.add_parser("report", help="print the report on the evals that have run, without the others")
+    report.add_argument("--results", type=Path, help="the folder of a run; default: eval_results")
+    report.set_defaults(run=_report)
     audit = commands.add_parser("audit", help="say of every metric how far its numbers on these SAEs can be trusted")
     audit.add_argument("--results", type=Path, help="the folder of a finished run; default: eval_results")
     audit.add_argument(
@@ -75,6 +78,13 @@ def _profile(parsed: argparse.Namespace) -> None:
 
     paths = find_paths()
     show(write_profile(parsed.name, paths, force=parsed.force))
+
+
+def _report(parsed: argparse.Namespace) -> None:
+    from sae_research.results.report import report_of_folder
+
+    paths = find_paths()
+    show(report_of_folder(parsed.results or paths.results, None if parsed.results else paths.published))
 
 
 def _audit(parsed: argparse.Namespace) -> None:

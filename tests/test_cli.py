@@ -30,7 +30,17 @@ def test_help_names_every_command_and_how_to_go_on(capsys: pytest.CaptureFixture
         main(["--help"])
     shown = capsys.readouterr().out
     assert end.value.code == 0
-    for words in ("plan", "profile", "audit", "world", "dvc repro", "dvc exp run -S", "params.yaml", "METRICS.md"):
+    for words in (
+        "plan",
+        "profile",
+        "report",
+        "audit",
+        "world",
+        "dvc repro",
+        "dvc exp run -S",
+        "params.yaml",
+        "METRICS.md",
+    ):
         assert words in shown
     assert max(map(len, shown.splitlines())) <= 100
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sae_research.errors import UserError
 from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.markdown import ARROWS, column_title, table
-from sae_research.results.merge import STATUS_FILE, finished_evals, read_entries, tidy_rows
+from sae_research.results.merge import finished_entries, tidy_rows
 from sae_research.results.numbers import shown
 from sae_research.results.panels import BANDS, TRAINED, with_controls
 from sae_research.results.rows import Row, interpolation
@@ -21,17 +21,12 @@ def audit_of_folder(results: Path, controls: Sequence[str] = ()) -> str:
 
     `controls` are SAEs to count as controls beside those that the results mark as such.
     """
-    enabled = finished_evals(results)
-    if not enabled:
-        raise UserError(
-            f"{results} holds no finished eval (no <eval>/{STATUS_FILE} that is enabled); run `dvc repro`, or give the "
-            "results of a finished run with --results FOLDER"
-        )
-    entries = read_entries(results, None, dict.fromkeys(enabled, True))
+    entries = finished_entries(results)
     rows = with_controls(tidy_rows(entries), controls)
     section = audit_section(rows, audit_columns(entries, rows))
     if not section:
-        raise UserError(f"{results}: every cell of {', '.join(enabled)} failed, so that there is nothing to audit")
+        evals = ", ".join(dict.fromkeys(entry.eval_name for entry in entries))
+        raise UserError(f"{results}: every cell of {evals} failed, so that there is nothing to audit")
     return section + "\n"
 
 

@@ -75,6 +75,17 @@ def read_entries(results: Path, published: Path | None, enabled: Mapping[str, bo
     ]
 
 
+def finished_entries(results: Path, published: Path | None = None) -> list[Entry]:
+    """The cells of the evals whose stages have run, whatever params.yaml says, then the published ones."""
+    enabled = finished_evals(results)
+    if not enabled:
+        raise UserError(
+            f"{results} holds no finished eval (no <eval>/{STATUS_FILE} that is enabled); run `dvc repro`, or give the "
+            "results of a finished run with --results FOLDER"
+        )
+    return read_entries(results, published, dict.fromkeys(enabled, True))
+
+
 def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
     for cell in _read_status(folder / STATUS_FILE, eval_name):
         if cell.state != "done" or cell.file is None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sae_research.measurements import NOT_FOR_TOKENS
-from sae_research.results.audit import ColumnAudit
+from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.audit_report import audit_section, column_signs
 from sae_research.results.comparison_report import comparison_section
-from sae_research.results.comparisons import Comparison
+from sae_research.results.comparisons import Comparison, compare_saes
 from sae_research.results.figures import planned_figures
 from sae_research.results.leaders import contenders_of, pairs_of
-from sae_research.results.merge import Entry
+from sae_research.results.merge import Entry, finished_entries, tidy_rows
 from sae_research.results.report_opening import opening
 from sae_research.results.report_settings import saes_section, settings_section
 from sae_research.results.report_tables import eval_tables, leading_marks, main_table, missing_section
 from sae_research.results.rows import Row
-from sae_research.results.variant_controls import variants_section
+from sae_research.results.variant_controls import variants_section, with_differences
 
 
 def report_text(
@@ -42,6 +43,13 @@ def report_text(
         settings_section(entries),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def report_of_folder(results: Path, published: Path | None = None) -> str:
+    """The report on the evals whose stages have run, of which `results` is the folder `eval_results`."""
+    entries = finished_entries(results, published)
+    rows, comparisons = tidy_rows(entries), compare_saes(entries)
+    return report_text(entries, with_differences(rows, comparisons), comparisons, audit_columns(entries, rows))
 
 
 def _pictures(rows: Sequence[Row]) -> str:

@@ -4,13 +4,17 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.workspace import make_card, make_core, sae_bench_core
 
+from sae_research.cli import main
+from sae_research.errors import UserError
 from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Result, measured
 from sae_research.metrics.intervals import Estimate
 from sae_research.pipeline.stages.process_results import process_results
@@ -196,3 +200,19 @@ def test_published_results_have_a_section_of_their_own(filled: Any) -> None:
 def test_cells_cannot_break_out_of_a_table() -> None:
     assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
     assert table(["a"], [["<img src=x>"]]).splitlines()[-1] == "| &lt;img src=x> |"
+
+
+def test_the_command_reports_the_evals_that_have_run(filled: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(filled.paths.results / "sparse_probing")
+    with pytest.raises(UserError, match="its stage has not run"):
+        process_results(filled.paths, BOTH)
+    assert main(["report", "--results", str(filled.paths.results)]) == 0
+    printed = capsys.readouterr().out
+    assert "evals: core." in printed
+    assert "| `ihtp_k5` † | ihtp" in printed
+    assert not filled.paths.report.exists()
+
+
+def test_the_command_says_where_nothing_has_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["report", "--results", str(tmp_path)]) == 1
+    assert "holds no finished eval" in caplog.messages[-1]
