@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,7 +20,7 @@ from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
-from sae_research.lm.structure import take_apart
+from sae_research.lm.structure import Decoder, take_apart
 from sae_research.sources.hub import Hub
 
 logger = logging.getLogger(__name__)
@@ -70,20 +72,35 @@ def wrap_language_model(
     return LanguageModel(decoder, tokenizer, name=name, revision=revision, cache=cache)
 
 
-class ModelShape(NamedTuple):
-    """The sizes that an SAE must fit."""
+@dataclass(frozen=True)
+class ModelShape:
+    """The sizes that an SAE must fit, from a model's config alone."""
 
-    width: int
-    n_layers: int
+    config: Any
+
+    @property
+    def n_layers(self) -> int:
+        return self.config.get_text_config().num_hidden_layers
+
+    def width(self, site: Site) -> int:
+        """The number of dimensions of the activation at `site`."""
+        if site.kind != "attn_z":
+            return self.config.get_text_config().hidden_size
+        # How wide the heads are side by side, each architecture computes in its own way.
+        return self._without_weights.width(site)
+
+    @cached_property
+    def _without_weights(self) -> Decoder:
+        with torch.device("meta"):
+            return take_apart(AutoModelForCausalLM.from_config(self.config), self.n_layers)
 
 
 def model_shape(folder: Path) -> ModelShape:
-    """Width and depth of the model in `folder`, from its config alone."""
+    """The shape of the model in `folder`."""
     try:
-        config = AutoConfig.from_pretrained(folder, **_FROM_FOLDER).get_text_config()
+        return ModelShape(AutoConfig.from_pretrained(folder, **_FROM_FOLDER))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"cannot read the config of the model in {folder}: {_first_line(error)}") from error
-    return ModelShape(config.hidden_size, config.num_hidden_layers)
 
 
 def find_device(device: str) -> torch.device:

@@ -93,10 +93,7 @@ class LanguageModel:
 
     def width(self, site: Site) -> int:
         """The number of dimensions of the activation at `site`."""
-        if site.kind != "attn_z":
-            return self.d_model
-        weight: Any = self._decoder.attention_projection(site.layer).weight
-        return weight.numel() // self.d_model
+        return self._decoder.width(site)
 
     def capture(
         self,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from sae_research.errors import UserError
+from sae_research.lm.site import Site
 
 _MLP_NAMES = ("mlp", "feed_forward", "feedforward", "ffn", "block_sparse_moe")
 _MLP_POST_NORM_NAMES = ("post_feedforward_layernorm", "post_mlp_layernorm")
@@ -34,6 +36,15 @@ class Decoder:
         """The module whose output the MLP of `layer` adds to the residual stream."""
         block = self.layers[layer]
         return _child(block, _MLP_POST_NORM_NAMES) or _needed(_child(block, _MLP_NAMES), "MLP", block)
+
+    def width(self, site: Site) -> int:
+        """The number of dimensions of the activation at `site`."""
+        config: Any = self.model.config
+        d_model = int(config.get_text_config().hidden_size)
+        if site.kind != "attn_z":
+            return d_model
+        weight: Any = self.attention_projection(site.layer).weight
+        return weight.numel() // d_model
 
     def attention_projection(self, layer: int) -> nn.Module:
         """The module whose input is attention's z, the outputs of all heads side by side."""

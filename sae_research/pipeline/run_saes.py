@@ -29,6 +29,7 @@ from sae_research.foreign import shown
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
 from sae_research.formats.registry import companions_of, read_sae, short_name_of
+from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
 from sae_research.pipeline.params import BaselineSae, ComparisonSae
 from sae_research.saes.base import Sae, SaeCard
@@ -157,24 +158,26 @@ def combinations(options: Mapping[str, Any], settings: type, place: str) -> Iter
         yield dict(zip(values, reversed(combination), strict=True))
 
 
-def check_baseline(card: SaeCard, *, width: int, n_layers: int) -> None:
+def check_baseline(card: SaeCard, model: ModelShape) -> None:
     """Refuse a baseline whose site the language model does not have, or has with another width."""
-    missing = _missing_layer(card, n_layers)
+    missing = _missing_layer(card, model.n_layers)
     if missing is not None:
         raise UserError(f"{missing}; name a baseline of this model in baseline_sae")
-    _check_width(card, width)
+    _check_width(card, model)
 
 
-def check_comparison(card: SaeCard, *, width: int, n_layers: int) -> None:
+def check_comparison(card: SaeCard, model: ModelShape) -> None:
     """Refuse an SAE of another width; warn of a layer that is missing, which fails in the evals of this SAE alone."""
-    _check_width(card, width)
-    missing = _missing_layer(card, n_layers)
+    missing = _missing_layer(card, model.n_layers)
+    if missing is None or card.site.kind != "attn_z":  # A layer that is missing has no heads to count.
+        _check_width(card, model)
     if missing is not None:
         log.warning("%s: its evals will fail, those of the other SAEs will not", missing)
 
 
-def _check_width(card: SaeCard, width: int) -> None:
+def _check_width(card: SaeCard, model: ModelShape) -> None:
     """Refuse an SAE of activations that are wider or narrower than the language model's."""
+    width = model.width(card.site)
     if card.d_in != width:
         raise UserError(
             f"SAE {card.name!r} has d_in = {card.d_in}, but the model's activations at {card.site.hook_name} have "

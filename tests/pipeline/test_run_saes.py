@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Gemma2Config
 
 from sae_research.errors import UserError
 from sae_research.formats import pretrained
 from sae_research.formats.readers.saelens import load_sae, save_sae
 from sae_research.formats.registry import short_name_of
+from sae_research.lm.load import ModelShape, model_shape
 from sae_research.lm.site import Site
 from sae_research.pipeline import run_saes
 from sae_research.pipeline.manifest import read_manifest
@@ -185,16 +187,38 @@ def test_a_checkpoint_without_its_config_is_refused(hub: Hub) -> None:
         _baseline(hub)
 
 
-def test_an_sae_must_fit_the_model(caplog: pytest.LogCaptureFixture) -> None:
+def _shape(tmp_path: Path, *, hidden_size: int = 6, n_layers: int = 4, head_dim: int = 4) -> ModelShape:
+    """That of a Gemma 2 model with three heads, which has no weights yet."""
+    folder = tmp_path / f"{hidden_size}_{n_layers}_{head_dim}"
+    Gemma2Config(
+        vocab_size=8, hidden_size=hidden_size, num_hidden_layers=n_layers, num_attention_heads=3, num_key_value_heads=1,
+        head_dim=head_dim, intermediate_size=8,
+    ).save_pretrained(folder)  # fmt: skip
+    return model_shape(folder)
+
+
+def test_an_sae_must_fit_the_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     card = _sae("mine").card
     for check in (check_baseline, check_comparison):
-        check(card, width=6, n_layers=4)
-        with pytest.raises(UserError, match=r"'mine' has d_in = 6, but the model's activations at .*resid_post have 8"):
-            check(card, width=8, n_layers=4)
+        check(card, _shape(tmp_path))
+        with pytest.raises(
+            UserError, match=r"'mine' has d_in = 6, but the model's activations at .*resid_post have 12"
+        ):
+            check(card, _shape(tmp_path, hidden_size=12))
     with pytest.raises(UserError, match=r"'mine' is of layer 3, but the model has layers 0 to 2"):
-        check_baseline(card, width=6, n_layers=3)
-    check_comparison(card, width=6, n_layers=3)
+        check_baseline(card, _shape(tmp_path, n_layers=3))
+    check_comparison(card, _shape(tmp_path, n_layers=3))
     assert "'mine' is of layer 3, but the model has layers 0 to 2: its evals will fail" in caplog.text
+
+
+def test_an_attention_sae_is_as_wide_as_the_heads_side_by_side(tmp_path: Path) -> None:
+    """In Gemma 2 2B these are 8 x 256 = 2048 where the residual stream has 2304."""
+    attention = replace(_sae("mine").card, site=Site(3, "attn_z"))
+    for check in (check_baseline, check_comparison):
+        check(attention, _shape(tmp_path, hidden_size=12, head_dim=2))
+        with pytest.raises(UserError, match=r"'mine' has d_in = 6, but .* at blocks.3.attn.hook_z have 12 dimensions"):
+            check(attention, _shape(tmp_path))
+    check_comparison(attention, _shape(tmp_path, n_layers=3))
 
 
 def test_the_folder_and_its_manifest(tmp_path: Path) -> None:

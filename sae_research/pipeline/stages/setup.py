@@ -89,14 +89,14 @@ def remove_world(paths: Paths) -> None:
 
 def _saes_of_run(params: Params, hub: Hub, model: Snapshot, *, written: Path) -> Iterator[Sae]:
     """The baseline, its variants, the comparison SAEs, and the controls."""
-    width, n_layers = model_shape(model.path)
+    shape = model_shape(model.path)
     baseline = fetch_baseline(hub, params.baseline_sae, model_name=params.model.name)
-    check_baseline(baseline.card, width=width, n_layers=n_layers)
+    check_baseline(baseline.card, shape)
     yield baseline
     yield from derive_variants(baseline, params.variants)
     for entry in params.comparison_saes:
         for sae in fetch_comparison(hub, entry):
-            check_comparison(sae.card, width=width, n_layers=n_layers)
+            check_comparison(sae.card, shape)
             yield sae
     if params.controls is not None:
         inputs = ControlInputs(baseline, params.controls, params.random_seed, hub, params.model, model)
