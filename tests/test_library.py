@@ -131,6 +131,35 @@ def test_a_foreign_sae_and_the_same_in_ours_give_the_same_numbers(
     )
 
 
+def test_a_forward_that_the_caller_has_set_stays(tokenizer: Any, texts: list[str]) -> None:
+    """Accelerate, quantisers and tracers set `forward` on modules, and the class's own is not what they compute."""
+    config = GPTNeoXConfig(
+        vocab_size=VOCAB, hidden_size=D_IN, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64, bos_token_id=2, eos_token_id=1,
+    )  # fmt: skip
+    model = GPTNeoXForCausalLM(config)
+    saes = {"a": Foreign(), "b": Foreign(1)}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "site": HOOK, "texts": texts}
+    before = sae_research.evaluate(model, saes, {"core": SMALL}, **options)
+    calls: dict[str, int] = {}
+    wrapped: dict[str, Any] = {}
+    modules: dict[str, Any] = {"backbone": model.gpt_neox, "layer": model.gpt_neox.layers[1]}
+    for name, module in modules.items():
+
+        def counted(*args: Any, name: str = name, original: Any = module.forward, **kwargs: Any) -> Any:
+            calls[name] = calls.get(name, 0) + 1
+            return original(*args, **kwargs)
+
+        module.forward = wrapped[name] = counted
+    after = sae_research.evaluate(model, saes, {"core": SMALL}, **options)
+    assert model.gpt_neox.forward is wrapped["backbone"]
+    assert model.gpt_neox.layers[1].forward is wrapped["layer"]
+    assert calls["backbone"] > 0 and calls["layer"] > 0
+    for name in saes:
+        assert _numbers(after, name) == _numbers(before, name)
+    assert after.value("a", "ce_loss_increase") != after.value("b", "ce_loss_increase")
+
+
 def test_the_table_has_intervals_units_and_a_frame(model: Any, tokenizer: Any, texts: list[str]) -> None:
     evaluation = sae_research.evaluate(
         model,

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import wraps
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
+from sae_research.lm.hooks import change_input, change_output, replaced_forward
 from sae_research.lm.positions import Positions
 from sae_research.lm.site import Site
 from sae_research.lm.structure import Decoder
 from sae_research.lm.tokens import special_ids
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+
+def _in_turn(
+    run: Callable[Concatenate[LanguageModel, Arguments], Value],
+) -> Callable[Concatenate[LanguageModel, Arguments], Value]:
+    """`run`, one thread at a time where all threads have to share the modules."""
+
+    @wraps(run)
+    def waiting(lm: LanguageModel, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+        with lm._turn:  # pyright: ignore[reportPrivateUsage]
+            return run(lm, *args, **kwargs)
+
+    return waiting
 
 
 class LanguageModel:
@@ -54,6 +71,9 @@ class LanguageModel:
         """Tokens captured so far, padding included; used to report tokens/s."""
         self._shared = decoder
         self._per_thread = threading.local()
+        # A forward that is set on a module (accelerate, quantisers) goes on calling that module in a copy of it.
+        self._can_copy = not any("forward" in vars(module) for module in decoder.model.modules())
+        self._turn = nullcontext() if self._can_copy else threading.RLock()
         self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
         self._positions = Positions(decoder.model, name)
@@ -61,7 +81,7 @@ class LanguageModel:
     @property
     def _decoder(self) -> Decoder:
         """This thread's own modules, because runs change them temporarily; all threads share the tensors."""
-        if threading.current_thread() is threading.main_thread():
+        if not self._can_copy or threading.current_thread() is threading.main_thread():
             return self._shared
         decoder: Decoder | None = getattr(self._per_thread, "decoder", None)
         if decoder is None:
@@ -116,6 +136,7 @@ class LanguageModel:
         special = torch.tensor(sorted(self.special_ids), device=tokens.device)
         return self.capture(tokens, site)[~torch.isin(tokens, special)]
 
+    @_in_turn
     def _capture(self, tokens: Tensor, site: Site, attention_mask: Tensor | None) -> Tensor:
         try:
             with self._at(site, _stop):
@@ -124,6 +145,7 @@ class LanguageModel:
             return reached.activation
         raise AssertionError(f"{site.hook_name} was never reached")
 
+    @_in_turn
     def resume(
         self,
         site: Site,
@@ -141,20 +163,22 @@ class LanguageModel:
         output = x if self._layer_arity is None else (x, *[None] * (self._layer_arity - 1))
         with ExitStack() as stack:
             for layer in self._decoder.layers[:skipped]:
-                stack.enter_context(_replaced_forward(layer, lambda *_, **__: output))
+                stack.enter_context(replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
                 stack.enter_context(self._at(site, lambda _: x))
             return self._run(tokens, attention_mask)
 
+    @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """Logits of final hidden states by the model's own head, with its bias, soft cap and scale."""
         flat = hidden.reshape(1, -1, hidden.shape[-1])
         output = _BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
         unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
-        with _replaced_forward(self._decoder.backbone, lambda *_, **__: output):
+        with replaced_forward(self._decoder.backbone, lambda *_, **__: output):
             logits = self._decoder.model(input_ids=unused, use_cache=False).logits
         return logits.reshape(*hidden.shape[:-1], -1)
 
+    @_in_turn
     @torch.no_grad()
     def generate(
         self,
@@ -180,6 +204,7 @@ class LanguageModel:
             generated.append(self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True))
         return torch.cat(generated, dim=1)
 
+    @_in_turn
     def logits(
         self, tokens: Int[Tensor, "batch position"], attention_mask: Bool[Tensor, "batch position"] | None = None
     ) -> Float[Tensor, "batch position vocab"]:
@@ -196,13 +221,13 @@ class LanguageModel:
         layer = self._decoder.layers[site.layer]
         match site.kind:
             case "resid_pre":
-                handle = _change_input(layer, change)
+                handle = change_input(layer, change)
             case "resid_post":
-                handle = _change_output(layer, change)
+                handle = change_output(layer, change)
             case "mlp_out":
-                handle = _change_output(self._decoder.mlp_output(site.layer), change)
+                handle = change_output(self._decoder.mlp_output(site.layer), change)
             case "attn_z":
-                handle = _change_input(self._decoder.attention_projection(site.layer), change)
+                handle = change_input(self._decoder.attention_projection(site.layer), change)
         try:
             yield
         finally:
@@ -237,38 +262,6 @@ def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
         if not bool(attention_mask[:, 0].all()):
             inputs["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
     return inputs
-
-
-def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:
-    """Applies `change` to the first positional argument, or to `hidden_states` if it is passed by name."""
-
-    def hook(
-        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            return (change(args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True)
-
-
-def _change_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:
-    """Applies `change` to the output, or to the first of several."""
-
-    def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
-        return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
-
-    return module.register_forward_hook(hook)
-
-
-@contextmanager
-def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Within the block, `module` computes `forward` instead of its own."""
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
 
 
 def _layer_arity(decoder: Decoder, device: torch.device) -> int | None:

@@ -201,9 +201,7 @@ def test_an_sae_must_fit_the_model(tmp_path: Path, caplog: pytest.LogCaptureFixt
     card = _sae("mine").card
     for check in (check_baseline, check_comparison):
         check(card, _shape(tmp_path))
-        with pytest.raises(
-            UserError, match=r"'mine' has d_in = 6, but the model's activations at .*resid_post have 12"
-        ):
+        with pytest.raises(UserError, match=r"'mine' has d_in = 6, but the model's activations at .*post have 12"):
             check(card, _shape(tmp_path, hidden_size=12))
     with pytest.raises(UserError, match=r"'mine' is of layer 3, but the model has layers 0 to 2"):
         check_baseline(card, _shape(tmp_path, n_layers=3))
