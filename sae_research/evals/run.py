@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext, Run
 from sae_research.evals.keys import key_of, plain
+from sae_research.lm.checks import check_site
 from sae_research.lm.site import Site
 from sae_research.measurements import Result
 from sae_research.saes.base import Sae
 
+_PROMPT = 64
+"""Tokens on which a site is checked for evals whose settings name no length: those that read prompts."""
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "sae-lens", "sae-bench")
 
 
@@ -48,7 +51,12 @@ def run_eval(
     for sae in saes:
         by_site[sae.card.site].append(sae)
     versions = library_versions()
-    for group in by_site.values():
+    for site, group in by_site.items():
+        try:
+            check_site(context.lm, site, length=getattr(settings, "context_size", _PROMPT))
+        except UserError as error:
+            yield from (Measured(sae, None, error) for sae in group)
+            continue
         for sae, output, error in (run or evaluated.run)(context, group, settings):
             if output is None:
                 yield Measured(sae, None, error)

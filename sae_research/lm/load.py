@@ -18,6 +18,7 @@ from transformers.utils import logging as library_logging
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
+from sae_research.lm.checks import check_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.structure import Decoder, take_apart
@@ -68,7 +69,7 @@ def wrap_language_model(
     """
     decoder = take_apart(model, model.config.get_text_config().num_hidden_layers)
     # What a cache holds must not stand in for what is checked.
-    _check(LanguageModel(decoder, tokenizer, name=name, revision=revision))
+    check_model(LanguageModel(decoder, tokenizer, name=name, revision=revision))
     return LanguageModel(decoder, tokenizer, name=name, revision=revision, cache=cache)
 
 
@@ -183,28 +184,3 @@ def completed_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokeniz
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-
-
-def _check(lm: LanguageModel) -> None:
-    """Raise unless capturing in the middle, resuming and unembedding give the logits of a plain run."""
-    if max(lm.special_ids, default=0) >= lm.vocab_size:
-        raise UserError(
-            f"model {lm.name!r}: its tokenizer has a special token with id {max(lm.special_ids)}, its embedding has "
-            f"{lm.vocab_size} rows; the tokenizer belongs to another model"
-        )
-    tokens = (torch.arange(1, 9, device=lm.device) * 7919 % lm.vocab_size).unsqueeze(0)
-    site = Site(layer=(lm.n_layers - 1) // 2, kind="resid_post")
-    with torch.no_grad():
-        plain = lm.logits(tokens).float()
-        resumed = lm.unembed(lm.resume(site, lm.capture(tokens, site), tokens)).float()
-    if not torch.isfinite(plain).all():
-        raise UserError(
-            f"model {lm.name!r}: its logits are not finite in {lm.dtype}; use float32, or repair the weights"
-        )
-    error = float((plain - resumed).abs().max() / plain.abs().max().clamp(min=1e-6))
-    tolerance = 1e-4 if lm.dtype == torch.float32 else 3e-2
-    if error > tolerance:
-        raise UserError(
-            f"model {lm.name!r}: resuming at {site.hook_name} gives other logits than a plain run "
-            f"(relative difference {error:.1e}, at most {tolerance:.0e} expected); its architecture is not supported"
-        )

@@ -76,7 +76,7 @@ class LanguageModel:
         self._turn = nullcontext() if self._can_copy else threading.RLock()
         self._cache = cache
         self._layer_arity = _layer_arity(decoder, self.device)
-        self._positions = Positions(decoder.model, name)
+        self.positions = Positions(decoder.model, name)
 
     @property
     def _decoder(self) -> Decoder:
@@ -123,13 +123,13 @@ class LanguageModel:
     ) -> Float[Tensor, "batch position d"]:
         """The activation at `site`; layers after the site are not run."""
         self.require_site(site)
-        self._positions.require(tokens.shape[1])
+        self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
         if self._cache is None:
-            return self._capture(tokens, site, attention_mask)
+            return self.capture_anew(tokens, site, attention_mask)
         mask = None if attention_mask is None else attention_mask.tolist()
         parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, mask]
-        return self._cache.get_or_compute(parts, tokens, lambda: self._capture(tokens, site, attention_mask))
+        return self._cache.get_or_compute(parts, tokens, lambda: self.capture_anew(tokens, site, attention_mask))
 
     def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:
         """The activations at `site` of the tokens that are not BOS, EOS or padding, one after the other."""
@@ -137,7 +137,13 @@ class LanguageModel:
         return self.capture(tokens, site)[~torch.isin(tokens, special)]
 
     @_in_turn
-    def _capture(self, tokens: Tensor, site: Site, attention_mask: Tensor | None) -> Tensor:
+    def capture_anew(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        site: Site,
+        attention_mask: Bool[Tensor, "batch position"] | None = None,
+    ) -> Float[Tensor, "batch position d"]:
+        """What `capture` returns, computed whatever the cache holds, and not counted."""
         try:
             with self._at(site, _stop):
                 self._run(tokens, attention_mask)
@@ -158,7 +164,7 @@ class LanguageModel:
         Gradients flow to `x`. For residual sites, no earlier layer is run again.
         """
         self.require_site(site)
-        self._positions.require(tokens.shape[1])
+        self.positions.require(tokens.shape[1])
         skipped = {"resid_pre": site.layer, "resid_post": site.layer + 1}.get(site.kind, 0)
         output = x if self._layer_arity is None else (x, *[None] * (self._layer_arity - 1))
         with ExitStack() as stack:
@@ -192,7 +198,7 @@ class LanguageModel:
 
         The activation is replaced in the given tokens only, not in those that are generated.
         """
-        self._positions.require(tokens.shape[1] + n - 1)
+        self.positions.require(tokens.shape[1] + n - 1)
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
@@ -209,8 +215,14 @@ class LanguageModel:
         self, tokens: Int[Tensor, "batch position"], attention_mask: Bool[Tensor, "batch position"] | None = None
     ) -> Float[Tensor, "batch position vocab"]:
         """Logits of a plain, complete run."""
-        self._positions.require(tokens.shape[1])
+        self.positions.require(tokens.shape[1])
         return self._decoder.model(**_inputs(tokens, attention_mask)).logits
+
+    @_in_turn
+    def hidden(self, tokens: Int[Tensor, "batch position"]) -> Float[Tensor, "batch position d_model"]:
+        """The final hidden states of a plain, complete run, after the last norm."""
+        self.positions.require(tokens.shape[1])
+        return self._run(tokens, None)
 
     def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
         return self._decoder.backbone(**_inputs(tokens, attention_mask)).last_hidden_state

@@ -24,6 +24,10 @@ class Positions:
         self._has_table = not any(buffer.endswith("inv_freq") for buffer, _ in model.named_buffers())
         self._longest_told = 0
 
+    def at_most(self, length: int) -> int:
+        """`length`, or the number of positions where these are fewer."""
+        return length if self._most is None else min(length, self._most)
+
     def require(self, length: int) -> None:
         """UserError if there is no position for the last of `length` tokens, a warning if training had no such one."""
         if self._most is None or length <= self._most:

@@ -76,6 +76,14 @@ def test_saes_are_measured_site_by_site_and_failures_stand_beside_results(
     ]  # fmt: skip
 
 
+def test_a_site_that_cannot_be_resumed_fails_its_saes_alone(filled: EvalContext, make_sae: MakeSae) -> None:
+    saes = [make_sae("relu", name=name) for name in ("a", "b")]
+    saes[1].card = dataclasses.replace(saes[1].card, site=Site(layer=7, kind="resid_post"))
+    good, bad = run_eval(filled, CORE, CORE_SETTINGS, saes, parts=lambda _: {})
+    assert good.result is not None and good.sae is saes[0]
+    assert bad.result is None and "valid layers: 0 to 1" in str(bad.error)
+
+
 def test_no_saes_need_no_data(context: EvalContext) -> None:
     """Nothing is there to be read: a run without SAEs does not look."""
     assert list(run_eval(context, CORE, CORE_SETTINGS, [], parts=lambda _: {})) == []
