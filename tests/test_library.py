@@ -192,6 +192,17 @@ def test_token_rows_are_what_their_texts_are(model: Any, tokenizer: Any, texts: 
     assert by_rows.results[0].settings["context_size"] == 12
 
 
+def test_token_rows_without_bos_are_refused_unless_one_asks_for_them(model: Any, tokenizer: Any) -> None:
+    rows = torch.randint(3, VOCAB, (12, 12), generator=torch.Generator().manual_seed(2))
+    rows[0, 0] = 2
+    settings = {key: value for key, value in SMALL.items() if key != "context_size"}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "site": HOOK, "texts": rows}
+    with pytest.raises(UserError, match=r"row 1 begins with token \d+ \(11 of 12 rows .* BOS, 2\).*pad\(rows, "):
+        sae_research.evaluate(model, Foreign(), {"core": settings}, **options)
+    evaluation = sae_research.evaluate(model, Foreign(), {"core": {**settings, "prepend_bos": False}}, **options)
+    assert evaluation.value("Foreign", "total_tokens_eval_sparsity_variance") == 8 * 12
+
+
 def test_a_given_split_is_kept(model: Any, tokenizer: Any, labelled: Any) -> None:
     classes = labelled["halves"]
     train = {name: tuple(own[:10]) for name, own in classes.items()}

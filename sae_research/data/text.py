@@ -60,8 +60,10 @@ def token_rows(
     return torch.tensor(rows, dtype=torch.long)
 
 
-def rows_in_memory(in_memory: GivenRows, *, context_size: int, n_rows: int) -> Int[Tensor, "row position"]:
-    """The first `n_rows` of the caller's rows, which have `context_size` tokens each."""
+def rows_in_memory(
+    in_memory: GivenRows, *, context_size: int, n_rows: int, bos: int | None
+) -> Int[Tensor, "row position"]:
+    """The first `n_rows` of the caller's rows, which have `context_size` tokens each and begin with `bos`, if any."""
     rows: Tensor = in_memory.rows
     if len(rows) < n_rows:
         raise UserError(
@@ -69,6 +71,14 @@ def rows_in_memory(in_memory: GivenRows, *, context_size: int, n_rows: int) -> I
         )
     if rows.shape[1] != context_size:
         raise UserError(f"context_size is {context_size}, but the rows of texts have {rows.shape[1]} tokens")
+    without = (rows[:n_rows, 0] != bos).nonzero().flatten().tolist() if bos is not None else []
+    if without:
+        raise UserError(
+            f"texts: row {without[0]} begins with token {int(rows[without[0], 0])} ({len(without)} of {n_rows} rows do "
+            f"not begin with BOS, {bos}), and a first token's activation is unlike all others; put BOS in front "
+            f"(torch.nn.functional.pad(rows, (1, 0), value={bos})), pass texts, or, for SAEs that were trained on such "
+            "rows, set core's prepend_bos: false"
+        )
     return rows[:n_rows].long()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -48,7 +50,7 @@ def check_site(lm: LanguageModel, site: Site, *, length: int) -> None:
         lm.capture_anew(tokens.flip(1), site)
         resumed = lm.resume(site, x, tokens).float()
         adds_residual = site.kind == "mlp_out" and torch.equal(
-            x, lm.capture_anew(tokens, Site(site.layer, "resid_post"))
+            x, lm.capture_anew(tokens, replace(site, kind="resid_post"))
         )
     if adds_residual:
         raise UserError(
@@ -64,11 +66,12 @@ def _tokens(lm: LanguageModel, length: int) -> Int[Tensor, "1 position"]:
 
 
 def _require_equal(lm: LanguageModel, site: Site, plain: Tensor, resumed: Tensor, what: str) -> None:
+    centred = " without its mean" if site.centred else ""
     error = float((plain - resumed).abs().max() / plain.abs().max().clamp(min=1e-6))
     tolerance = _TOLERANCE if lm.dtype == torch.float32 else _TOLERANCE_LOW
     if not error <= tolerance:
         raise UserError(
-            f"model {lm.name!r}: resuming at {site.hook_name} gives other {what} than a plain run "
+            f"model {lm.name!r}: resuming at {site.hook_name}{centred} gives other {what} than a plain run "
             f"(relative difference {error:.1e}, at most {tolerance:.0e} expected); its architecture is not supported "
             "there"
         )

@@ -128,7 +128,7 @@ class LanguageModel:
         if self._cache is None:
             return self.capture_anew(tokens, site, attention_mask)
         mask = None if attention_mask is None else attention_mask.tolist()
-        parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, mask]
+        parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred, mask]
         return self._cache.get_or_compute(parts, tokens, lambda: self.capture_anew(tokens, site, attention_mask))
 
     def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:
@@ -148,7 +148,7 @@ class LanguageModel:
             with self._at(site, _stop):
                 self._run(tokens, attention_mask)
         except _Reached as reached:
-            return reached.activation
+            return _centred(reached.activation) if site.centred else reached.activation
         raise AssertionError(f"{site.hook_name} was never reached")
 
     @_in_turn
@@ -264,6 +264,11 @@ class _Reached(Exception):
 
 def _stop(activation: Tensor) -> NoReturn:
     raise _Reached(activation)
+
+
+def _centred(x: Tensor) -> Tensor:
+    exact = x.float()
+    return (exact - exact.mean(dim=-1, keepdim=True)).to(x.dtype)
 
 
 def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:

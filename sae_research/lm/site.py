@@ -25,6 +25,9 @@ class Site:
 
     layer: int
     kind: Kind
+    centred: bool = False
+    """Whether the activation is read without its mean over dimensions, as TransformerLens has it with
+    `center_writing_weights`. A model whose norms subtract that mean (LayerNorm) computes the same from it."""
 
     @property
     def hook_name(self) -> str:

@@ -104,12 +104,13 @@ _TWIN_RECORDS = frozenset({"feature_density", "consistent_activation_heuristic"}
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> Iterator[Outcome]:
     """The outcome of every SAE: SAEBench reads the rows again for each."""
-    rows = core_rows(context, settings).to(context.lm.device)
     lens = lens_of(context)
     context.progress.expect(len(saes))
-    for sae in saes:
-        yield Attempt(sae).finish(lambda sae=sae: _measure(lens, sae, rows, settings))
-        context.progress.advance(doing=sae.card.name)
+    for group, rows in core_rows(context, saes, settings):
+        on_device = rows.to(context.lm.device)
+        for sae in group:
+            yield Attempt(sae).finish(lambda sae=sae, rows=on_device: _measure(lens, sae, rows, settings))
+            context.progress.advance(doing=sae.card.name)
 
 
 def _measure(lens: Any, sae: Sae, rows: Tensor, settings: CoreSettings) -> EvalOutput:

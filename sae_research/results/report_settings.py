@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sae_research.evals.registry import all_evals
-from sae_research.results.markdown import code, table
+from sae_research.results.markdown import code, listed, table
 from sae_research.results.merge import Entry
 from sae_research.results.rows import card_label
 
@@ -104,7 +104,22 @@ def saes_section(entries: Sequence[Entry]) -> str:
     cards = {(e.source, e.sae_name): e.result.sae for e in entries if e.result is not None}
     header = ["SAE", "architecture", "site", "d_in", "d_sae", "hyperparameters", "from", "digest"]
     lines = [_card_line(name, card) for (_, name), card in cards.items()]
-    return "## SAEs\n\n" + table(header, lines, numbers_from=8) if lines else ""
+    if not lines:
+        return ""
+    centred = [code(name) for (_, name), card in cards.items() if card.get("centred")]
+    no_bos = [code(name) for (_, name), card in cards.items() if card.get("prepend_bos") is False]
+    notes = []
+    if centred:
+        notes.append(
+            f"{listed(centred)}: trained with `center_writing_weights`, and therefore measured on activations without "
+            "their mean over dimensions."
+        )
+    if no_bos:
+        notes.append(
+            f"{listed(no_bos)}: trained on rows without BOS. Core measures them on such rows (other ones than those of "
+            "the other SAEs) unless `core_eval.prepend_bos` says otherwise; all other evals put BOS first."
+        )
+    return "\n\n".join(["## SAEs", table(header, lines, numbers_from=8), *notes])
 
 
 def _card_line(name: str, card: Mapping[str, Any]) -> list[str]:

@@ -44,6 +44,8 @@ class SaeCard:
     digest: str = ""
     """SHA-256 over the tensors and everything in the card that determines codes."""
     training_tokens: int | None = None
+    prepend_bos: bool = True
+    """Whether the rows that it was trained on begin with BOS, as far as its checkpoint says."""
     label: str = ""
     """What tables and plots call its architecture, from params; empty: its own name. Changes nothing that is computed,
     and is stored in the manifest only."""
@@ -122,6 +124,8 @@ class Sae(nn.Module, ABC):
             "digest": card.digest,
             "training_tokens": card.training_tokens,
             "model_name": card.model_name,
+            "prepend_bos": card.prepend_bos,
+            "centred": card.site.centred,
         }
 
     @property

@@ -35,14 +35,18 @@ def held_tensors(sae: Sae) -> dict[str, Tensor]:
 
 
 def sae_digest(sae: Sae) -> str:
-    """SHA-256 over architecture, site, sizes, hyper-parameters and every tensor (name, dtype, shape, bytes)."""
+    """SHA-256 over architecture, site, sizes, hyper-parameters, input and every tensor (name, dtype, shape, bytes)."""
     card = sae.card
     tensors = {
         name: [str(tensor.dtype), list(tensor.shape), hashlib.sha256(tensor.numpy().data).hexdigest()]
         for name, tensor in held_tensors(sae).items()
     }
+    # Only what differs from what is usual counts: SAEs without such a field keep their digests.
+    unusual = {"centred": True} if card.site.centred else {}
+    unusual |= {} if card.prepend_bos else {"prepend_bos": False}
     return digest_of(
         {
+            **unusual,
             "architecture": card.architecture,
             "d_in": card.d_in,
             "d_sae": card.d_sae,

@@ -86,16 +86,23 @@ def wrap_sae(
     card = SaeCard(
         name=name,
         architecture="wrapped",
-        site=Site.parse(site),
+        site=replace(Site.parse(site), centred=_was_centred(source)),
         d_in=d_in,
         d_sae=len(tensors["W_dec"]),
         model_name=model_name,
         hyperparameters={"source_class": f"{type(source).__module__}.{type(source).__qualname__}"},
         label=kind,
+        prepend_bos=_read(source, ("cfg.metadata.prepend_bos", "cfg.prepend_bos")) is not False,
     )
     sae = WrappedSae(card, tensors, source).eval()
     sae.card = replace(sae.card, digest=sae_digest(sae))
     return sae
+
+
+def _was_centred(source: Any) -> bool:
+    places = ("cfg.metadata.model_from_pretrained_kwargs", "cfg.model_from_pretrained_kwargs")
+    options = _read(source, places)
+    return isinstance(options, Mapping) and options.get("center_writing_weights") is True
 
 
 def _read(source: Any, places: tuple[str, ...]) -> Any:

@@ -229,6 +229,57 @@ def test_what_cannot_be_computed_rightly_is_refused(config: dict[str, Any], mess
         _read(folder)
 
 
+@pytest.mark.parametrize("key", ["activation_fn_str", "activation_fn"])
+@pytest.mark.parametrize("activation", ["tanh-relu", "gelu", "topk"])
+def test_an_activation_that_is_not_computed_is_refused(key: str, activation: str, tmp_path: Path) -> None:
+    folder = _lens_folder(tmp_path / "folder", "standard", _tensors("relu"))
+    old = {"d_in": 6, "d_sae": 16, "hook_point": "blocks.1.hook_resid_pre", "model_name": "gpt2", key: activation}
+    (folder / "cfg.json").write_text(json.dumps(old))
+    message = (
+        "gives no 'k'" if activation == "topk" else f"{key} = '{activation}' is not supported, expected one of relu"
+    )
+    with pytest.raises(UserError, match=rf"SAE 'mine': .*{message}"):
+        _read(folder)
+
+
+OLD = {
+    "d_in": 6,
+    "d_sae": 16,
+    "hook_name": "blocks.1.hook_resid_pre",
+    "model_name": "gpt2",
+    "activation_fn_str": "relu",
+}
+METADATA = {"model_name": "gpt2", "hook_name": "blocks.1.hook_resid_pre"}
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_what_an_sae_was_trained_on_is_read_and_kept(modern: bool, tmp_path: Path) -> None:
+    """gpt2-small-res-jb has center_writing_weights; SAEs of models without BOS have prepend_bos: false."""
+    folder = _lens_folder(tmp_path / "folder", "standard", _tensors("relu"), metadata=METADATA)
+    usual = _read(folder)
+    assert (usual.card.site.centred, usual.card.prepend_bos) == (False, True)
+    told = {"model_from_pretrained_kwargs": {"center_writing_weights": True}, "prepend_bos": False}
+    old_or_new = {"metadata": {**METADATA, **told}} if modern else {**OLD, **told}
+    kept = {} if not modern else json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps({**kept, **old_or_new}))
+    sae = _read(folder)
+    assert sae.card.site == Site(1, "resid_pre", centred=True)
+    assert sae.card.prepend_bos is False
+    assert (sae.describe()["centred"], sae.describe()["prepend_bos"]) == (True, False)
+    assert sae.card.digest != usual.card.digest
+    save_sae(sae, tmp_path / "saved")
+    assert load_sae(tmp_path / "saved").card == sae.card
+    assert torch.equal(sae.encode(_x()), usual.encode(_x()))
+
+
+def test_options_of_the_loader_that_are_not_followed_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"checkpoint_index": 3, "center_writing_weights": True, "fold_ln": True, "dtype": "bfloat16"}
+    metadata = {**METADATA, "model_from_pretrained_kwargs": options}
+    _read(_lens_folder(tmp_path / "folder", "standard", _tensors("relu"), metadata=metadata))
+    [message] = caplog.messages
+    assert "SAE mine was trained on a model that was loaded with checkpoint_index = 3, which is not followed" in message
+
+
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     tensors = _tensors("relu")
     tensors["W_dec"][3, 2] = torch.nan

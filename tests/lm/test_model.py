@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sae_research.errors import UserError
+from sae_research.lm.checks import check_site
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
@@ -39,18 +41,26 @@ def tokens(lm: LanguageModel) -> Tensor:
 
 @pytest.fixture(scope="module")
 def lens(family: str, model_folder: Callable[[str], Path]) -> Iterator[Any]:
+    with lens_of_folder(family, model_folder(family)) as lens:
+        yield lens
+
+
+@contextmanager
+def lens_of_folder(family: str, path: Path, **options: Any) -> Iterator[Any]:
     """The same folder in TransformerLens, whose table of official names does not know local folders."""
     import transformer_lens.loading_from_pretrained as loading
     from transformer_lens import HookedTransformer
 
-    folder = str(model_folder(family))
+    folder = str(path)
     official = loading.get_official_model_name
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TransformerLens itself: it calls this loader deprecated
         patch.setattr(loading, "get_official_model_name", lambda name: name if Path(name).is_dir() else official(name))
         if family == "softcapped":
             patch.setattr(loading, "convert_hf_model_config", lambda name, **_: _softcapped_config(name))
-        yield HookedTransformer.from_pretrained_no_processing(folder, device="cpu", default_prepend_bos=True)
+        yield HookedTransformer.from_pretrained_no_processing(
+            folder, device="cpu", default_prepend_bos=True, **options
+        )  # fmt: skip
 
 
 def _softcapped_config(folder: str) -> dict[str, Any]:
@@ -118,6 +128,28 @@ def test_replacing_at_a_site_gives_what_transformer_lens_gives(lm: LanguageModel
             theirs = lens.run_with_hooks(tokens, fwd_hooks=[(site.hook_name, replace)])
         ours = lm.unembed(lm.resume(site, x, tokens))
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3, msg=site.hook_name)
+
+
+def test_a_centred_site_is_that_of_centred_writing_weights(
+    lm: LanguageModel, family: str, model_folder: Callable[[str], Path], tokens: Tensor
+) -> None:
+    """What gpt2-small-res-jb was trained on: TransformerLens with center_writing_weights, nothing else."""
+    sites = [Site(layer, kind, centred=True) for layer in range(3) for kind in ("resid_pre", "resid_post", "mlp_out")]
+    if family in ("llm_rope", "softcapped"):
+        for site in (site for site in sites if site.kind == "resid_post"):
+            with pytest.raises(UserError, match=rf"resuming at {site.hook_name} without its mean gives other hidden"):
+                check_site(lm, site, length=12)
+        return
+    with lens_of_folder(family, model_folder(family), center_writing_weights=True) as lens, torch.no_grad():
+        logits, cache = lens.run_with_cache(tokens)
+        torch.testing.assert_close(lm.logits(tokens), logits, atol=1e-3, rtol=1e-3)
+        for site in sites:
+            check_site(lm, site, length=12)
+            torch.testing.assert_close(lm.capture(tokens, site), cache[site.hook_name], atol=2e-4, rtol=2e-4)
+            x = lm.capture(tokens, site) * 0.5 + 0.1
+            theirs = lens.run_with_hooks(tokens, fwd_hooks=[(site.hook_name, lambda activation, hook, x=x: x)])
+            ours = lm.unembed(lm.resume(site, x, tokens))
+            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3, msg=site.hook_name)
 
 
 def test_resuming_unchanged_gives_the_plain_logits_exactly(lm: LanguageModel, tokens: Tensor) -> None:

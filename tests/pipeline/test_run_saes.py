@@ -233,7 +233,7 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
         "layer": 3, "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
         "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,
-        "model_name": "gpt2",
+        "model_name": "gpt2", "prepend_bos": True, "centred": False,
     }  # fmt: skip
     for entry in manifest.saes:
         assert load_sae(folder / entry["name"]).card.digest == entry["digest"]

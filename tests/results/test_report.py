@@ -15,12 +15,15 @@ from support.workspace import make_card, make_core, sae_bench_core
 
 from sae_research.cli import main
 from sae_research.errors import UserError
+from sae_research.evals.core.eval import CORE
 from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Result, measured
 from sae_research.metrics.intervals import Estimate
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.pipeline.stages.visualize import visualize
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.markdown import table
+from sae_research.results.merge import Entry
+from sae_research.results.report_settings import saes_section
 
 BOTH = {"core": True, "sparse_probing": True}
 
@@ -119,6 +122,15 @@ def test_every_picture_that_is_linked_is_drawn_and_the_other_way_round(filled: A
     visualize(filled.paths, VisualizationSettings(dpi=50, k_values=(3,)))
     assert links
     assert sorted(set(links)) == sorted(path.name for path in filled.paths.images.iterdir())
+
+
+def test_saes_with_another_input_are_named(core_result: Any, card: Any) -> None:
+    usual = card("plain", centred=False, prepend_bos=True)
+    entries = [core_result(usual), core_result(card("jb", centred=True)), core_result(card("bare", prepend_bos=False))]
+    section = saes_section([Entry("computed", r.sae["name"], "core", r, CORE.specs) for r in entries])
+    assert "`jb`: trained with `center_writing_weights`" in section
+    assert "`bare`: trained on rows without BOS." in section
+    assert "trained" not in saes_section([Entry("computed", "plain", "core", entries[0], CORE.specs)])
 
 
 def test_failures_stand_with_their_reasons_and_do_not_break_the_table(report: str) -> None:

@@ -25,7 +25,7 @@ def data(settings: CoreSettings) -> list[DataSet]:
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> Iterator[Outcome]:
-    """One pass of the language model over the same tokens for all SAEs."""
+    """One pass of the language model over the same tokens for all SAEs, or two where some want rows without BOS."""
     from sae_research.evals.core.measure import CorePlan, measure_core
     from sae_research.evals.core.rows import core_rows
 
@@ -34,7 +34,8 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> It
         settings.n_reconstruction_sequences,
         keep_special=settings.exclude_special_tokens_from_reconstruction,
     )
-    yield from measure_core(context, saes, core_rows(context, settings), plan)
+    for group, rows in core_rows(context, saes, settings):
+        yield from measure_core(context, group, rows, plan)
 
 
 CORE = Eval(

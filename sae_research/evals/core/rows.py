@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
 from jaxtyping import Int
 from torch import Tensor
 
 from sae_research.data.text import load_texts, rows_in_memory, token_rows
 from sae_research.evals.base import EvalContext
 from sae_research.evals.core.settings import CoreSettings
+from sae_research.lm.tokens import bos_id
+from sae_research.saes.base import Sae
 from sae_research.sources.memory import GivenRows
 
 
-def core_rows(context: EvalContext, settings: CoreSettings) -> Int[Tensor, "row position"]:
-    """The token rows of the core eval: those for cross-entropy and KL first."""
+def core_rows(
+    context: EvalContext, saes: Sequence[Sae], settings: CoreSettings
+) -> Iterator[tuple[list[Sae], Int[Tensor, "row position"]]]:
+    """The SAEs that read the same token rows, and these: the rows for cross-entropy and KL first."""
+    groups: dict[bool, list[Sae]] = defaultdict(list)
+    for sae in saes:
+        groups[sae.card.prepend_bos if settings.prepend_bos is None else settings.prepend_bos].append(sae)
+    for prepend_bos, group in groups.items():
+        yield group, _rows(context, settings, prepend_bos=prepend_bos)
+
+
+def _rows(context: EvalContext, settings: CoreSettings, *, prepend_bos: bool) -> Int[Tensor, "row position"]:
     n_rows = settings.n_reconstruction_sequences + settings.n_sparsity_sequences
     in_memory = context.hub.given.get(settings.dataset)
     if isinstance(in_memory, GivenRows):
-        return rows_in_memory(in_memory, context_size=settings.context_size, n_rows=n_rows)
+        bos = bos_id(context.lm.tokenizer) if prepend_bos else None
+        return rows_in_memory(in_memory, context_size=settings.context_size, n_rows=n_rows, bos=bos)
     return token_rows(
         load_texts(context.hub, settings.dataset, settings.split),
         context.lm.tokenizer,
         context_size=settings.context_size,
         n_rows=n_rows,
+        prepend_bos=prepend_bos,
         name=f"split {settings.split!r} of data set {settings.dataset!r}",
     )

@@ -25,6 +25,9 @@ class CoreSettings:
     """Batches, following those, for everything else; the published setting is 2000."""
     exclude_special_tokens_from_reconstruction: bool = True
     """Whether BOS, EOS and pad keep their activation when the model reads the reconstruction."""
+    prepend_bos: bool | None = None
+    """Whether rows begin with BOS; null: as in the training of each SAE, by its own metadata. SAEs with and without are
+    then measured on rows that are cut differently."""
 
     def __post_init__(self) -> None:
         at_least(self, context_size=2, batch_size=1, n_reconstruction_batches=1, n_sparsity_batches=1)

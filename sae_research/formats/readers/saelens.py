@@ -21,6 +21,15 @@ from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, write_atomically
 from sae_research.foreign import reading, shown
 from sae_research.formats.folding import fold_atom_norms, scale_latents
+from sae_research.formats.lens_config import (
+    CENTRED,
+    CONFIG,
+    begins_with_bos,
+    modern,
+    refuse_unsupported,
+    site_of,
+    warn_of_other_input,
+)
 from sae_research.formats.reading import (
     naming_file,
     optional,
@@ -30,18 +39,15 @@ from sae_research.formats.reading import (
     require_floats,
     required,
 )
-from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard, check_tensors
 from sae_research.saes.build import build_sae, held_tensors
 from sae_research.saes.registry import about, architectures, sae_class
 
-CONFIG, WEIGHTS, RUNNER = "cfg.json", "sae_weights.safetensors", "runner_cfg.json"
+WEIGHTS, RUNNER = "sae_weights.safetensors", "runner_cfg.json"
 OURS = "sae_research"
 SCHEMA = 1
 # The version of the layout, which SAELens asks for; not that of an installed library.
 _LAYOUT_VERSION = "6.0.0"
-_FOLDABLE = "expected_average_only_in"
-"""The normalisation that is one factor for all activations, which SAELens can fold into the weights."""
 
 _required, _optional, _printable = (partial(get, path=Path(CONFIG)) for get in (required, optional, printable))
 
@@ -109,20 +115,22 @@ def from_lens(
     Atoms are scaled to norm 1 if that changes nothing else, as in SAEBench. A TopK decoder is left alone, unless it was
     trained with `rescale_acts_by_decoder_norm`.
     """
-    config = _modern(config, name)
-    _refuse_unsupported(config, name)
+    config = modern(config, name)
+    refuse_unsupported(config, name)
+    warn_of_other_input(config, name)
     architecture = _architecture(config, name)
     weights = _weights(config, tensors, architecture, name)
     card = SaeCard(
         name=name,
         architecture=architecture,
-        site=_site(config["metadata"].get("hook_name"), name),
+        site=site_of(config["metadata"], name),
         d_in=_required(config, "d_in", int, sae=name),
         d_sae=_required(config, "d_sae", int, sae=name),
         model_name=_printable(config["metadata"], "model_name", sae=name) or "unknown",
         hyperparameters=_options(config, architecture, name),
         source=source,
         training_tokens=training_tokens if isinstance(training_tokens, int) else None,
+        prepend_bos=begins_with_bos(config["metadata"], name),
     )
     check_tensors(card, sae_class(architecture).shapes, weights)
     return build_sae(card, fold_atom_norms(architecture, weights))
@@ -140,13 +148,14 @@ def _from_ours(
     card = SaeCard(
         name=name,
         architecture=field(block, "architecture", str),
-        site=_site(metadata.get("hook_name"), name),
+        site=site_of(metadata, name),
         d_in=field(config, "d_in", int),
         d_sae=field(config, "d_sae", int),
         model_name=_printable(metadata, "model_name", sae=name) or "unknown",
         hyperparameters=field(block, "hyperparameters", dict),
         source=source,
         training_tokens=_optional(block, "training_tokens", int, sae=name),
+        prepend_bos=begins_with_bos(metadata, name),
     )
     sae = build_sae(card, tensors)
     if sae.card.digest != field(block, "digest", str):
@@ -165,6 +174,8 @@ def _config(card: SaeCard) -> dict[str, Any]:
         "model_name": card.model_name,
         "sae_lens_version": _LAYOUT_VERSION,
         "sae_lens_training_version": None,
+        **({"model_from_pretrained_kwargs": {CENTRED: True}} if card.site.centred else {}),
+        **({} if card.prepend_bos else {"prepend_bos": False}),
     }
     options = {key: value for key, value in card.hyperparameters.items() if key in {"k", "s"} and value is not None}
     declared = about(card.architecture)
@@ -189,55 +200,6 @@ def _config(card: SaeCard) -> dict[str, Any]:
             "training_tokens": card.training_tokens,
         },
     }
-
-
-def _modern(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A configuration of SAELens in the terms of version 6."""
-    if "metadata" in config:
-        return {**config, "metadata": _required(config, "metadata", dict, sae=name)}
-    kwargs = _optional(config, "activation_fn_kwargs", dict, sae=name) or {}
-    activation = _optional(config, "activation_fn_str", str, sae=name) or _optional(
-        config, "activation_fn", str, sae=name
-    )
-    is_topk = activation == "topk" and "k" in kwargs
-    normalised = config.get("normalize_activations")
-    if normalised is None or isinstance(normalised, bool):
-        normalised = _FOLDABLE if normalised else "none"
-    metadata = {
-        "hook_name": config.get("hook_name") or config.get("hook_point"),
-        "hook_head_index": config.get("hook_head_index", config.get("hook_point_head_index")),
-        "model_name": config.get("model_name"),
-    }
-    return {
-        **config,
-        "metadata": metadata,
-        "architecture": "topk" if is_topk else config.get("architecture", "standard"),
-        **({"k": kwargs["k"]} if is_topk else {}),
-        "normalize_activations": normalised,
-    }
-
-
-def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
-    """Refuses whatever would lead to wrong numbers if it were ignored."""
-    normalised = _optional(config, "normalize_activations", str, sae=name) or "none"
-    if normalised != "none":
-        folded = "fold the normalisation into the weights first (SAELens: fold_activation_norm_scaling_factor)"
-        raise UserError(
-            f"SAE {name!r}: normalize_activations = {shown(normalised)} is not supported, expected 'none'; "
-            + (folded if normalised == _FOLDABLE else "no weights can do what it does: choose an SAE without it")
-        )
-    if config["metadata"].get("hook_head_index") is not None:
-        raise UserError(
-            f"SAE {name!r}: it reads a single attention head (hook_head_index), which is not supported; "
-            "choose an SAE of all heads"
-        )
-    hook_name = _optional(config["metadata"], "hook_name", str, sae=name) or ""
-    reshaped = _optional(config, "reshape_activations", str, sae=name) or "none"
-    if reshaped not in {"none", "hook_z" if hook_name.endswith("hook_z") else "none"}:
-        raise UserError(
-            f"SAE {name!r}: reshape_activations = {shown(reshaped)} is not supported at {hook_name}; "
-            "expected 'none', or 'hook_z' at a hook that ends in hook_z"
-        )
 
 
 def _architecture(config: Mapping[str, Any], name: str) -> str:
@@ -267,15 +229,6 @@ def _options(config: Mapping[str, Any], architecture: str, name: str) -> dict[st
         elif option.default is MISSING and option.default_factory is MISSING:
             raise UserError(f"SAE {name!r}: {CONFIG} gives no {option.name!r}; it has: {', '.join(config)}")
     return options
-
-
-def _site(hook_name: Any, name: str) -> Site:
-    if not isinstance(hook_name, str):
-        raise UserError(f"SAE {name!r}: {CONFIG} names no hook: hook_name is {shown(hook_name)}, expected str")
-    try:
-        return Site.parse(hook_name)
-    except UserError as error:
-        raise UserError(f"SAE {name!r}: {error}") from error
 
 
 def _weights(

@@ -1,0 +1,128 @@
+"""SAELens' `cfg.json`, old and new: brought to one form, refused where it cannot be followed, and what it reads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sae_research.errors import UserError
+from sae_research.foreign import shown
+from sae_research.formats.reading import optional, required
+from sae_research.lm.site import Site
+
+log = logging.getLogger(__name__)
+
+CONFIG = "cfg.json"
+CENTRED = "center_writing_weights"
+"""The option with which TransformerLens subtracts from everything that writes into the residual stream its mean."""
+_FOLDABLE = "expected_average_only_in"
+"""The normalisation that is one factor for all activations, which SAELens can fold into the weights."""
+_ACTIVATIONS = ("relu", "topk")
+_SAME_INPUT = (
+    "center_unembed", "default_padding_side", "default_prepend_bos", "device", "dtype", "fold_ln", "hf_model",
+    "move_to_device", "n_devices", "tokenizer", "torch_dtype", "trust_remote_code",
+)  # fmt: skip
+"""Options of TransformerLens' loader that leave alone what an SAE reads."""
+
+_required, _optional = (partial(get, path=Path(CONFIG)) for get in (required, optional))
+
+
+def modern(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A configuration of SAELens in the terms of version 6."""
+    if "metadata" in config:
+        return {**config, "metadata": _required(config, "metadata", dict, sae=name)}
+    kwargs = _optional(config, "activation_fn_kwargs", dict, sae=name) or {}
+    activation = _optional(config, "activation_fn_str", str, sae=name) or _optional(
+        config, "activation_fn", str, sae=name
+    )
+    if activation == "topk" and "k" not in kwargs and "k" not in config:
+        raise UserError(f"SAE {name!r}: {CONFIG}: the activation is 'topk', but activation_fn_kwargs gives no 'k'")
+    is_topk = activation == "topk" and "k" in kwargs
+    normalised = config.get("normalize_activations")
+    if normalised is None or isinstance(normalised, bool):
+        normalised = _FOLDABLE if normalised else "none"
+    metadata = {
+        "hook_name": config.get("hook_name") or config.get("hook_point"),
+        "hook_head_index": config.get("hook_head_index", config.get("hook_point_head_index")),
+        "model_name": config.get("model_name"),
+        "model_from_pretrained_kwargs": config.get("model_from_pretrained_kwargs"),
+        "prepend_bos": config.get("prepend_bos"),
+    }
+    return {
+        **config,
+        "metadata": metadata,
+        "architecture": "topk" if is_topk else config.get("architecture", "standard"),
+        **({"k": kwargs["k"]} if is_topk else {}),
+        "normalize_activations": normalised,
+    }
+
+
+def refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
+    """Refuses whatever would lead to wrong numbers if it were ignored."""
+    for key in ("activation_fn", "activation_fn_str"):
+        activation = _optional(config, key, str, sae=name)
+        if activation is not None and activation not in _ACTIVATIONS:
+            raise UserError(
+                f"SAE {name!r}: {key} = {shown(activation)} is not supported, expected one of {', '.join(_ACTIVATIONS)}"
+            )
+    normalised = _optional(config, "normalize_activations", str, sae=name) or "none"
+    if normalised != "none":
+        folded = "fold the normalisation into the weights first (SAELens: fold_activation_norm_scaling_factor)"
+        raise UserError(
+            f"SAE {name!r}: normalize_activations = {shown(normalised)} is not supported, expected 'none'; "
+            + (folded if normalised == _FOLDABLE else "no weights can do what it does: choose an SAE without it")
+        )
+    if config["metadata"].get("hook_head_index") is not None:
+        raise UserError(
+            f"SAE {name!r}: it reads a single attention head (hook_head_index), which is not supported; "
+            "choose an SAE of all heads"
+        )
+    hook_name = _optional(config["metadata"], "hook_name", str, sae=name) or ""
+    reshaped = _optional(config, "reshape_activations", str, sae=name) or "none"
+    if reshaped not in {"none", "hook_z" if hook_name.endswith("hook_z") else "none"}:
+        raise UserError(
+            f"SAE {name!r}: reshape_activations = {shown(reshaped)} is not supported at {hook_name}; "
+            "expected 'none', or 'hook_z' at a hook that ends in hook_z"
+        )
+
+
+def warn_of_other_input(config: Mapping[str, Any], name: str) -> None:
+    """Tells of options of the model's loader that change what the SAE was trained on and are not followed."""
+    options = _loader_options(config["metadata"], name)
+    ignored = {
+        key: value
+        for key, value in options.items()
+        if key not in (CENTRED, *_SAME_INPUT) and value not in (None, False)
+    }
+    if ignored:
+        log.warning(
+            "SAE %s was trained on a model that was loaded with %s, which is not followed: its input here is another",
+            name, ", ".join(f"{key} = {shown(value)}" for key, value in ignored.items()),
+        )  # fmt: skip
+
+
+def site_of(metadata: Mapping[str, Any], name: str) -> Site:
+    """Where the SAE reads, and whether without the mean."""
+    hook_name = metadata.get("hook_name")
+    if not isinstance(hook_name, str):
+        raise UserError(f"SAE {name!r}: {CONFIG} names no hook: hook_name is {shown(hook_name)}, expected str")
+    try:
+        site = Site.parse(hook_name)
+    except UserError as error:
+        raise UserError(f"SAE {name!r}: {error}") from error
+    centred = _optional(_loader_options(metadata, name), CENTRED, bool, sae=name) is True
+    # Heads' outputs are no writes into the residual stream.
+    return replace(site, centred=centred and site.kind != "attn_z")
+
+
+def begins_with_bos(metadata: Mapping[str, Any], name: str) -> bool:
+    """Whether the SAE's training rows began with BOS, which is SAELens' default."""
+    return _optional(metadata, "prepend_bos", bool, sae=name) is not False
+
+
+def _loader_options(metadata: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return _optional(metadata, "model_from_pretrained_kwargs", dict, sae=name) or {}
