@@ -14,6 +14,7 @@ from benchmarks.measuring import Inside, Measured, measure, output_of
 from sae_research.evals.base import EvalContext
 from sae_research.evals.core import measure as core_measure
 from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.evals.core.rows import CoreRows, documents_of
 from sae_research.measurements import EvalOutput
 from sae_research.reference.core import SaeBenchCore, run_core
 from sae_research.saes.base import Sae
@@ -51,9 +52,10 @@ class CoreCase:
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
+        rows = CoreRows(self.rows, documents_of(self.rows, self.context.lm.special_ids))
         watched = zip(_OUR_FUNCTIONS, PARTS, strict=True)
         with inside.watching(*((core_measure._CorePass, function, part) for function, part in watched)):
-            measured = measure(lambda: list(measure_core(self.context, saes, self.rows, self.plan)))
+            measured = measure(lambda: list(measure_core(self.context, saes, rows, self.plan)))
         return measured._replace(value=[output_of(outcome) for outcome in measured.value])
 
 

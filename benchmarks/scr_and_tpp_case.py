@@ -70,11 +70,13 @@ class AblationCase:
             for pool in self.pools
             for pair in pool.pairs
         ]
-        run = inside.timed(lambda: list(measure_scr(self.context, saes, sets, self.scr)), PARTS[0])
+        run = inside.timed(lambda: list(measure_scr(self.context, saes, {self.context.seed: sets}, self.scr)), PARTS[0])
         return [output_of(outcome) for outcome in run()]
 
     def _our_tpp(self, saes: Sequence[Sae], inside: Inside) -> list[EvalOutput]:
-        run = inside.timed(lambda: list(measure_tpp(self.context, saes, self.sets, self.tpp)), PARTS[1])
+        run = inside.timed(
+            lambda: list(measure_tpp(self.context, saes, {self.context.seed: self.sets}, self.tpp)), PARTS[1]
+        )
         return [output_of(outcome) for outcome in run()]
 
     def as_sae_bench(self) -> AblationCase:

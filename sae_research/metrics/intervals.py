@@ -1,4 +1,4 @@
-"""95 % intervals: jackknife over sampling units, Wilson for accuracies, and averages of accuracies."""
+"""95 % intervals from replicates that leave out one group of sampling units each; Wilson's for shares; averages."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from sae_research.metrics.groups import Grouping, consecutive, sum_by_group
+
 Sums = Mapping[str, Any]
 """Additive quantities by name: totals (scalars or vectors), or one total per replicate along the first axis."""
 
 Bounds = tuple[float, float]
 """The smallest and the largest value that a quantity can have."""
 
-_LEVEL = 0.95
+_TAIL = 0.975  # Of a two-sided 95 % interval.
 _Z = 1.959963984540054  # The 97.5 % quantile of the normal distribution.
-
-
-GROUPS = 32
-"""Groups of sampling units that `Estimate.replicates` leave out, one at a time."""
+_ANY: Bounds = (-math.inf, math.inf)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Estimate(NamedTuple):
@@ -31,45 +31,71 @@ class Estimate(NamedTuple):
     low: float | None = None
     high: float | None = None
     replicates: tuple[float, ...] = ()
-    """The number without one group of units, for each group. Units are grouped by their order, in the same way for all
-    SAEs, so the replicates of two SAEs can be compared pairwise. Empty where that is undefined."""
+    """The number without one group of units, for each group. Groups are the same for all SAEs, so the replicates of two
+    SAEs can be compared pairwise. Empty where that is undefined."""
 
 
 def jackknife(
     rows: Mapping[str, np.ndarray],
     statistic: Callable[[Sums], Sums],
     *,
-    bounds: Mapping[str, Bounds] = MappingProxyType({}),
+    groups: Grouping | None = None,
+    bounds: Mapping[str, Bounds] = _NOTHING,
+    shares: Mapping[str, int] = _NOTHING,
+    least: Mapping[str, float] = _NOTHING,
 ) -> dict[str, Estimate]:
-    """Every number that `statistic` computes from the sums of `rows`, with a delete-one Student interval.
+    """Every number that `statistic` computes from the sums of `rows`, with the interval of `estimate`.
 
-    `rows` holds, under each name, one additive contribution per independent unit (sequence, group of sequences) along
-    the first axis. `statistic` must accept totals as well as a stack of totals (one per unit left out) and reduce
-    trailing axes only. SE² = (n-1)/n Σ (θ_(-i) - mean θ_(-.))²; θ ± t_{n-1} SE, cut off at the quantity's `bounds`.
-    Deterministic.
+    `rows` holds, under each name, one additive contribution per sampling unit along the first axis; `groups` says
+    which are left out together, by default runs of consecutive units. `statistic` must accept totals as well as a stack
+    of totals (one per group left out) and reduce trailing axes only. By number: `bounds`, the units of `shares`, and
+    the `least` standard error.
     """
     totals = {name: row.sum(axis=0) for name, row in rows.items()}
-    n = len(next(iter(rows.values())))
+    groups = consecutive(len(next(iter(rows.values())))) if groups is None else groups
     with np.errstate(all="ignore"):
         values = {name: float(value) for name, value in statistic(totals).items()}
-        if n < 2:
+        if groups.n < 2:
             return {name: Estimate(value) for name, value in values.items()}
-        replicates = statistic({name: totals[name] - row for name, row in rows.items()})
-        grouped = statistic({name: totals[name] - sum_groups(row) for name, row in rows.items()})
-    estimates = {
-        name: _around(value, np.asarray(replicates[name]))._replace(replicates=as_replicates(grouped[name]))
+        replicates = statistic({name: totals[name] - sum_by_group(row, groups) for name, row in rows.items()})
+    return {
+        name: estimate(
+            value,
+            np.asarray(replicates[name]),
+            bounds=bounds.get(name, _ANY),
+            units=shares.get(name),
+            least=least.get(name, 0.0),
+        )
         for name, value in values.items()
     }
-    return {
-        name: _within(estimate, bounds[name]) if name in bounds else estimate for name, estimate in estimates.items()
-    }
 
 
-def sum_groups(rows: np.ndarray) -> np.ndarray:
-    """The sums over groups of consecutive units, at most `GROUPS` groups of (nearly) equal size."""
-    n = len(rows)
-    n_groups = min(GROUPS, n)
-    return np.add.reduceat(rows, np.arange(n_groups) * n // n_groups, axis=0)
+def estimate(
+    value: float,
+    replicates: np.ndarray | Sequence[float],
+    *,
+    bounds: Bounds = _ANY,
+    units: int | None = None,
+    least: float = 0.0,
+) -> Estimate:
+    """`value` with the 95 % interval of a jackknife with these replicates, which leave out one of G groups each.
+
+    SE² = (G-1)/G Σ (θ_(-g) - mean θ_(-.))², at least `least`²; value ± t_{G-1} SE, cut off at `bounds`. Where `value`
+    is a share, or a mean of shares, of so many sampling `units`: Wilson's interval for as many independent units as
+    have the same SE, and for `units` of them where no group makes a difference. Without an interval where a replicate
+    is not finite.
+    """
+    kept = as_replicates(replicates)
+    if not kept or not math.isfinite(value):
+        return Estimate(value)
+    quantile = float(stdtrit(len(kept) - 1, _TAIL))
+    error = max(float(standard_errors(np.asarray(kept))), least)
+    if units is None:
+        low, high = value - quantile * error, value + quantile * error
+    else:
+        spread = value * (1 - value)
+        low, high = _wilson_ends(value, spread / error**2 if error > 0 and spread > 0 else units, quantile)
+    return Estimate(value, min(value, max(low, bounds[0])), max(value, min(high, bounds[1])), kept)
 
 
 def as_replicates(values: np.ndarray | Sequence[float]) -> tuple[float, ...]:
@@ -78,89 +104,82 @@ def as_replicates(values: np.ndarray | Sequence[float]) -> tuple[float, ...]:
     return tuple(array.tolist()) if array.ndim == 1 and len(array) > 1 and np.isfinite(array).all() else ()
 
 
-def paired_difference(a: Estimate, b: Estimate) -> Estimate | None:
-    """a - b with the interval of a delete-a-group jackknife over the units that both were measured on.
-
-    None where either has no replicates, or their units were not grouped in the same way.
-    """
-    if not a.replicates or len(a.replicates) != len(b.replicates):
-        return None
-    differences = np.asarray(a.replicates) - np.asarray(b.replicates)
-    return _around(a.value - b.value, differences)._replace(replicates=tuple(differences.tolist()))
-
-
-def _within(estimate: Estimate, bounds: Bounds) -> Estimate:
-    """The interval cut off at `bounds`; it always contains the value."""
-    value, low, high = estimate.value, estimate.low, estimate.high
-    if low is None or high is None:
-        return estimate
-    return estimate._replace(low=min(value, max(low, bounds[0])), high=max(value, min(high, bounds[1])))
-
-
-def _around(value: float, replicates: np.ndarray) -> Estimate:
-    """`value` ± t SE, with the standard error of a jackknife with these replicates."""
-    if not math.isfinite(value) or not np.isfinite(replicates).all():
-        return Estimate(value)
-    half = float(half_widths(replicates))
-    return Estimate(value, value - half, value + half)
+def standard_errors(replicates: np.ndarray) -> np.ndarray:
+    """Those of a jackknife with these G replicates along the last axis."""
+    n = replicates.shape[-1]
+    squares = np.sum((replicates - replicates.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+    return np.sqrt((n - 1) / n * squares)
 
 
 def half_widths(replicates: np.ndarray) -> np.ndarray:
-    """Half of the 95 % interval t_{n-1} SE of a jackknife with these n replicates along the last axis."""
-    n = replicates.shape[-1]
-    squares = np.sum((replicates - replicates.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
-    return stdtrit(n - 1, 0.5 + _LEVEL / 2) * np.sqrt((n - 1) / n * squares)
+    """Half of the 95 % interval t_{G-1} SE of a jackknife with these G replicates along the last axis."""
+    return stdtrit(replicates.shape[-1] - 1, _TAIL) * standard_errors(replicates)
 
 
 def mean_half_widths(values: np.ndarray) -> np.ndarray:
     """Half of Student's 95 % interval of the mean along the last axis: t_{n-1} s / √n."""
     n = values.shape[-1]
-    return stdtrit(n - 1, 0.5 + _LEVEL / 2) * values.std(axis=-1, ddof=1) / math.sqrt(n)
+    return stdtrit(n - 1, _TAIL) * values.std(axis=-1, ddof=1) / math.sqrt(n)
+
+
+def paired_difference(a: Estimate, b: Estimate) -> Estimate | None:
+    """a - b with the interval of a jackknife over the units that both were measured on.
+
+    None where either has no replicates, or their units were not grouped in the same way.
+    """
+    if not a.replicates or len(a.replicates) != len(b.replicates):
+        return None
+    return estimate(a.value - b.value, np.asarray(a.replicates) - np.asarray(b.replicates))
 
 
 def wilson(correct: int, total: int) -> Estimate:
-    """The share `correct / total` with Wilson's score interval."""
+    """The share `correct / total` of independent cases with Wilson's score interval."""
     if total < 1:
         raise ValueError(f"a share needs at least one case, got {correct} of {total}")
     share = correct / total
-    scale = 1 + _Z**2 / total
-    middle = (share + _Z**2 / (2 * total)) / scale
-    half = _Z / scale * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
-    return Estimate(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
+    low, high = _wilson_ends(share, total, _Z)
+    return Estimate(share, min(share, low), max(share, high))
+
+
+def _wilson_ends(share: float, units: float, quantile: float) -> tuple[float, float]:
+    scale = 1 + quantile**2 / units
+    middle = (share + quantile**2 / (2 * units)) / scale
+    half = quantile / scale * math.sqrt(share * (1 - share) / units + quantile**2 / (4 * units**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def accuracy(hits: np.ndarray) -> Estimate:
     """The share of `hits`, which are 1 where a test example was classified correctly, with Wilson's interval."""
     hits = np.asarray(hits, dtype=np.float64)
-    correct, total = sum_groups(hits), sum_groups(np.ones_like(hits))
+    correct, total = (sum_by_group(values, consecutive(len(hits))) for values in (hits, np.ones_like(hits)))
     with np.errstate(all="ignore"):
         replicates = (correct.sum() - correct) / (total.sum() - total)
     return wilson(int(correct.sum()), len(hits))._replace(replicates=as_replicates(replicates))
 
 
-def average(estimates: Sequence[Estimate]) -> Estimate:
-    """The unweighted mean of independent estimates; the distances to their ends add in quadrature (MOVER).
+def average(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) -> Estimate:
+    """The mean of independent estimates; the weighted distances to their ends add in quadrature (MOVER).
 
-    Each of its replicates leaves the same group out of all of them.
+    `weights` add up to 1, by default all alike. Each replicate leaves the same group out of all estimates.
 
     Zou & Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008).
     """
-    n = len(estimates)
-    value = math.fsum(e.value for e in estimates) / n
+    weights = [1 / len(estimates)] * len(estimates) if weights is None else weights
+    value = math.fsum(w * e.value for w, e in zip(weights, estimates, strict=True))
     same_groups = len({len(e.replicates) for e in estimates}) == 1
-    replicates = as_replicates(np.mean([e.replicates for e in estimates], axis=0)) if same_groups else ()
-    below, above = _quadrature(estimates, "low"), _quadrature(estimates, "high")
+    replicates = as_replicates(np.asarray(weights) @ np.array([e.replicates for e in estimates])) if same_groups else ()
+    below, above = (_quadrature(estimates, weights, end) for end in ("low", "high"))
     if below is None or above is None:
         return Estimate(value, replicates=replicates)
-    return Estimate(value, value - below / n, value + above / n, replicates)
+    return Estimate(value, value - below, value + above, replicates)
 
 
-def _quadrature(estimates: Sequence[Estimate], end: str) -> float | None:
-    """The root of the sum of squared distances from values to ends; None where an end is missing."""
+def _quadrature(estimates: Sequence[Estimate], weights: Sequence[float], end: str) -> float | None:
+    """The root of the sum of squared weighted distances from values to ends; None where an end is missing."""
     total = 0.0
-    for estimate in estimates:
-        limit: float | None = getattr(estimate, end)
+    for one, weight in zip(estimates, weights, strict=True):
+        limit: float | None = getattr(one, end)
         if limit is None:
             return None
-        total += (estimate.value - limit) ** 2
+        total += (weight * (one.value - limit)) ** 2
     return math.sqrt(total)

@@ -107,7 +107,7 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> It
     lens = lens_of(context)
     context.progress.expect(len(saes))
     for group, rows in core_rows(context, saes, settings):
-        on_device = rows.to(context.lm.device)
+        on_device = rows.tokens.to(context.lm.device)
         for sae in group:
             yield Attempt(sae).finish(lambda sae=sae, rows=on_device: _measure(lens, sae, rows, settings))
             context.progress.advance(doing=sae.card.name)

@@ -26,6 +26,8 @@ class Column:
     """By SAE; those without a value are absent."""
     seeds: dict[str, dict[int | float | str, float]] = field(default_factory=dict)
     """Each seed's number, by SAE."""
+    seed_replicates: dict[str, dict[int | float | str, tuple[float, ...]]] = field(default_factory=dict)
+    """The replicates of each seed's number, by SAE."""
 
     def seeds_of(self, saes: Sequence[str]) -> list[int | float | str]:
         """The seeds that all of `saes` have a number of, in a fixed order."""
@@ -53,6 +55,7 @@ def columns_by_name(entries: Sequence[Entry]) -> Mapping[tuple[str, str], Column
                 continue
             if "seed" in m.at:
                 column.seeds.setdefault(entry.sae_name, {})[m.at["seed"]] = m.value
+                column.seed_replicates.setdefault(entry.sae_name, {})[m.at["seed"]] = m.replicates
             else:
                 column.measured[entry.sae_name] = m
     return columns

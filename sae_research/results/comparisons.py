@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sae_research.metrics.differences import Differences, discovery_level
-from sae_research.metrics.intervals import half_widths, mean_half_widths
+from sae_research.metrics.draws import DrawnError, error_over_draws
+from sae_research.metrics.intervals import standard_errors
 from sae_research.metrics.reliability import benjamini_hochberg
 from sae_research.results.columns import Column, columns_by_name
 from sae_research.results.merge import Entry
@@ -62,9 +63,8 @@ class Comparison:
 def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
     """All pairs of SAEs that were computed here, on every column of the table with a direction.
 
-    The language model's own numbers are left out. Paired intervals come from a delete-a-group jackknife over the
-    units that both SAEs were measured on; where examples were drawn with several seeds, Student's half width of the
-    mean difference over seeds is added in quadrature.
+    The language model's own numbers are left out. Paired intervals have the error model of the numbers' own: a
+    jackknife over groups of the units that both SAEs were measured on, and where draws were repeated what they add.
     """
     columns = [column for column in columns_by_name(entries).values() if column.spec.direction != "neither"]
     compared = [(column, _differences(column)) for column in columns if len(column.measured) > 1]
@@ -95,15 +95,13 @@ class _Correction(NamedTuple):
 
 
 def _differences(column: Column) -> Differences:
-    """Of all pairs of SAEs, in the order of `np.triu_indices`."""
-    values = np.array([float(m.value or 0.0) for m in column.measured.values()])
-    a, b = np.triu_indices(len(values), k=1)
-    return _with_seeds(_without_seeds(column, values, a, b), column, a, b)
+    """Of all pairs of SAEs, in the order of `np.triu_indices`.
 
-
-def _without_seeds(column: Column, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> Differences:
-    """Paired where both have replicates over the same groups, from the two intervals otherwise."""
+    Paired where both have replicates over the same groups and differ in any of them; from the two intervals otherwise.
+    """
     measured = list(column.measured.values())
+    values = np.array([float(m.value or 0.0) for m in measured])
+    a, b = np.triu_indices(len(values), k=1)
     low, high = (
         np.array([np.nan if e is None else e for e in ends])
         for ends in zip(*((m.ci_low, m.ci_high) for m in measured), strict=True)
@@ -111,30 +109,35 @@ def _without_seeds(column: Column, values: np.ndarray, a: np.ndarray, b: np.ndar
     # MOVER: the lower end of a difference of independent estimates comes from a's lower and b's upper end.
     down, up = values - low, high - values
     below, above = np.hypot(down[a], up[b]), np.hypot(up[a], down[b])
-    degrees = np.full(len(a), np.inf)
-    counts = Counter(len(m.replicates) for m in measured if m.replicates)
-    groups = counts.most_common(1)[0][0] if counts else 0
-    whole = np.array([len(m.replicates) == groups > 0 for m in measured])
-    paired = whole[a] & whole[b]
-    if paired.any():
-        replicates = np.array(
-            [m.replicates if usable else (0.0,) * groups for m, usable in zip(measured, whole, strict=True)]
-        )
-        half = half_widths(replicates[a] - replicates[b])
-        below, above = np.where(paired, half, below), np.where(paired, half, above)
-        degrees = np.where(paired, groups - 1, degrees)
-    return Differences(values[a] - values[b], below, above, degrees, np.zeros(len(a)))
+    error = _paired_error(column, a, b)
+    # Where two SAEs agree on every unit, the units say nothing of how far they may be apart on others.
+    paired = error.standard_error > 0
+    half = error.half_widths
+    return Differences(
+        values[a] - values[b],
+        np.where(paired, half, below),
+        np.where(paired, half, above),
+        np.where(paired, error.degrees, np.inf),
+    )
 
 
-def _with_seeds(differences: Differences, column: Column, a: np.ndarray, b: np.ndarray) -> Differences:
-    """The intervals widened by the spread of the paired differences over the seeds that all SAEs share."""
-    shared = column.seeds_of(list(column.measured))
-    if len(shared) < 2:
-        return differences
-    values = np.array([[column.seeds[sae][seed] for seed in shared] for sae in column.measured])
-    # The intervals behind an unpaired one cover the seeds already.
-    spread = np.where(np.isfinite(differences.degrees), mean_half_widths(values[a] - values[b]), 0.0)
-    return differences._replace(seeds=spread, seeds_degrees=len(shared) - 1)
+def _paired_error(column: Column, a: np.ndarray, b: np.ndarray) -> DrawnError:
+    """The error of each difference over what both SAEs were measured on; 0 where that is not known."""
+    saes = list(column.measured)
+    seeds = column.seeds_of(saes)
+    if len(seeds) > 1:
+        drawn = [[column.seed_replicates[sae][seed] for seed in seeds] for sae in saes]
+        if len({len(replicates) for of_sae in drawn for replicates in of_sae}) == 1 and drawn[0][0]:
+            values = np.array([[column.seeds[sae][seed] for seed in seeds] for sae in saes])
+            replicates = np.array(drawn)
+            return error_over_draws(values[a] - values[b], replicates[a] - replicates[b])
+    stored = [column.measured[sae].replicates for sae in saes]
+    counts = Counter(map(len, filter(None, stored)))
+    groups = counts.most_common(1)[0][0] if counts else 2
+    whole = np.array([len(replicates) == groups for replicates in stored])
+    table = np.array([r if usable else (0.0,) * groups for r, usable in zip(stored, whole, strict=True)])
+    errors = np.where(whole[a] & whole[b], standard_errors(table[a] - table[b]), 0.0)
+    return DrawnError(errors, np.full(len(a), groups - 1.0))
 
 
 def _pairs(column: Column, differences: Differences, correction: _Correction) -> Iterator[Comparison]:

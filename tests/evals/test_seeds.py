@@ -13,12 +13,18 @@ from support.tiny_data import write_bios, write_news
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.run import run_eval
+from sae_research.evals.scr.eval import SCR
+from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.evals.tpp.eval import TPP
+from sae_research.evals.tpp.settings import TppSettings
 from sae_research.measurements import Measurement
 
 CASES = [
     (SPARSE_PROBING, SparseProbingSettings(("embedded/news",), 20, 10, 12, (1, 2)), "sae_top_k_test_accuracy"),
+    (SCR, ScrSettings(("embedded/bios",), 40, 32, 12, (2, 5)), "scr_dir1"),
+    (TPP, TppSettings(("embedded/bios",), 32, 16, 12, (2, 5)), "tpp_total_metric"),
 ]
 
 

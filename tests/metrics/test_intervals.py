@@ -9,7 +9,9 @@ import pytest
 
 from sae_research.evals.core.formulas import BOUNDS, estimate_densities
 from sae_research.evals.core.specs import CORE_SPECS
-from sae_research.metrics.intervals import Estimate, Sums, accuracy, average, jackknife, paired_difference, wilson
+from sae_research.metrics.accuracies import mean_share
+from sae_research.metrics.groups import Grouping, consecutive
+from sae_research.metrics.intervals import Estimate, Sums, average, estimate, jackknife, paired_difference, wilson
 
 
 def _ratio(s: Sums) -> Sums:
@@ -130,7 +132,7 @@ def test_pairing_is_sharper_where_both_fail_on_the_same_examples() -> None:
     generator = np.random.default_rng(0)
     hard = generator.random(640) < 0.3
     a, b = ~hard & (generator.random(640) < 0.98), ~hard & (generator.random(640) < 0.90)
-    difference = paired_difference(accuracy(a), accuracy(b))
+    difference = paired_difference(mean_share(a), mean_share(b))
     assert difference is not None
     assert difference.low is not None
     assert difference.high is not None
@@ -144,14 +146,50 @@ def test_paired_intervals_cover_the_true_difference() -> None:
     for _ in range(trials):
         hard = generator.random(400)
         a, b = (generator.random(400) > 0.6 * hard for _ in "ab")
-        difference = paired_difference(accuracy(a), accuracy(b))
+        difference = paired_difference(mean_share(a), mean_share(b))
         assert difference is not None
         inside += (difference.low or 0.0) <= 0.0 <= (difference.high or 0.0)
     assert 0.92 <= inside / trials <= 0.98
 
 
-def test_an_accuracy_is_a_share_with_the_shares_of_all_groups_but_one() -> None:
-    estimate = accuracy(np.array([1, 0, 1, 1]))
-    assert estimate[:3] == wilson(3, 4)[:3]
-    assert estimate.replicates == pytest.approx((2 / 3, 1, 2 / 3, 2 / 3))
-    assert average([estimate, estimate]).replicates == estimate.replicates
+def test_a_share_is_wilsons_for_independent_cases() -> None:
+    """One case to a group: the jackknife's variance is p (1-p) / (n-1), the quantile Student's in place of 1.96."""
+    share = mean_share(np.array([1, 0, 1, 1]))
+    n, t, p = 3, 3.182446305284263, 0.75
+    middle, half = (p + t**2 / (2 * n)), t * math.sqrt(p * (1 - p) / n + t**2 / (4 * n**2))
+    assert share[:3] == pytest.approx((p, (middle - half) / (1 + t**2 / n), (middle + half) / (1 + t**2 / n)))
+    assert share.replicates == pytest.approx((2 / 3, 1, 2 / 3, 2 / 3))
+
+
+def test_cases_of_one_unit_are_left_out_together() -> None:
+    hits = np.array([1, 1, 0, 0, 1, 0])
+    share = mean_share(hits, ["a", "a", "b", "b", "c", "c"])
+    assert share.replicates == pytest.approx((0.25, 0.75, 0.5))
+    alone = mean_share(np.array([1.0, 0.0, 0.5]))
+    assert share[:3] == pytest.approx(alone[:3]), "as if each unit were one case with the share of its cases"
+
+
+def test_no_miss_is_no_certainty() -> None:
+    share = mean_share(np.ones(40))
+    assert share.low == pytest.approx(1 / (1 + 2.0395134463964077**2 / 40))  # Wilson, t_31 at 97.5 %
+    assert mean_share(np.ones(4), ["a", "a", "b", "b"]).low == pytest.approx(1 / (1 + 12.706204736432095**2 / 2))
+
+
+def test_the_least_error_is_kept() -> None:
+    flat = estimate(0.3, [0.3, 0.3, 0.3], least=0.1)
+    assert flat[:3] == pytest.approx((0.3, 0.3 - 0.1 * 4.302652729696142, 0.3 + 0.1 * 4.302652729696142))
+    assert estimate(0.3, [0.3, 0.3, 0.3])[:3] == (0.3, 0.3, 0.3)
+
+
+def test_a_weighted_average_by_hand() -> None:
+    mean = average([Estimate(0.5, 0.4, 0.6, (1.0, 3.0)), Estimate(0.9, 0.6, 0.94, (5.0, 5.0))], weights=[0.75, 0.25])
+    assert mean[:3] == pytest.approx((0.6, 0.6 - math.hypot(0.075, 0.075), 0.6 + math.hypot(0.075, 0.01)))
+    assert mean.replicates == pytest.approx((2.0, 3.5))
+
+
+def test_an_empty_group_changes_nothing() -> None:
+    """Of a draw's texts none may be in some group of the texts of all draws."""
+    rows = {"a": np.array([1.0, 3.0]), "b": np.ones(2)}
+    left_out = jackknife(rows, _ratio, groups=Grouping(np.array([0, 2]), 3))["ratio"]
+    assert left_out.replicates == pytest.approx((3.0, 2.0, 1.0))
+    assert jackknife(rows, _ratio, groups=consecutive(2))["ratio"].replicates == pytest.approx((3.0, 1.0))

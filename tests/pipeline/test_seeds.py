@@ -19,8 +19,14 @@ from sae_research.results.document import read_result
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "sparse_probing": {**TINY["sparse_probing"], "seeds": [1, 2]},
-}
-METRICS = {"sparse_probing": "sae_top_k_test_accuracy"}
+    "scr": {
+        "dataset_names": ["embedded/bios"], "train_size": 20, "test_size": 40, "n_values": [2, 5], "seeds": [1, 2],
+    },
+    "tpp": {
+        "dataset_names": ["embedded/news"], "train_size": 20, "test_size": 20, "n_values": [2, 5], "seeds": [1, 2],
+    },
+}  # fmt: skip
+METRICS = {"sparse_probing": "sae_top_k_test_accuracy", "scr": "scr_dir1", "tpp": "tpp_total_metric"}
 
 
 @pytest.fixture(scope="module")

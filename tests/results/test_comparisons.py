@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, t
 from support.workspace import make_core
 
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result, measured
-from sae_research.metrics.accuracies import ProbeTest, mean_accuracy, seed_spread
-from sae_research.metrics.intervals import Estimate, accuracy, jackknife, paired_difference
+from sae_research.metrics.accuracies import ProbeTest, mean_accuracy
+from sae_research.metrics.intervals import Estimate, jackknife, paired_difference
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.comparison_report import comparison_section
 from sae_research.results.comparisons import Comparison, compare_saes
@@ -125,8 +125,8 @@ def test_without_replicates_the_intervals_count_as_independent(card: Any) -> Non
 
 
 def test_other_groups_of_units_are_never_paired(card: Any) -> None:
-    few, many = _noisy(0.0, COMMON[:20], 1), _noisy(0.0, COMMON, 2)
-    names = [("few", few), ("many", many), ("more", many)]
+    few, many, more = _noisy(0.0, COMMON[:20], 1), _noisy(0.0, COMMON, 2), _noisy(0.0, COMMON, 3)
+    names = [("few", few), ("many", many), ("more", more)]
     comparisons = compare_saes([_entry(card, n, [measured("good", e)]) for n, e in names])
     assert [c.method for c in comparisons] == ["unpaired", "unpaired", "paired"]
 
@@ -143,21 +143,35 @@ def test_a_missing_number_has_no_pair(card: Any) -> None:
 
 
 def test_seeds_widen_a_pair_by_the_spread_of_its_own_difference(card: Any) -> None:
-    rng = np.random.default_rng(0)
+    """All seeds test on the same texts, so that the spread of the difference over seeds is that of the draws alone."""
     by_seed = {"a": [0.80, 0.84, 0.88], "b": [0.70, 0.75, 0.77]}
-    estimates = {n: accuracy(rng.random(640) < 0.8)._replace(value=float(np.mean(v))) for n, v in by_seed.items()}
+    change = {"a": np.array([0.01, -0.01, 0.02, -0.02]), "b": np.array([0.01, -0.01, 0.00, 0.00])}
 
     def entry(name: str) -> Entry:
-        seeds = [Measurement("at_k", v, at={"k": 1, "seed": s}) for s, v in enumerate(by_seed[name])]
-        return _entry(card, name, [measured("at_k", estimates[name], {"k": 1}), *seeds])
+        seeds = [
+            Measurement("at_k", v, at={"k": 1, "seed": s}, replicates=tuple(v + change[name]))
+            for s, v in enumerate(by_seed[name])
+        ]
+        value = float(np.mean(by_seed[name]))
+        whole = Measurement("at_k", value, ci_low=0.1, ci_high=0.9, at={"k": 1}, replicates=tuple(value + change[name]))
+        return _entry(card, name, [whole, *seeds])
 
     (pair,) = compare_saes([entry("a"), entry("b")])
-    plain = paired_difference(estimates["a"], estimates["b"])
-    assert plain is not None
-    assert plain.low is not None
+    units = 3 / 4 * 2 * 0.02**2
+    draws = np.var([0.10, 0.09, 0.11], ddof=1) / 3
+    degrees = (units + draws) ** 2 / (units**2 / 3 + draws**2 / 2)
     assert pair.ci_low is not None
-    extra = 4.302652729696142 * seed_spread([0.10, 0.09, 0.11]) / math.sqrt(3)  # t_2 at 97.5 %
-    assert pair.difference - pair.ci_low == pytest.approx(math.hypot(plain.value - plain.low, extra), rel=1e-6)
+    assert pair.difference == pytest.approx(0.1)
+    assert pair.difference - pair.ci_low == pytest.approx(t.ppf(0.975, degrees) * np.sqrt(units + draws))
+    assert pair.method == "paired"
+
+
+def test_saes_that_agree_on_every_unit_are_compared_by_their_intervals(card: Any) -> None:
+    """No ablation turned a text of either: nothing is known of how far they are apart on other texts."""
+    same = Measurement("good", 0.0, ci_low=-0.1, ci_high=0.2, replicates=(0.0, 0.0, 0.0))
+    (pair,) = compare_saes([_entry(card, name, [same]) for name in "ab"])
+    assert (pair.ci_low, pair.ci_high) == pytest.approx((-math.hypot(0.1, 0.2), math.hypot(0.1, 0.2)))
+    assert (pair.distinguishable, pair.method) == (False, "unpaired")
 
 
 def test_published_results_take_no_part(card: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sae_research.metrics.groups import GROUPS, consecutive, whole_documents
 from sae_research.metrics.intervals import Bounds, Estimate, Sums, jackknife
 
 Rows = Mapping[str, np.ndarray]
@@ -30,12 +31,12 @@ BOUNDS: Mapping[str, Bounds] = {
 """The smallest and largest value that a metric can have, whatever the SAE; a metric that is absent is unbounded."""
 
 
-def estimate_behaviour(rows: Rows) -> dict[str, Estimate]:
+def estimate_behaviour(rows: Rows, documents: np.ndarray) -> dict[str, Estimate]:
     """Cross-entropy and KL metrics from the sums of the reconstruction pass."""
-    return jackknife(rows, _behaviour, bounds=BOUNDS)
+    return jackknife(rows, _behaviour, groups=whole_documents(documents), bounds=BOUNDS)
 
 
-def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str, Estimate]:
+def estimate_quality(rows: Rows, documents: np.ndarray, *, offset_square: float, d_in: int) -> dict[str, Estimate]:
     """Reconstruction, shrinkage and sparsity metrics from the sums of the sparsity pass.
 
     `offset_square` is ‖mean(x) - centre‖². The intervals treat it, and the batch means of the legacy value, as fixed:
@@ -45,11 +46,17 @@ def estimate_quality(rows: Rows, *, offset_square: float, d_in: int) -> dict[str
     def statistic(s: Sums) -> Sums:
         return _quality(s, offset_square) | _sparsity(s, d_in)
 
-    return jackknife(rows, statistic, bounds=BOUNDS)
+    n_documents = len(np.unique(documents))
+    return jackknife(
+        rows, statistic, groups=whole_documents(documents), bounds=BOUNDS, shares={"interpolates": n_documents}
+    )
 
 
-def estimate_as_sae_bench(rows: Rows, *, batch_size: int, d_in: int) -> dict[str, Estimate]:
-    """SAEBench's formulas where they differ from ours; they depend on batches, which are the jackknife's units."""
+def estimate_as_sae_bench(rows: Rows, documents: np.ndarray, *, batch_size: int, d_in: int) -> dict[str, Estimate]:
+    """SAEBench's formulas where they differ from ours; they depend on batches, which are the jackknife's units.
+
+    Batches divide documents, so the runs of batches that are left out are at least twice as long as any document.
+    """
     batches = {name: row.reshape(-1, batch_size).sum(axis=1) for name, row in rows.items()}
     tokens = batches["tokens"]
     with np.errstate(all="ignore"):
@@ -61,7 +68,9 @@ def estimate_as_sae_bench(rows: Rows, *, batch_size: int, d_in: int) -> dict[str
             "bias": batches["out_square"] / batches["dot"],
             "signed": batches["signed"],
         }
-    return jackknife(parts, lambda s: _as_sae_bench(s, d_in), bounds=BOUNDS)
+    longest = int(np.unique(documents, return_counts=True)[1].max())
+    runs = consecutive(len(tokens), most=max(1, min(GROUPS, len(documents) // (2 * longest))))
+    return jackknife(parts, lambda s: _as_sae_bench(s, d_in), groups=runs, bounds=BOUNDS)
 
 
 def estimate_densities(fired: np.ndarray, tokens: np.ndarray) -> dict[str, Estimate]:

@@ -14,14 +14,14 @@ from sae_research.evals.core.codes import count_codes
 from sae_research.evals.core.likelihood import Losses, compare_predictions, unigram_surprise
 from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
 from sae_research.evals.core.report import CoreSums, core_output
+from sae_research.evals.core.rows import CoreRows
 from sae_research.evals.core.sums import SequenceSums, sum_real
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import capture, is_real
+from sae_research.metrics.groups import whole_documents
 from sae_research.saes.base import Sae
 from sae_research.saes.encoding import Encoder
 
-# Groups of sequences with firing counts of their own, from which densities get their intervals.
-_GROUPS = 20
 # Final hidden states held at once, over all SAEs: 1 GiB in float32.
 _STATE_ELEMENTS = 2**28
 
@@ -40,13 +40,13 @@ class CorePlan:
     """Whether BOS, EOS and pad keep their activation when the model reads the reconstruction."""
 
 
-def measure_core(context: EvalContext, saes: Sequence[Sae], rows: Tensor, plan: CorePlan) -> Iterator[Outcome]:
-    """The outcome of every SAE on the given token rows (sequences, tokens); the SAEs share one site."""
-    context.progress.expect(len(rows))
+def measure_core(context: EvalContext, saes: Sequence[Sae], rows: CoreRows, plan: CorePlan) -> Iterator[Outcome]:
+    """The outcome of every SAE on the given rows; the SAEs share one site."""
+    context.progress.expect(len(rows.tokens))
     with torch.no_grad():
         run = _CorePass(context, saes, rows, plan)
-        run.reconstruct(rows[: plan.n_reconstruction])
-        run.describe(rows[plan.n_reconstruction :])
+        run.reconstruct(rows.tokens[: plan.n_reconstruction])
+        run.describe(rows.tokens[plan.n_reconstruction :])
         outcomes = [run.finish(attempt) for attempt in run.attempts]
     yield from outcomes
 
@@ -54,20 +54,21 @@ def measure_core(context: EvalContext, saes: Sequence[Sae], rows: Tensor, plan: 
 class _CorePass:
     """The sums of all SAEs over the text so far."""
 
-    def __init__(self, context: EvalContext, saes: Sequence[Sae], rows: Tensor, plan: CorePlan) -> None:
+    def __init__(self, context: EvalContext, saes: Sequence[Sae], rows: CoreRows, plan: CorePlan) -> None:
         self.context, self.lm, self.plan = context, context.lm, plan
         self.site = saes[0].card.site
         self.rows = rows
         self.attempts = [Attempt(sae) for sae in saes]
         self.losses, self.inputs = SequenceSums(), SequenceSums()
         self.sae_losses = {attempt: SequenceSums() for attempt in self.attempts}
-        n = len(rows) - plan.n_reconstruction
-        n_groups = min(_GROUPS, n)
-        self.groups = torch.arange(n) * n_groups // n
-        self.outputs = {attempt: _Outputs(attempt.sae, n_groups) for attempt in self.attempts}
-        self.centre = self._mean_activation(rows[: plan.batch_size])
+        groups = whole_documents(rows.documents[plan.n_reconstruction :])
+        self.groups = torch.from_numpy(groups.of_unit)
+        self.outputs = {attempt: _Outputs(attempt.sae, groups.n) for attempt in self.attempts}
+        self.centre = self._mean_activation(rows.tokens[: plan.batch_size])
         self.offset = torch.zeros_like(self.centre, dtype=torch.float64)
-        self.surprise = unigram_surprise(rows, is_real(self.lm, rows.to(self.lm.device)), vocab_size=self.lm.vocab_size)
+        self.surprise = unigram_surprise(
+            rows.tokens, is_real(self.lm, rows.tokens.to(self.lm.device)), vocab_size=self.lm.vocab_size
+        )
 
     def _mean_activation(self, rows: Tensor) -> Tensor:
         tokens = rows.to(self.lm.device)
@@ -164,9 +165,9 @@ class _CorePass:
             positive=outputs.positive.cpu().numpy(),
             fired_sequences=outputs.fired_sequences.cpu().numpy(),
             positive_sequences=outputs.positive_sequences.cpu().numpy(),
-            groups=self.groups.numpy(),
+            documents=self.rows.documents,
             batch_size=self.plan.batch_size,
-            context_size=self.rows.shape[1],
+            context_size=self.rows.tokens.shape[1],
         )
 
 

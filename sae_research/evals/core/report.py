@@ -18,6 +18,7 @@ from sae_research.evals.core.formulas import (
 from sae_research.evals.core.specs import CORE_SPECS
 from sae_research.evals.core.weights import describe_weights
 from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, measured
+from sae_research.metrics.groups import sum_by_group, whole_documents
 from sae_research.metrics.intervals import Estimate
 from sae_research.saes.base import Sae
 
@@ -50,8 +51,8 @@ class CoreSums:
     """(d_sae,): sequences in which the latent fired."""
     positive_sequences: np.ndarray
     """(d_sae,): sequences in which its code was above 0 for some token."""
-    groups: np.ndarray
-    """The group of each sequence of the sparsity pass."""
+    documents: np.ndarray
+    """The document that each sequence begins in, those of the reconstruction pass first."""
     batch_size: int
     context_size: int
 
@@ -73,12 +74,13 @@ def core_output(sae: Sae, text: CoreSums) -> EvalOutput:
 def _estimates(text: CoreSums, *, d_in: int) -> dict[str, Estimate]:
     losses, sums = text.losses, dict(text.sums)
     sums["sequences"] = (sums["tokens"] > 0).astype(np.float64)
-    tokens = np.bincount(text.groups, weights=sums["tokens"], minlength=len(text.fired))
+    documents = np.split(text.documents, [len(losses["ce_tokens"])])
+    tokens = sum_by_group(sums["tokens"], whole_documents(documents[1]))
     as_sae_bench = estimate_densities(text.positive, tokens)
     return (
-        estimate_behaviour(losses)
-        | estimate_quality(sums, offset_square=text.offset_square, d_in=d_in)
-        | estimate_as_sae_bench(sums, batch_size=text.batch_size, d_in=d_in)
+        estimate_behaviour(losses, documents[0])
+        | estimate_quality(sums, documents[1], offset_square=text.offset_square, d_in=d_in)
+        | estimate_as_sae_bench(sums, documents[1], batch_size=text.batch_size, d_in=d_in)
         | estimate_densities(text.fired, tokens)
         | {f"{name}_sae_bench": estimate for name, estimate in as_sae_bench.items()}
         | {

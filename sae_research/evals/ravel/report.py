@@ -11,6 +11,7 @@ from sae_research.evals.ravel.prompts import Prompts
 from sae_research.evals.ravel.specs import BASELINE, SCORES, VARIANTS
 from sae_research.evals.ravel.training import SwapHits
 from sae_research.measurements import EvalOutput, Measurement, measured
+from sae_research.metrics.groups import GROUPS, dealt
 from sae_research.metrics.intervals import Estimate, Sums, average, jackknife
 
 _ALL = "all"
@@ -40,12 +41,15 @@ def ravel_output(classes: Mapping[str, ClassHits], baselines: Mapping[str, Mappi
     for name, hits in baselines.items():
         measurements += _measurements(BASELINE, hits, "", {"baseline": name})
     return EvalOutput(
-        (*measurements, *_latents_swapped(classes), *_prompts_kept(classes)), unstructured=_as_sae_bench(classes)
+        (*measurements, *_latents_swapped(classes), *_counts(classes)),
+        unstructured=_as_sae_bench(classes),
     )
 
 
 def _measurements(prefix: str, classes: Mapping[str, ClassHits], variant: str, at: At) -> Iterator[Measurement]:
-    by_class = {name: class_scores(hits, variant) for name, hits in classes.items()}
+    # All classes get equally many groups of entities, so that a mean over classes can leave one out of each.
+    groups = min((GROUPS, *(n for n in (len(_tested(hits)) for hits in classes.values()) if n)))
+    by_class = {name: class_scores(hits, variant, groups=groups) for name, hits in classes.items()}
     for score in SCORES:
         overall = [scores[_ALL][score] for scores in by_class.values() if score in scores.get(_ALL, {})]
         if len(overall) == len(by_class):
@@ -73,10 +77,10 @@ def _no_pairs(entity_class: str, attribute: str) -> str:
     return f"the model answers too few prompts on {attribute} of {entity_class} correctly to form pairs"
 
 
-def class_scores(hits: ClassHits, variant: str) -> AttributeScores:
+def class_scores(hits: ClassHits, variant: str, *, groups: int = GROUPS) -> AttributeScores:
     """Cause, isolation and their mean for each attribute that has pairs of both kinds, and over all attributes.
 
-    The interval is a delete-one jackknife over the entities of base prompts, across attributes.
+    The sampling units are the entities of base prompts, across attributes, in so many groups at most.
     """
     usable = [
         name
@@ -86,8 +90,9 @@ def class_scores(hits: ClassHits, variant: str) -> AttributeScores:
     if not usable:
         return {}
     rows = _rows(hits, usable, variant)
-    bounds = {f"{i}/{score}": (0.0, 1.0) for i in (*range(len(usable)), _ALL) for score in SCORES}
-    estimates = jackknife(rows, _statistic, bounds=bounds)
+    n = len(rows["cause pairs"])
+    shares = {f"{place}/{score}": n for place in (*range(len(usable)), _ALL) for score in SCORES}
+    estimates = jackknife(rows, _statistic, groups=dealt(n, groups), shares=shares)
 
     def scores_of(place: int | str) -> dict[str, Estimate]:
         return {score: estimates[f"{place}/{score}"] for score in SCORES}
@@ -98,8 +103,7 @@ def class_scores(hits: ClassHits, variant: str) -> AttributeScores:
 
 def _rows(hits: ClassHits, attributes: Sequence[str], variant: str) -> dict[str, np.ndarray]:
     """Right answers and pairs of each kind, by base entity and attribute."""
-    entities = dict.fromkeys(item.entity for item in hits.prompts.items)
-    place = {entity: i for i, entity in enumerate(entities)}
+    place = {entity: i for i, entity in enumerate(_tested(hits))}
     rows = {f"{kind} {what}": np.zeros((len(place), len(attributes))) for kind in ("cause", "isolation")
             for what in ("hits", "pairs")}  # fmt: skip
     for column, attribute in enumerate(attributes):
@@ -109,8 +113,13 @@ def _rows(hits: ClassHits, attributes: Sequence[str], variant: str) -> dict[str,
         for kind, chosen in (("cause", is_cause), ("isolation", ~is_cause)):
             np.add.at(rows[f"{kind} pairs"][:, column], base[chosen], 1)
             np.add.at(rows[f"{kind} hits"][:, column], base[chosen], swap.hits[variant][chosen])
-    tested = sum(rows[f"{kind} pairs"].sum(axis=1) for kind in ("cause", "isolation")) > 0
-    return {name: table[tested] for name, table in rows.items()}
+    return rows
+
+
+def _tested(hits: ClassHits) -> list[str]:
+    """The entities of base prompts of test pairs, in the order of the prompts."""
+    bases = sorted({int(base) for swap in hits.attributes.values() for base in swap.pairs.base})
+    return list(dict.fromkeys(hits.prompts.items[base].entity for base in bases))
 
 
 def _statistic(sums: Sums) -> Sums:
@@ -135,9 +144,10 @@ def _latents_swapped(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
         yield Measurement("n_latents_swapped", float(count), at={"entity": name, "attribute": attribute})
 
 
-def _prompts_kept(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
+def _counts(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
     for name, hits in classes.items():
         at: At = {"entity": name}
+        yield Measurement("tested_entities", float(len(_tested(hits))), at=at)
         if hits.n_asked:
             yield Measurement("prompts_kept", len(hits.prompts.items) / hits.n_asked, at=at)
         else:

@@ -35,5 +35,6 @@ RAVEL_SPECS: tuple[MetricSpec, ...] = (
         for score, title in SCORES.items()
     ),
     MetricSpec("n_latents_swapped", "ravel", "latents", "neither", "Latents in the mask (RAVEL)"),
+    MetricSpec("tested_entities", "ravel", "entities", "neither", "Entities in test pairs (RAVEL)"),
     MetricSpec("prompts_kept", "ravel", "", "neither", "Share of prompts answered correctly (RAVEL)"),
 )  # fmt: skip

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sae_research.data.paired import load_pairs, require_crossed
+from sae_research.data.paired import PairedSet, load_pairs, require_crossed
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, PartsFigure, SaeBenchSchema
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.shared.labelled_data import labelled_data
+from sae_research.evals.shared.seeds import check_seeds, draw_with_seeds
 from sae_research.measurements import MetricSpec
 
 if TYPE_CHECKING:
@@ -31,38 +32,49 @@ def data(settings: ScrSettings) -> list[DataSet]:
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: ScrSettings) -> Iterator[Outcome]:
-    """Probes on pooled activations, ablations in closed form: each text is read and encoded once."""
+    """Probes on pooled activations, ablations in closed form: each text is read and encoded once for all seeds."""
     from sae_research.evals.scr.measure import measure_scr
 
     # All of them first: a quadrant that is too small must not show after an hour.
-    sets = [
+    sets = draw_with_seeds(context, settings.seeds, lambda seeded: _load(seeded, settings))
+    yield from measure_scr(context, saes, sets, settings)
+
+
+def _load(context: EvalContext, settings: ScrSettings) -> list[PairedSet]:
+    """All pairs of all data sets."""
+    sizes = {"train": settings.train_size // 4, "test": settings.test_size // 4}
+    return [
         paired
         for name in settings.dataset_names
-        for paired in load_pairs(
-            context.hub,
-            name,
-            train=settings.train_size // 4,
-            test=settings.test_size // 4,
-            seed=context.seed,
-            sampling=settings.sampling,
-        )
+        for paired in load_pairs(context.hub, name, **sizes, seed=context.seed, sampling=settings.sampling)
     ]
-    yield from measure_scr(context, saes, sets, settings)
+
+
+def check(settings: ScrSettings, random_seed: int) -> None:
+    """The run's own seed is no further one."""
+    check_seeds(settings.seeds, random_seed, section="scr")
+
+
+def _specs() -> Iterator[MetricSpec]:
+    """The scores, each with its spread over seeds, and the accuracies that they are shares of."""
+    for name, title in (("metric", "SCR"), ("dir1", "SCR, direction 1"), ("dir2", "SCR, direction 2")):
+        key, headline = f"scr_{name}_threshold_{{n}}", name == "metric"
+        yield MetricSpec(f"scr_{name}", "scr_metrics", "", "higher", title, key, headline)
+        yield MetricSpec(f"scr_{name}_seed_std", "scr_metrics", "", "neither", f"{title}, deviation over seeds")
+    for name, title in (("clean", "trained without bias"), ("biased", "biased")):
+        yield MetricSpec(f"scr_{name}_accuracy", "scr_metrics", "", "neither", f"Accuracy of the probe, {title} (SCR)")
 
 
 SCR = Eval(
     name="scr",
     section="scr",
     settings=ScrSettings,
-    specs=(
-        MetricSpec("scr_metric", "scr_metrics", "", "higher", "SCR", "scr_metric_threshold_{n}", headline=True),
-        MetricSpec("scr_dir1", "scr_metrics", "", "higher", "SCR, direction 1", "scr_dir1_threshold_{n}"),
-        MetricSpec("scr_dir2", "scr_metrics", "", "higher", "SCR, direction 2", "scr_dir2_threshold_{n}"),
-    ),
+    specs=tuple(_specs()),
     data=data,
     run=run,
     main_columns={"scr_metric": {"n": 10}},
-    not_in_intervals="the texts on which probes are trained and latents chosen",
+    not_in_intervals="the texts on which probes are trained and latents chosen, unless `seeds` repeats the draw",
+    check=check,
     figures=(
         PartsFigure(
             "curve", "scr_metric", ("n",), "by_n", "SCR against the number of latents ablated", "n, latents ablated"

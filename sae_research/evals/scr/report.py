@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sae_research.data.paired import PairedSet
 from sae_research.evals.shared.ablation_settings import too_few
+from sae_research.evals.shared.seeds import seeded
 from sae_research.measurements import EvalOutput, Measurement, measured
-from sae_research.metrics.intervals import Estimate, Sums, average, jackknife
+from sae_research.metrics.accuracies import ProbeTest, mean_accuracy
+from sae_research.metrics.draws import Repeated, average_repeated, over_seeds
+from sae_research.metrics.groups import by_number
+from sae_research.metrics.intervals import Estimate, Sums, jackknife
 from sae_research.probes.draws import Rules
 
 # The smallest gap between clean and biased accuracy that a score is divided by: SAEBench's.
 _LEAST_GAP = 1e-3
 DIRECTIONS = (1, 2)
+SCORES = ("scr_metric", "scr_dir1", "scr_dir2")
 
 
 class PairProbes(NamedTuple):
@@ -24,6 +29,8 @@ class PairProbes(NamedTuple):
     clean: Mapping[int, np.ndarray]
     """Of the probe trained without bias on the labels that the direction asks for."""
     biased: Mapping[int, np.ndarray]
+    texts: np.ndarray
+    """The number of each text: the same for every seed that tests on it."""
 
     def gap(self, direction: int) -> float:
         """How much accuracy the bias costs."""
@@ -39,14 +46,14 @@ class PairProbes(NamedTuple):
 AblatedHits = Mapping[int, np.ndarray]
 """Which test texts the biased probe gets right after ablation, by direction: (n, texts), NaN where n is too large."""
 ScoreOrReason = Estimate | str
-"""A score, or the reason why there is none."""
+"""One seed's score, or the reason why there is none."""
 
 
 class PairScores(NamedTuple):
-    """The scores of one SAE on one pair, by metric and n."""
+    """The scores of one SAE on one pair, by metric and n; a reason where no seed has one."""
 
     paired: PairedSet
-    by_metric: Mapping[str, Mapping[int, ScoreOrReason]]
+    by_metric: Mapping[str, Mapping[int, Repeated | str]]
 
     @property
     def run_name(self) -> str:
@@ -55,27 +62,50 @@ class PairScores(NamedTuple):
 
 
 def score_pair(
-    paired: PairedSet, probes: PairProbes, hits: AblatedHits, n_values: Sequence[int], rules: Rules
+    paired: PairedSet,
+    probes: Mapping[int, PairProbes],
+    hits: Mapping[int, AblatedHits],
+    n_values: Sequence[int],
+    rules: Rules,
 ) -> PairScores:
-    """The scores of both directions, and `scr_metric`: that of the direction in which the biased probe is worse."""
-    by_direction = {f"scr_dir{d}": _score_direction(d, probes, hits[d], n_values, rules) for d in DIRECTIONS}
+    """The means over seeds of the scores of both directions, and of `scr_metric`."""
+    by_seed = {seed: _score_draw(probes[seed], hits[seed], n_values, rules) for seed in probes}
+    return PairScores(
+        paired,
+        {
+            metric: {n: _over_seeds({seed: scores[metric][n] for seed, scores in by_seed.items()}) for n in n_values}
+            for metric in SCORES
+        },
+    )
+
+
+def _score_draw(
+    probes: PairProbes, hits: AblatedHits, n_values: Sequence[int], rules: Rules
+) -> dict[str, Mapping[int, ScoreOrReason]]:
+    """One seed's scores; `scr_metric` is that of the direction in which the biased probe is worse."""
+    scores: dict[str, Mapping[int, ScoreOrReason]] = {
+        f"scr_dir{d}": _score_direction(d, probes, hits[d], n_values, rules) for d in DIRECTIONS
+    }
     worse = probes.worse
     if worse is None:
         reason = "the biased probe is equally accurate in both directions"
-        return PairScores(paired, {"scr_metric": dict.fromkeys(n_values, reason), **by_direction})
-    return PairScores(paired, {"scr_metric": by_direction[f"scr_dir{worse}"], **by_direction})
+        return {"scr_metric": dict.fromkeys(n_values, reason), **scores}
+    return {"scr_metric": scores[f"scr_dir{worse}"], **scores}
 
 
 def _score_direction(
     direction: int, probes: PairProbes, hits: np.ndarray, n_values: Sequence[int], rules: Rules
 ) -> dict[int, ScoreOrReason]:
-    if probes.gap(direction) < _LEAST_GAP:
+    gap = probes.gap(direction)
+    if gap < _LEAST_GAP:
         reason = f"the bias costs less than {_LEAST_GAP:g} of accuracy in direction {direction}"
         return dict.fromkeys(n_values, Estimate(0.0) if rules == "sae_bench" else reason)
     rows = {"clean": probes.clean[direction], "biased": probes.biased[direction]}
-    possible = {n: of_n for n, of_n in zip(n_values, hits, strict=True) if not np.isnan(of_n).any()}
-    estimates = jackknife({**rows, **{str(n): of_n for n, of_n in possible.items()}}, _recovered)
-    return {n: estimates[str(n)] if n in possible else too_few(n) for n in n_values}
+    possible = {str(n): of_n for n, of_n in zip(n_values, hits, strict=True) if not np.isnan(of_n).any()}
+    # An ablation that turns no text can turn the next one: that much is the least that the score can be wrong by.
+    least = dict.fromkeys(possible, 1 / (gap * len(probes.texts)))
+    scores = jackknife({**rows, **possible}, _recovered, groups=by_number(probes.texts), least=least)
+    return {n: scores[str(n)] if str(n) in possible else too_few(n) for n in n_values}
 
 
 def _recovered(sums: Sums) -> Sums:
@@ -85,45 +115,83 @@ def _recovered(sums: Sums) -> Sums:
     return {name: (total - sums["biased"]) / gap for name, total in after.items()}
 
 
-def scr_output(scores: Sequence[PairScores], probes: Sequence[PairProbes], n_values: Sequence[int]) -> EvalOutput:
-    """Means over all pairs that have a score, and each pair's own."""
+def _over_seeds(by_seed: Mapping[int, ScoreOrReason]) -> Repeated | str:
+    """The mean over the seeds that have a score."""
+    scores = {seed: score for seed, score in by_seed.items() if isinstance(score, Estimate)}
+    if not scores:
+        return _reasons(by_seed.values())
+    return over_seeds(scores)
+
+
+def _reasons(values: Iterable[object]) -> str:
+    return "; ".join(dict.fromkeys(value for value in values if isinstance(value, str)))
+
+
+def scr_output(
+    scores: Sequence[PairScores], probes: Sequence[Mapping[int, PairProbes]], n_values: Sequence[int]
+) -> EvalOutput:
+    """Means over all pairs that have a score, each pair's own, and the accuracies that they are shares of."""
     measurements: list[Measurement] = []
-    for metric in ("scr_metric", "scr_dir1", "scr_dir2"):
+    for metric in SCORES:
         for n in n_values:
-            measurements.append(_mean(metric, n, [pair.by_metric[metric][n] for pair in scores]))
-            for pair in scores:
-                at = {"n": n, "dataset": pair.paired.name, "pair": " / ".join(pair.paired.pair)}
-                measurements.append(_measurement(metric, pair.by_metric[metric][n], at))
+            of_pairs = [pair.by_metric[metric][n] for pair in scores]
+            known = [score for score in of_pairs if isinstance(score, Repeated)]
+            if known:
+                measurements += seeded(metric, average_repeated(known), {"n": n})
+            else:
+                measurements.append(Measurement(metric, None, reason=_reasons(of_pairs), at={"n": n}))
+            for pair, score in zip(scores, of_pairs, strict=True):
+                at = {"n": n, **_place(pair)}
+                if isinstance(score, Repeated):
+                    measurements.append(measured(metric, score.with_draws(), at))
+                else:
+                    measurements.append(Measurement(metric, None, reason=score, at=at))
+    accuracies = {pair.run_name: _accuracies(of_pair) for pair, of_pair in zip(scores, probes, strict=True)}
+    measurements += _accuracy_measurements(scores, accuracies)
     return EvalOutput(
         tuple(measurements),
         details=[_detail(pair) for pair in scores],
         unstructured={
-            pair.run_name: {
-                f"{kind}_accuracy_dir{d}": float(hits[d].mean())
-                for kind, hits in pair_probes._asdict().items()
-                for d in DIRECTIONS
-            }
-            for pair, pair_probes in zip(scores, probes, strict=True)
+            name: {f"{kind}_accuracy_dir{d}": number.mean.value for (kind, d), number in of_pair.items()}
+            for name, of_pair in accuracies.items()
         },
     )
 
 
-def _mean(metric: str, n: int, scores: Sequence[ScoreOrReason]) -> Measurement:
-    estimates = [score for score in scores if isinstance(score, Estimate)]
-    reasons = [score for score in scores if isinstance(score, str)]
-    return _measurement(metric, average(estimates) if estimates else "; ".join(dict.fromkeys(reasons)), {"n": n})
+def _place(pair: PairScores) -> dict[str, int | float | str]:
+    return {"dataset": pair.paired.name, "pair": " / ".join(pair.paired.pair)}
 
 
-def _measurement(metric: str, score: ScoreOrReason, at: Mapping[str, int | float | str]) -> Measurement:
-    return Measurement(metric, None, reason=score, at=at) if isinstance(score, str) else measured(metric, score, at)
+def _accuracies(probes: Mapping[int, PairProbes]) -> dict[tuple[str, int], Repeated]:
+    """By kind of probe and direction the accuracy that no SAE has a part in."""
+    accuracies = {}
+    for kind in ("clean", "biased"):
+        for direction in DIRECTIONS:
+            tests = {s: ProbeTest(getattr(p, kind)[direction], p.texts) for s, p in probes.items()}
+            by_seed = {seed: mean_accuracy([test]) for seed, test in tests.items()}
+            accuracies[kind, direction] = Repeated(mean_accuracy(list(tests.values())), by_seed)
+    return accuracies
+
+
+def _accuracy_measurements(
+    scores: Sequence[PairScores], accuracies: Mapping[str, Mapping[tuple[str, int], Repeated]]
+) -> Iterator[Measurement]:
+    """A_clean and A_biased over all pairs, and each pair's."""
+    for kind in ("clean", "biased") if accuracies else ():
+        for direction in DIRECTIONS:
+            at: dict[str, int | float | str] = {"direction": direction}
+            numbers = [of_pair[kind, direction] for of_pair in accuracies.values()]
+            yield measured(f"scr_{kind}_accuracy", average_repeated(numbers).with_draws((0.0, 1.0)), at)
+            for pair, number in zip(scores, numbers, strict=True):
+                yield measured(f"scr_{kind}_accuracy", number.with_draws((0.0, 1.0)), {**at, **_place(pair)})
 
 
 def _detail(pair: PairScores) -> dict[str, str | float]:
     """SAEBench's record of one pair: a missing score has no key."""
     values = {
-        f"{metric}_threshold_{n}": score.value
+        f"{metric}_threshold_{n}": score.mean.value
         for metric, by_n in pair.by_metric.items()
         for n, score in by_n.items()
-        if isinstance(score, Estimate)
+        if isinstance(score, Repeated)
     }
     return {"dataset_name": f"{pair.run_name}_results", **values}

@@ -30,6 +30,9 @@ class ScrSettings:
     rules: Rules = "clean"
     """`clean`: only real tokens are ablated, and a direction without a gap to close has no score. `sae_bench`: padding
     is ablated too, as if it had codes, and a direction without a gap scores 0."""
+    seeds: tuple[int, ...] = ()
+    """Seeds beside `random_seed` with which all draws are repeated, of texts and of probes; numbers are then means over
+    seeds, their intervals cover the spread over seeds too, and `..._seed_std` tells it."""
 
     def __post_init__(self) -> None:
         check_ablations(self, shares=4)

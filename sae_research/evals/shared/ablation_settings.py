@@ -20,6 +20,8 @@ class AblationSettings(Protocol):
     def context_size(self) -> int: ...
     @property
     def n_values(self) -> tuple[int, ...]: ...
+    @property
+    def seeds(self) -> tuple[int, ...]: ...
 
 
 def check_ablations(settings: AblationSettings, *, shares: int) -> None:
@@ -29,6 +31,7 @@ def check_ablations(settings: AblationSettings, *, shares: int) -> None:
         if size % shares:
             raise ValueError(f"{name} is {size}, expected a multiple of {shares}: it is cut into {shares} equal parts")
     distinct(settings, "dataset_names")
+    distinct(settings, "seeds", may_be_empty=True)
     counts(settings, "n_values")
 
 

@@ -1,17 +1,22 @@
-"""Draws repeated with further seeds, and the texts of all draws, each of them once. Needs no torch."""
+"""Draws repeated with further seeds: what they draw, each text once, and what is reported. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from sae_research.evals.base import EvalContext
+from sae_research.measurements import Measurement, measured
+from sae_research.metrics.draws import Repeated
+from sae_research.metrics.intervals import Bounds
 
 Drawn = TypeVar("Drawn")
+Key = TypeVar("Key")
 
 
 def check_seeds(seeds: Sequence[int], random_seed: int, *, section: str) -> None:
@@ -27,17 +32,29 @@ def draw_with_seeds(
     return {seed: draw(replace(context, seed=seed)) for seed in (context.seed, *seeds)}
 
 
-class TextsOfSeeds(NamedTuple):
-    """The texts that some seed draws."""
+class NumberedTexts(NamedTuple, Generic[Key]):
+    """The texts of several draws."""
 
     texts: list[str]
-    """Each once."""
-    places: Mapping[int, np.ndarray]
-    """By seed the place in `texts` of each text that it draws, in the order of the draw."""
+    """Each once, in the order in which the draws bring them."""
+    places: Mapping[Key, np.ndarray]
+    """By draw the place in `texts` of each of its texts."""
 
 
-def texts_of_seeds(by_seed: Mapping[int, Sequence[str]]) -> TextsOfSeeds:
-    """What the seeds draw, with each text once."""
-    place_of = {text: place for place, text in enumerate(dict.fromkeys(chain(*by_seed.values())))}
-    places = {seed: np.array([place_of[text] for text in texts]) for seed, texts in by_seed.items()}
-    return TextsOfSeeds(list(place_of), places)
+def number_texts(draws: Mapping[Key, Sequence[str]]) -> NumberedTexts[Key]:
+    """The texts of all `draws`, each once."""
+    place_of = {text: place for place, text in enumerate(dict.fromkeys(chain(*draws.values())))}
+    places = {key: np.array([place_of[text] for text in texts], dtype=np.int64) for key, texts in draws.items()}
+    return NumberedTexts(list(place_of), places)
+
+
+def seeded(
+    metric: str, number: Repeated, at: Mapping[str, int | float | str], bounds: Bounds = (-math.inf, math.inf)
+) -> Iterator[Measurement]:
+    """The mean over seeds; where there are several, their spread as `<metric>_seed_std` and each one's own number."""
+    yield measured(metric, number.with_draws(bounds), at)
+    if len(number.by_seed) > 1:
+        yield Measurement(f"{metric}_seed_std", number.spread, at=at)
+        for seed, drawn in number.by_seed.items():
+            # Its interval would be that of the test units alone; its replicates serve comparisons over seeds.
+            yield Measurement(metric, drawn.value, at={**at, "seed": seed}, replicates=drawn.replicates)

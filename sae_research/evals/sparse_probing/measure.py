@@ -13,7 +13,7 @@ from torch import Tensor
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.pooling import group_by_memory, pool_texts
-from sae_research.evals.shared.seeds import texts_of_seeds
+from sae_research.evals.shared.seeds import number_texts
 from sae_research.evals.sparse_probing.report import ProbeScores, ScoresBySeed, probing_output
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.metrics.accuracies import ProbeTest
@@ -82,7 +82,7 @@ def _plan(
     tasks = {seed: _draw_tasks(of_seed, settings, seed) for seed, of_seed in sets.items()}
     plan = []
     for index, labelled in enumerate(next(iter(sets.values()))):
-        drawn = texts_of_seeds(
+        drawn = number_texts(
             {seed: [*chain(*s[index].train.values(), *s[index].test.values())] for seed, s in sets.items()}
         )
         by_seed = {}

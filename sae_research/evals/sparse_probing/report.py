@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from sae_research.evals.shared.seeds import seeded
 from sae_research.measurements import EvalOutput, Measurement, measured
-from sae_research.metrics.accuracies import mean_accuracy, seed_spread, with_seeds
-from sae_research.metrics.intervals import Estimate, average
+from sae_research.metrics.accuracies import mean_accuracy
+from sae_research.metrics.draws import Repeated, average_repeated
 from sae_research.probes.tasks import ClassTests
 
 
@@ -23,19 +24,6 @@ class ProbeScores(NamedTuple):
 
 ScoresBySeed = Mapping[int, ProbeScores]
 """By seed; all seeds have the same classes."""
-
-
-class _MeanAccuracy(NamedTuple):
-    """A mean accuracy."""
-
-    estimate: Estimate
-    """The mean over seeds; its interval covers test examples only."""
-    by_seed: Mapping[int, float]
-
-    @property
-    def with_seeds(self) -> Estimate:
-        """The mean over seeds with an interval for test examples and seeds."""
-        return with_seeds(self.estimate, list(self.by_seed.values()))
 
 
 def probing_output(
@@ -80,24 +68,16 @@ def _measurements(kind: str, k: int | None, sets: Mapping[str, Mapping[int, Clas
         owner = "the SAE has fewer latents" if kind == "sae" else "the model has fewer channels"
         yield Measurement(metric, None, reason=f"{owner} than k = {k}", at=at)
         return
-    overall = _over_sets(list(means.values()))
-    yield measured(metric, overall.with_seeds, at)
-    if len(overall.by_seed) > 1:
-        yield Measurement(f"{metric}_seed_std", seed_spread(list(overall.by_seed.values())), at=at)
-        yield from (Measurement(metric, value, at={**at, "seed": seed}) for seed, value in overall.by_seed.items())
+    yield from seeded(metric, average_repeated(list(means.values())), at, bounds=(0.0, 1.0))
     for name, mean in means.items():
-        yield measured(metric, mean.with_seeds, {**at, "dataset": name})
+        yield measured(metric, mean.with_draws((0.0, 1.0)), {**at, "dataset": name})
 
 
-def _over_classes(seeds: Mapping[int, ClassTests]) -> _MeanAccuracy:
+def _over_classes(seeds: Mapping[int, ClassTests]) -> Repeated:
     tests = [test for by_class in seeds.values() for test in by_class.values()]
-    by_seed = {seed: fmean(test.accuracy for test in by_class.values()) for seed, by_class in seeds.items()}
-    return _MeanAccuracy(mean_accuracy(tests), by_seed)
-
-
-def _over_sets(sets: Sequence[_MeanAccuracy]) -> _MeanAccuracy:
-    by_seed = {seed: fmean(mean.by_seed[seed] for mean in sets) for seed in sets[0].by_seed}
-    return _MeanAccuracy(average([mean.estimate for mean in sets]), by_seed)
+    return Repeated(
+        mean_accuracy(tests), {seed: mean_accuracy(list(by_class.values())) for seed, by_class in seeds.items()}
+    )
 
 
 def _by_class(seeds: Mapping[int, ClassTests]) -> dict[str, float] | None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
 from sae_research.evals.shared.labelled_data import labelled_data
+from sae_research.evals.shared.seeds import check_seeds, draw_with_seeds
 from sae_research.evals.tpp.settings import TppSettings
-from sae_research.measurements import MetricSpec
+from sae_research.measurements import Direction, MetricSpec
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -26,34 +27,42 @@ def data(settings: TppSettings) -> list[DataSet]:
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: TppSettings) -> Iterator[Outcome]:
-    """Probes on pooled activations, ablations in closed form: each text is read and encoded once."""
+    """Probes on pooled activations, ablations in closed form: each text is read and encoded once for all seeds."""
     from sae_research.evals.shared.probing_sets import probing_sets
     from sae_research.evals.tpp.measure import measure_tpp
 
-    yield from measure_tpp(context, saes, probing_sets(context, settings), settings)
+    sets = draw_with_seeds(context, settings.seeds, lambda seeded: probing_sets(seeded, settings))
+    yield from measure_tpp(context, saes, sets, settings)
+
+
+def check(settings: TppSettings, random_seed: int) -> None:
+    """The run's own seed is no further one."""
+    check_seeds(settings.seeds, random_seed, section="tpp")
+
+
+def _specs() -> Iterator[MetricSpec]:
+    """Each score, and its spread over seeds."""
+    scores: tuple[tuple[str, Direction, str], ...] = (
+        ("total_metric", "higher", "TPP"),
+        ("intended_diff_only", "higher", "TPP, intended class"),
+        ("unintended_diff_only", "lower", "TPP, other classes"),
+    )
+    for name, direction, title in scores:
+        key, headline = f"tpp_threshold_{{n}}_{name}", name == "total_metric"
+        yield MetricSpec(f"tpp_{name}", "tpp_metrics", "", direction, title, key, headline)
+        yield MetricSpec(f"tpp_{name}_seed_std", "tpp_metrics", "", "neither", f"{title}, deviation over seeds")
 
 
 TPP = Eval(
     name="tpp",
     section="tpp",
     settings=TppSettings,
-    specs=(
-        MetricSpec(
-            "tpp_total_metric", "tpp_metrics", "", "higher", "TPP", "tpp_threshold_{n}_total_metric", headline=True
-        ),
-        MetricSpec(
-            "tpp_intended_diff_only", "tpp_metrics", "", "higher", "TPP, intended class",
-            "tpp_threshold_{n}_intended_diff_only",
-        ),
-        MetricSpec(
-            "tpp_unintended_diff_only", "tpp_metrics", "", "lower", "TPP, other classes",
-            "tpp_threshold_{n}_unintended_diff_only",
-        ),
-    ),
+    specs=tuple(_specs()),
     data=data,
     run=run,
     main_columns={"tpp_total_metric": {"n": 10}},
-    not_in_intervals="the texts on which probes are trained and latents chosen",
+    not_in_intervals="the texts on which probes are trained and latents chosen, unless `seeds` repeats the draw",
+    check=check,
     takes={"labelled": "dataset_names"},
     figures=(
         PartsFigure(

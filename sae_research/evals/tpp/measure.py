@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,11 +16,12 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.padding import padding_ratios, with_padding
 from sae_research.evals.shared.pooling import group_by_memory, pool_texts
+from sae_research.evals.shared.seeds import number_texts
 from sae_research.evals.tpp.probes import SaeBenchRun, TppDraws, draw_as_sae_bench, draw_keyed, fit_probes
 from sae_research.evals.tpp.report import TppHits, TppScores, score_set, tpp_output
 from sae_research.evals.tpp.settings import TppSettings
 from sae_research.probes.ablation import ablated_logits, choose_latents, class_means, targeted_effects
-from sae_research.probes.draws import Rules, keyed_generator
+from sae_research.probes.draws import Rules
 from sae_research.probes.sae_bench import LinearProbes, SaeBenchRecipe
 from sae_research.saes.base import Sae
 
@@ -30,21 +32,21 @@ _MEMORY = 4 * 2**30
 def measure_tpp(
     context: EvalContext,
     saes: Sequence[Sae],
-    sets: Sequence[LabelledSet],
+    sets: Mapping[int, Sequence[LabelledSet]],
     settings: TppSettings,
     recipe: SaeBenchRecipe | None = None,
 ) -> Iterator[Outcome]:
-    """The outcome of every SAE (all at one site) on the given data sets; `recipe` trains SAEBench's probes."""
+    """The outcome of every SAE (all at one site) on the data sets as each seed draws them; `recipe` trains SAEBench's
+    probes."""
     recipe = recipe or SaeBenchRecipe()
     attempts = [Attempt(sae) for sae in saes]
     scores: dict[Attempt, list[TppScores]] = {attempt: [] for attempt in attempts}
-    draws = [draw_keyed(labelled, ("tpp", context.seed, labelled.name)) for labelled in sets]
-    if settings.sampling == "sae_bench":
-        width = context.lm.width(saes[0].card.site)
-        draws = draw_as_sae_bench(sets, draws, SaeBenchRun(context.seed, len(settings.n_values), recipe, width))
+    width = context.lm.width(saes[0].card.site)
+    draws = {seed: _draw(of_seed, seed, settings, recipe, width) for seed, of_seed in sets.items()}
     with torch.no_grad():
-        for labelled, set_draws in zip(sets, draws, strict=True):
-            for attempt, hits in _measure_set(context, attempts, labelled, set_draws, settings, recipe):
+        for index, labelled in enumerate(next(iter(sets.values()))):
+            drawn = {seed: (of_seed[index], draws[seed][index]) for seed, of_seed in sets.items()}
+            for attempt, hits in _measure_set(context, attempts, drawn, settings, recipe):
                 set_scores = attempt.do(score_set, labelled, hits, settings.n_values)
                 if set_scores is not None:
                     scores[attempt].append(set_scores)
@@ -52,61 +54,73 @@ def measure_tpp(
         yield attempt.finish(lambda attempt=attempt: tpp_output(scores[attempt], settings.n_values))
 
 
+def _draw(
+    sets: Sequence[LabelledSet], seed: int, settings: TppSettings, recipe: SaeBenchRecipe, width: int
+) -> list[TppDraws]:
+    """What one seed draws of each data set; `width` is that of the activations."""
+    draws = [draw_keyed(labelled, ("tpp", seed, labelled.name)) for labelled in sets]
+    if settings.sampling == "keyed":
+        return draws
+    return draw_as_sae_bench(sets, draws, SaeBenchRun(seed, len(settings.n_values), recipe, width))
+
+
 def _measure_set(
-    context: EvalContext, attempts: Sequence[Attempt], labelled: LabelledSet, draws: TppDraws, settings: TppSettings,
-    recipe: SaeBenchRecipe,
-) -> Iterator[tuple[Attempt, TppHits]]:  # fmt: skip
-    """The hits of the probes on one data set, before and after each SAE's ablations."""
-    texts = list(chain(*labelled.train.values(), *labelled.test.values()))
+    context: EvalContext, attempts: Sequence[Attempt], drawn: Mapping[int, tuple[LabelledSet, TppDraws]],
+    settings: TppSettings, recipe: SaeBenchRecipe,
+) -> Iterator[tuple[Attempt, dict[int, TppHits]]]:  # fmt: skip
+    """By seed what the probes get right of one data set, before and after each SAE's ablations."""
+    texts, places = number_texts(
+        {seed: [*chain(*labelled.train.values(), *labelled.test.values())] for seed, (labelled, _) in drawn.items()}
+    )
     site, context_size = attempts[0].sae.card.site, settings.context_size
-    probed: _ProbedSet | None = None
+    probed: dict[int, _ProbedSet] = {}
     for group in group_by_memory(attempts, len(texts), limit_bytes=_MEMORY):
         context.progress.expect(len(texts))
         x, codes = pool_texts(context, group, texts, site=site, context_size=context_size)
-        if probed is None:
-            probed = _probe_set(context, labelled, x, draws, settings, recipe)
-        yield from do_each(context.lm.device, list(codes), probed.ablate, codes).items()
+        if not probed:
+            probed = {
+                seed: _probe_set(context, labelled, x, places[seed], draws, settings, recipe)
+                for seed, (labelled, draws) in drawn.items()
+            }
+        yield from do_each(context.lm.device, list(codes), _ablate, codes, probed).items()
 
 
 def _probe_set(
-    context: EvalContext, labelled: LabelledSet, x: Tensor, draws: TppDraws, settings: TppSettings,
+    context: EvalContext, labelled: LabelledSet, x: Tensor, places: np.ndarray, draws: TppDraws, settings: TppSettings,
     recipe: SaeBenchRecipe,
 ) -> _ProbedSet:  # fmt: skip
-    """The data set with its probes trained; `x` are the mean activations of training texts, then test texts."""
+    """One seed's data set with its probes trained; `x` are the mean activations of the texts of all seeds."""
     n_train = draws.tasks.train.n
-    probes = fit_probes(x[:n_train], x[n_train:], draws, recipe)
+    train_x, test_x = x[torch.from_numpy(places).to(x.device)].tensor_split([n_train])
+    probes = fit_probes(train_x, test_x, draws, recipe)
     test_texts = list(chain(*labelled.test.values()))
     classes = torch.arange(len(labelled.test)).repeat_interleave(len(test_texts) // len(labelled.test))
-    order = keyed_generator("tpp", context.seed, labelled.name, "order").permutation(len(test_texts))
     ratios = None
     if settings.rules == "sae_bench":
         ratios = padding_ratios(context.lm, test_texts, context_size=settings.context_size)
     labels = classes[:, None] == torch.arange(len(labelled.test))
-    return _ProbedSet(
-        draws, probes, probes.logits(x[n_train:]), labels, torch.from_numpy(order), ratios, settings.n_values,
-        settings.rules,
-    )  # fmt: skip
+    return _ProbedSet(draws, places, probes, probes.logits(test_x), labels, ratios, settings.n_values, settings.rules)
 
 
 @dataclass(frozen=True)
 class _ProbedSet:
-    """One data set with a probe per class and their logits on the test texts."""
+    """One seed's data set with a probe per class and their logits on the test texts."""
 
     draws: TppDraws
+    places: np.ndarray
+    """Of its texts among those of all seeds, training texts first."""
     probes: LinearProbes
     logits: Float[Tensor, "texts classes"]
     labels: Bool[Tensor, "texts classes"]
-    order: Tensor
-    """The test texts in a random order: each replicate leaves out one run of them."""
     ratios: Tensor | None
     """Padding of the test texts; None where it is not ablated."""
     n_values: tuple[int, ...]
     rules: Rules
 
-    def ablate(self, attempt: Attempt, codes: dict[Attempt, Tensor]) -> TppHits:
-        """The hits of every probe before and after the ablations; takes the SAE's codes out of `codes`."""
-        sae = attempt.sae
-        train_codes, test_codes = codes.pop(attempt).tensor_split([self.draws.tasks.train.n])
+    def ablated_hits(self, sae: Sae, codes: Float[Tensor, "texts d_sae"]) -> TppHits:
+        """What every probe gets right before and after the ablations; `codes` are of the texts of all seeds."""
+        n_train = self.draws.tasks.train.n
+        train_codes, test_codes = codes[torch.from_numpy(self.places).to(codes.device)].tensor_split([n_train])
         if self.ratios is not None:
             test_codes = with_padding(sae, test_codes, self.ratios)
         directions = sae.W_dec.double() @ self.probes.weights.double().T
@@ -116,12 +130,18 @@ class _ProbedSet:
             chosen = choose_latents(effects, self.n_values, self.rules)
             after.append(ablated_logits(test_codes, directions, self.logits, chosen))
         # (ablated, n, texts, classes) -> (texts, ablated, n, classes)
-        logits = torch.stack(after).permute(2, 0, 1, 3).cpu()[self.order]
-        labels = self.labels[self.order]
+        logits = torch.stack(after).permute(2, 0, 1, 3).cpu()
         return TppHits(
-            clean=((self.logits.cpu()[self.order] > 0) == labels).numpy(),
-            ablated=((logits > 0) == labels[:, None, None]).numpy(),
-            counts_clean=self.draws.clean[self.order].numpy(),
-            counts_ablated=self.draws.ablated[self.order].numpy(),
+            clean=((self.logits.cpu() > 0) == self.labels).numpy(),
+            ablated=((logits > 0) == self.labels[:, None, None]).numpy(),
+            counts_clean=self.draws.clean.numpy(),
+            counts_ablated=self.draws.ablated.numpy(),
+            texts=self.places[n_train:],
             possible=tuple(not bool(logits[:, 0, i].isnan().any()) for i in range(logits.shape[2])),
         )
+
+
+def _ablate(attempt: Attempt, codes: dict[Attempt, Tensor], probed: Mapping[int, _ProbedSet]) -> dict[int, TppHits]:
+    """Each seed's hits; takes the SAE's codes out of `codes` to free their memory."""
+    pooled = codes.pop(attempt)
+    return {seed: of_seed.ablated_hits(attempt.sae, pooled) for seed, of_seed in probed.items()}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.shared.ablation_settings import too_few
+from sae_research.evals.shared.seeds import seeded
 from sae_research.measurements import EvalOutput, Measurement, measured
-from sae_research.metrics.intervals import Estimate, Sums, average, jackknife
+from sae_research.metrics.draws import Repeated, average_repeated, over_seeds
+from sae_research.metrics.groups import by_number
+from sae_research.metrics.intervals import Estimate, Sums, jackknife
 
-METRICS = ("tpp_total_metric", "tpp_intended_diff_only", "tpp_unintended_diff_only")
+METRICS: tuple[str, ...] = ("tpp_total_metric", "tpp_intended_diff_only", "tpp_unintended_diff_only")
 
 
 class TppHits(NamedTuple):
@@ -26,40 +30,61 @@ class TppHits(NamedTuple):
     """(texts, classes): whether the text belongs to the class's test."""
     counts_ablated: np.ndarray
     """The same after ablations; of size 1 along an axis where they do not differ."""
+    texts: np.ndarray
+    """The number of each text: the same for every seed that tests on it."""
     possible: tuple[bool, ...]
     """By n: whether the SAE has that many latents."""
 
 
 class TppScores(NamedTuple):
-    """The scores of one SAE on one data set, for each n that is possible."""
+    """The scores of one SAE on one data set, means over seeds, for each n that is possible."""
 
     name: str
-    by_n: Mapping[int, Mapping[str, Estimate]]
+    by_n: Mapping[int, Mapping[str, Repeated]]
     """By metric, over all classes."""
     by_class: Mapping[str, Mapping[str, float]]
     """SAEBench's numbers for each class."""
 
 
-def score_set(labelled: LabelledSet, hits: TppHits, n_values: Sequence[int]) -> TppScores:
-    """What probes lose by their own class's ablation and by the others': means over classes, and each class's."""
-    by_n: dict[int, Mapping[str, Estimate]] = {}
+def score_set(labelled: LabelledSet, hits: Mapping[int, TppHits], n_values: Sequence[int]) -> TppScores:
+    """What the probes lose by their own class's ablation and by the others': means over classes, and each class's."""
+    first = next(iter(hits.values()))
+    places = {n: place for place, n in enumerate(n_values) if first.possible[place]}
+    by_n: dict[int, Mapping[str, Repeated]] = {}
     by_class: dict[str, dict[str, float]] = {name: {} for name in labelled.test}
-    for i, n in enumerate(n_values):
-        if not hits.possible[i]:
-            continue
-        counts = np.broadcast_to(hits.counts_ablated, hits.ablated.shape)[:, :, i]
-        rows = {
-            "clean": hits.clean & hits.counts_clean,
-            "counts_clean": hits.counts_clean,
-            "ablated": hits.ablated[:, :, i] & counts,
-            "counts_ablated": counts,
-        }
-        rows = {name: values.astype(np.float64) for name, values in rows.items()}
-        by_n[n] = jackknife(rows, lambda s: {metric: losses.mean(axis=-1) for metric, losses in _losses(s).items()})
-        losses = _losses({name: values.sum(axis=0) for name, values in rows.items()})
-        for place, values in enumerate(by_class.values()):
-            values.update({_key(metric, n): float(losses[metric][place]) for metric in METRICS})
+    for n, place in places.items():
+        rows = {seed: _rows(of_seed, place) for seed, of_seed in hits.items()}
+        scores = {seed: _class_means(of_seed, hits[seed].texts) for seed, of_seed in rows.items()}
+        by_n[n] = {metric: over_seeds({seed: own[metric] for seed, own in scores.items()}) for metric in METRICS}
+        losses = [_losses({name: values.sum(axis=0) for name, values in of_seed.items()}) for of_seed in rows.values()]
+        for column, values in enumerate(by_class.values()):
+            values.update({_key(metric, n): fmean(float(own[metric][column]) for own in losses) for metric in METRICS})
     return TppScores(labelled.name, by_n, by_class)
+
+
+def _rows(hits: TppHits, place: int) -> dict[str, np.ndarray]:
+    """What each text adds to the sums behind the losses, at one n."""
+    counts = np.broadcast_to(hits.counts_ablated, hits.ablated.shape)[:, :, place]
+    rows = {
+        "clean": hits.clean & hits.counts_clean,
+        "counts_clean": hits.counts_clean,
+        "ablated": hits.ablated[:, :, place] & counts,
+        "counts_ablated": counts,
+    }
+    return {name: values.astype(np.float64) for name, values in rows.items()}
+
+
+def _class_means(rows: Mapping[str, np.ndarray], texts: np.ndarray) -> dict[str, Estimate]:
+    """One seed's metrics over all classes."""
+    counts = rows["counts_clean"].sum(axis=0)
+    # An ablation that turns no text can turn the next one: that much is the least that a mean can be wrong by.
+    least = dict.fromkeys(METRICS, 1 / (float(counts.max()) * len(counts)))
+    return jackknife(
+        rows,
+        lambda sums: {metric: losses.mean(axis=-1) for metric, losses in _losses(sums).items()},
+        groups=by_number(texts),
+        least=least,
+    )
 
 
 def _losses(sums: Sums) -> dict[str, np.ndarray]:
@@ -81,12 +106,12 @@ def tpp_output(scores: Sequence[TppScores], n_values: Sequence[int]) -> EvalOutp
     measurements: list[Measurement] = []
     for metric in METRICS:
         for n in n_values:
-            estimates = {of_set.name: of_set.by_n[n][metric] for of_set in scores if n in of_set.by_n}
-            if not estimates:
+            numbers = {of_set.name: of_set.by_n[n][metric] for of_set in scores if n in of_set.by_n}
+            if not numbers:
                 measurements.append(Measurement(metric, None, reason=too_few(n), at={"n": n}))
                 continue
-            measurements.append(measured(metric, average(list(estimates.values())), {"n": n}))
-            measurements += [measured(metric, e, {"n": n, "dataset": name}) for name, e in estimates.items()]
+            measurements += seeded(metric, average_repeated(list(numbers.values())), {"n": n})
+            measurements += [measured(metric, e.with_draws(), {"n": n, "dataset": name}) for name, e in numbers.items()]
     return EvalOutput(
         tuple(measurements),
         details=[_detail(of_set) for of_set in scores],
@@ -95,5 +120,5 @@ def tpp_output(scores: Sequence[TppScores], n_values: Sequence[int]) -> EvalOutp
 
 
 def _detail(scores: TppScores) -> dict[str, str | float]:
-    values = {_key(metric, n): estimates[metric].value for n, estimates in scores.by_n.items() for metric in METRICS}
+    values = {_key(metric, n): numbers[metric].mean.value for n, numbers in scores.by_n.items() for metric in METRICS}
     return {"dataset_name": f"{scores.name}_tpp_results", **values}

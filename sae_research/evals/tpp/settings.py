@@ -30,6 +30,9 @@ class TppSettings:
     rules: Rules = "clean"
     """`clean`: only real tokens are ablated, and only latents that speak for the class. `sae_bench`: padding is ablated
     too, as if it had codes; if too few latents speak for the class, others are added; signs count."""
+    seeds: tuple[int, ...] = ()
+    """Seeds beside `random_seed` with which all draws are repeated, of texts and of probes; numbers are then means over
+    seeds, their intervals cover the spread over seeds too, and `..._seed_std` tells it."""
 
     def __post_init__(self) -> None:
         check_ablations(self, shares=2)

@@ -16,7 +16,7 @@ def _values(**changed: float) -> dict[str, float]:
     losses = LOSSES | changed
     rows = {"ce_tokens": TOKENS, "kl_tokens": TOKENS} | {f"ce_{n}": loss * TOKENS for n, loss in losses.items()}
     rows |= {f"kl_{name}": 1.0 * TOKENS for name in ("zero", "mean", "sae")}
-    return {name: estimate.value for name, estimate in estimate_behaviour(rows).items()}
+    return {name: estimate.value for name, estimate in estimate_behaviour(rows, np.arange(len(TOKENS))).items()}
 
 
 def test_loss_recovered_depends_on_what_it_is_held_against() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.outcomes import MakeSae, check_company, output_of
@@ -19,11 +20,13 @@ from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.core.eval import CORE
 from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.evals.core.rows import CoreRows, documents_of
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.structure import take_apart
 from sae_research.measurements import Measurement
+from sae_research.metrics.intervals import half_widths
 from sae_research.records import read_record
 from sae_research.saes.base import Sae
 from sae_research.sources.hub import Hub
@@ -35,7 +38,8 @@ PLAN = CorePlan(batch_size=4, n_reconstruction=8, keep_special=True)
 def _measure(
     context: EvalContext, saes: Sequence[Sae], rows: torch.Tensor, plan: CorePlan = PLAN, batch_size: int = 8
 ) -> list[Outcome]:
-    return list(measure_core(dataclasses.replace(context, batch_size=batch_size), saes, rows, plan))
+    of_core = CoreRows(rows, documents_of(rows, context.lm.special_ids))
+    return list(measure_core(dataclasses.replace(context, batch_size=batch_size), saes, of_core, plan))
 
 
 def _by_name(outcome: Outcome) -> dict[str, Measurement]:
@@ -293,6 +297,18 @@ def test_intervals_enclose_values_and_shrink(context: EvalContext, make_sae: Mak
         assert low <= value <= high
         assert many[name].ci_high - many[name].ci_low <= high - low  # type: ignore[operator]
     assert few["average_max_decoder_cosine_sim"].ci_low is None
+
+
+def test_the_units_of_intervals_are_documents(context: EvalContext, make_sae: MakeSae) -> None:
+    """Documents of three rows, each of a word of its own: the rows of one have the same error."""
+    texts = tuple(" ".join([f"w{word}"] * 32) for word in range(5, 45))
+    hub = Hub(context.hub.world, {"long": GivenTexts(texts)})
+    settings = CoreSettings("long", context_size=12, batch_size=4, n_reconstruction_batches=3, n_sparsity_batches=18)
+    (outcome,) = CORE.run(dataclasses.replace(context, hub=hub), [make_sae("topk", k=5)], settings)
+    mse, loss = (_by_name(outcome)[name] for name in ("mse", "ce_loss_with_sae"))
+    assert (len(loss.replicates), len(mse.replicates)) == (4, 24)
+    of_documents = np.array(mse.replicates)
+    assert mse.ci_high - mse.value == pytest.approx(half_widths(of_documents))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("field", "value"), [("batch_size", 0), ("context_size", 1), ("n_sparsity_batches", 0)])

@@ -11,6 +11,7 @@ from support.outcomes import MakeSae, output_of
 
 from sae_research.evals.base import EvalContext
 from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.evals.core.rows import CoreRows, documents_of
 from sae_research.reference.core import run_core
 
 BATCH = 4
@@ -28,7 +29,7 @@ def test_every_number_is_sae_benchs(
     sae = make_sae(architecture, **hyper)
     theirs = run_core(lens, sae, rows, batch_size=BATCH, n_reconstruction=2, keep_special=keep_special)
     plan = CorePlan(batch_size=BATCH, n_reconstruction=2 * BATCH, keep_special=keep_special)
-    (outcome,) = measure_core(context, [sae], rows, plan)
+    (outcome,) = measure_core(context, [sae], CoreRows(rows, documents_of(rows, context.lm.special_ids)), plan)
     output = output_of(outcome)
     ours = {m.metric: m.value for m in output.measurements}
     for name, expected in theirs.scalars.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,12 +37,12 @@ def test_formulas_by_hand() -> None:
     columns |= dict.fromkeys(("l0", "l1", "signed", "negative", "support", "interpolating"), columns["tokens"])
     columns["sequences"] = columns["tokens"] * 0 + 1
     centre_error = torch.tensor([1 / 3, 1.0]).square().sum().item()  # The mean is (4/3, 2).
-    estimates = estimate_quality(columns, offset_square=centre_error, d_in=2)
+    estimates = estimate_quality(columns, np.arange(2), offset_square=centre_error, d_in=2)
     spread = (X[REAL] - X[REAL].mean(0)).square().sum().item()
     assert estimates["explained_variance"].value == pytest.approx(1 - 18 / spread)
     assert estimates["mse"].value == 6
     assert estimates["relative_reconstruction_bias"].value == pytest.approx(14 / 13)
-    sae_bench = estimate_as_sae_bench(columns, batch_size=1, d_in=2)
+    sae_bench = estimate_as_sae_bench(columns, np.arange(2), batch_size=1, d_in=2)
     assert sae_bench["mse_sae_bench"].value == pytest.approx((16 / 1 + 2 / 2) / 3)
     square = (25 / 1 + 5 / 2) / 2
     assert sae_bench["explained_variance_sae_bench"].value == pytest.approx(

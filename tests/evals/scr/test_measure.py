@@ -20,6 +20,7 @@ from sae_research.evals.scr.measure import measure_scr
 from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, PairTexts
 from sae_research.evals.scr.report import PairProbes, score_pair
 from sae_research.evals.scr.settings import ScrSettings
+from sae_research.metrics.draws import Repeated
 from sae_research.metrics.intervals import Estimate
 from sae_research.records import read_record
 
@@ -55,13 +56,13 @@ def sets(pool: PairPool) -> list[PairedSet]:
 
 
 def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[PairedSet], **changed: Any) -> list[Outcome]:
-    return list(measure_scr(context, saes, sets, dataclasses.replace(SETTINGS, **changed)))
+    return list(measure_scr(context, saes, {0: sets}, dataclasses.replace(SETTINGS, **changed)))
 
 
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]) -> None:
     (outcome,) = _measure(context, [make_sae("relu")], sets)
     output = output_of(outcome)
-    assert {m.metric for m in output.measurements} == {spec.name for spec in SCR.specs}
+    assert {m.metric for m in output.measurements} == {s.name for s in SCR.specs if not s.name.endswith("_seed_std")}
     assert [detail["dataset_name"] for detail in output.details] == ["one_scr_a_b_results", "one_scr_b_c_results"]
     for n in (2, 5):
         parts = [one(outcome, "scr_metric", n=n, dataset="one", pair=pair).value for pair in ("a / b", "b / c")]
@@ -105,13 +106,14 @@ def _probes(clean: float, one: float, two: float) -> PairProbes:
     def hits(share: float) -> np.ndarray:
         return (np.arange(100) % 10 < 10 * share).astype(float)
 
-    return PairProbes({1: hits(clean), 2: hits(clean)}, {1: hits(one), 2: hits(two)})
+    return PairProbes({1: hits(clean), 2: hits(clean)}, {1: hits(one), 2: hits(two)}, np.arange(100))
 
 
 def _score(sets: list[PairedSet], probes: PairProbes, rules: Any) -> dict[str, Any]:
     after = (np.arange(100) % 10 < 8).astype(float)[None]
-    scores = score_pair(sets[0], probes, {1: after, 2: after}, (2,), rules)
-    return {metric: by_n[2] for metric, by_n in scores.by_metric.items()}
+    scores = score_pair(sets[0], {0: probes}, {0: {1: after, 2: after}}, (2,), rules)
+    of_one_n = {metric: by_n[2] for metric, by_n in scores.by_metric.items()}
+    return {metric: score if isinstance(score, str) else score.mean for metric, score in of_one_n.items()}
 
 
 def test_scores_by_hand(sets: list[PairedSet]) -> None:
@@ -128,6 +130,31 @@ def test_no_direction_and_no_gap(sets: list[PairedSet]) -> None:
     assert isinstance(equal["scr_dir1"], Estimate)
     assert "less than 0.001" in _score(sets, _probes(0.6, 0.5, 0.6), "clean")["scr_dir2"]
     assert _score(sets, _probes(0.6, 0.5, 0.6), "sae_bench")["scr_dir2"] == Estimate(0.0)
+
+
+def test_an_ablation_that_turns_no_text_is_not_known_exactly(sets: list[PairedSet]) -> None:
+    """Here every text stays as it was; had one of 100 turned, the score would be .025 higher."""
+    probes = _probes(0.9, 0.5, 0.7)
+    scores = score_pair(sets[0], {0: probes}, {0: {d: probes.biased[d][None] for d in (1, 2)}}, (2,), "clean")
+    score = scores.by_metric["scr_dir1"][2]
+    assert isinstance(score, Repeated)
+    half = 2.0395134463964077 / (0.4 * 100)  # t_31 at 97.5 %
+    assert score.mean[:3] == pytest.approx((0.0, -half, half))
+
+
+def test_the_accuracies_behind_the_scores_are_reported(
+    context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]
+) -> None:
+    (outcome,) = _measure(context, [make_sae("relu")], sets)
+    detail = output_of(outcome).unstructured["one_scr_a_b"]
+    for kind in ("clean", "biased"):
+        of_pairs = [
+            one(outcome, f"scr_{kind}_accuracy", direction=1, dataset="one", pair=pair) for pair in ("a / b", "b / c")
+        ]
+        assert of_pairs[0].value == detail[f"{kind}_accuracy_dir1"]
+        assert of_pairs[0].ci_low is not None
+        mean = np.mean([m.value for m in of_pairs])  # type: ignore[misc]
+        assert one(outcome, f"scr_{kind}_accuracy", direction=1).value == pytest.approx(mean)
 
 
 def test_company_order_memory_and_threads_change_nothing(
@@ -149,7 +176,7 @@ def test_one_failing_sae_leaves_the_others_alone(
 @pytest.mark.parametrize("rules", ["clean", "sae_bench"])
 def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], rules: Any) -> None:
     settings = dataclasses.replace(SETTINGS, rules=rules, n_values=(2, 500))
-    (outcome,) = measure_scr(context, [make_sae("relu")], sets, settings)
+    (outcome,) = measure_scr(context, [make_sae("relu")], {0: sets}, settings)
     read = read_by_sae_bench(SCR, output_of(outcome), settings)
     assert read.eval_result_metrics.scr_metrics.scr_metric_threshold_2 == pytest.approx(
         one(outcome, "scr_metric", n=2).value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -59,5 +58,5 @@ def test_every_number_is_sae_benchs(
         for pool in pools
         for pair in pool.pairs
     ]
-    (outcome,) = measure_scr(dataclasses.replace(context, seed=SEED), [sae], pairs, settings, RECIPE)
+    (outcome,) = measure_scr(context, [sae], {SEED: pairs}, settings, RECIPE)
     check_same(output_of(outcome), theirs, {m: f"{m}_threshold_{{n}}" for m in ("scr_metric", "scr_dir1", "scr_dir2")})

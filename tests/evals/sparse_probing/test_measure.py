@@ -18,7 +18,7 @@ from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.measurements import EvalOutput
-from sae_research.metrics.intervals import GROUPS
+from sae_research.metrics.groups import GROUPS
 from sae_research.records import read_record
 from sae_research.saes.base import Sae
 

@@ -63,7 +63,7 @@ def test_chosen_latents_and_accuracies_are_sae_benchs(
             best = sae_bench_probing.best_features(*seen, k)
             assert best.tolist() == sorted(rank_features(train, tasks.train, k)[i].tolist())
             accuracy = sae_bench_probing.probe_accuracy((seen[0][:, best], seen[1]), (asked[0][:, best], asked[1]))
-            assert found[name].correct / found[name].total == pytest.approx(accuracy, abs=0.051)  # One of 20 examples.
+            assert found[name].accuracy == pytest.approx(accuracy, abs=0.051)  # One of 20 examples.
 
 
 def test_whole_runs_with_sae_benchs_draws(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,6 @@ def test_every_number_is_sae_benchs(
         ("one", "two"), train_size=64, test_size=40, context_size=12, n_values=N_VALUES, sampling="sae_bench",
         rules="sae_bench",
     )  # fmt: skip
-    (outcome,) = measure_tpp(dataclasses.replace(context, seed=SEED), [sae], sets, settings, RECIPE)
+    (outcome,) = measure_tpp(context, [sae], {SEED: sets}, settings, RECIPE)
     kinds = ("total_metric", "intended_diff_only", "unintended_diff_only")
     check_same(output_of(outcome), theirs, {f"tpp_{kind}": f"tpp_threshold_{{n}}_{kind}" for kind in kinds})
