@@ -19,7 +19,7 @@ COLUMNS = {
     "languages": ["text", "label"],
     "code": ["code", "language"],
     "cities": ["entity", "attribute", "template", "prompt", "answer"],
-    "facts": ["subject", "question", "choices", "answer"],
+    "facts": ["subject", "question", "choices", "answer", "entity"],
     "forget": ["text"],
     "retain": ["text"],
     "spelling": ["word", "letter"],

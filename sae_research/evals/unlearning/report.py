@@ -13,7 +13,8 @@ from sae_research.evals.unlearning.grid import Clamp
 from sae_research.evals.unlearning.questions import Question
 from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.measurements import EvalOutput, Measurement, measured
-from sae_research.metrics.intervals import Estimate, accuracy, jackknife
+from sae_research.metrics.accuracies import mean_share
+from sae_research.metrics.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class QuestionSet:
         """The questions at `places`."""
         at = np.asarray(places, dtype=np.int64)
         return QuestionSet([self.questions[i] for i in places], self.is_forget[at], self.selects[at], self.reports[at])
+
+    def accuracy(self, shares: np.ndarray, *, forget: bool) -> Estimate:
+        """The mean of `shares` over the reported forget or harmless questions; its sampling units are entities, or
+        questions where the data set names no entities."""
+        places = (self.reports & (self.is_forget == forget)).nonzero()[0]
+        units = [(self.questions[i].subject, self.questions[i].entity or int(i)) for i in places]
+        return mean_share(shares[places], units)
 
     @property
     def missing_reason(self) -> str | None:
@@ -62,15 +70,34 @@ def unlearning_output(answers: ClampedAnswers | None, known: QuestionSet, settin
             ),
             unstructured={"protocol": settings.protocol},
         )
-    chosen = choose_clamp(answers.shares, known, floor=settings.side_effect_floor)
-    shares = np.ones(len(known.questions)) if chosen is None else answers.shares[chosen]
-    forget, harmless = known.reports & known.is_forget, known.reports & ~known.is_forget
-    measurements = [
-        measured("unlearning_score", _complement(_accuracy(shares[forget]))),
-        measured("chosen_side_effect_accuracy", _accuracy(shares[harmless])),
-        *_trade_off(answers, forget, harmless),
-    ]
-    return EvalOutput(tuple(measurements), unstructured=_described(answers, known, settings, chosen))
+    latents = answers.latents
+    effective = {c: shares for c, shares in answers.shares.items() if latents[c.retain_threshold, c.n]}
+    chosen = choose_clamp(effective, known, floor=settings.side_effect_floor)
+    return EvalOutput(
+        (*_scores(effective, chosen, known, settings), *_trade_off(answers, known)),
+        unstructured=_described(answers, known, settings, chosen),
+    )
+
+
+def _scores(
+    effective: Mapping[Clamp, np.ndarray], chosen: Clamp | None, known: QuestionSet, settings: UnlearningSettings
+) -> Iterator[Measurement]:
+    """The score and its side effects; `effective` are the interventions that clamp anything."""
+    if not effective:
+        reason = (
+            f"no latent fires on the forget corpus and on less than {max(settings.retain_thresholds):g} of the retain "
+            "tokens: there is nothing to clamp"
+        )
+        yield Measurement("unlearning_score", None, reason=reason)
+        yield Measurement("chosen_side_effect_accuracy", None, reason=reason)
+    elif chosen is None:
+        # By definition: the questions have no part in it, so it has no interval.
+        yield Measurement("unlearning_score", 0.0)
+        yield Measurement("chosen_side_effect_accuracy", 1.0)
+    else:
+        shares = effective[chosen]
+        yield measured("unlearning_score", _complement(known.accuracy(shares, forget=True)))
+        yield measured("chosen_side_effect_accuracy", known.accuracy(shares, forget=False))
 
 
 def choose_clamp(shares: Mapping[Clamp, np.ndarray], known: QuestionSet, *, floor: float) -> Clamp | None:
@@ -85,19 +112,11 @@ def choose_clamp(shares: Mapping[Clamp, np.ndarray], known: QuestionSet, *, floo
     return min(allowed, key=lambda clamp: (float(shares[clamp][forget].mean()), -on_harmless[clamp]), default=None)
 
 
-def _trade_off(answers: ClampedAnswers, forget: np.ndarray, harmless: np.ndarray) -> Iterator[Measurement]:
+def _trade_off(answers: ClampedAnswers, known: QuestionSet) -> Iterator[Measurement]:
     for clamp, shares in answers.shares.items():
         at: dict[str, int | float | str] = {**clamp._asdict()}
-        yield measured("forget_accuracy", _accuracy(shares[forget]), at)
-        yield measured("side_effect_accuracy", _accuracy(shares[harmless]), at)
-
-
-def _accuracy(shares: np.ndarray) -> Estimate:
-    """The mean share; with Wilson's interval if every share is 0 or 1, else a jackknife over questions."""
-    if bool(np.isin(shares, (0.0, 1.0)).all()):
-        return accuracy(shares)
-    rows = {"right": shares, "questions": np.ones_like(shares)}
-    return jackknife(rows, lambda s: {"mean": s["right"] / s["questions"]}, bounds={"mean": (0.0, 1.0)})["mean"]
+        yield measured("forget_accuracy", known.accuracy(shares, forget=True), at)
+        yield measured("side_effect_accuracy", known.accuracy(shares, forget=False), at)
 
 
 def _complement(estimate: Estimate) -> Estimate:

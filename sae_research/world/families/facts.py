@@ -43,6 +43,8 @@ class QuizQuestion(NamedTuple):
     question: str
     choices: tuple[str, ...]
     answer: int
+    entity: str
+    """What it asks about."""
 
 
 _SUBJECTS = {
@@ -149,7 +151,8 @@ class Facts:
         right = entity.facts[attribute.name]
         wrong = draw.sample([value for value in attribute.values if value != right], N_CHOICES - 1)
         choices = tuple(draw.shuffled([right, *wrong]))
-        return QuizQuestion(subject, attribute.question.format(entity=entity.name), choices, choices.index(right))
+        asked = attribute.question.format(entity=entity.name)
+        return QuizQuestion(subject, asked, choices, choices.index(right), entity.name)
 
     def _sentence(self, draw: Draw, subject: str, entity: Entity) -> str:
         attribute = draw.choice(_SUBJECTS[subject].attributes)

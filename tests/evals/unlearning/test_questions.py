@@ -62,6 +62,23 @@ def test_a_configuration_per_subject_is_divided_at_random_but_always_alike(hub: 
     assert load_questions(hub, source, seed=0) == halves != load_questions(hub, source, seed=1)
 
 
+def test_a_data_set_that_names_entities_is_divided_by_entity(hub: Hub) -> None:
+    """Three questions about each of five poisons, one of them in the train split: none both chooses and reports."""
+    entities = [f"p{i // 3}" for i in range(15)]
+    for split, places in (("train", [0, 3, 6, 9, 12]), ("test", [i for i in range(15) if i % 3])):
+        rows = {name: [column[i] for i in places] for name, column in table(15, entity=entities).items()}
+        rows["subject"] = ["poison"] * len(places)
+        write(hub.world / "datasets" / "toxins" / "data" / f"{split}-0.parquet", rows)
+    source = QuestionSource("embedded/toxins", ("poison",))
+    halves = load_questions(hub, source, seed=0)
+    select, report = ({q.entity for q in half} for half in halves)
+    assert (len(select), len(report)) == (2, 3)
+    assert not select & report
+    assert (len(halves.select), len(halves.report)) == (6, 9)
+    others = [{q.entity for q in load_questions(hub, source, seed=seed).select} for seed in range(1, 6)]
+    assert any(other != select for other in others), "the seed draws the entities"
+
+
 def test_an_unknown_subject_lists_those_that_there_are(hub: Hub) -> None:
     with pytest.raises(UserError, match=r"no subject 'fish'; it has: birds, data, poison"):
         load_questions(hub, QuestionSource("embedded/facts", ("fish",)), seed=0)
