@@ -148,15 +148,6 @@ def _wilson_ends(share: float, units: float, quantile: float) -> tuple[float, fl
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def accuracy(hits: np.ndarray) -> Estimate:
-    """The share of `hits`, which are 1 where a test example was classified correctly, with Wilson's interval."""
-    hits = np.asarray(hits, dtype=np.float64)
-    correct, total = (sum_by_group(values, consecutive(len(hits))) for values in (hits, np.ones_like(hits)))
-    with np.errstate(all="ignore"):
-        replicates = (correct.sum() - correct) / (total.sum() - total)
-    return wilson(int(correct.sum()), len(hits))._replace(replicates=as_replicates(replicates))
-
-
 def average(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) -> Estimate:
     """The mean of independent estimates; the weighted distances to their ends add in quadrature (MOVER).
 

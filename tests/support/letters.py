@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,8 @@ SITE = Site(layer=0, kind="resid_post")
 D_MODEL, PER_LETTER, ALPHABET = 48, 24, string.ascii_lowercase
 TEMPLATE_WORDS = ("has", "the", "first", "letter", ":")
 SETTINGS = AbsorptionSettings(n_examples=10, k_sparse_probe_batch_size=32, k_sparse_probe_num_epochs=30, max_k_value=3)
+SAE_BENCHS = dataclasses.replace(SETTINGS, rules="sae_bench")
+"""Its rules, under which every letter of the model has a score."""
 
 
 def made_up_words() -> list[str]:
@@ -103,15 +106,17 @@ def letters_sae() -> Sae:
     return make_letter_sae("relu", letter_directions(), name="ideal")
 
 
-def absorbing_sae(lm: LanguageModel, shown: str) -> Sae:
-    """As the ideal one, but the words of some letters have a latent each, which is all that fires on them.
+def absorbing_sae(lm: LanguageModel, shown: str, *, every: int = 1) -> Sae:
+    """As the ideal one, but one of `every` words of some letters has a latent, which is all that fires on it.
+
+    Where all words have one, these letters have no latent of their own.
 
     A word's latent fires above a level that only the word itself reaches; the letter's own latent is kept silent
     there by looking away from what these words have in common beyond the letter.
     """
     by_letter = letter_directions()
-    atoms = [by_letter[ord(letter) - ord("a")] for letter in ALPHABET if letter not in shown]
-    atoms += [_residual(lm, word) for word in WORDS if word[0] in shown]
+    atoms = [by_letter[ord(letter) - ord("a")] for letter in ALPHABET if letter not in shown or every > 1]
+    atoms += [_residual(lm, word) for word in [word for word in WORDS if word[0] in shown][::every]]
     return make_letter_sae("topk", torch.stack(atoms), name="absorbing", bias=0.0, k=1)
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sae_research.evals.absorption.adam import Schedule, train_columns
 from sae_research.evals.absorption.codes import Reading, WordCodes, read_prompts
 from sae_research.evals.absorption.formulas import Absorbed, count_split, f1_scores, measure_absorbed
 from sae_research.evals.absorption.nested import predict_nested
-from sae_research.evals.absorption.report import KnownLetters, LetterResult, absorption_output
+from sae_research.evals.absorption.report import KnownLetters, absorption_output
+from sae_research.evals.absorption.scores import LetterResult, SaeGate
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.absorption.words import LETTERS, LetterPrompts, WordSplit
 from sae_research.evals.base import EvalContext, Outcome
@@ -37,10 +39,16 @@ class ProbedWords(NamedTuple):
     reading: Reading
     probe: ColumnProbes
     letters: KnownLetters
+    gate: SaeGate
     hits: Int[Tensor, " hits"]
     """The indices of the test words of usable letters that the probe detects."""
     fresh: Reading
     """The hits in other prompts."""
+
+    @property
+    def test_letters(self) -> np.ndarray:
+        """The letter of each test word."""
+        return self.labels[self.split.n_train :].cpu().numpy()
 
 
 def measure_absorption(context: EvalContext, saes: Sequence[Sae], settings: AbsorptionSettings) -> Iterator[Outcome]:
@@ -50,7 +58,9 @@ def measure_absorption(context: EvalContext, saes: Sequence[Sae], settings: Abso
         words = _probe_model(context, attempts, settings)
         results = do_each(context.lm.device, attempts, _measure, context, words, settings)
     for attempt in attempts:
-        yield attempt.finish(lambda attempt=attempt: absorption_output(words.letters, results[attempt]))
+        yield attempt.finish(
+            lambda attempt=attempt: absorption_output(words.letters, words.gate, words.test_letters, results[attempt])
+        )
 
 
 def _probe_model(context: EvalContext, attempts: Sequence[Attempt], settings: AbsorptionSettings) -> ProbedWords:
@@ -73,6 +83,7 @@ def _probe_model(context: EvalContext, attempts: Sequence[Attempt], settings: Ab
         min_f1=settings.min_probe_f1,
         min_letters=settings.min_feats_for_eval,
     )
+    gate = SaeGate(settings.min_sae_probe_f1, settings.min_sae_letters) if settings.rules == "clean" else SaeGate(0, 1)
     usable = torch.tensor(letters.usable, dtype=torch.long, device=lm.device)
     hits = (predicted & actual)[:, usable].any(dim=1).nonzero().squeeze(1) + n_train
     if not letters.are_enough:
@@ -82,7 +93,7 @@ def _probe_model(context: EvalContext, attempts: Sequence[Attempt], settings: Ab
         [split.words[i] for i in hits.tolist()], vocabulary.words, key=("absorption", context.seed, "fresh")
     )
     fresh = read_prompts(context, attempts, fresh_prompts, site=site, position=position)
-    return ProbedWords(split, labels, reading, probe, letters, hits, fresh)
+    return ProbedWords(split, labels, reading, probe, letters, gate, hits, fresh)
 
 
 def _measure(
@@ -91,20 +102,26 @@ def _measure(
     """The result of one SAE for each usable letter; None if these are too few."""
     if not words.letters.are_enough:
         return None
-    ranked, f1_by_k = _probe_latents(context, words.reading.codes(attempt), words, settings)
-    n_split = count_split(f1_by_k, settings.f1_jump_threshold)
+    n, codes = words.split.n_train, words.reading.codes(attempt)
+    ranked, predicted = _probe_latents(context, codes, words, settings)
+    actual = _one_hot(words.labels)[:, words.letters.usable]
+    f1_train, f1_test = (f1_scores(predicted[..., part].mT, actual[part]) for part in (slice(n), slice(n, None)))
+    n_split = count_split(f1_train if settings.rules == "clean" else f1_test, settings.f1_jump_threshold)
     fresh = words.fresh.codes(attempt)
     results = []
     for i, letter in enumerate(words.letters.usable):
         split = ranked[i, : int(n_split[i])]
-        absorbed = _absorb(attempt.sae, fresh, words, letter, split)
+        of_letter = (words.labels[words.hits] == letter).nonzero().squeeze(1)
+        absorbed = _absorb(attempt.sae, fresh, words, of_letter, split)
         results.append(
             LetterResult(
                 letter=LETTERS[letter],
-                fractions=tuple(absorbed.fraction.double().tolist()),
-                is_full=tuple(absorbed.is_full.tolist()),
+                words=(words.hits[of_letter] - n).cpu().numpy(),
+                fractions=absorbed.fraction.double().cpu().numpy(),
+                is_full=absorbed.is_full.cpu().numpy(),
                 split=tuple(split.tolist()),
-                f1_by_k=tuple(f1_by_k[:, i].tolist()),
+                f1_by_k=tuple(f1_test[:, i].tolist()),
+                predicted=predicted[len(split) - 1, i, n:].cpu().numpy(),
             )
         )
     return results
@@ -112,8 +129,9 @@ def _measure(
 
 def _probe_latents(
     context: EvalContext, codes: WordCodes, words: ProbedWords, settings: AbsorptionSettings
-) -> tuple[Int[Tensor, "letters k"], Float[Tensor, "k letters"]]:
-    """For each usable letter: its latents in the order of an L1 probe, and the test F1 of probes on the first k."""
+) -> tuple[Int[Tensor, "letters k"], Bool[Tensor, "k letters words"]]:
+    """For each usable letter: its latents in the order of an L1 probe, and the words that probes on the first k of them
+    take for the letter's."""
     n, usable = words.split.n_train, words.letters.usable
     schedule = Schedule(
         batch_size=settings.k_sparse_probe_batch_size,
@@ -129,16 +147,16 @@ def _probe_latents(
     ranked = probe.weights[:, usable].T.sort(dim=1, descending=True, stable=True).indices[:, :k]
     distinct, slots = ranked.unique(return_inverse=True)
     features = codes.columns(distinct)[:, slots].movedim(0, 1)
-    actual = _one_hot(words.labels)[:, usable]
-    predicted = predict_nested(features[:, :n], actual[:n].T, features[:, n:])
-    return ranked, f1_scores(predicted.mT, actual[n:])
+    return ranked, predict_nested(features[:, :n], _one_hot(words.labels[:n])[:, usable].T, features)
 
 
-def _absorb(sae: Sae, codes: WordCodes, words: ProbedWords, letter: int, split: Int[Tensor, " split"]) -> Absorbed:
-    """Absorption in the words of one letter that the probe detects."""
+def _absorb(
+    sae: Sae, codes: WordCodes, words: ProbedWords, of_letter: Int[Tensor, " some"], split: Int[Tensor, " split"]
+) -> Absorbed:
+    """Absorption in the words of one letter that the probe detects: `of_letter` are their places among the hits."""
+    letter = int(words.labels[words.hits[of_letter[0]]])
     direction = words.probe.weights[:, letter] / words.probe.weights[:, letter].norm()
     cosines = torch.nn.functional.cosine_similarity(direction, sae.W_dec.float(), dim=-1)
-    of_letter = (words.labels[words.hits] == letter).nonzero().squeeze(1)
     projections = words.fresh.x[of_letter] @ direction
     parts = [
         measure_absorbed(codes.rows(of_letter[part]), cosines, projections[part], split)

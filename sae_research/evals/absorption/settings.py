@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sae_research.probes.draws import Rules
 from sae_research.records import at_least
 
 _PLACE = "{word}"
@@ -33,6 +34,14 @@ class AbsorptionSettings:
     """A letter counts if the probe on the model's activations detects it with an F1 above this."""
     min_feats_for_eval: int = 20
     """The score is missing with fewer such letters."""
+    rules: Rules = "clean"
+    """`clean`: how many latents a letter is split into is chosen on training words, and a letter that the probe on
+    these latents does not detect has no score. `sae_bench`: chosen on the test words that are then scored; every letter
+    of the model counts."""
+    min_sae_probe_f1: float = 0.6
+    """Under `clean`, a letter has a score if the probe on its latents has at least this F1 on test words."""
+    min_sae_letters: int = 5
+    """Under `clean`, the means over letters are missing with fewer such letters."""
 
     def __post_init__(self) -> None:
         if self.prompt_template.count(_PLACE) != 1 or set("{}") & set(self.prompt_template.replace(_PLACE, "")):
@@ -41,7 +50,8 @@ class AbsorptionSettings:
             raise ValueError(
                 f"prompt_token_pos is {self.prompt_token_pos}, expected a negative number, counted from the end"
             )
-        at_least(self, n_examples=1, max_k_value=1, min_feats_for_eval=1)
+        at_least(self, n_examples=1, max_k_value=1, min_feats_for_eval=1, min_sae_letters=1)
         at_least(self, k_sparse_probe_batch_size=1, k_sparse_probe_num_epochs=1, k_sparse_probe_l1_decay=0)
-        if self.min_feats_for_eval > 26:
-            raise ValueError(f"min_feats_for_eval is {self.min_feats_for_eval}, expected at most 26 letters")
+        for name in ("min_feats_for_eval", "min_sae_letters"):
+            if getattr(self, name) > 26:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at most 26 letters")

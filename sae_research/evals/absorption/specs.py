@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sae_research.measurements import MetricSpec
 
+PROBE_F1, MEAN_PROBE_F1 = "sae_probe_f1", "mean_sae_probe_f1"
+"""How well the probe on a letter's latents detects the letter."""
+
 ABSORPTION_SPECS = (
     MetricSpec("mean_absorption_fraction_score", "mean", "", "lower", "Absorption fraction (lower is better)",
                "mean_absorption_fraction_score", headline=True),
@@ -17,6 +20,8 @@ ABSORPTION_SPECS = (
                "Full absorption, deviation over letters", "std_dev_full_absorption_score"),
     MetricSpec("std_dev_num_split_features", "mean", "latents", "neither",
                "Split latents, deviation over letters", "std_dev_num_split_features"),
+    MetricSpec(MEAN_PROBE_F1, "mean", "", "higher", "F1 of the probes on letters' latents"),
+    MetricSpec(PROBE_F1, "letters", "", "higher", "F1 of the probe on the letter's latents"),
     MetricSpec("absorption_fraction_score", "letters", "", "lower", "Absorption fraction (lower is better)"),
     MetricSpec("full_absorption_score", "letters", "", "lower", "Full absorption (lower is better)"),
     MetricSpec("num_split_features", "letters", "latents", "lower", "Split latents (lower is better)"),

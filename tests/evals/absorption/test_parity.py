@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.letters import SETTINGS, absorbing_sae
+from support.letters import SAE_BENCHS, absorbing_sae
 from support.outcomes import output_of
 
 from sae_research.evals.absorption.eval import ABSORPTION
@@ -18,9 +18,9 @@ from sae_research.reference.absorption import SaeBenchAbsorptionPlan, run_absorp
 def test_planted_absorption_is_seen_alike(lm: LanguageModel, lens: Any, context: EvalContext, tmp_path: Path) -> None:
     """Whole runs of both: words, prompts, probes and draws differ, what is planted is seen alike."""
     sae = absorbing_sae(lm, "abcd")
-    (outcome,) = ABSORPTION.run(context, [sae], SETTINGS)
+    (outcome,) = ABSORPTION.run(context, [sae], SAE_BENCHS)
     means = {m.metric: m.value for m in output_of(outcome).measurements if not m.at}
-    plan = SaeBenchAbsorptionPlan(SETTINGS, seed=0, precalculated=True)
+    plan = SaeBenchAbsorptionPlan(SAE_BENCHS, seed=0, precalculated=True)
     theirs = run_absorption(lens, sae, plan, artifacts=tmp_path / "artifacts")
     assert theirs is not None
     for key in ("mean_absorption_fraction_score", "mean_full_absorption_score"):
