@@ -11,6 +11,7 @@ from unittest.mock import patch
 from benchmarks.measuring import Inside, Measured, measure, output_of
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext
+from sae_research.evals.shared import pooling
 from sae_research.evals.sparse_probing import measure as probing_measure
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
@@ -54,8 +55,8 @@ class ProbingCase:
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
-        functions = zip(("pool_texts", "score_wide", "score_top_k"), PARTS, strict=True)
-        with inside.watching(*((probing_measure, function, part) for function, part in functions)):
+        watched = ((pooling, "pool_texts"), (probing_measure, "score_wide"), (probing_measure, "score_top_k"))
+        with inside.watching(*((*function, part) for function, part in zip(watched, PARTS, strict=True))):
             measured = measure(
                 lambda: list(measure_probing(self.context, saes, {self.context.seed: self.sets}, self.settings))
             )

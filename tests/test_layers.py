@@ -15,7 +15,7 @@ PACKAGE = ROOT / "sae_research"
 
 GROUND = {
     "errors", "foreign", "records", "files", "digests", "plugins", "progress", "workers", "measurements",
-    "code_version",
+    "code_version", "device_memory",
 }  # fmt: skip
 FACE = {"library", "cli", "__init__", "__main__"}
 # From the bottom up. A module imports from its own room and from the floors below it.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sae_research.device_memory import free_memory
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.run import run_eval
@@ -93,7 +94,8 @@ def _load_in_groups(
     cells: Iterable[Cell], folder: Path, lm: LanguageModel, failures: dict[str, str]
 ) -> Iterator[list[Sae]]:
     """The SAEs of `cells`, as many at a time as fit; the reasons of those that cannot be loaded go into `failures`."""
-    room = _memory_for_saes(lm.device)
+    # The SAEs of one pass hold a quarter of what is free; their codes need the rest.
+    room = free_memory(lm.device) // 4
     group: list[Sae] = []
     used = 0
     for cell in cells:
@@ -124,10 +126,3 @@ def _require_planned(sae: Sae, cell: Cell, folder: Path) -> None:
             f"digest {sae.card.digest[:12]}; the manifest says {planned[2]}, digest {planned[1][:12]}. The setup stage "
             "has run since, or the folder was changed: run the setup stage, then this one again"
         )
-
-
-def _memory_for_saes(device: torch.device) -> int:
-    """Bytes that the SAEs of one pass may hold: a quarter of the GPU, 4 GiB elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory // 4
-    return 4 * 2**30

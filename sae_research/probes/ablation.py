@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_research.probes.draws import Rules
+from sae_research.probes.sparse_rows import Rows, take_columns, weighted_sums
 from sae_research.probes.tasks import TaskRows
 
-# Rows converted to float64 at a time.
-_ROWS = 1024
+# Atoms converted to float64 at a time.
+_ATOMS = 2**15
 
 
 class ClassMeans(NamedTuple):
@@ -27,15 +28,21 @@ class ClassMeans(NamedTuple):
     negative: Float[Tensor, "tasks features"]
 
 
-def class_means(x: Float[Tensor, "rows features"], split: TaskRows) -> ClassMeans:
+def class_means(x: Rows, split: TaskRows) -> ClassMeans:
     """The means over the positive and over the negative rows of each task, in float64."""
     means = []
     for side in (split.positive, ~split.positive):
         share = side.double() / side.sum(dim=1, keepdim=True)
-        weights = x.new_zeros(len(split.rows), split.n, dtype=torch.float64).scatter_add_(1, split.rows, share)
-        blocks = zip(x.split(_ROWS), weights.split(_ROWS, dim=1), strict=True)
-        means.append(sum(block_weights @ block.double() for block, block_weights in blocks))
+        weights = share.new_zeros(len(split.rows), split.n).scatter_add_(1, split.rows, share)
+        means.append(weighted_sums(x, weights))
     return ClassMeans(*means)
+
+
+def atom_products(
+    atoms: Float[Tensor, "features d"], probes: Float[Tensor, "probes d"]
+) -> Float[Tensor, "features probes"]:
+    """W_dec[i]·w of every latent and probe, in float64."""
+    return torch.cat([part.double() @ probes.double().T for part in atoms.split(_ATOMS)])
 
 
 def removal_effects(means: ClassMeans, directions: Float[Tensor, "features tasks"]) -> Float[Tensor, "tasks features"]:
@@ -74,7 +81,7 @@ def choose_latents(
 
 
 def ablated_logits(
-    codes: Float[Tensor, "texts features"],
+    codes: Rows,
     directions: Float[Tensor, "features probes"],
     logits: Float[Tensor, "texts probes"],
     chosen: Sequence[Int[Tensor, " chosen"] | None],
@@ -83,10 +90,12 @@ def ablated_logits(
 
     `logits` are those before the ablation, `directions` the products of atoms and probes.
     """
+    used = torch.cat([directions.new_zeros(0, dtype=torch.long), *(c for c in chosen if c is not None)]).unique()
+    columns = take_columns(codes, used)
     after = [
         torch.full_like(logits, torch.nan)
         if latents is None
-        else logits - codes[:, latents].double() @ directions[latents]
+        else logits - columns[:, torch.searchsorted(used, latents)].double() @ directions[latents]
         for latents in chosen
     ]
     return torch.stack(after)

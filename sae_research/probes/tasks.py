@@ -14,11 +14,10 @@ from sae_research.metrics.accuracies import ProbeTest
 from sae_research.probes.draws import draw_held_out, draw_negatives
 from sae_research.probes.logistic import fit_logistic, predict
 from sae_research.probes.sae_bench import draw_one_against_rest
+from sae_research.probes.sparse_rows import Rows, SparseRows, n_features, take_columns, weighted_sums
 from sae_research.probes.wide import fit_wide, predict_wide
 
 _HELD_OUT = 0.2
-# Rows converted to float64 at a time.
-_ROWS = 1024
 
 
 class TaskRows(NamedTuple):
@@ -105,28 +104,20 @@ def mark_rows(split: TaskRows, *, positive_only: bool = False) -> Bool[Tensor, "
     return marked
 
 
-def rank_features(x: Float[Tensor, "rows features"], split: TaskRows, k: int) -> Int[Tensor, "tasks k"]:
+def rank_features(x: Rows, split: TaskRows, k: int) -> Int[Tensor, "tasks k"]:
     """For each task the k features whose class means differ most, best first; ties go to the lower index."""
     share = 1 / split.positive.sum(dim=1, keepdim=True), 1 / (~split.positive).sum(dim=1, keepdim=True)
     signed = torch.where(split.positive, share[0], -share[1]).double()
-    weights = x.new_zeros(len(split.rows), split.n, dtype=torch.float64).scatter_(1, split.rows, signed)
-    difference = x.new_zeros(len(split.rows), x.shape[1], dtype=torch.float64)
-    for block, block_weights in zip(x.split(_ROWS), weights.split(_ROWS, dim=1), strict=True):
-        difference += block_weights @ block.double()
-    return difference.abs().sort(dim=1, descending=True, stable=True).indices[:, :k]
+    weights = signed.new_zeros(len(split.rows), split.n).scatter_(1, split.rows, signed)
+    return weighted_sums(x, weights).abs().sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
-def score_top_k(
-    train: Float[Tensor, "train_rows features"],
-    test: Float[Tensor, "test_rows features"],
-    tasks: Tasks,
-    k_values: Sequence[int],
-) -> dict[int, ClassTests]:
+def score_top_k(train: Rows, test: Rows, tasks: Tasks, k_values: Sequence[int]) -> dict[int, ClassTests]:
     """Tests of probes on the k features that separate the training classes best, for each k up to their number.
 
     The probes are scikit-learn's `LogisticRegression` at its default strength, C = 1.
     """
-    possible = [k for k in k_values if k <= train.shape[1]]
+    possible = [k for k in k_values if k <= n_features(train)]
     if not possible:
         return {}
     best = rank_features(train, tasks.train, max(possible))
@@ -137,14 +128,24 @@ def score_top_k(
     }
 
 
-def _gather(x: Tensor, rows: Tensor, features: Tensor) -> Tensor:
-    return torch.stack([x[r][:, f].double() for r, f in zip(rows, features, strict=True)])
+def _gather(
+    x: Rows, rows: Int[Tensor, "tasks examples"], features: Int[Tensor, "tasks k"]
+) -> Float[Tensor, "tasks examples k"]:
+    """Each task's own features of its own rows, in float64."""
+    used, places = features.unique(return_inverse=True)
+    columns = take_columns(x, used)
+    return torch.stack([columns[r[:, None], f].double() for r, f in zip(rows, places, strict=True)])
 
 
-def score_wide(
-    train: Float[Tensor, "train_rows features"], test: Float[Tensor, "test_rows features"], tasks: Tasks
-) -> ClassTests:
-    """Tests of probes on all features; their regularisation is chosen on held-out training rows."""
+def score_wide(train: Rows, test: Rows, tasks: Tasks) -> ClassTests:
+    """Tests of probes on all features; their regularisation is chosen on held-out training rows.
+
+    Of sparse rows, those features are left out that are 0 in every training row and so would get no weight.
+    """
+    if isinstance(train, SparseRows):
+        used = train.features()
+        train, test = train.columns(used), take_columns(test, used)
+    assert not isinstance(test, SparseRows), "both are kept alike"
     split = tasks.train
     probes = fit_wide(train, mark_rows(split, positive_only=True), mark_rows(split), tasks.held_out)
     return _tests(predict_wide(probes, test).T.gather(1, tasks.test.rows), tasks)

@@ -201,7 +201,7 @@ def _plan(context: EvalContext, settings: SparseProbingSettings, width: int) -> 
         seed=context.seed,
         context_size=settings.context_size,
         llm_batch_size=context.batch_size,
-        lower_vram_usage=settings.sampling == "sae_bench",
+        lower_vram_usage=settings.sampling == "sae_bench" or not settings.wide_probes,
     )
 
 

@@ -66,6 +66,12 @@ def sparse_codes(codes: Float[Tensor, "tokens d_sae"]) -> SparseCodes:
     return SparseCodes(counts, places - starts.repeat_interleave(counts), codes.take(places))
 
 
+def no_codes(device: torch.device) -> SparseCodes:
+    """The codes of no tokens."""
+    whole = torch.zeros(0, dtype=torch.long, device=device)
+    return SparseCodes(whole, whole, torch.zeros(0, device=device))
+
+
 def joined(parts: Iterable[SparseCodes]) -> SparseCodes:
     """The codes of all parts, one part's tokens after the other's."""
     return SparseCodes(*(torch.cat(values) for values in zip(*parts, strict=True)))

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_research.saes.base import Sae
-from sae_research.saes.codes import SparseCodes, sparse_codes
+from sae_research.saes.codes import SparseCodes, joined, no_codes, sparse_codes
 from sae_research.saes.kernels.screening import ScreenedEncoder, add_codes
 from sae_research.saes.linear import LinearSae
 
@@ -49,6 +49,10 @@ class Encoder:
         if screened is not None:
             yield screened
             return
+        if self._is_long(real.shape):
+            x = x[wanted]
+            real = wanted = torch.ones(len(x), dtype=torch.bool, device=x.device)
+            yield no_codes(x.device)
         for part in pieces(self.sae, *real.shape):
             codes = sparse_codes(self.sae.encode(x[part], mask=real[part])[wanted[part]])
             finite(codes.values, "codes")
@@ -66,6 +70,12 @@ class Encoder:
         elif self.sae.scope == "sequence":
             for part in pieces(self.sae, *real.shape):
                 means[part] = mean_over(self.sae.encode(x[part], mask=real[part]).float(), real[part])
+        elif self._is_long(real.shape):
+            for mean, sequence, is_real in zip(means, x, real, strict=True):
+                tokens = sequence[is_real]
+                for part in pieces(self.sae, len(tokens)):
+                    mean += self.sae.encode(tokens[part]).float().sum(dim=0)
+                mean /= max(1, len(tokens))
         else:
             for part in pieces(self.sae, *real.shape):
                 means[part] = _shares(real[part]) @ self.sae.encode(x[part][real[part]]).float()
@@ -81,10 +91,29 @@ class Encoder:
             if codes is not None:
                 x_hat = x.new_zeros(x_part.shape, dtype=torch.float32)
                 x_hat[real_part] = finite(self._decode(codes), "reconstruction")
+            elif self._is_long(real_part.shape):
+                x_hat = x.new_zeros(x_part.shape, dtype=torch.float32)
+                x_hat[real_part], codes = self._in_parts(x_part[real_part])
             else:
                 codes = self.sae.encode(x_part, mask=real_part)
                 x_hat = finite(self.sae.decode(codes), "reconstruction")
             yield Reconstruction(part, real_part, x_hat, codes)
+
+    def _is_long(self, shape: torch.Size) -> bool:
+        """Whether the dense codes of one sequence take more memory than those that may exist at a time.
+
+        Its tokens are then encoded a few at a time, unless they influence each other.
+        """
+        return self.sae.scope == "token" and shape[1:].numel() * self.sae.card.d_sae > _PIECE_ELEMENTS
+
+    def _in_parts(self, tokens: Float[Tensor, "tokens d_in"]) -> tuple[Float[Tensor, "tokens d_in"], SparseCodes]:
+        """x_hat and codes of the tokens of a long sequence."""
+        x_hat, codes = [], []
+        for part in pieces(self.sae, len(tokens)):
+            dense = self.sae.encode(tokens[part])
+            x_hat.append(finite(self.sae.decode(dense), "reconstruction").float())
+            codes.append(sparse_codes(dense))
+        return torch.cat([tokens[:0].float(), *x_hat]), joined([no_codes(tokens.device), *codes])
 
     @cached_property
     def _screen(self) -> ScreenedEncoder | None:
@@ -143,9 +172,9 @@ class Reconstruction:
         """Sums over the codes. Each token of dense codes is summed in float32."""
         if isinstance(self.raw_codes, SparseCodes):
             owners = self.real.nonzero()[:, 0].repeat_interleave(self.raw_codes.counts)
-            total = torch.bincount(owners, weights=self.raw_codes.values.double(), minlength=len(self.real))
-            # Screened codes are above 0.
-            return CodeSums(total, total)
+            values, n = self.raw_codes.values.double(), len(self.real)
+            l1, signed = (torch.bincount(owners, weights=v, minlength=n) for v in (values.abs(), values))
+            return CodeSums(l1, signed)
         l1 = torch.linalg.vector_norm(self.raw_codes, ord=1, dim=-1, dtype=torch.float32)
         signed = self.raw_codes.sum(dim=-1, dtype=torch.float32)
         return CodeSums(l1.double().sum(dim=1), signed.double().sum(dim=1))

@@ -69,6 +69,39 @@ def test_codes_means_and_reconstructions_are_those_of_the_dense_encoder(architec
         torch.testing.assert_close(sums, expected.double(), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("architecture", architectures())
+def test_tokens_of_a_sequence_too_long_for_memory_are_encoded_a_few_at_a_time(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sae = random_sae(architecture, d_in=D_IN, d_sae=D_SAE)
+    if sae.scope == "sequence":
+        pytest.skip("its tokens influence each other")
+    x, real = _text()
+    whole = _encoded(Encoder(sae), x, real)
+    monkeypatch.setattr(encoding, "_PIECE_ELEMENTS", 2 * sae.card.d_sae)
+    lengths: list[int] = []
+    encode = type(sae).encode
+    monkeypatch.setattr(type(sae), "encode", lambda self, x, **k: lengths.append(len(x)) or encode(self, x, **k))
+    for part, expected in zip(_encoded(Encoder(sae), x, real), whole, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-3)
+    assert set(lengths) <= {1, 2}
+
+
+def _encoded(encoder: Encoder, x: Tensor, real: Tensor) -> list[Tensor]:
+    """Everything that an encoder makes of a text."""
+    d_sae = encoder.sae.card.d_sae
+    parts = list(encoder.reconstruct(x, real))
+    return [
+        joined(encoder.encode(x, real)).dense(d_sae),
+        joined(encoder.encode(x, real, wanted=real & (real.cumsum(dim=1) == 2))).dense(d_sae),
+        encoder.mean_codes(x, real),
+        joined(encoder.encode(x, real & False)).dense(d_sae),
+        torch.cat([made.x_hat for made in parts])[real],
+        joined(made.codes() for made in parts).dense(d_sae),
+        *(torch.cat([made.sums()[i] for made in parts]) for i in (0, 1)),
+    ]
+
+
 @pytest.mark.parametrize("architecture", [name for name in architectures() if name not in LINEAR])
 def test_without_a_linear_encoder_every_bit_is_that_of_the_dense_encoder(architecture: str) -> None:
     sae = random_sae(architecture, d_in=D_IN, d_sae=D_SAE)

@@ -18,15 +18,14 @@ from sae_research.evals.scr.report import AblatedHits, PairProbes, PairScores, s
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.padding import padding_ratios, with_padding
-from sae_research.evals.shared.pooling import group_by_memory, pool_texts
+from sae_research.evals.shared.pooling import pool_in_groups, pool_texts
 from sae_research.evals.shared.seeds import number_texts
-from sae_research.probes.ablation import ablated_logits, choose_latents, class_means, removal_effects
+from sae_research.probes.ablation import ablated_logits, atom_products, choose_latents, class_means, removal_effects
 from sae_research.probes.draws import Rules
 from sae_research.probes.sae_bench import LinearProbes, SaeBenchRecipe, fit_as_sae_bench
+from sae_research.probes.sparse_rows import Rows, take_rows
 from sae_research.saes.base import Sae
 
-# Bytes of mean codes, over all texts of a pair and the SAEs of a group; each group reads the texts again.
-_MEMORY = 4 * 2**30
 # By direction: the probe whose latents are ablated, and the probe whose labels the biased probe should then give.
 _ABLATED = {1: GROUP, 2: CLASS}
 _WANTED = {1: CLASS, 2: GROUP}
@@ -87,9 +86,7 @@ def _measure_pair(
     rest_x, _ = pool_texts(context, [], texts[n_encoded:], site=site, context_size=context_size)
     probed: dict[int, _ProbedPair] = {}
     hits: dict[Attempt, dict[int, AblatedHits]] = {}
-    for group in group_by_memory(attempts, n_encoded, limit_bytes=_MEMORY):
-        context.progress.expect(n_encoded)
-        x, codes = pool_texts(context, group, texts[:n_encoded], site=site, context_size=context_size)
+    for x, codes in pool_in_groups(context, attempts, texts[:n_encoded], site=site, context_size=context_size):
         if not probed:
             x = torch.cat([x, rest_x])
             probed = {s: _probe_pair(context, s, pair, x, settings, streams.get(s)) for s, pair in drawn.items()}
@@ -155,13 +152,13 @@ class _ProbedPair:
         biased = {d: (predicted[:, BIASED] == self.labels[probe]).astype(np.float64) for d, probe in _WANTED.items()}
         return PairProbes(clean, biased, self.drawn.balanced[len(self.drawn.train.balanced) :])
 
-    def ablated_hits(self, sae: Sae, codes: Float[Tensor, "texts d_sae"]) -> AblatedHits:
+    def ablated_hits(self, sae: Sae, codes: Rows) -> AblatedHits:
         """Which test texts the biased probe gets right after either ablation; `codes` are of the texts of all seeds."""
-        places = torch.from_numpy(self.drawn.balanced).to(codes.device)
-        train_codes, test_codes = codes[places].tensor_split([len(self.drawn.train.balanced)])
+        train, test = torch.from_numpy(self.drawn.balanced).tensor_split([len(self.drawn.train.balanced)])
+        train_codes, test_codes = take_rows(codes, train), take_rows(codes, test)
         if self.ratios is not None:
             test_codes = with_padding(sae, test_codes, self.ratios)
-        directions = sae.W_dec.double() @ self.probes.weights.double().T
+        directions = atom_products(sae.W_dec, self.probes.weights)
         means = class_means(train_codes, self.drawn.train.tasks().to(train_codes.device))
         effects = removal_effects(means, directions[:, [GROUP, CLASS]])
         hits = {}
@@ -173,9 +170,7 @@ class _ProbedPair:
         return hits
 
 
-def _ablate(
-    attempt: Attempt, codes: dict[Attempt, Tensor], probed: Mapping[int, _ProbedPair]
-) -> dict[int, AblatedHits]:
+def _ablate(attempt: Attempt, codes: dict[Attempt, Rows], probed: Mapping[int, _ProbedPair]) -> dict[int, AblatedHits]:
     """Each seed's hits; takes the SAE's codes out of `codes` to free their memory."""
     pooled = codes.pop(attempt)
     return {seed: pair.ablated_hits(attempt.sae, pooled) for seed, pair in probed.items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.tokens import tokenize_texts
+from sae_research.probes.sparse_rows import Rows, SparseRows
 from sae_research.saes.base import Sae
 
 
@@ -19,14 +20,15 @@ def padding_ratios(lm: LanguageModel, texts: Sequence[str], *, context_size: int
     return ((context_size - real) / real.clamp(min=1)).to(lm.device)
 
 
-def with_padding(
-    sae: Sae, codes: Float[Tensor, "texts d_sae"], ratios: Float[Tensor, " texts"]
-) -> Float[Tensor, "texts d_sae"]:
+def with_padding(sae: Sae, codes: Rows, ratios: Float[Tensor, " texts"]) -> Rows:
     """Mean codes plus the codes of the padding, which SAEBench includes in the sum but not in the divisor.
 
     SAEs of scope `sequence` give masked tokens no codes, so their mean codes stay the same.
     """
     if sae.scope == "sequence":
         return codes
-    empty = torch.zeros(1, sae.card.d_in, dtype=sae.W_dec.dtype, device=sae.W_dec.device)
-    return torch.addcmul(codes, ratios[:, None], sae.encode(empty).float())
+    empty = sae.encode(torch.zeros(1, sae.card.d_in, dtype=sae.W_dec.dtype, device=sae.W_dec.device)).float()
+    if not isinstance(codes, SparseRows):
+        return torch.addcmul(codes, ratios[:, None], empty)
+    padded = (torch.addcmul(block, ratios[part, None], empty) for part, block in codes.blocks())
+    return SparseRows.of(padded, codes.width, codes.device)

@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
-from sae_research.evals.shared.pooling import group_by_memory, pool_texts
+from sae_research.evals.shared.pooling import pool_in_groups
 from sae_research.evals.shared.seeds import number_texts
 from sae_research.evals.sparse_probing.report import ProbeScores, ScoresBySeed, probing_output
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.metrics.accuracies import ProbeTest
+from sae_research.probes.sparse_rows import Rows, take_rows
 from sae_research.probes.tasks import ClassTests, Tasks, draw_tasks_as_sae_bench, make_tasks, score_top_k, score_wide
 from sae_research.saes.base import Sae
 
 if TYPE_CHECKING:
     from sae_research.data.labelled import LabelledSet
-
-# Bytes of mean codes, over all texts of a data set and the SAEs of a group; each group reads the texts again.
-_MEMORY = 4 * 2**30
 
 
 def measure_probing(
@@ -39,14 +36,15 @@ def measure_probing(
     model_scores: dict[str, ScoresBySeed] = {}
     with torch.no_grad():
         for probed in _plan(sets, settings, context.lm.device):
-            for group in group_by_memory(attempts, len(probed.texts), limit_bytes=_MEMORY):
-                context.progress.expect(len(probed.texts))
-                channels, codes = pool_texts(
-                    context, group, probed.texts, site=saes[0].card.site, context_size=settings.context_size
-                )
+            pooled = pool_in_groups(
+                context, attempts, probed.texts, site=saes[0].card.site, context_size=settings.context_size
+            )
+            for channels, codes in pooled:
                 if probed.name not in model_scores:
                     model_scores[probed.name] = _score(channels, probed)
-                scores = do_each(context.lm.device, list(codes), _score_sae, codes, probed)
+                scores = do_each(
+                    context.lm.device, list(codes), _score_sae, codes, probed, wide_probes=settings.wide_probes
+                )
                 for attempt, by_seed in scores.items():
                     sae_scores[attempt][probed.name] = by_seed
     for attempt in attempts:
@@ -110,31 +108,23 @@ def _draw_tasks(
     return tasks
 
 
-def _score_sae(attempt: Attempt, codes: dict[Attempt, Tensor], probed: _SeededSet) -> ScoresBySeed:
+def _score_sae(attempt: Attempt, codes: dict[Attempt, Rows], probed: _SeededSet, *, wide_probes: bool) -> ScoresBySeed:
     """The scores of one SAE; takes its codes out of `codes` to free their memory."""
-    return _score(codes.pop(attempt), probed)
+    return _score(codes.pop(attempt), probed, wide_probes=wide_probes)
 
 
-def _score(features: Tensor, probed: _SeededSet) -> ScoresBySeed:
+def _score(features: Rows, probed: _SeededSet, *, wide_probes: bool = True) -> ScoresBySeed:
     """The scores of each seed; a text has the same number in all of them."""
     scores = {}
     for seed, drawn in probed.by_seed.items():
         n_train = drawn.wide.train.n
-        x = _take(features, drawn.rows)
-        train, test = x[:n_train], x[n_train:]
+        train, test = (take_rows(features, rows) for rows in torch.from_numpy(drawn.rows).tensor_split([n_train]))
         top: dict[int, ClassTests] = {}
         for tasks, k_values in drawn.top:
             top |= score_top_k(train, test, tasks, k_values)
-        wide, numbers = score_wide(train, test, drawn.wide), drawn.rows[n_train:]
+        wide, numbers = score_wide(train, test, drawn.wide) if wide_probes else {}, drawn.rows[n_train:]
         scores[seed] = ProbeScores(_numbered(wide, numbers), {k: _numbered(t, numbers) for k, t in top.items()})
     return scores
-
-
-def _take(features: Tensor, rows: np.ndarray) -> Tensor:
-    """The rows of `features`; not a copy where these are all of them in order."""
-    if len(rows) == len(features) and (rows == np.arange(len(rows))).all():
-        return features
-    return features[torch.from_numpy(rows).to(features.device)]
 
 
 def _numbered(tests: ClassTests, numbers: np.ndarray) -> ClassTests:

@@ -17,7 +17,7 @@ class ProbeScores(NamedTuple):
     """How probes on the model's channels, or on an SAE's latents, do on one data set."""
 
     wide: ClassTests
-    """With all features."""
+    """With all features; empty where that is switched off."""
     top: Mapping[int, ClassTests]
     """With the k best; a k above the number of features is absent."""
 
@@ -66,7 +66,8 @@ def _measurements(kind: str, k: int | None, sets: Mapping[str, Mapping[int, Clas
     means = {name: _over_classes(seeds) for name, seeds in sets.items() if all(seeds.values())}
     if len(means) < len(sets):
         owner = "the SAE has fewer latents" if kind == "sae" else "the model has fewer channels"
-        yield Measurement(metric, None, reason=f"{owner} than k = {k}", at=at)
+        reason = "sparse_probing.wide_probes is false" if k is None else f"{owner} than k = {k}"
+        yield Measurement(metric, None, reason=reason, at=at)
         return
     yield from seeded(metric, average_repeated(list(means.values())), at, bounds=(0.0, 1.0))
     for name, mean in means.items():

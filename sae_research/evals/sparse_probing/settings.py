@@ -28,6 +28,9 @@ class SparseProbingSettings:
     the order of `dataset_names` and `k_values`; full-width probes, which it then leaves out, stay keyed. With `engine:
     sae_bench` the draws are SAEBench's in either case, and `sae_bench` leaves out the full-width probe of the latents
     alone."""
+    wide_probes: bool = True
+    """Whether there is a probe on all latents (`sae_test_accuracy`), which needs 8 bytes for each training text and
+    latent that fires. SAEBench's `lower_vram_usage` leaves it out. Other numbers do not change."""
     seeds: tuple[int, ...] = ()
     """Seeds beside `random_seed` with which all draws are repeated; numbers are then means over seeds, their intervals
     cover the spread over seeds too, and `..._seed_std` tells it."""

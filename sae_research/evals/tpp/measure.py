@@ -15,18 +15,16 @@ from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.padding import padding_ratios, with_padding
-from sae_research.evals.shared.pooling import group_by_memory, pool_texts
+from sae_research.evals.shared.pooling import pool_in_groups
 from sae_research.evals.shared.seeds import number_texts
 from sae_research.evals.tpp.probes import SaeBenchRun, TppDraws, draw_as_sae_bench, draw_keyed, fit_probes
 from sae_research.evals.tpp.report import TppHits, TppScores, score_set, tpp_output
 from sae_research.evals.tpp.settings import TppSettings
-from sae_research.probes.ablation import ablated_logits, choose_latents, class_means, targeted_effects
+from sae_research.probes.ablation import ablated_logits, atom_products, choose_latents, class_means, targeted_effects
 from sae_research.probes.draws import Rules
 from sae_research.probes.sae_bench import LinearProbes, SaeBenchRecipe
+from sae_research.probes.sparse_rows import Rows, take_rows
 from sae_research.saes.base import Sae
-
-# Bytes of mean codes, over all texts of a data set and the SAEs of a group; each group reads the texts again.
-_MEMORY = 4 * 2**30
 
 
 def measure_tpp(
@@ -74,9 +72,7 @@ def _measure_set(
     )
     site, context_size = attempts[0].sae.card.site, settings.context_size
     probed: dict[int, _ProbedSet] = {}
-    for group in group_by_memory(attempts, len(texts), limit_bytes=_MEMORY):
-        context.progress.expect(len(texts))
-        x, codes = pool_texts(context, group, texts, site=site, context_size=context_size)
+    for x, codes in pool_in_groups(context, attempts, texts, site=site, context_size=context_size):
         if not probed:
             probed = {
                 seed: _probe_set(context, labelled, x, places[seed], draws, settings, recipe)
@@ -117,13 +113,14 @@ class _ProbedSet:
     n_values: tuple[int, ...]
     rules: Rules
 
-    def ablated_hits(self, sae: Sae, codes: Float[Tensor, "texts d_sae"]) -> TppHits:
+    def ablated_hits(self, sae: Sae, codes: Rows) -> TppHits:
         """What every probe gets right before and after the ablations; `codes` are of the texts of all seeds."""
         n_train = self.draws.tasks.train.n
-        train_codes, test_codes = codes[torch.from_numpy(self.places).to(codes.device)].tensor_split([n_train])
+        train, test = torch.from_numpy(self.places).tensor_split([n_train])
+        train_codes, test_codes = take_rows(codes, train), take_rows(codes, test)
         if self.ratios is not None:
             test_codes = with_padding(sae, test_codes, self.ratios)
-        directions = sae.W_dec.double() @ self.probes.weights.double().T
+        directions = atom_products(sae.W_dec, self.probes.weights)
         means = class_means(train_codes, self.draws.effects.to(train_codes.device))
         after = []
         for effects in targeted_effects(means, directions, self.rules):
@@ -141,7 +138,7 @@ class _ProbedSet:
         )
 
 
-def _ablate(attempt: Attempt, codes: dict[Attempt, Tensor], probed: Mapping[int, _ProbedSet]) -> dict[int, TppHits]:
+def _ablate(attempt: Attempt, codes: dict[Attempt, Rows], probed: Mapping[int, _ProbedSet]) -> dict[int, TppHits]:
     """Each seed's hits; takes the SAE's codes out of `codes` to free their memory."""
     pooled = codes.pop(attempt)
     return {seed: of_seed.ablated_hits(attempt.sae, pooled) for seed, of_seed in probed.items()}

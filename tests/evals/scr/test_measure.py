@@ -163,7 +163,7 @@ def test_company_order_memory_and_threads_change_nothing(
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1), make_sae("mpsae", s=3)]
     measure = partial(_measure, context, sets=sets)
     together = check_company(measure, saes)
-    monkeypatch.setattr("sae_research.evals.scr.measure._MEMORY", 1)
+    monkeypatch.setattr("sae_research.evals.shared.pooling.free_memory", lambda _device: 3)
     check_threads(measure, saes, together)
 
 

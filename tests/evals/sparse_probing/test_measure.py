@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from support.outcomes import MakeSae, check_company, check_failing_sae, check_threads, output_of
+from support.sae_bench_documents import read_by_sae_bench
 
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
@@ -117,8 +118,19 @@ def test_company_order_memory_and_threads_change_nothing(
     saes = [make_sae("relu"), make_sae("topk", k=4), make_sae("ihtp", k=1)]
     measure = partial(_measure, context, sets=sets)
     together = check_company(measure, saes)
-    monkeypatch.setattr("sae_research.evals.sparse_probing.measure._MEMORY", 1)
+    monkeypatch.setattr("sae_research.evals.shared.pooling.free_memory", lambda _device: 3)
     check_threads(measure, saes, together)
+
+
+def test_without_wide_probes_the_other_numbers_stay(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
+    sae, settings = make_sae("relu"), dataclasses.replace(SETTINGS, wide_probes=False)
+    (whole,), (without,) = _measure(context, [sae], sets), measure_probing(context, [sae], {0: sets}, settings)
+    (missing,) = [m for m in output_of(without).measurements if m.metric == "sae_test_accuracy"]
+    assert (missing.value, missing.reason, missing.at) == (None, "sparse_probing.wide_probes is false", {})
+    others = [m for m in output_of(whole).measurements if m.metric != "sae_test_accuracy"]
+    assert [m for m in output_of(without).measurements if m != missing] == others
+    read = read_by_sae_bench(SPARSE_PROBING, output_of(without), settings)
+    assert read.eval_result_metrics.sae.sae_test_accuracy is None
 
 
 def test_data_sets_do_not_influence_each_other(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
@@ -176,7 +188,7 @@ def test_a_text_of_several_seeds_is_read_once(
         read.append(len(arguments[2]))
         return pool_texts(*arguments, **named)
 
-    monkeypatch.setattr("sae_research.evals.sparse_probing.measure.pool_texts", counted)
+    monkeypatch.setattr("sae_research.evals.shared.pooling.pool_texts", counted)
     _measure_seeds(context, make_sae("topk", k=4), sets, [7, 8])
     different = [{text for part in (s.train, s.test) for texts in part.values() for text in texts} for s in sets]
     assert read == [len(texts) for texts in different]
