@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -58,7 +57,6 @@ class SparseRows:
 
 Rows = Float[Tensor, "rows features"] | SparseRows
 """Rows of features."""
-OneKind = TypeVar("OneKind", Tensor, SparseRows)
 
 
 def without_zeros(rows: Float[Tensor, "some features"]) -> SparseCodes:
@@ -72,7 +70,7 @@ def n_features(x: Rows) -> int:
     return x.width if isinstance(x, SparseRows) else x.shape[1]
 
 
-def take_rows(x: OneKind, rows: Int[Tensor, " some"]) -> OneKind:
+def take_rows(x: Rows, rows: Int[Tensor, " some"]) -> Rows:
     """Some rows, in the given order; of a tensor no copy where they are neighbours in order."""
     if isinstance(x, SparseRows):
         return x.take(rows)

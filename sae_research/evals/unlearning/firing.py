@@ -16,14 +16,16 @@ from sae_research.evals.base import EvalContext
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import is_real
 from sae_research.lm.site import Site
-from sae_research.saes.encoding import Encoder
+from sae_research.saes.base import Sae
+from sae_research.saes.encoding import Encoder, pieces
+from sae_research.saes.pursuit.thresholding import chooses_by_token, chosen_by_token
 
 
 class FiringRates(NamedTuple):
     """Firing rates and activation norm on a corpus, for the SAEs at a site."""
 
     rates: dict[Attempt, Float[Tensor, " d_sae"]]
-    """Share of real tokens on which each latent's code is not 0."""
+    """Share of real tokens on which each latent's code is not 0; for scope `sequence`, of those that choose it."""
     mean_norm: float
     """Mean norm of the activation at real tokens."""
 
@@ -63,14 +65,25 @@ def count_firing(
     return FiringRates(rates, norms / max(1, tokens_read))
 
 
+def has_firing_rates(sae: Sae) -> bool:
+    """Whether its latents fire on single tokens: those of scope `sequence` fire, if at all, on nearly all of a row."""
+    return sae.scope == "token" or chooses_by_token(sae)
+
+
 def _count_tokens(
     attempt: Attempt,
     x: Float[Tensor, "row position d"],
     real: Bool[Tensor, "row position"],
     encoders: Mapping[Attempt, Encoder],
 ) -> Int[Tensor, " d_sae"]:
-    """On how many real tokens each latent fires."""
-    total = torch.zeros(attempt.sae.card.d_sae, dtype=torch.int64, device=x.device)
+    """On how many real tokens each latent fires, or is chosen if its SAE has scope `sequence`."""
+    sae = attempt.sae
+    total = torch.zeros(sae.card.d_sae, dtype=torch.int64, device=x.device)
+    if sae.scope == "sequence":
+        tokens = x[real]
+        for part in pieces(sae, len(tokens)):
+            total += chosen_by_token(sae, tokens[part]).sum(dim=0)
+        return total
     for codes in encoders[attempt].encode(x, real):
         total += torch.bincount(codes.latents, minlength=len(total))
     return total

@@ -17,7 +17,7 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.unlearning.clamp import Clamping, answer_clamped, units
 from sae_research.evals.unlearning.corpora import Corpus, load_corpus
-from sae_research.evals.unlearning.firing import FiringRates, corpus_rows, count_firing
+from sae_research.evals.unlearning.firing import FiringRates, corpus_rows, count_firing, has_firing_rates
 from sae_research.evals.unlearning.grid import Clamp, choose_latents
 from sae_research.evals.unlearning.prompts import Prompt, PromptBatch, Prompter, batches, orders_of, right_answers
 from sae_research.evals.unlearning.questions import Question, load_questions
@@ -86,7 +86,8 @@ def measure_unlearning(
     with torch.no_grad():
         known = find_known(context, site, inputs.questions, prompter, required_orders=settings.required_orders)
         if known.missing_reason is None:
-            clampings = _choose_clampings(context, attempts, site, inputs, settings)
+            firing = [attempt for attempt in attempts if has_firing_rates(attempt.sae)]
+            clampings = _choose_clampings(context, firing, site, inputs, settings) if firing else {}
             answers = _answer_known(context, site, known, prompter, clampings, settings)
     for attempt in attempts:
         yield attempt.finish(partial(unlearning_output, answers.get(attempt), known, settings))

@@ -16,6 +16,8 @@ from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.accuracies import mean_share
 from sae_research.metrics.intervals import Estimate
 
+_NO_RATES = "the SAE chooses atoms for whole sequences, not token by token: no latent fires on a share of the tokens"
+
 
 @dataclass(frozen=True)
 class QuestionSet:
@@ -63,10 +65,11 @@ class ClampedAnswers:
 def unlearning_output(answers: ClampedAnswers | None, known: QuestionSet, settings: UnlearningSettings) -> EvalOutput:
     """The score, side effects at the chosen intervention, and the accuracies under every intervention."""
     if answers is None:
+        reason = known.missing_reason or _NO_RATES
         return EvalOutput(
             (
-                Measurement("unlearning_score", None, reason=known.missing_reason),
-                Measurement("chosen_side_effect_accuracy", None, reason=known.missing_reason),
+                Measurement("unlearning_score", None, reason=reason),
+                Measurement("chosen_side_effect_accuracy", None, reason=reason),
             ),
             unstructured={"protocol": settings.protocol},
         )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.saes.base import SaeCard, check_k
+from sae_research.saes.base import Sae, SaeCard, centred, check_k
 from sae_research.saes.kernels import pursuit
 from sae_research.saes.kernels.screening import Firing, ScreenedEncoder
 from sae_research.saes.solvers.selection import top_k_mask
@@ -28,6 +28,16 @@ def strongest(correlations: Float[Tensor, "*batch d_sae"], settings: Thresholdin
     """The `k` atoms of largest magnitude other than 0 (non-negative: of largest correlation above 0); overwrites
     `correlations`."""
     return top_k_mask(correlations if settings.nonneg else correlations.abs_(), settings.k)
+
+
+def chosen_by_token(sae: Sae, tokens: Float[Tensor, "token d_in"]) -> Bool[Tensor, "token d_sae"]:
+    """The atoms that each token adds to the support of its sequence; only for SAEs where `chooses_by_token`."""
+    return strongest(centred(sae, tokens) @ sae.W_dec.T, sae.settings)
+
+
+def chooses_by_token(sae: Sae) -> bool:
+    """Whether each token adds atoms of its own to the support that it shares with others."""
+    return isinstance(sae.settings, Thresholding)
 
 
 class Chooser:

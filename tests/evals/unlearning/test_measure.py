@@ -82,6 +82,16 @@ def test_a_model_that_knows_nothing_gives_a_reason(filled: EvalContext, make_sae
     assert score.reason is not None and "answered correctly by the unmodified model" in score.reason
 
 
+def test_an_sae_that_chooses_for_whole_sequences_has_no_score(filled: EvalContext, make_sae: MakeSae) -> None:
+    with_rates, without = UNLEARNING.run(filled, [make_sae("ihtp_causal", k=1), make_sae("shtp", s=4)], SETTINGS)
+    assert with_rates.output is not None and with_rates.output.measurements[0].value is not None
+    assert without.output is not None, without.error
+    assert [(m.metric, m.value) for m in without.output.measurements] == [
+        ("unlearning_score", None), ("chosen_side_effect_accuracy", None),
+    ]  # fmt: skip
+    assert all("not token by token" in (m.reason or "") for m in without.output.measurements)
+
+
 def test_all_its_data_enters_the_key(filled: EvalContext) -> None:
     revisions = {data_set.name: data_set.revision(filled.hub) for data_set in UNLEARNING.data(SETTINGS)}
     assert set(revisions) == {"embedded/forget", "embedded/retain", "embedded/facts"}
