@@ -135,8 +135,8 @@ class Eval:
     figures: tuple[PartsFigure, ...] = ()
     overview: OverviewPanel | None = None
     main_columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """What the report's main table shows of it: metrics, each at a place or the nearest one that was measured. Empty:
-    the first headline metric at its first place."""
+    """What the report's main table shows of it: metrics, each at a place or the nearest one that was measured. Where
+    none was: the first headline metric at its first place."""
     not_in_intervals: str = ""
     """The draws that its intervals leave out, beside the SAE's training seed and the language model that all leave
     out."""

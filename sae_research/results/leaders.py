@@ -96,7 +96,9 @@ def main_columns(rows: Sequence[Row]) -> dict[str, Row]:
     chosen: dict[str, Row] = {}
     for name in dict.fromkeys(row.eval for row in columns.values()):
         of_eval = {column: row for column, row in columns.items() if row.eval == name}
-        wanted = declared.get(name) or {next(iter(of_eval.values())).metric or "": {}}
+        metrics = {row.metric for row in of_eval.values()}
+        wanted = {metric: at for metric, at in declared.get(name, {}).items() if metric in metrics}
+        wanted = wanted or {next(iter(of_eval.values())).metric or "": {}}
         for metric, at in wanted.items():
             places = {column: row.place for column, row in of_eval.items() if row.metric == metric}
             distance = {

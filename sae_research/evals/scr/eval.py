@@ -61,6 +61,9 @@ def _specs() -> Iterator[MetricSpec]:
         key, headline = f"scr_{name}_threshold_{{n}}", name == "metric"
         yield MetricSpec(f"scr_{name}", "scr_metrics", "", "higher", title, key, headline)
         yield MetricSpec(f"scr_{name}_seed_std", "scr_metrics", "", "neither", f"{title}, deviation over seeds")
+    by_share, title = "scr_metric_by_share", "SCR, latents ablated in % of d_in"
+    yield MetricSpec(by_share, "scr_metrics", "", "higher", title, headline=True)
+    yield MetricSpec(f"{by_share}_seed_std", "scr_metrics", "", "neither", f"{title}, deviation over seeds")
     for name, title in (("clean", "trained without bias"), ("biased", "biased")):
         yield MetricSpec(f"scr_{name}_accuracy", "scr_metrics", "", "neither", f"Accuracy of the probe, {title} (SCR)")
 
@@ -72,12 +75,16 @@ SCR = Eval(
     specs=tuple(_specs()),
     data=data,
     run=run,
-    main_columns={"scr_metric": {"n": 10}},
+    main_columns={"scr_metric_by_share": {"percent": 4}},
     not_in_intervals="the texts on which probes are trained and latents chosen, unless `seeds` repeats the draw",
     check=check,
     figures=(
         PartsFigure(
             "curve", "scr_metric", ("n",), "by_n", "SCR against the number of latents ablated", "n, latents ablated"
+        ),
+        PartsFigure(
+            "curve", "scr_metric_by_share", ("percent",), "by_share", "SCR against the share of latents ablated",
+            "latents ablated, % of d_in",
         ),
     ),
     overview=OverviewPanel(2, "scr_metric", {"n": 10}),

@@ -16,6 +16,7 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.scr.probes import BIASED, CLASS, GROUP, PairTexts, SaeBenchStream, fit_keyed
 from sae_research.evals.scr.report import AblatedHits, PairProbes, PairScores, score_pair, scr_output
 from sae_research.evals.scr.settings import ScrSettings
+from sae_research.evals.shared.ablation_settings import ablations_of
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.padding import padding_ratios, with_padding
 from sae_research.evals.shared.pooling import pool_in_groups, pool_texts
@@ -44,7 +45,7 @@ def measure_scr(
     streams: dict[int, SaeBenchStream] = {}
     if settings.sampling == "sae_bench":
         streams = {s: SaeBenchStream(s, n_ablations=len(settings.n_values), recipe=recipe) for s in sets}
-    attempts = [Attempt(sae) for sae in saes]
+    attempts, ablations = [Attempt(sae) for sae in saes], ablations_of(settings, saes[0].card.d_in)
     scores: dict[Attempt, list[PairScores]] = {attempt: [] for attempt in attempts}
     probes: list[Mapping[int, PairProbes]] = []
     with torch.no_grad():
@@ -53,11 +54,11 @@ def measure_scr(
             pair_probes, hits_by_sae = _measure_pair(context, attempts, pairs, settings, streams)
             probes.append(pair_probes)
             for attempt, hits in hits_by_sae.items():
-                pair_scores = attempt.do(score_pair, drawn[0], pair_probes, hits, settings.n_values, settings.rules)
+                pair_scores = attempt.do(score_pair, drawn[0], pair_probes, hits, ablations.numbers, settings.rules)
                 if pair_scores is not None:
                     scores[attempt].append(pair_scores)
     for attempt in attempts:
-        yield attempt.finish(lambda attempt=attempt: scr_output(scores[attempt], probes, settings.n_values))
+        yield attempt.finish(lambda attempt=attempt: scr_output(scores[attempt], probes, ablations, settings.n_shares))
 
 
 class _DrawnPair(NamedTuple):
@@ -125,10 +126,10 @@ def _probe_pair(
     for probe in (GROUP, CLASS):
         labels[probe] = np.zeros(len(test.balanced), dtype=bool)
         labels[probe][test.sides(probe)[0].numpy()] = True
-    ratios = None
+    ratios, numbers = None, ablations_of(settings, x.shape[1]).numbers
     if settings.rules == "sae_bench":
         ratios = padding_ratios(context.lm, test.balanced, context_size=settings.context_size)
-    return _ProbedPair(drawn, probes, probes.logits(test_x), labels, ratios, settings.n_values, settings.rules)
+    return _ProbedPair(drawn, probes, probes.logits(test_x), labels, ratios, numbers, settings.rules)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ class _ProbedPair:
     """Whether each test text is on the positive side, by probe."""
     ratios: Tensor | None
     """Padding of the test texts; None where it is not ablated."""
-    n_values: tuple[int, ...]
+    numbers: tuple[int, ...]
+    """How many latents are ablated."""
     rules: Rules
 
     def model_hits(self) -> PairProbes:
@@ -163,7 +165,7 @@ class _ProbedPair:
         effects = removal_effects(means, directions[:, [GROUP, CLASS]])
         hits = {}
         for direction, ablated in _ABLATED.items():
-            chosen = choose_latents(effects[ablated], self.n_values, self.rules)
+            chosen = choose_latents(effects[ablated], self.numbers, self.rules)
             logits = ablated_logits(test_codes, directions[:, [BIASED]], self.logits[:, [BIASED]], chosen)[..., 0]
             right = (logits > 0).cpu().numpy() == self.labels[_WANTED[direction]]
             hits[direction] = np.where(logits.isnan().cpu().numpy(), np.nan, right)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sae_research.data.paired import PairedSet
-from sae_research.evals.shared.ablation_settings import too_few
+from sae_research.evals.shared.ablation_settings import BY_SHARE_NEEDS_KEYED, Ablations, too_few
 from sae_research.evals.shared.seeds import seeded
 from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.accuracies import ProbeTest, mean_accuracy
@@ -21,6 +21,7 @@ from sae_research.probes.draws import Rules
 _LEAST_GAP = 1e-3
 DIRECTIONS = (1, 2)
 SCORES = ("scr_metric", "scr_dir1", "scr_dir2")
+BY_SHARE = "scr_metric_by_share"
 
 
 class PairProbes(NamedTuple):
@@ -128,34 +129,46 @@ def _reasons(values: Iterable[object]) -> str:
 
 
 def scr_output(
-    scores: Sequence[PairScores], probes: Sequence[Mapping[int, PairProbes]], n_values: Sequence[int]
+    scores: Sequence[PairScores],
+    probes: Sequence[Mapping[int, PairProbes]],
+    ablations: Ablations,
+    n_shares: Sequence[int] = (),
 ) -> EvalOutput:
     """Means over all pairs that have a score, each pair's own, and the accuracies that they are shares of."""
     measurements: list[Measurement] = []
     for metric in SCORES:
-        for n in n_values:
-            of_pairs = [pair.by_metric[metric][n] for pair in scores]
-            known = [score for score in of_pairs if isinstance(score, Repeated)]
-            if known:
-                measurements += seeded(metric, average_repeated(known), {"n": n})
-            else:
-                measurements.append(Measurement(metric, None, reason=_reasons(of_pairs), at={"n": n}))
-            for pair, score in zip(scores, of_pairs, strict=True):
-                at = {"n": n, **_place(pair)}
-                if isinstance(score, Repeated):
-                    measurements.append(measured(metric, score.with_draws(), at))
-                else:
-                    measurements.append(Measurement(metric, None, reason=score, at=at))
+        for n in ablations.n_values:
+            measurements += _over_pairs(metric, scores, [pair.by_metric[metric][n] for pair in scores], {"n": n})
+    for percent in n_shares:
+        n = ablations.by_percent.get(percent)
+        of_pairs = [BY_SHARE_NEEDS_KEYED if n is None else pair.by_metric["scr_metric"][n] for pair in scores]
+        measurements += _over_pairs(BY_SHARE, scores, of_pairs, {"percent": percent})
     accuracies = {pair.run_name: _accuracies(of_pair) for pair, of_pair in zip(scores, probes, strict=True)}
     measurements += _accuracy_measurements(scores, accuracies)
     return EvalOutput(
         tuple(measurements),
-        details=[_detail(pair) for pair in scores],
+        details=[_detail(pair, ablations.n_values) for pair in scores],
         unstructured={
             name: {f"{kind}_accuracy_dir{d}": number.mean.value for (kind, d), number in of_pair.items()}
             for name, of_pair in accuracies.items()
         },
     )
+
+
+def _over_pairs(
+    metric: str, scores: Sequence[PairScores], of_pairs: Sequence[Repeated | str], at: Mapping[str, int]
+) -> Iterator[Measurement]:
+    """The mean of one score over the pairs that have it, and each pair's."""
+    known = [score for score in of_pairs if isinstance(score, Repeated)]
+    if known:
+        yield from seeded(metric, average_repeated(known), at)
+    else:
+        yield Measurement(metric, None, reason=_reasons(of_pairs), at=at)
+    for pair, score in zip(scores, of_pairs, strict=True):
+        if isinstance(score, Repeated):
+            yield measured(metric, score.with_draws(), {**at, **_place(pair)})
+        else:
+            yield Measurement(metric, None, reason=score, at={**at, **_place(pair)})
 
 
 def _place(pair: PairScores) -> dict[str, int | float | str]:
@@ -186,12 +199,12 @@ def _accuracy_measurements(
                 yield measured(f"scr_{kind}_accuracy", number.with_draws((0.0, 1.0)), {**at, **_place(pair)})
 
 
-def _detail(pair: PairScores) -> dict[str, str | float]:
+def _detail(pair: PairScores, n_values: Sequence[int]) -> dict[str, str | float]:
     """SAEBench's record of one pair: a missing score has no key."""
     values = {
         f"{metric}_threshold_{n}": score.mean.value
         for metric, by_n in pair.by_metric.items()
         for n, score in by_n.items()
-        if isinstance(score, Repeated)
+        if n in n_values and isinstance(score, Repeated)
     }
     return {"dataset_name": f"{pair.run_name}_results", **values}

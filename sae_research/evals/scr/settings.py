@@ -22,7 +22,9 @@ class ScrSettings:
     context_size: int = 128
     """Tokens read of each text, the leading BOS included."""
     n_values: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 500)
-    """How many latents are ablated."""
+    """How many latents are ablated: SAEBench's grid."""
+    n_shares: tuple[int, ...] = (1, 2, 4, 8)
+    """The same in percent of d_in, which means the same for models of any width; not under `sampling: sae_bench`."""
     sampling: Sampling = "keyed"
     """`keyed`: the draw of texts depends on data set, class and group only; probes are convex and chosen on held-out
     training texts. `sae_bench`: the first texts of each quadrant, and SAEBench's probes from its random stream, with

@@ -1,10 +1,15 @@
-"""Checks that the settings of SCR and TPP share."""
+"""What the settings of SCR and TPP share: checks, and how many latents are ablated."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
+from sae_research.data.draw import Sampling
 from sae_research.records import at_least, counts, distinct
+
+BY_SHARE_NEEDS_KEYED = "`sampling: sae_bench` draws texts for the n_values alone"
+"""The reason of a number by share of d_in that is missing."""
 
 
 class AblationSettings(Protocol):
@@ -21,6 +26,10 @@ class AblationSettings(Protocol):
     @property
     def n_values(self) -> tuple[int, ...]: ...
     @property
+    def n_shares(self) -> tuple[int, ...]: ...
+    @property
+    def sampling(self) -> Sampling: ...
+    @property
     def seeds(self) -> tuple[int, ...]: ...
 
 
@@ -33,6 +42,29 @@ def check_ablations(settings: AblationSettings, *, shares: int) -> None:
     distinct(settings, "dataset_names")
     distinct(settings, "seeds", may_be_empty=True)
     counts(settings, "n_values")
+    distinct(settings, "n_shares", may_be_empty=True)
+    wrong = [share for share in settings.n_shares if not 1 <= share <= 100]
+    if wrong:
+        raise ValueError(f"n_shares holds {wrong[0]}, expected percentages of d_in from 1 to 100")
+
+
+class Ablations(NamedTuple):
+    """How many latents are ablated."""
+
+    n_values: tuple[int, ...]
+    by_percent: Mapping[int, int]
+    """By percentage of d_in: the number of latents, at least 1."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((*self.n_values, *self.by_percent.values())))
+
+
+def ablations_of(settings: AblationSettings, d_in: int) -> Ablations:
+    """The numbers that `settings` ask for, with shares of `d_in` rounded; of keyed draws only."""
+    shares = settings.n_shares if settings.sampling == "keyed" else ()
+    return Ablations(settings.n_values, {percent: max(1, (percent * d_in + 50) // 100) for percent in shares})
 
 
 def too_few(n: int) -> str:

@@ -51,6 +51,9 @@ def _specs() -> Iterator[MetricSpec]:
         key, headline = f"tpp_threshold_{{n}}_{name}", name == "total_metric"
         yield MetricSpec(f"tpp_{name}", "tpp_metrics", "", direction, title, key, headline)
         yield MetricSpec(f"tpp_{name}_seed_std", "tpp_metrics", "", "neither", f"{title}, deviation over seeds")
+    by_share, title = "tpp_total_metric_by_share", "TPP, latents ablated in % of d_in"
+    yield MetricSpec(by_share, "tpp_metrics", "", "higher", title, headline=True)
+    yield MetricSpec(f"{by_share}_seed_std", "tpp_metrics", "", "neither", f"{title}, deviation over seeds")
 
 
 TPP = Eval(
@@ -60,7 +63,7 @@ TPP = Eval(
     specs=tuple(_specs()),
     data=data,
     run=run,
-    main_columns={"tpp_total_metric": {"n": 10}},
+    main_columns={"tpp_total_metric_by_share": {"percent": 4}},
     not_in_intervals="the texts on which probes are trained and latents chosen, unless `seeds` repeats the draw",
     check=check,
     takes={"labelled": "dataset_names"},
@@ -68,6 +71,10 @@ TPP = Eval(
         PartsFigure(
             "curve", "tpp_total_metric", ("n",), "by_n", "TPP against the number of latents ablated",
             "n, latents ablated",
+        ),
+        PartsFigure(
+            "curve", "tpp_total_metric_by_share", ("percent",), "by_share", "TPP against the share of latents ablated",
+            "latents ablated, % of d_in",
         ),
     ),
     sae_bench=SaeBenchSchema(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sae_research.data.labelled import LabelledSet
 from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.shared.ablation_settings import ablations_of
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.padding import padding_ratios, with_padding
 from sae_research.evals.shared.pooling import pool_in_groups
@@ -37,7 +38,7 @@ def measure_tpp(
     """The outcome of every SAE (all at one site) on the data sets as each seed draws them; `recipe` trains SAEBench's
     probes."""
     recipe = recipe or SaeBenchRecipe()
-    attempts = [Attempt(sae) for sae in saes]
+    attempts, ablations = [Attempt(sae) for sae in saes], ablations_of(settings, saes[0].card.d_in)
     scores: dict[Attempt, list[TppScores]] = {attempt: [] for attempt in attempts}
     width = context.lm.width(saes[0].card.site)
     draws = {seed: _draw(of_seed, seed, settings, recipe, width) for seed, of_seed in sets.items()}
@@ -45,11 +46,11 @@ def measure_tpp(
         for index, labelled in enumerate(next(iter(sets.values()))):
             drawn = {seed: (of_seed[index], draws[seed][index]) for seed, of_seed in sets.items()}
             for attempt, hits in _measure_set(context, attempts, drawn, settings, recipe):
-                set_scores = attempt.do(score_set, labelled, hits, settings.n_values)
+                set_scores = attempt.do(score_set, labelled, hits, ablations.numbers)
                 if set_scores is not None:
                     scores[attempt].append(set_scores)
     for attempt in attempts:
-        yield attempt.finish(lambda attempt=attempt: tpp_output(scores[attempt], settings.n_values))
+        yield attempt.finish(lambda attempt=attempt: tpp_output(scores[attempt], ablations, settings.n_shares))
 
 
 def _draw(
@@ -91,11 +92,11 @@ def _probe_set(
     probes = fit_probes(train_x, test_x, draws, recipe)
     test_texts = list(chain(*labelled.test.values()))
     classes = torch.arange(len(labelled.test)).repeat_interleave(len(test_texts) // len(labelled.test))
-    ratios = None
+    ratios, numbers = None, ablations_of(settings, x.shape[1]).numbers
     if settings.rules == "sae_bench":
         ratios = padding_ratios(context.lm, test_texts, context_size=settings.context_size)
     labels = classes[:, None] == torch.arange(len(labelled.test))
-    return _ProbedSet(draws, places, probes, probes.logits(test_x), labels, ratios, settings.n_values, settings.rules)
+    return _ProbedSet(draws, places, probes, probes.logits(test_x), labels, ratios, numbers, settings.rules)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class _ProbedSet:
     labels: Bool[Tensor, "texts classes"]
     ratios: Tensor | None
     """Padding of the test texts; None where it is not ablated."""
-    n_values: tuple[int, ...]
+    numbers: tuple[int, ...]
+    """How many latents are ablated."""
     rules: Rules
 
     def ablated_hits(self, sae: Sae, codes: Rows) -> TppHits:
@@ -124,7 +126,7 @@ class _ProbedSet:
         means = class_means(train_codes, self.draws.effects.to(train_codes.device))
         after = []
         for effects in targeted_effects(means, directions, self.rules):
-            chosen = choose_latents(effects, self.n_values, self.rules)
+            chosen = choose_latents(effects, self.numbers, self.rules)
             after.append(ablated_logits(test_codes, directions, self.logits, chosen))
         # (ablated, n, texts, classes) -> (texts, ablated, n, classes)
         logits = torch.stack(after).permute(2, 0, 1, 3).cpu()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
 from sae_research.data.labelled import LabelledSet
-from sae_research.evals.shared.ablation_settings import too_few
+from sae_research.evals.shared.ablation_settings import BY_SHARE_NEEDS_KEYED, Ablations, too_few
 from sae_research.evals.shared.seeds import seeded
 from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.draws import Repeated, average_repeated, over_seeds
@@ -17,6 +17,7 @@ from sae_research.metrics.groups import by_number
 from sae_research.metrics.intervals import Estimate, Sums, jackknife
 
 METRICS: tuple[str, ...] = ("tpp_total_metric", "tpp_intended_diff_only", "tpp_unintended_diff_only")
+BY_SHARE = "tpp_total_metric_by_share"
 
 
 class TppHits(NamedTuple):
@@ -101,24 +102,38 @@ def _key(metric: str, n: int) -> str:
     return f"tpp_threshold_{n}_{metric.removeprefix('tpp_')}"
 
 
-def tpp_output(scores: Sequence[TppScores], n_values: Sequence[int]) -> EvalOutput:
+def tpp_output(scores: Sequence[TppScores], ablations: Ablations, n_shares: Sequence[int] = ()) -> EvalOutput:
     """Means over data sets, and each data set's own."""
     measurements: list[Measurement] = []
     for metric in METRICS:
-        for n in n_values:
+        for n in ablations.n_values:
             numbers = {of_set.name: of_set.by_n[n][metric] for of_set in scores if n in of_set.by_n}
-            if not numbers:
-                measurements.append(Measurement(metric, None, reason=too_few(n), at={"n": n}))
-                continue
-            measurements += seeded(metric, average_repeated(list(numbers.values())), {"n": n})
-            measurements += [measured(metric, e.with_draws(), {"n": n, "dataset": name}) for name, e in numbers.items()]
+            measurements += _over_sets(metric, numbers, {"n": n}, missing=too_few(n))
+    for percent in n_shares:
+        n = ablations.by_percent.get(percent)
+        numbers = {of_set.name: of_set.by_n[n][METRICS[0]] for of_set in scores if n in of_set.by_n}
+        missing = BY_SHARE_NEEDS_KEYED if n is None else too_few(n)
+        measurements += _over_sets(BY_SHARE, numbers, {"percent": percent}, missing=missing)
     return EvalOutput(
         tuple(measurements),
-        details=[_detail(of_set) for of_set in scores],
+        details=[_detail(of_set, ablations.n_values) for of_set in scores],
         unstructured={of_set.name: of_set.by_class for of_set in scores},
     )
 
 
-def _detail(scores: TppScores) -> dict[str, str | float]:
-    values = {_key(metric, n): numbers[metric].mean.value for n, numbers in scores.by_n.items() for metric in METRICS}
+def _over_sets(
+    metric: str, numbers: Mapping[str, Repeated], at: Mapping[str, int], *, missing: str
+) -> Iterator[Measurement]:
+    """The mean of one score over data sets, and each one's; null with the reason `missing` without any."""
+    if not numbers:
+        yield Measurement(metric, None, reason=missing, at=at)
+        return
+    yield from seeded(metric, average_repeated(list(numbers.values())), at)
+    yield from (measured(metric, e.with_draws(), {**at, "dataset": name}) for name, e in numbers.items())
+
+
+def _detail(scores: TppScores, n_values: Sequence[int]) -> dict[str, str | float]:
+    """SAEBench's record of one data set: a missing score has no key."""
+    by_n = {n: numbers for n, numbers in scores.by_n.items() if n in n_values}
+    values = {_key(metric, n): numbers[metric].mean.value for n, numbers in by_n.items() for metric in METRICS}
     return {"dataset_name": f"{scores.name}_tpp_results", **values}

@@ -167,6 +167,26 @@ def test_company_order_memory_and_threads_change_nothing(
     check_threads(measure, saes, together)
 
 
+def test_numbers_by_share_of_d_in_are_those_of_the_number_of_latents(
+    context: EvalContext, make_sae: MakeSae, sets: list[PairedSet], pool: PairPool
+) -> None:
+    """Of 16 dimensions 12 % are 1.92 latents, 31 % are 4.96, and 1 % is one at least."""
+    shares = {1: 1, 12: 2, 31: 5}
+    (outcome,) = _measure(context, [make_sae("relu")], sets, n_values=(1, 2, 5), n_shares=tuple(shares))
+    for percent, n in shares.items():
+        for place in ({}, {"dataset": "one", "pair": "a / b"}):
+            by_share = one(outcome, "scr_metric_by_share", percent=percent, **place)
+            by_number = one(outcome, "scr_metric", n=n, **place)
+            assert by_share == dataclasses.replace(by_number, metric=by_share.metric, at=by_share.at)
+    (alone,) = _measure(context, [make_sae("relu")], sets, n_values=(2,), n_shares=(31,))
+    other = one(alone, "scr_metric_by_share", percent=31)
+    assert other == one(outcome, "scr_metric_by_share", percent=31)
+    assert not any("threshold_5" in key for key in output_of(alone).details[0]), "SAEBench's record has its grid alone"
+    drawn = [cut_pair(pool, pair, train=30, test=20, seed=0, sampling="sae_bench") for pair in pool.pairs]
+    (theirs,) = _measure(context, [make_sae("relu")], drawn, sampling="sae_bench")
+    assert "sampling: sae_bench" in str(one(theirs, "scr_metric_by_share", percent=4).reason)
+
+
 def test_one_failing_sae_leaves_the_others_alone(
     context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]
 ) -> None:

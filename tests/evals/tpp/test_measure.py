@@ -103,6 +103,35 @@ def test_company_order_memory_and_threads_change_nothing(
     check_threads(measure, saes, together)
 
 
+def test_numbers_by_share_of_d_in_are_those_of_the_number_of_latents(
+    context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]
+) -> None:
+    """Of 16 dimensions 12 % are 1.92 latents, 31 % are 4.96, and 1 % is one at least."""
+    shares = {1: 1, 12: 2, 31: 5}
+    (outcome,) = _measure(context, [make_sae("relu")], sets, n_values=(1, 2, 5), n_shares=tuple(shares))
+    for percent, n in shares.items():
+        for place in ({}, {"dataset": "two"}):
+            by_share = one(outcome, "tpp_total_metric_by_share", percent=percent, **place)
+            by_number = one(outcome, "tpp_total_metric", n=n, **place)
+            assert by_share == dataclasses.replace(by_number, metric=by_share.metric, at=by_share.at)
+    (alone,) = _measure(context, [make_sae("relu")], sets, n_values=(2,), n_shares=(31,))
+    other = one(alone, "tpp_total_metric_by_share", percent=31)
+    assert other == one(outcome, "tpp_total_metric_by_share", percent=31)
+    assert list(output_of(alone).details[0]) == ["dataset_name", *_keys(2)], "SAEBench's record has its grid alone"
+    (theirs,) = _measure(context, [make_sae("relu")], sets, sampling="sae_bench")
+    assert "sampling: sae_bench" in str(one(theirs, "tpp_total_metric_by_share", percent=4).reason)
+
+
+def _keys(n: int) -> list[str]:
+    return [f"tpp_threshold_{n}_{name}" for name in ("total_metric", "intended_diff_only", "unintended_diff_only")]
+
+
+@pytest.mark.parametrize("wrong", [(0,), (101,), (1, 1)])
+def test_shares_are_percentages(wrong: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="n_shares holds"):
+        dataclasses.replace(SETTINGS, n_shares=wrong)
+
+
 def test_one_failing_sae_leaves_the_others_alone(
     context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]
 ) -> None:
