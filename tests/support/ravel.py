@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
+from sae_research.evals.ravel.entities import EntityPrompt
 from sae_research.evals.ravel.settings import RavelSettings
+from sae_research.lm.model import LanguageModel
 from sae_research.measurements import EvalOutput
 
 SETTINGS = RavelSettings(
@@ -12,6 +16,20 @@ SETTINGS = RavelSettings(
 )  # fmt: skip
 TEMPLATES = {"Country": ("w50 %s w51 w52", "w53 w54 %s w55"), "Language": ("w56 %s w57", "%s w58 w59")}
 N_CITIES = 24
+
+
+def known_items(lm: LanguageModel, *, n_tokens: int = 1) -> list[EntityPrompt]:
+    """Prompts on cities w0, w1, ..., each labelled with what the model goes on with: it knows all of them."""
+    made = []
+    for i in range(N_CITIES):
+        for attribute, templates in TEMPLATES.items():
+            for template in templates:
+                asked = EntityPrompt(f"w{i}", attribute, template, "", held_out=i % 3 == 0)
+                ids = [2, *lm.tokenizer(asked.text)["input_ids"]]  # type: ignore[misc]
+                for _ in range(n_tokens):
+                    ids.append(int(lm.logits(torch.tensor([ids]))[0, -1].argmax()))
+                made.append(asked._replace(label=str(lm.tokenizer.decode(ids[-n_tokens:]))))
+    return made
 
 
 def values_of(output: EvalOutput) -> dict[tuple[str, ...], float | None]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from support.ravel import N_CITIES, TEMPLATES
+from support.ravel import known_items
 
 from sae_research.evals.base import EvalContext
 from sae_research.evals.ravel.entities import EntityPrompt
@@ -23,16 +22,7 @@ def context(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Eval
 
 @pytest.fixture(scope="module")
 def items(lm: LanguageModel) -> list[EntityPrompt]:
-    """Prompts on cities w0, w1, ..., each labelled with what the random model goes on with: it knows all of them."""
-    made = []
-    for i in range(N_CITIES):
-        for attribute, templates in TEMPLATES.items():
-            for template in templates:
-                asked = EntityPrompt(f"w{i}", attribute, template, "", held_out=i % 3 == 0)
-                ids = lm.tokenizer(asked.text)["input_ids"]
-                best = int(lm.logits(torch.tensor([[2, *ids]]))[0, -1].argmax())  # type: ignore[misc]
-                made.append(asked._replace(label=str(lm.tokenizer.decode([best]))))
-    return made
+    return known_items(lm)
 
 
 @pytest.fixture(scope="module")

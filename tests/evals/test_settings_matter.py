@@ -1,0 +1,290 @@
+"""Every field of every eval's settings changes a result, a draw or an error, or stands in INERT with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from support import letters, questions, ravel
+from support.tiny_data import (
+    texts,
+    write_bios,
+    write_corpora,
+    write_news,
+    write_questions,
+    write_reviews,
+    write_table,
+    write_text,
+)
+
+from sae_research.errors import UserError
+from sae_research.evals.base import Eval, EvalContext
+from sae_research.evals.core.settings import CoreSettings
+from sae_research.evals.registry import all_evals, find_eval
+from sae_research.evals.run import run_eval
+from sae_research.evals.scr.settings import ScrSettings
+from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.evals.tpp.settings import TppSettings
+from sae_research.lm.model import LanguageModel
+from sae_research.progress import Progress
+from sae_research.saes.base import Sae
+from sae_research.sources.hub import Hub
+
+
+class Change(NamedTuple):
+    """Another value of a field, and what it leads to."""
+
+    value: Any
+    under: Mapping[str, Any] = {}
+    """Other fields' values, in both runs."""
+    error: str | None = None
+    """What the error says, where no other value is valid."""
+
+
+INERT: Mapping[str, str] = {}
+"""By `eval.field`: why it changes nothing on purpose."""
+
+SETTINGS: Mapping[str, Any] = {
+    "core": CoreSettings(
+        "embedded/text", context_size=12, batch_size=2, n_reconstruction_batches=2, n_sparsity_batches=3
+    ),
+    "sparse_probing": SparseProbingSettings(("embedded/news",), 20, 10, 12, (1, 2)),
+    "scr": ScrSettings(("embedded/bios",), 40, 24, 12, (2, 5)),
+    "tpp": TppSettings(("embedded/news",), 20, 10, 12, (2, 30)),
+    "absorption": dataclasses.replace(letters.SETTINGS, k_sparse_probe_num_epochs=3),
+    "ravel": dataclasses.replace(ravel.SETTINGS, num_epochs=1, baselines=("das", "mdas")),
+    "unlearning": questions.SETTINGS,
+}
+
+CHANGES: Mapping[str, Mapping[str, Change]] = {
+    "core": {
+        "dataset": Change("embedded/retain", {"split": "train"}),
+        "split": Change("train"),
+        "context_size": Change(10),
+        "batch_size": Change(3),
+        "n_reconstruction_batches": Change(3),
+        "n_sparsity_batches": Change(4),
+        "exclude_special_tokens_from_reconstruction": Change(False),
+    },
+    "sparse_probing": {
+        "dataset_names": Change(("embedded/bios",)),
+        "train_size": Change(24),
+        "test_size": Change(12),
+        "context_size": Change(6),
+        "k_values": Change((1, 3)),
+        "sampling": Change("sae_bench", {"dataset_names": ("embedded/reviews",)}),
+        "seeds": Change((7,)),
+    },
+    "scr": {
+        "dataset_names": Change(("embedded/reviews",)),
+        "train_size": Change(32),
+        "test_size": Change(16),
+        "context_size": Change(6),
+        "n_values": Change((2, 6)),
+        "sampling": Change("sae_bench"),
+        "rules": Change("sae_bench"),
+    },
+    "tpp": {
+        "dataset_names": Change(("embedded/reviews",)),
+        "train_size": Change(24),
+        "test_size": Change(12),
+        "context_size": Change(6),
+        "n_values": Change((2, 40)),
+        "sampling": Change("sae_bench"),
+        "rules": Change("sae_bench"),
+    },
+    "absorption": {
+        "prompt_template": Change("{word} the has first letter:"),
+        "prompt_token_pos": Change(-5, error="prompt_token_pos"),
+        "n_examples": Change(9),
+        "max_k_value": Change(1, {"f1_jump_threshold": 0.0001}),
+        "f1_jump_threshold": Change(0.5),
+        "k_sparse_probe_l1_decay": Change(1.0),
+        "k_sparse_probe_batch_size": Change(64),
+        "k_sparse_probe_num_epochs": Change(15, {"k_sparse_probe_l1_decay": 1.0}),
+        "min_probe_f1": Change(0.99),
+        "min_feats_for_eval": Change(26, {"min_probe_f1": 0.99}),
+    },
+    "ravel": {
+        "dataset": Change("embedded/towns"),
+        "attributes": Change({"town": ("Country", "Language")}),
+        "top_n_entities": Change(12),
+        "num_pairs_per_attribute": Change(16),
+        "train_share": Change(0.5),
+        "split": Change("sae_bench"),
+        "answer": Change("generation"),
+        "n_generated_tokens": Change(1, {"answer": "generation"}),
+        "batch_size": Change(8),
+        "num_epochs": Change(2),
+        "learning_rate": Change(0.5),
+        "rotation_learning_rate": Change(0.5),
+        "das_dimension": Change(2),
+        "baselines": Change(("das",)),
+    },
+    "unlearning": {
+        **{
+            f"{corpus}_corpus.{name}": change
+            for corpus in ("forget", "retain")
+            for name, change in {
+                "dataset": Change("embedded/more"),
+                "config": Change("other"),
+                "split": Change("test"),
+                "file": Change("lines.jsonl"),
+                "column": Change("second"),
+            }.items()
+        },
+        "forget_questions.dataset": Change("embedded/other_facts"),
+        "forget_questions.subjects": Change(("gems",)),
+        "harmless_questions.dataset": Change("embedded/other_facts"),
+        "harmless_questions.subjects": Change(("gems",)),
+        "n_rows": Change(6),
+        "context_size": Change(8),
+        "prompt_format": Change("w40 {question} w51{lettered} w52 {listed} w53"),
+        "protocol": Change("letters"),
+        "required_orders": Change(2),
+        "asked_orders": Change(2, {"required_orders": 2}),
+        "select_on": Change("same_questions"),
+        "retain_thresholds": Change((0.01, 0.9)),
+        "n_latents": Change((2, 9)),
+        "multipliers": Change((2, 30)),
+        "multiplier_unit": Change("scaled"),
+        "side_effect_floor": Change(0.01),
+    },
+}
+"""For each field a value beside the one in SETTINGS."""
+
+
+@pytest.fixture(scope="module")
+def world(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest data on which all evals run."""
+    world = tmp_path_factory.mktemp("world")
+    for write in (write_text, write_news, write_bios, write_reviews, write_corpora, write_questions):
+        write(world)
+    _write_more_corpora(world)
+    items = ravel.known_items(lm, n_tokens=2)
+    for name, step in (("cities", 1), ("towns", 2)):
+        for split, held_out in (("train", False), ("test", True)):
+            rows = [(i.entity, i.attribute, i.template, i.label) for i in items[::step] if i.held_out == held_out]
+            columns = dict(zip(("entity", "attribute", "template", "answer"), zip(*rows, strict=True), strict=True))
+            write_table(world, name, split, columns)
+    return world
+
+
+def _write_more_corpora(world: Path) -> None:
+    """Another data set, configuration, split, file and column of what unlearning reads; another split of the text."""
+    rng = np.random.default_rng(8)
+    write_table(world, "text", "train", {"text": texts(rng, 40)})
+    for name in ("forget", "retain", "more"):
+        for config, split in (("data", "train"), ("data", "test"), ("other", "train")):
+            columns = {column: [" ".join(texts(rng, 3)) for _ in range(30)] for column in ("text", "second")}
+            write_table(world, name, split, columns, config=config)
+        lines = [json.dumps({"text": " ".join(texts(rng, 3))}) for _ in range(30)]
+        (world / "datasets" / name / "lines.jsonl").write_text("\n".join(lines))
+    for split in ("train", "test"):
+        asked = [q for s in ("poison", "birds", "gems") for q in questions.some_questions(28, seed=77, subject=s)]
+        columns = {name: [getattr(q, name) for q in asked] for name in asked[0]._fields}
+        write_table(world, "other_facts", split, {**columns, "choices": [list(q.choices) for q in asked]})
+
+
+class Runner:
+    """Runs evals on the tiny world; what was run once is remembered."""
+
+    def __init__(self, world: Path, lm: LanguageModel, sae: Sae) -> None:
+        self._hub, self._lm, self._sae = Hub(world), lm, sae
+        self.run = cache(self._run)
+
+    def _run(self, name: str, changes: str) -> str:
+        """Every number and reason of that eval, or the error."""
+        evaluated = find_eval(name)
+        lm, sae = (self._lm, self._sae) if name != "absorption" else _letters()
+        context = EvalContext(lm=lm, hub=self._hub, seed=0, batch_size=16, progress=Progress("test", shown=False))
+        try:
+            settings = _changed(SETTINGS[name], json.loads(changes))
+            [measured] = run_eval(context, evaluated, settings, [sae], parts=lambda _: {})
+        except (UserError, ValueError) as error:
+            return f"error: {error}"
+        if measured.result is None:
+            return f"error: {measured.error}"
+        output = measured.result.output
+        return "\n".join(f"{m.metric} {dict(m.at)} {m.value} {m.reason} {m.ci_low}" for m in output.measurements)
+
+
+@cache
+def _letters() -> tuple[LanguageModel, Sae]:
+    """A model that knows letters, and an SAE with three inexact latents for each."""
+    with torch.no_grad():
+        lm = letters.letters_model()
+        noise = torch.randn(78, letters.D_MODEL, generator=torch.Generator().manual_seed(1))
+        atoms = torch.nn.functional.normalize(letters.letter_directions()[:26].repeat(3, 1) + 0.15 * noise, dim=1)
+        return lm, letters.make_letter_sae("relu", atoms)
+
+
+@pytest.fixture(scope="module")
+def runner(world: Path, lm: LanguageModel, make_sae: Any) -> Runner:
+    return Runner(world, lm, make_sae("topk", k=6))
+
+
+def _changed(settings: Any, changes: Mapping[str, Any]) -> Any:
+    """The record with these fields, `a.b` for a record in it."""
+    for path, value in changes.items():
+        name, _, inside = path.partition(".")
+        value = _tuples(value)
+        settings = dataclasses.replace(
+            settings, **{name: _changed(getattr(settings, name), {inside: value}) if inside else value}
+        )
+    return settings
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return {key: _tuples(v) for key, v in value.items()} if isinstance(value, dict) else value
+
+
+def _fields(record: type, prefix: str = "") -> Iterator[str]:
+    """The paths of all fields of a settings record, those of records in it included."""
+    hints = typing.get_type_hints(record)
+    for field in dataclasses.fields(record):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _fields(hints[field.name], f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        else:
+            yield prefix + field.name
+
+
+@pytest.mark.parametrize("evaluated", all_evals(), ids=lambda evaluated: evaluated.name)
+def test_every_field_has_a_case(evaluated: Eval) -> None:
+    fields = set(_fields(evaluated.settings))
+    cases = CHANGES.get(evaluated.name, {}).keys()
+    inert = {name.partition(".")[2] for name in INERT if name.partition(".")[0] == evaluated.name}
+    missing = sorted(fields - cases - inert)
+    assert not missing, (
+        f"{evaluated.name}: no test shows that {', '.join(missing)} does anything. Add to CHANGES[{evaluated.name!r}] "
+        "another value that changes a number, or to INERT the reason why none does"
+    )
+    assert sorted({*cases, *inert} - fields) == [], "cases of fields that there are not (any more)"
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "field"),
+    [(evaluated, field) for evaluated in all_evals() for field in CHANGES.get(evaluated.name, {})],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_another_value_changes_what_comes_out(runner: Runner, evaluated: Eval, field: str) -> None:
+    change = CHANGES[evaluated.name][field]
+    before = runner.run(evaluated.name, json.dumps(dict(change.under)))
+    after = runner.run(evaluated.name, json.dumps({**change.under, field: change.value}))
+    assert not before.startswith("error: "), before
+    if change.error is None:
+        assert not after.startswith("error: "), after
+        assert after != before
+    else:
+        assert after.startswith("error: ")
+        assert change.error in after
