@@ -50,6 +50,8 @@ class DataSet:
     name: str
     revision: Callable[[Hub], str]
     """Returns the revision that determines its content; downloads nothing."""
+    repository: str | None = None
+    """The repository that holds it, where that has another name."""
     reader: str | None = None
     """The module that reads it, if it is found by name and not imported; its code is part of the key."""
     require: Callable[[], None] = lambda: None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sae_research.errors import UserError
@@ -28,6 +29,8 @@ class Manifest:
     """The language model: `name` and resolved `revision`."""
     saes: tuple[Mapping[str, Any], ...]
     """An entry per SAE in the order of `params.yaml`, see `Entry`."""
+    local: Mapping[str, str] = field(default_factory=dict)
+    """The revisions of the local folders that were named then, see `local_folders`."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class _Content:
 
     model: _Model
     saes: tuple[Entry, ...]
+    local: Mapping[str, str]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -88,19 +92,20 @@ def read_manifest(folder: Path) -> Manifest:
         _check(content, str(path))
     except UserError as error:
         raise UserError(f"{error}; {_REMEDY}") from error
-    return Manifest(model=content["model"], saes=tuple(content["saes"]))
+    return Manifest(model=content["model"], saes=tuple(content["saes"]), local=content.get("local", {}))
 
 
 def _check(content: Mapping[str, Any], where: str) -> None:
     """UserError unless the model and each SAE are described as setup does; further keys do no harm."""
-    known = {field.name for field in fields(Entry)}
+    known = {f.name for f in fields(Entry)}
     entries = content.get("saes")
     if isinstance(entries, list):
         entries = [
             {key: value for key, value in entry.items() if key in known} if isinstance(entry, Mapping) else entry
             for entry in entries
         ]
-    read = read_record(_Content, {"model": content.get("model"), "saes": entries}, where=where)
+    values = {"model": content.get("model"), "saes": entries, "local": content.get("local", {})}
+    read = read_record(_Content, values, where=where)
     for index, entry in enumerate(read.saes):
         plain_name(entry.hook_name, f"{where}.saes[{index}]: hook_name")
         plain_name(entry.label, f"{where}.saes[{index}]: label")
@@ -110,7 +115,10 @@ def _check(content: Mapping[str, Any], where: str) -> None:
         raise UserError(f"{where}: saes hold the name {twice!r} twice, letter case aside")
 
 
-def manifest_text(model: Mapping[str, Any], saes: Sequence[Mapping[str, Any]]) -> str:
+def manifest_text(
+    model: Mapping[str, Any], saes: Sequence[Mapping[str, Any]], local: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """`manifest.json` of these: the same bytes for the same content."""
     content = {"schema": SCHEMA, "model": dict(model), "saes": [dict(entry) for entry in saes]}
+    content |= {"local": dict(local)} if local else {}
     return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"

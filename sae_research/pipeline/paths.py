@@ -36,6 +36,11 @@ class Paths:
         return self.root / "downloaded_saes"
 
     @property
+    def local_folders(self) -> Path:
+        """The revisions of the local folders that the parameters name."""
+        return self.root / "local_folders.json"
+
+    @property
     def results(self) -> Path:
         return self.root / "eval_results"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sae_research.evals.registry import find_eval
 from sae_research.pipeline.cells import Cell, differences, plan_cells
+from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params
 from sae_research.pipeline.paths import Paths
@@ -21,6 +22,7 @@ def explain_plan(params: Params, paths: Paths) -> str:
     store = ResultStore(paths.store / "cells")
     past = list(store.past_cells())
     hub = Hub(paths.world)
+    changed = changed_since_setup(params, paths, manifest)
     lines = [f"{'eval':<16} {'SAE':<40} {'key':<{_KEY_SHOWN}} state"]
     cached = missing = 0
     for name, is_on in params.eval_types.items():
@@ -28,9 +30,11 @@ def explain_plan(params: Params, paths: Paths) -> str:
             lines.append(f"{name:<16} disabled")
             continue
         for cell in plan_cells(params, manifest, find_eval(name), hub):
-            is_cached = store.get(cell.key) is not None
+            outdated = sorted(changed & set(places_of(cell.sae, params, manifest)))
+            is_cached = not outdated and store.get(cell.key) is not None
             cached, missing = cached + is_cached, missing + (not is_cached)
-            state = "cached" if is_cached else f"missing: {why_missing(cell, past)}"
+            why = f"changed: {', '.join(outdated)}" if outdated else ""
+            state = "cached" if is_cached else f"missing: {why or why_missing(cell, past)}"
             lines.append(f"{name:<16} {cell.sae_name:<40} {cell.key[:_KEY_SHOWN]} {state}")
     lines.append(f"{cached} cached, {missing} to compute")
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -192,7 +193,12 @@ def _missing_layer(card: SaeCard, n_layers: int) -> str | None:
 
 
 def write_saes(
-    saes: Iterable[Sae], folder: Path, *, model: Mapping[str, Any], scratch: Path | None = None
+    saes: Iterable[Sae],
+    folder: Path,
+    *,
+    model: Mapping[str, Any],
+    local: Mapping[str, str] = MappingProxyType({}),
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Makes `folder` hold exactly `saes`, a sub-folder each, and their manifest, which is returned.
 
@@ -204,7 +210,7 @@ def write_saes(
     try:
         with explained_disk_errors(folder), temporary_folder(workshop) as draft:
             entries = _write_all(saes, draft)
-            text = manifest_text(model, entries)
+            text = manifest_text(model, entries, local)
             _publish(draft, folder, [entry["name"] for entry in entries], text)
     finally:
         if scratch is None:

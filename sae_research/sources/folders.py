@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -33,13 +33,18 @@ def names_in(root: Path, *, recursive: bool = True) -> tuple[str, ...]:
     return tuple(sorted(path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)))
 
 
-def revision_of(path: Path, names: Iterable[str] | None = None) -> str:
-    """`sha256:` and a digest over names and bytes: of the files `names` in the folder, or of all that is at `path`."""
+def revision_of(
+    path: Path, names: Iterable[str] | None = None, *, digest: Callable[[Path], str] = content_digest
+) -> str:
+    """`sha256:` and a digest over names and bytes: of the files `names` in the folder, or of all that is at `path`.
+
+    `digest` returns the SHA-256 of one file.
+    """
     if names is None:
         names, path = (names_in(path), path) if path.is_dir() else ((path.name,), path.parent)
     whole = hashlib.sha256()
     for name in names:
-        whole.update(f"{name}\0{content_digest(path / name)}\n".encode())
+        whole.update(f"{name}\0{digest(path / name)}\n".encode())
     return FOLDER_REVISION + whole.hexdigest()
 
 

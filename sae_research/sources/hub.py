@@ -129,6 +129,12 @@ class Hub:
             raise UserError(_no_such_file(repo_id, filename, every))
         return Snapshot(_fetch_all(files) / inside, files.revision)
 
+    def local_folder(self, repo_id: str) -> Path | None:
+        """The folder outside the world that `repo_id` means; None where there is none."""
+        folder = _expanded(repo_id)
+        is_one = not repo_id.startswith(WORLD_PREFIX) and exists(folder) and folder.is_dir()
+        return folder.resolve() if is_one else None
+
     def _root(self, repo_id: str, kind: Kind) -> Path | None:
         """The local folder that `repo_id` means, or None where it means a repository on the hub."""
         if repo_id.startswith(WORLD_PREFIX):
@@ -139,9 +145,9 @@ class Hub:
                     f"build it with the setup stage (`dvc repro setup`){_known(folder.parent)}"
                 )
             return folder
-        folder = _expanded(repo_id)
-        if exists(folder) and folder.is_dir():
-            return folder.resolve()
+        folder = self.local_folder(repo_id)
+        if folder is not None:
+            return folder
         if repo_id.startswith(("/", ".", "~")) or repo_id.count("/") > 1:
             raise UserError(
                 f"{noun(kind)} {repo_id!r}: there is no such folder (looked in {Path.cwd()}); correct the path, "

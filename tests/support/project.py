@@ -45,8 +45,9 @@ class Finished:
 
     @property
     def ran(self) -> list[str]:
-        """The stages that DVC ran."""
-        return re.findall(r"^Running stage '([^']+)'", self.out, re.MULTILINE)
+        """The stages that DVC ran, but for the one that it always runs."""
+        names = re.findall(r"^Running stage '([^']+)'", self.out, re.MULTILINE)
+        return [name for name in names if name != "local_folders"]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ def labelled_data(names: Sequence[str], require: Callable[[str], None] = require
             field="dataset_names",
             name=name,
             revision=partial(labelled_revision, name=name),
+            repository=families()[name].repository(name) if name in families() else None,
             reader=families()[name].__module__ if name in families() else None,
             require=partial(require, name),
             texts=families()[name].texts(name) if name in families() else None,

@@ -18,6 +18,7 @@ from sae_research.evals.registry import find_eval
 from sae_research.files import remove_leftovers, remove_stale, require_own_folder, write_atomically
 from sae_research.measurements import Result
 from sae_research.pipeline.cells import Cell, plan_cells
+from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, load_params, shared_texts
 from sae_research.pipeline.paths import Paths, find_paths
@@ -68,6 +69,7 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     evaluated = find_eval(eval_name)
     hub = Hub(paths.world)
     manifest = read_manifest(paths.saes)
+    _require_unchanged(params, paths, manifest)
     cells = plan_cells(params, manifest, evaluated, hub)
     shared = shared_texts(evaluated, params.settings_of(evaluated))
     if shared is not None:
@@ -88,6 +90,21 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
         eval_name, folder, computed, reused, len(failures), seconds, tokens / seconds,
     )  # fmt: skip
     return StageSummary(computed=computed, reused=reused, failures=failures)
+
+
+def _require_unchanged(params: Params, paths: Paths, manifest: Manifest) -> None:
+    """UserError where the model or an SAE lies in a local folder that has changed since the setup stage read it.
+
+    Under DVC, which has just run the setup stage, a warning: the results are those of what that stage read.
+    """
+    changed = changed_since_setup(params, paths, manifest)
+    read = {place for entry in manifest.saes for place in places_of(entry, params, manifest)}
+    if not changed & read:
+        return
+    said = f"{', '.join(sorted(changed & read))}: changed since the setup stage ran"
+    if "DVC_STAGE" not in os.environ:
+        raise UserError(f"{said}; run it again (`dvc repro`, or `python -m scripts.setup_saes` by hand)")
+    log.warning("%s; these results are of what it read, and the next `dvc repro` will run it again", said)
 
 
 def _stored(cells: Sequence[Cell], store: ResultStore) -> dict[str, Result]:

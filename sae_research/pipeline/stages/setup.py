@@ -12,6 +12,7 @@ from pathlib import Path
 from sae_research.files import folder_in_the_making, remove_leftovers
 from sae_research.lm.load import model_shape
 from sae_research.pipeline.controls import ControlInputs, control_saes
+from sae_research.pipeline.local_folders import local_revisions, present
 from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.pipeline.run_saes import (
@@ -48,12 +49,15 @@ def run_setup(params: Params, paths: Paths) -> None:
     if needs_world(params):
         with Progress("setup") as progress:
             ensure_world(params, paths, progress)
+    # Before anything is read, so that what changes meanwhile is noticed next time.
+    local = present(local_revisions(params, paths))
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
     manifest = write_saes(
         _saes_of_run(params, hub, model, written=paths.saes),
         paths.saes,
         model={"name": params.model.name, "revision": model.revision},
+        local=local,
         scratch=paths.store / "scratch",
     )
     if not needs_world(params):
