@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.ravel import SETTINGS as RAVEL_SETTINGS
+from support.ravel import write_ravel_tables
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
@@ -360,3 +362,16 @@ def test_the_example_of_the_readme_runs(
     exec(compile(example, "README.md", "exec"), {})
     assert sorted(os.walk(tmp_path)) == before
     assert "ce_loss_score" in capsys.readouterr().out
+
+
+def test_training_masks_leaves_no_gradients_in_the_callers_model(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    write_ravel_tables(tmp_path, model, tokenizer)
+    settings = replace(RAVEL_SETTINGS, dataset=str(tmp_path))
+    frozen = copy.deepcopy(model).requires_grad_(False)
+    evaluations = [
+        sae_research.evaluate(lm, Foreign(), {"ravel": settings}, tokenizer=tokenizer, site=HOOK)
+        for lm in (model, frozen)
+    ]
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert evaluations[0].value("Foreign", "n_latents_swapped") > 0, "masks were trained"
+    assert evaluations[0].results[0].output == evaluations[1].results[0].output

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from sae_research.evals.ravel.entities import EntityPrompt
@@ -35,3 +39,22 @@ def known_items(lm: LanguageModel, *, n_tokens: int = 1) -> list[EntityPrompt]:
 def values_of(output: EvalOutput) -> dict[tuple[str, ...], float | None]:
     """Every measurement's value by metric and place."""
     return {(m.metric, *(str(v) for v in m.at.values())): m.value for m in output.measurements}
+
+
+@torch.no_grad()
+def write_ravel_tables(folder: Path, model: Any, tokenizer: Any) -> None:
+    """RAVEL's files on cities w0, w1, ..., one template per attribute, labelled with what `model` goes on with."""
+    entities = [f"w{i}" for i in range(N_CITIES)]
+    templates = {attribute: [wordings[0]] for attribute, wordings in TEMPLATES.items()}
+    labels: dict[str, dict[str, str]] = {entity: {} for entity in entities}
+    for entity in entities:
+        for attribute, (template,) in templates.items():
+            ids = [tokenizer.bos_token_id, *tokenizer(template.replace("%s", entity))["input_ids"]]
+            best = int(model(torch.tensor([ids])).logits[0, -1].argmax())
+            labels[entity][attribute] = str(tokenizer.decode([best]))
+    tables = {
+        "entity_attributes": labels, "attribute_to_prompts": templates,
+        "entity_to_split": {entity: "train" if i % 3 else "val" for i, entity in enumerate(entities)},
+    }  # fmt: skip
+    for name, table in tables.items():
+        (folder / f"ravel_city_{name}.json").write_text(json.dumps(table))

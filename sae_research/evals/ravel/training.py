@@ -130,7 +130,7 @@ class AttributeRun:
         if not len(batch.pairs):
             return
         assert candidate.optimizer is not None
-        candidate.optimizer.zero_grad()
+        parameters = candidate.swap.parameters
         with torch.enable_grad():
             swapped = candidate.swap.mixed(batch.pairs.base, batch.pairs.source, mode)
             hidden = self._lm.resume(self._site, batch.with_entity(swapped), batch.tokens)
@@ -138,7 +138,9 @@ class AttributeRun:
             loss = cross_entropy(self._lm.unembed(hidden[rows, batch.last]).float(), batch.target)
             if not bool(loss.isfinite()):
                 raise FloatingPointError("the loss of the mask is NaN or infinite")
-            loss.backward()
+        # Not `backward`, which would also leave gradients on the language model's own parameters.
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
         candidate.optimizer.step()
 
     def _test(self, pairs: Pairs) -> dict[Candidate, SwapHits]:
