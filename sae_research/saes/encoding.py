@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_research.saes.base import Sae
@@ -184,11 +184,14 @@ def encode_at(
     sae: Sae,
     x: Float[Tensor, "sequences tokens d_in"],
     real: Bool[Tensor, "sequences tokens"],
-    at: tuple[Tensor, Tensor],
-) -> Float[Tensor, "places d_sae"]:
-    """Dense codes at the places `at`, pairs of sequence and token: for evals that change single codes."""
-    codes = sae.encode(x, mask=real)[at] if sae.scope == "sequence" else sae.encode(x[at])
-    return finite(codes.float(), "code")
+    places: Int[Tensor, " sequences"],
+) -> Iterator[Float[Tensor, "some d_sae"]]:
+    """Dense codes at one token of each sequence, a few sequences after the other."""
+    in_context = sae.scope == "sequence"
+    for part in pieces(sae, len(x), real.shape[1] if in_context else 1):
+        at = torch.arange(len(places[part]), device=x.device), places[part]
+        codes = sae.encode(x[part], mask=real[part])[at] if in_context else sae.encode(x[part][at])
+        yield finite(codes.float(), "code")
 
 
 def pieces(sae: Sae, sequences: int, tokens: int = 1) -> Iterator[slice]:

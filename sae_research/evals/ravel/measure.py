@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.ravel.codes import EntityCodes, entity_codes, latents_of
 from sae_research.evals.ravel.entities import EntityPrompt
-from sae_research.evals.ravel.pairs import draw_pairs
+from sae_research.evals.ravel.pairs import Pairs, draw_pairs
 from sae_research.evals.ravel.prompts import Checker, equal_lengths, known_prompts, rows_at_once, tokenize_prompts
 from sae_research.evals.ravel.report import ClassHits, ravel_output
 from sae_research.evals.ravel.settings import Baseline, RavelSettings
@@ -27,7 +28,6 @@ from sae_research.evals.ravel.training import AttributeRun, Candidate
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import is_real
 from sae_research.saes.base import Sae
-from sae_research.saes.encoding import encode_at
 
 Owner = Attempt | Baseline
 
@@ -75,7 +75,7 @@ class _EntityClass:
         }
         passes = (len(s.train) * self._settings.num_epochs + len(s.test) for s in splits.values())
         self._context.progress.expect(sum(passes))
-        x, latents = self._represent()
+        x, latents = self._represent(part for split in splits.values() for part in split)
         # Baselines of a class share their axes; each attribute learns anew.
         axes = self._axes(x)
         hits: dict[Owner, ClassHits] = {
@@ -89,29 +89,27 @@ class _EntityClass:
                 hits[candidate.attempt or candidate.name].attributes[attribute] = swap_hits  # type: ignore[index]
         return hits
 
-    def _represent(self) -> tuple[Tensor, dict[Attempt, Latents]]:
-        """Activations at the entities' last tokens, and every SAE's codes of them."""
+    def _represent(self, pairs: Iterable[Pairs]) -> tuple[Tensor, dict[Attempt, Latents]]:
+        """Activations at the entities' last tokens, and every SAE's codes of those that occur in `pairs`."""
         lm, prompts = self._context.lm, self._prompts
         x = torch.zeros(len(prompts.items), lm.width(self._site), device=lm.device)
-        codes = {a: torch.zeros(len(x), a.sae.card.d_sae, device=lm.device) for a in self._attempts if a.error is None}
-
-        def encode(attempt: Attempt, whole: Tensor, real: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
-            return encode_at(attempt.sae, whole, real, at)
-
+        is_paired = torch.zeros(len(x), dtype=torch.bool)
+        for part in pairs:
+            is_paired[part.base] = is_paired[part.source] = True
+        codes: dict[Attempt, list[EntityCodes]] = {attempt: [] for attempt in self._attempts if attempt.error is None}
         for rows in equal_lengths(prompts.lengths, rows_at_once(self._context)):
             tokens = prompts.tokens[rows][:, : int(prompts.lengths[rows[0]])].to(lm.device)
-            whole = lm.capture(tokens, self._site)
-            at = torch.arange(len(rows), device=lm.device), prompts.entity[rows].to(lm.device)
-            real = is_real(lm, tokens)
-            x[rows] = whole[at].float()
-            for attempt, entity_codes in do_each(lm.device, codes, encode, whole, real, at).items():
-                codes[attempt][rows] = entity_codes
-
-        def latents(sae: Sae, codes: Tensor) -> Latents:
-            return Latents(codes, sae.decode(codes.to(sae.W_dec.dtype)).float(), x, sae.W_dec.float())
-
-        by_sae = {attempt: attempt.do(latents, attempt.sae, sae_codes) for attempt, sae_codes in codes.items()}
-        return x, {attempt: of_sae for attempt, of_sae in by_sae.items() if of_sae is not None}
+            whole, entity = lm.capture(tokens, self._site), prompts.entity[rows].to(lm.device)
+            x[rows] = whole[torch.arange(len(rows), device=lm.device), entity].float()
+            paired = is_paired[rows]
+            if bool(paired.any()):
+                at, batch = paired.to(lm.device), rows[paired]
+                real = is_real(lm, tokens)[at]
+                each = do_each(lm.device, codes, entity_codes, batch, whole[at], real, entity[at])
+                for attempt, some in each.items():
+                    codes[attempt].append(some)
+        by_sae = {attempt: attempt.do(latents_of, attempt.sae, parts, x) for attempt, parts in codes.items()}
+        return x, {attempt: latents for attempt, latents in by_sae.items() if latents is not None}
 
     def _axes(self, x: Tensor) -> dict[str, Tensor]:
         """The fixed axes of baselines; principal ones of what may be seen in training."""

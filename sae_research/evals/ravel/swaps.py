@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_research.probes.draws import keyed_generator
+from sae_research.saes.codes import SparseCodes
 
 PromptRows = Int[Tensor, " pair"]
 """Rows of the prompts' representations."""
@@ -59,16 +60,16 @@ class Features(ABC):
 
 @final
 class Latents(Features):
-    """Codes of an SAE, stored sparsely: latent and value by (prompt, place), padded with values of 0."""
+    """Codes of an SAE by (prompt, place), each with its latent; places without a code hold 0 of latent 0."""
 
     def __init__(
         self,
-        codes: Float[Tensor, "prompt latent"],
+        codes: SparseCodes,
         x_hat: Float[Tensor, "prompt d"],
         x: Float[Tensor, "prompt d"],
         directions: Float[Tensor, "latent d"],
     ) -> None:
-        self.latents, self.values = sparse_rows(codes)
+        self.latents, self.values = padded_rows(codes)
         self.x_hat, self.x, self.directions = x_hat, x, directions
 
     def difference(self, base: PromptRows, source: PromptRows) -> Tensor:
@@ -80,12 +81,15 @@ class Latents(Features):
         return self.x[base] if with_error else self.x_hat[base]
 
 
-def sparse_rows(codes: Float[Tensor, "row latent"]) -> tuple[Int[Tensor, "row place"], Float[Tensor, "row place"]]:
-    """The latents and values of each row's nonzero codes, padded to the row with the most."""
-    fires = codes != 0
-    width = max(1, int(fires.sum(dim=1).max())) if len(codes) else 1
-    latents = fires.to(torch.uint8).topk(width, dim=1).indices
-    return latents, codes.gather(1, latents)
+def padded_rows(codes: SparseCodes) -> tuple[Int[Tensor, "row place"], Float[Tensor, "row place"]]:
+    """The latents and values of each row's codes, padded with zeros to the row with the most."""
+    width = max(1, int(codes.counts.max())) if len(codes.counts) else 1
+    filled = torch.arange(width, device=codes.counts.device) < codes.counts[:, None]
+    latents = torch.zeros(filled.shape, dtype=torch.long, device=filled.device)
+    latents[filled] = codes.latents.long()
+    values = codes.values.new_zeros(filled.shape)
+    values[filled] = codes.values
+    return latents, values
 
 
 @final

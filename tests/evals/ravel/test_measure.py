@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.outcomes import MakeSae
 from support.ravel import SETTINGS, TEMPLATES, values_of
 from support.sae_bench_documents import read_by_sae_bench
 from support.threads import torch_threads
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext
@@ -60,6 +63,47 @@ def test_one_failing_sae_stops_no_other(context: EvalContext, make_sae: MakeSae,
     settings = dataclasses.replace(SETTINGS, baselines=("noop",))
     first, second = measure_ravel(context, [bad, make_sae("relu")], {"city": items}, settings)
     assert isinstance(first.error, FloatingPointError) and first.output is None
+    assert second.output is not None
+
+
+class _LargestTensor(TorchDispatchMode):
+    """Within the block, the elements of the largest tensor that an operation made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        self.elements = max([self.elements, *(t.numel() for t in tree_leaves(made) if isinstance(t, torch.Tensor))])
+        return made
+
+
+@pytest.mark.parametrize(("architecture", "hyper"), [("topk", {"k": 5}), ("ihtp", {"k": 1})])
+def test_the_dense_codes_of_all_prompts_are_never_there_at_once(
+    context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt], architecture: str, hyper: dict[str, Any]
+) -> None:
+    wide = make_sae(architecture, d_sae=5000, **hyper)
+    small = dataclasses.replace(context, batch_size=1)
+    settings = dataclasses.replace(SETTINGS, baselines=("noop",))
+    # With one thread the work is done on this one, where the mode looks on.
+    with torch_threads(1), torch.no_grad(), _LargestTensor() as largest:
+        (outcome,) = measure_ravel(small, [wide], {"city": items}, settings)
+    assert outcome.error is None
+    assert largest.elements < len(items) * wide.card.d_sae / 2
+
+
+def test_an_sae_too_wide_for_memory_fails_alone(
+    context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt]
+) -> None:
+    """The atoms are one atom, seen 2^44 times: no machine has room for the codes."""
+    wide, other = make_sae("relu", name="wide", d_sae=1), make_sae("relu")
+    for tensor, shape in {"W_enc": (-1, 2**44), "b_enc": (2**44,), "W_dec": (2**44, -1)}.items():
+        setattr(wide, tensor, wide.get_buffer(tensor).expand(shape))
+    object.__setattr__(wide, "card", dataclasses.replace(wide.card, d_sae=2**44))
+    settings = dataclasses.replace(SETTINGS, baselines=("noop",))
+    first, second = measure_ravel(context, [wide, other], {"city": items}, settings)
+    assert isinstance(first.error, RuntimeError) and first.output is None
     assert second.output is not None
 
 

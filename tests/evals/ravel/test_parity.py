@@ -38,7 +38,7 @@ def test_masks_and_scores_are_sae_benchs(
     known = entity_class._prompts
     split = draw_pairs(known, "Country", ["Language"], settings, ("parity",))
     theirs = SaeBenchRavel(lm, tmp_path, settings).train_and_score(sae, known, split)
-    _, latents = entity_class._represent()
+    _, latents = entity_class._represent(split)
     (features,) = latents.values()
     swap = MaskSwap(features)
     checker = Checker(lm, settings.n_generated_tokens)

@@ -13,17 +13,18 @@ from sae_research.evals.ravel.swaps import (
     MaskSwap,
     RotationSwap,
     WholeSwap,
+    padded_rows,
     principal_axes,
     random_rotation,
-    sparse_rows,
 )
+from sae_research.saes.codes import sparse_codes
 
 
 def test_mask_swaps_by_hand() -> None:
     codes = torch.tensor([[1.0, 0.0, -2.0], [0.0, 3.0, 5.0]])
     directions = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     x_hat = codes @ directions + 10
-    swap = MaskSwap(Latents(codes, x_hat, x_hat + 0.5, directions))
+    swap = MaskSwap(Latents(sparse_codes(codes), x_hat, x_hat + 0.5, directions))
     swap.mask = torch.tensor([1.0, -1.0, 2.0])
     base, source = torch.tensor([0]), torch.tensor([1])
     # Latents 0 and 2 come from the source, signs and all: 0 d0 + 0 d1 + 5 d2 + 10.
@@ -35,12 +36,12 @@ def test_mask_swaps_by_hand() -> None:
     torch.testing.assert_close(swap.mixed(base, source, MaskMode(2.0))[0], mixed @ directions + 10)
 
 
-def test_sparse_rows_keep_every_code() -> None:
+def test_padded_rows_keep_every_code() -> None:
     codes = torch.tensor([[0.0, -1.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0]])
-    latents, values = sparse_rows(codes)
+    latents, values = padded_rows(sparse_codes(codes))
     assert latents.shape == (3, 2)
     assert torch.equal(torch.zeros(3, 4).scatter_add_(1, latents, values), codes)
-    assert sparse_rows(torch.zeros(2, 3))[1].tolist() == [[0.0], [0.0]]
+    assert padded_rows(sparse_codes(torch.zeros(2, 3)))[1].tolist() == [[0.0], [0.0]]
 
 
 def test_all_or_nothing_on_axes_is_the_source_or_the_base() -> None:
