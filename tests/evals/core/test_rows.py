@@ -13,6 +13,7 @@ from sae_research.data.text import load_texts, token_rows
 from sae_research.evals.base import EvalContext
 from sae_research.evals.core.eval import CORE
 from sae_research.evals.core.measure import CorePlan, measure_core
+from sae_research.evals.core.rows import CoreRows, documents_of
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.measurements import EvalOutput
 from sae_research.saes.base import Sae
@@ -39,7 +40,10 @@ def _on_rows(context: EvalContext, sae: Sae, *, prepend_bos: bool) -> EvalOutput
     rows = token_rows(texts, context.lm.tokenizer, context_size=12, n_rows=10, prepend_bos=prepend_bos)
     assert bool((rows[:, 0] == 2).all()) is prepend_bos
     with torch.no_grad():
-        (outcome,) = measure_core(context, [sae], rows, CorePlan(batch_size=2, n_reconstruction=4, keep_special=True))
+        of_core = CoreRows(rows, documents_of(rows, context.lm.special_ids))
+        (outcome,) = measure_core(
+            context, [sae], of_core, CorePlan(batch_size=2, n_reconstruction=4, keep_special=True)
+        )
     return output_of(outcome)
 
 
