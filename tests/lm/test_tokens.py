@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from sae_research.errors import UserError
-from sae_research.lm.tokens import special_ids, tokenize_texts
+from sae_research.lm.tokens import encode_beginnings, encode_plain, special_ids, tokenize_texts
 
 
 def test_by_hand(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -66,3 +67,21 @@ def test_texts_beyond_the_models_context_raise_no_warning(tokenizer: PreTrainedT
     tokenize_texts(fresh, ["words " * 500], context_size=4)
     logging.getLogger("transformers").removeHandler(handler)
     assert warned == []
+
+
+def test_long_texts_are_cut_before_they_are_tokenised(tokenizer: PreTrainedTokenizerFast) -> None:
+    rng = np.random.default_rng(0)
+    words = ["the", "cat", "numbers", "1", "words,", "far away!", "\n\n", "   "]
+    texts = [" ".join(words[i] for i in rng.integers(0, len(words), 4000)) for _ in range(8)]
+    texts += ["a" * 20_000, " " * 20_000, "x", ""]
+    for n in (1, 11, 127):
+        assert encode_beginnings(tokenizer, texts, n) == [ids[:n] for ids in encode_plain(tokenizer, texts)]
+
+
+def test_a_text_of_long_words_is_read_as_far_as_needed() -> None:
+    words = [letter * 200 for letter in "abcdef"]
+    plain = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["<unk>", *words])}, unk_token="<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    text = " ".join(words * 20)
+    ids = encode_beginnings(PreTrainedTokenizerFast(tokenizer_object=plain), [text], 20)
+    assert ids == [([1, 2, 3, 4, 5, 6] * 4)[:20]]

@@ -16,7 +16,7 @@ from sae_research.evals.ravel.completions import settled, states_value
 from sae_research.evals.ravel.entities import EntityPrompt
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
-from sae_research.lm.tokens import bos_id, encode_plain
+from sae_research.lm.tokens import bos_id, encode_continuations, encode_plain
 
 
 class Prompts(NamedTuple):
@@ -95,7 +95,7 @@ class Checker:
 
     def __init__(self, lm: LanguageModel, n_tokens: int | None) -> None:
         self._lm, self._n_tokens = lm, n_tokens
-        self._first_ids: dict[str, int] = {}
+        self._first_ids: dict[tuple[str, str], int] = {}
 
     def answer(
         self, tokens: Int[Tensor, "row position"], site: Site, x: Float[Tensor, "row position d"],
@@ -107,8 +107,8 @@ class Checker:
         """
         first = self._lm.generate(tokens, 1, site=site, x=x)
         if self._n_tokens is None:
-            hits = [token == self._first_id(name) for token, name in zip(first[:, 0].tolist(), labels, strict=True)]
-            return ModelAnswers(first[:, 0], hits)
+            wanted = [self._first_id(item.text, name) for item, name in zip(items, labels, strict=True)]
+            return ModelAnswers(first[:, 0], [a == b for a, b in zip(first[:, 0].tolist(), wanted, strict=True)])
         beginnings = self._lm.tokenizer.batch_decode(first)
         right = [settled(item.text, name, text) for item, name, text in zip(items, labels, beginnings, strict=True)]
         undecided = [i for i, is_right in enumerate(right) if is_right is None]
@@ -119,10 +119,11 @@ class Checker:
                 right[i] = states_value(items[i].text, labels[i], text)
         return ModelAnswers(first[:, 0], [bool(is_right) for is_right in right])
 
-    def _first_id(self, label: str) -> int:
-        if label not in self._first_ids:
-            self._first_ids[label] = encode_plain(self._lm.tokenizer, [f" {label}"])[0][0]
-        return self._first_ids[label]
+    def _first_id(self, prompt: str, label: str) -> int:
+        if (prompt, label) not in self._first_ids:
+            (ids,) = encode_continuations(self._lm.tokenizer, prompt, [f" {label}"])
+            self._first_ids[prompt, label] = ids[0]
+        return self._first_ids[prompt, label]
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from sae_research.evals.shared.batches import is_real
 from sae_research.evals.unlearning.prompt_formats import prompt_of, template_of
 from sae_research.evals.unlearning.questions import Question
 from sae_research.lm.model import LanguageModel
-from sae_research.lm.tokens import bos_id, encode_plain
+from sae_research.lm.tokens import bos_id, encode_continuations, encode_plain
 
 Protocol = Literal["letters", "option_text"]
 
@@ -65,21 +65,25 @@ class Prompter:
     def prompts(self, questions: Sequence[Question]) -> list[Prompt]:
         """One prompt per question, with its options in order."""
         template, start = template_of(self.prompt_format), bos_id(self.tokenizer)
-        encoded = encode_plain(self.tokenizer, [prompt_of(q, template) for q in questions]) if questions else []
-        letters = self._letters(max((len(q.choices) for q in questions), default=0))
+        if not questions:
+            return []
+        texts = [prompt_of(q, template) for q in questions]
+        letters = self._letters(max(len(q.choices) for q in questions), _last_line(texts[0]))
         prompts = []
-        for question, ids in zip(questions, encoded, strict=True):
+        for question, text, ids in zip(questions, texts, encode_plain(self.tokenizer, texts), strict=True):
             tokens = tuple(ids) if ids[:1] == [start] else (start, *ids)
-            prompts.append(self._lettered(question, tokens, letters) if letters else self._spelled(question, tokens))
+            prompts.append(
+                self._lettered(question, tokens, letters) if letters else self._spelled(question, tokens, text)
+            )
         return prompts
 
-    def _letters(self, n: int) -> list[list[int]]:
-        """The tokens of each of `n` letters, alone and after a space; empty if options are read by their text."""
+    def _letters(self, n: int, line: str) -> list[list[int]]:
+        """The tokens of each of `n` letters, right after `line` and after a space; empty if options are spelled."""
         if self.protocol != "letters":
             return []
         letters: list[list[int]] = []
         for letter in ascii_uppercase[:n]:
-            spellings = encode_plain(self.tokenizer, [letter, f" {letter}"])
+            spellings = encode_continuations(self.tokenizer, line, [letter, f" {letter}"])
             letters.append(sorted({ids[0] for ids in spellings if len(ids) == 1}))
             if not letters[-1]:
                 raise UserError(f"the tokenizer has no token for the answer {letter!r}; use protocol option_text")
@@ -90,10 +94,10 @@ class Prompter:
         reads = tuple(_Read(len(tokens) - 1, token, option) for option in range(n) for token in letters[option])
         return Prompt((tokens,), (reads,), n, question.answer)
 
-    def _spelled(self, question: Question, tokens: tuple[int, ...]) -> Prompt:
+    def _spelled(self, question: Question, tokens: tuple[int, ...], text: str) -> Prompt:
         """Options of one token are read in one row; a longer option gets a row of its own."""
         last = len(tokens) - 1
-        options = encode_plain(self.tokenizer, [f" {choice}" for choice in question.choices])
+        options = encode_continuations(self.tokenizer, _last_line(text), [f" {choice}" for choice in question.choices])
         together = tuple(_Read(last, ids[0], option) for option, ids in enumerate(options) if len(ids) == 1)
         rows, reads = ([tokens], [together]) if together else ([], [])
         for option, ids in enumerate(options):
@@ -101,6 +105,11 @@ class Prompter:
                 rows.append((*tokens, *ids[:-1]))
                 reads.append(tuple(_Read(last + i, token, option) for i, token in enumerate(ids)))
         return Prompt(tuple(rows), tuple(reads), len(options), question.answer)
+
+
+def _last_line(prompt: str) -> str:
+    """What stands before the answer: enough to know how the answer is cut into tokens."""
+    return prompt.rpartition("\n")[2] or prompt
 
 
 @dataclass(frozen=True)
