@@ -6,7 +6,7 @@ It stands on the ground floor because the embedded world, which knows nothing of
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from sae_research.plugins import plugin_root
 _PACKAGE = Path(__file__).resolve().parent
 _ROOT = _PACKAGE.parent
 # What these do never reaches a number: what is refused and in which words, bars on a terminal, how bytes reach the
-# disk, where they come from (their digests are in the key).
+# disk, where they come from (their digests are in the key), how much is done at once.
 WITHOUT_INFLUENCE = frozenset(
     f"sae_research.{name}"
     for name in (
+        "device_memory",
         "digests",
         "errors",
         "files",
@@ -38,14 +39,14 @@ WITHOUT_INFLUENCE = frozenset(
 _LOOKS = "ABOUT"
 
 
-def code_version(*modules: str) -> str:
+def code_version(*modules: str, alone: Sequence[str] = ()) -> str:
     """The digest of `modules` and of all modules of the package that they import, directly or not.
 
-    It covers a C++ source beside a module, and the modules of SAE_PLUGINS. Comments, layout and docstrings change
-    nothing.
+    Those in `alone` count without what they import. It covers a C++ source beside a module, and the modules of
+    SAE_PLUGINS. Comments, layout and docstrings change nothing.
     """
     reached = frozenset().union(*(import_closure(module, WITHOUT_INFLUENCE) for module in modules))
-    return digest_of({module: code_of(_file(module)) for module in sorted(reached)})
+    return digest_of({module: code_of(_file(module)) for module in sorted(reached.union(alone))})
 
 
 @cache

@@ -149,6 +149,12 @@ def test_a_kernel_counts_where_it_is_reached(copy: Path, file: str, changes: boo
     _check_edit(copy, file, "code_version('sae_research.saes.architectures.mpsae')", changes=changes)
 
 
+@pytest.mark.parametrize(("file", "changes"), [("evals/run.py", True), ("evals/keys.py", False), ("cli.py", False)])
+def test_a_module_can_count_without_what_it_imports(copy: Path, file: str, changes: bool) -> None:
+    expression = "code_version('sae_research.saes.architectures.topk', alone=['sae_research.evals.run'])"
+    _check_edit(copy, file, expression, changes=changes)
+
+
 def _check_edit(folder: Path, file: str, expression: str, *, changes: bool) -> None:
     edited = folder / "sae_research" / file
     text = edited.read_text()

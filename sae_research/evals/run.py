@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
+import torch
+
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext, Run
 from sae_research.evals.keys import key_of, plain
@@ -15,6 +17,7 @@ from sae_research.lm.checks import check_site
 from sae_research.lm.site import Site
 from sae_research.measurements import Result
 from sae_research.saes.base import Sae
+from sae_research.saes.kernels import pursuit, screening
 
 _PROMPT = 64
 """Tokens on which a site is checked for evals whose settings name no length: those that read prompts."""
@@ -50,7 +53,7 @@ def run_eval(
     by_site: dict[Site, list[Sae]] = defaultdict(list)
     for sae in saes:
         by_site[sae.card.site].append(sae)
-    versions = library_versions()
+    versions = library_versions() | kernels_in_use(context.lm.device)
     for site, group in by_site.items():
         try:
             check_site(context.lm, site, length=getattr(settings, "context_size", _PROMPT))
@@ -72,6 +75,15 @@ def run_eval(
                 versions=versions,
             )
             yield Measured(sae, result, None)
+
+
+def kernels_in_use(device: torch.device) -> dict[str, str]:
+    """By C++ kernel whether it works on `device`, or plain PyTorch, whose last digits differ, takes its place."""
+    compiled = {"pursuit": pursuit.library, "screening": screening.library}
+    return {
+        f"kernel {name}": "compiled" if device.type == "cpu" and library() is not None else "plain"
+        for name, library in compiled.items()
+    }
 
 
 def library_versions() -> dict[str, str]:

@@ -17,6 +17,8 @@ from sae_research.sources.hub import Hub
 
 # What every eval needs: the SAEs are loaded from SAELens folders.
 _ALWAYS = ("sae_research.formats.readers.saelens", "sae_research.lm.load")
+# What hands seed, settings, model and SAEs on to an eval; what they import is of other evals and of the pipeline.
+_HANDED_ON_BY = ("sae_research.evals.run", "sae_research.pipeline.execute")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) ->
 
 
 def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence[str]) -> Cell:
-    code = code_version(*modules, f"sae_research.saes.architectures.{entry['architecture']}")
+    code = code_version(*modules, f"sae_research.saes.architectures.{entry['architecture']}", alone=_HANDED_ON_BY)
     parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"], "code": code}
     return Cell(sae=entry, eval_name=shared["eval"], key=key_of(parts), parts=parts)
 

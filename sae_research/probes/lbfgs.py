@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 _MOST_STEPS = 200
 _MEMORY = 8
@@ -33,7 +36,8 @@ def minimise_columns(
     """For each column the minimiser of Σ_i weight_i (log(1 + exp(s_i)) - target_i s_i) + ‖w‖²/2, s = x w + b.
 
     Deterministic. Columns do not influence each other: each has its own step length, and stops once its gradient is
-    below `tolerance` times that at zero. Scores are linear in the step, so searching along a line needs no pass over x.
+    below `tolerance` times that at zero. Those that do not get there in 200 steps are told in the log. Scores are
+    linear in the step, so searching along a line needs no pass over x.
     """
     state = _State.at(x, targets, weights, start)
     at_zero = _State.at(x, targets, weights, None).gradient if start is not None else state.gradient
@@ -48,7 +52,20 @@ def minimise_columns(
         memory.append(_pair(following.solution - state.solution, following.gradient - state.gradient))
         memory = memory[-_MEMORY:]
         state = following
+    else:
+        _tell_open(state.gradient.norm(dim=0), at_zero.norm(dim=0), limit)
     return ColumnProbes(state.solution[:-1], state.solution[-1])
+
+
+def _tell_open(gradient: Tensor, at_zero: Tensor, limit: Tensor) -> None:
+    """A warning if the gradient of some column is still above its limit."""
+    open_ = gradient > limit
+    if bool(open_.any()):
+        worst = float((gradient / at_zero)[open_].max())
+        log.warning(
+            "L-BFGS: %d of %d probes did not converge in %d steps; the gradient is down to %.2g of that at zero, "
+            "expected %.2g", int(open_.sum()), len(open_), _MOST_STEPS, worst, float((limit / at_zero)[open_].max()),
+        )  # fmt: skip
 
 
 class _State(NamedTuple):

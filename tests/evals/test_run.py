@@ -23,6 +23,7 @@ from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.lm.site import Site
 from sae_research.measurements import EvalOutput
 from sae_research.saes.base import Sae
+from sae_research.saes.kernels import pursuit, screening
 
 CORE_SETTINGS = CoreSettings(
     "embedded/text", context_size=12, batch_size=2, n_reconstruction_batches=2, n_sparsity_batches=3
@@ -51,6 +52,8 @@ def test_from_files_to_documents(filled: EvalContext, make_sae: MakeSae, evaluat
         assert (result.eval_name, result.sae["name"]) == (evaluated.name, sae.card.name)
         assert result.settings["context_size"] == 12
         assert "torch" in result.versions
+        compiled = {name: result.versions[f"kernel {name}"] == "compiled" for name in ("pursuit", "screening")}
+        assert compiled == {"pursuit": pursuit.library() is not None, "screening": screening.library() is not None}
         assert read_by_sae_bench(evaluated, result.output, settings).eval_result_metrics
     revisions = [data_set.revision(filled.hub) for data_set in evaluated.data(settings)]
     assert revisions and all(revision.startswith("sha256:") for revision in revisions)

@@ -28,6 +28,15 @@ def test_columns_agree_with_newton() -> None:
     torch.testing.assert_close(solution.biases, exact.biases, rtol=1e-6, atol=1e-7)
 
 
+def test_columns_that_do_not_converge_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    x, positive, counts, _ = (t.double() for t in _tasks())
+    minimise_columns(x, positive, counts)
+    assert caplog.messages == []
+    minimise_columns(x, positive, counts, tolerance=0)
+    [message] = caplog.messages
+    assert message.startswith("L-BFGS: 3 of 3 probes did not converge in 200 steps; the gradient is down to ")
+
+
 def test_any_start_leads_to_the_same_end() -> None:
     x, positive, counts, _ = (t.double() for t in _tasks())
     far = (torch.full((20, 3), 2.0, dtype=torch.float64), torch.full((3,), -3.0, dtype=torch.float64))

@@ -55,11 +55,11 @@ class ScreenedEncoder:
     def serves(cls, rows: Float[Tensor, "atoms width"], k: int) -> bool:
         """Whether this machine has the kernel, the kernel can work on `rows`, and `k` codes per token are few."""
         is_plain = rows.device.type == "cpu" and rows.dtype == torch.float32 and not rows.requires_grad
-        return is_plain and k <= DENSEST * len(rows) and _kernel() is not None
+        return is_plain and k <= DENSEST * len(rows) and library() is not None
 
     def encode(self, x: Float[Tensor, "tokens width"]) -> SparseCodes | None:
         """The codes of `x`; None if there are too many of them, or if `x` is not finite."""
-        kernel = _kernel()
+        kernel = library()
         assert kernel is not None
         (tokens, width), atoms = x.shape, len(self._rows)
         firing, x, counts = self._firing, x.contiguous(), torch.empty(tokens, dtype=torch.int32)
@@ -77,7 +77,7 @@ class ScreenedEncoder:
 
 def add_codes(codes: SparseCodes, rows: Int[Tensor, " tokens"], sums: Float[Tensor, "rows d_sae"]) -> None:
     """Adds the codes of each token to its row of `sums`; only on a machine that `serves` encoders."""
-    kernel = _kernel()
+    kernel = library()
     assert kernel is not None and sums.is_contiguous()
     tensors = (codes.counts, codes.latents.int(), codes.values, rows.contiguous(), sums)
     kernel.add_codes(*(tensor.data_ptr() for tensor in tensors), len(rows), sums.shape[1])
@@ -103,7 +103,7 @@ def _padded(values: Float[Tensor, " atoms"]) -> Tensor:
 
 
 @cache
-def _kernel() -> ctypes.CDLL | None:
+def library() -> ctypes.CDLL | None:
     """The compiled kernel; None if it cannot be compiled or the processor has no fast integer products."""
     kernel = load_source(_SOURCE)
     if kernel is None or not hasattr(kernel, "find_codes"):

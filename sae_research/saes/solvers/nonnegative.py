@@ -6,9 +6,13 @@ FISTA (Beck and Teboulle 2009, https://doi.org/10.1137/080716542) with the resta
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 # A token has converged when no coefficient can gain: the gradient of its positive coefficients, and the negative
 # gradient of those at 0, are below this share of its largest correlation.
@@ -30,7 +34,8 @@ def fit_nonnegative(
 ) -> Float[Tensor, "seq token m"]:
     """W >= 0, and 0 where not `allowed`, that minimises ||y - W atoms||_F.
 
-    In float64, from 0, until the optimality conditions hold up to a tolerance. Tokens are independent problems: once
+    In float64, from 0, until the optimality conditions hold up to a tolerance. Where they do not after 4000 steps, the
+    log says so. Tokens are independent problems: once
     one has converged it does not change, whatever else is in the batch.
     """
     exact = atoms.double()
@@ -52,7 +57,20 @@ def fit_nonnegative(
         ahead = torch.where(open_, torch.where(turned, moved, pushed), ahead)
         momentum = torch.where(turned, 1.0, following)
         values = torch.where(open_, moved, values)
+    else:
+        _tell_open(_violation(values, values @ gram - right, allowed), limit)
     return values.to(y.dtype)
+
+
+def _tell_open(violation: Float[Tensor, "seq token 1"], limit: Float[Tensor, "seq token 1"]) -> None:
+    """A warning if some token's fit is not optimal."""
+    open_ = violation > limit
+    if bool(open_.any()):
+        worst = float((violation / limit)[open_].max()) * _TOLERANCE
+        log.warning(
+            "non-negative least squares: %d of %d tokens did not converge in %d steps; a gradient is still %.2g of the "
+            "largest correlation, expected %.2g", int(open_.sum()), open_.numel(), _MOST_STEPS, worst, _TOLERANCE,
+        )  # fmt: skip
 
 
 def _violation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from sae_research.saes.build import unit_atoms
 from sae_research.saes.solvers import least_squares as module
+from sae_research.saes.solvers import nonnegative
 from sae_research.saes.solvers.cholesky import independent_cholesky
 from sae_research.saes.solvers.least_squares import least_squares
 from sae_research.saes.solvers.nonnegative import fit_nonnegative, nonnegative_least_squares
@@ -65,6 +68,18 @@ def test_non_negative_fits_are_those_of_lawson_and_hanson(m: int, d: int, shared
         assert np.linalg.norm(own - values @ A) == pytest.approx(rest, rel=1e-5, abs=1e-3)
         if m < d:
             np.testing.assert_allclose(values, expected, atol=2e-3)
+
+
+def test_a_non_negative_fit_that_does_not_converge_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    atoms, y, allowed = _coherent(30, 20, shared=3.0)[None], _normal(1, 5, 20, seed=2), torch.ones(1, 5, 30).bool()
+    fit_nonnegative(y, atoms, allowed)
+    assert caplog.messages == []
+    monkeypatch.setattr(nonnegative, "_MOST_STEPS", 10)
+    fit_nonnegative(y, atoms, allowed)
+    [message] = caplog.messages
+    assert re.match("non-negative least squares: [1-5] of 5 tokens did not converge in 10 steps; a gradient", message)
 
 
 def test_non_negative_fits_keep_to_what_is_allowed_and_to_themselves() -> None:
