@@ -162,6 +162,11 @@ def check_k(card: SaeCard, k: int) -> None:
 
 def check_tensors(card: SaeCard, shapes: Shapes, tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors whose names, sizes or values are not what the architecture expects."""
+    if card.d_in < 1 or card.d_sae < 1:
+        raise UserError(
+            f"SAE {card.name!r}: d_in is {card.d_in} and d_sae is {card.d_sae}, expected at least 1; it has no "
+            "latents: fix the config or the weights"
+        )
     missing, unexpected = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
     if missing or unexpected:
         raise UserError(

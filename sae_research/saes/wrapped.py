@@ -149,7 +149,7 @@ def _decoded(source: Any, codes: Tensor) -> Tensor:
 def _tensors(source: Any, d_in: int, name: str) -> dict[str, Tensor]:
     """The tensors of the SAE: its atoms, read or measured; its encoder's weights if it has them, else the atoms."""
     codes = _encoded(source, torch.zeros(1, d_in))
-    if not isinstance(codes, Tensor) or codes.ndim != 2 or len(codes) != 1:
+    if not isinstance(codes, Tensor) or codes.ndim != 2 or len(codes) != 1 or codes.numel() == 0:
         shown = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
         raise UserError(f"SAE {name!r}: encode of one token gave {shown}, expected codes of shape (1, d_sae)")
     d_sae = codes.shape[1]

@@ -112,6 +112,13 @@ def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
     save_file(state, path)
 
 
+def _remove_all_latents(folder: Path) -> None:
+    """A sound SAE of ReLU but for its width."""
+    _edit(folder, lambda s: s.update({n: t[..., :0].clone() if n != "W_dec" else t[:0].clone()
+                                      for n, t in s.items() if n != "b_dec"}))  # fmt: skip
+    _configure(folder, architecture="standard", d_sae=0)
+
+
 LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (
         lambda f: (f / "sae_weights.safetensors").write_bytes((f / "sae_weights.safetensors").read_bytes()[:2000]),
@@ -121,6 +128,7 @@ LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "wrong shape": (
         lambda f: _edit(f, lambda s: s.update(b_dec=s["b_dec"][1:].clone())), r"b_dec has shape .*, expected .*; fix"
     ),
+    "no latents": (_remove_all_latents, r"d_sae is 0.*"),
     "tensor missing": (lambda f: _edit(f, lambda s: s.pop("b_enc")), r"missing b_enc, unexpected nothing; arch"),
     "unknown architecture": (lambda f: _configure(f, architecture="crosscoder"), r"'crosscoder' is not supported; su"),
     "k beyond d_sae": (lambda f: _configure(f, k=10**6), r"k is 1000000, but d_sae is \d+"),

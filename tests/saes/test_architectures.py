@@ -184,6 +184,16 @@ def test_wrong_tensors_are_refused_by_name(architecture: str, make_sae) -> None:
         build_sae(sae.card, {**tensors, "b_dec": torch.tensor([0, 0, 0, 0, 0, torch.nan])})
 
 
+@pytest.mark.parametrize("architecture", [name for name in ALL if name != "identity"])
+def test_an_sae_without_latents_is_refused(architecture: str, make_sae) -> None:
+    """Before, the kernels of four evals ended the process on it."""
+    sae: Sae = make_sae(architecture)
+    sizes = {"d_in": sae.card.d_in, "d_sae": 0}
+    tensors = {name: torch.zeros(*(sizes[size] for size in shape)) for name, shape in sae.shapes.items()}
+    with pytest.raises(UserError, match=rf"'{architecture}_test': (d_in is 6 and d_sae is 0|k is \d, but d_sae is 0)"):
+        build_sae(replace(sae.card, d_sae=0), tensors)
+
+
 @pytest.mark.parametrize(("architecture", "option"), [("topk", "k"), ("ihtp", "k"), ("mpsae", "s")])
 def test_impossible_options_are_refused(architecture: str, option: str, make_sae) -> None:
     with pytest.raises(UserError, match=f"{option} is 0"):
