@@ -52,7 +52,7 @@ class PairPool(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _crossed() -> Mapping[str, Crossed]:
-    return {name: crossed for family in set(families().values()) for name, crossed in family.crossed.items()}
+    return {name: crossed for family in dict.fromkeys(families().values()) for name, crossed in family.crossed.items()}
 
 
 def require_crossed(name: str) -> None:

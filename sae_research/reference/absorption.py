@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +97,17 @@ def _config(main: Any, plan: SaeBenchAbsorptionPlan, lens: Any) -> Any:
     )
 
 
+def _modules_that_read_words() -> tuple[Any, ...]:
+    with silenced():
+        from sae_bench.evals.absorption import common, feature_absorption
+    return common, feature_absorption
+
+
+def _sorted_words(read: Callable[[Any], list[str]], tokenizer: Any) -> list[str]:
+    """SAEBench takes words as a hash table of the tokenizers library has them, in another order at every call."""
+    return sorted(read(tokenizer))
+
+
 @contextmanager
 def _with_our_model(lens: Any, sae: Sae, artifacts: Path) -> Iterator[Any]:
     """SAEBench's module with our model and SAE, and with all its folders in `artifacts`."""
@@ -121,6 +132,10 @@ def _with_our_model(lens: Any, sae: Sae, artifacts: Path) -> Iterator[Any]:
         stack.enter_context(
             patch.object(main.general_utils, "load_and_format_sae", lambda *_: ("custom_sae", holder, None))
         )
+        for module in _modules_that_read_words():
+            stack.enter_context(
+                patch.object(module, "get_alpha_tokens", partial(_sorted_words, module.get_alpha_tokens))
+            )
         for name, arguments in folders.items():
             stack.enter_context(patch.object(main, name, partial(getattr(main, name), **arguments)))
         artifacts.mkdir(parents=True, exist_ok=True)

@@ -92,5 +92,5 @@ def _from_hub_cache(repo_id: str, kind: Kind, revision: str) -> Listing | None:
     if not is_commit(commit):
         return None
     snapshot = folder / "snapshots" / commit
-    names = [file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file()]
+    names = sorted(file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file())
     return Listing(commit, tuple(names)) if names else None
