@@ -93,6 +93,15 @@ class OverviewPanel:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """No SAE, but measured like one: what a reference has at the place `baseline`. A line in tables and pictures."""
+
+    title: str
+    least_for: frozenset[str] = frozenset()
+    """The metrics on which an SAE that learned anything is above it: the report says of each whether one is."""
+
+
+@dataclass(frozen=True)
 class SaeBenchSchema:
     """How SAEBench reports the same eval. Keys and categories are in the metrics' specs."""
 
@@ -144,8 +153,10 @@ class Eval:
     out."""
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By an SAE's metric: the metrics without an SAE to compare it with, at the same place or at their only one."""
-    place_titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """The titles of a place's values: place, value, title."""
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    """By the value of the place `baseline` in references, in the order of legends."""
+    sizes: tuple[str, ...] = ()
+    """The metrics that say how much stands behind a number, the same for all SAEs; the report states them."""
     sae_bench: SaeBenchSchema | None = None
     """None: SAEBench has no such eval."""
 

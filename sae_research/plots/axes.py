@@ -17,6 +17,8 @@ from sae_research.results.numbers import shown
 _GREY = "#999999"
 _TEXT_WIDTH = 0.2
 """The width of a marker with its value, as a share of the axis."""
+_REFERENCE_STEP = 0.012
+"""Between the intervals of reference levels, as a share of the axis."""
 REFERENCE_LINES: tuple[dict[str, Any], ...] = tuple(
     {"linestyle": (0, dashes), "color": color, "linewidth": 1.3}
     for dashes, color in (
@@ -58,9 +60,7 @@ def draw_panel(
     _draw_intervals(axes, [point for point in panel.points if scale.shows(point.value)], style, paint)
     for point in panel.points:
         _draw_point(axes, point, style, paint, scale=scale, level=levels_at_edge.get(point, 0))
-    for reference in panel.references:
-        look = REFERENCE_LINES[levels.index(reference.label) % len(REFERENCE_LINES)]
-        axes.axhline(reference.level, zorder=1.5, **look)
+    _draw_references(axes, panel, levels, intervals=style.settings.error_bars)
     axes.set_title(panel.title)
     _scale_l0(axes, [point.l0 for point in panel.points])
     if scale.log:
@@ -68,6 +68,19 @@ def draw_panel(
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(scale.low, scale.high)
+
+
+def _draw_references(axes: Axes, panel: Panel, levels: Sequence[str], *, intervals: bool) -> None:
+    """A line across for each reference level, and its interval near the right end, one beside the other."""
+    for reference in panel.references:
+        kind = levels.index(reference.label)
+        look = REFERENCE_LINES[kind % len(REFERENCE_LINES)]
+        axes.axhline(reference.level, zorder=1.5, **look)
+        if intervals and reference.low is not None and reference.high is not None and reference.low < reference.high:
+            place = 1 - _REFERENCE_STEP * (kind + 1)
+            across = axes.get_yaxis_transform()
+            bar = {"color": look["color"], "linewidth": 1.1, "alpha": 0.8, "zorder": 1.5, "transform": across}
+            axes.vlines(place, reference.low, reference.high, **bar)
 
 
 def curves(points: Sequence[Point]) -> list[list[Point]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.figures import LOSS, Figure, is_part
-from sae_research.results.references import baseline_titles, references
+from sae_research.results.references import baselines, references
 from sae_research.results.rows import Interpolation, Row, Source, interpolation
 
 
@@ -37,6 +37,8 @@ class Reference:
     level: float
     everywhere: bool
     """Whether it is the same in all panels of the picture."""
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,19 +120,21 @@ def _references(rows: Sequence[Row], example: Row) -> tuple[Reference, ...]:
     Where one was measured at this very place, its level over all places is left out.
     """
     metrics = references().get(example.metric or "", ())
-    baselines = [*baseline_titles()]
+    order = [*baselines()]
 
     def rank(row: Row) -> tuple[int, int]:
         baseline = row.place.get("baseline")
-        return metrics.index(row.metric or ""), baselines.index(baseline) if baseline in baselines else len(baselines)
+        return metrics.index(row.metric or ""), order.index(baseline) if baseline in order else len(order)
 
     here: dict[tuple[str, float], Reference] = {}
     overall: dict[tuple[str, float], Reference] = {}
     for row in sorted((row for row in rows if row.metric in metrics and row.value is not None), key=rank):
         place = row.place
-        label = baseline_titles().get(str(place.pop("baseline", "")), row.title or str(row.metric))
+        baseline = baselines().get(str(place.pop("baseline", "")))
+        label = baseline.title if baseline else row.title or str(row.metric)
         if place in ({}, example.place):
             levels = here if place else overall
-            levels.setdefault((label, round(row.value or 0.0, 6)), Reference(label, row.value or 0.0, not place))
+            level = Reference(label, row.value or 0.0, not place, row.ci_low, row.ci_high)
+            levels.setdefault((label, round(level.level, 6)), level)
     labels_here = {reference.label for reference in here.values()}
     return (*(r for r in overall.values() if r.label not in labels_here), *here.values())

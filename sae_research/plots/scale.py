@@ -68,12 +68,13 @@ def find_scale(panels: Sequence[Panel], direction: str | None) -> Scale:
     """A scale for all panels of a picture.
 
     It follows the SAEs whose numbers mean something. Values that are far off and SAEs that interpolate widen it only a
-    little. Reference levels are always on it.
+    little. Reference levels and their intervals are always on it.
     """
     points = [point for panel in panels for point in panel.points]
     meant = [point for point in points if point.interpolates != "most"] or points
     values = [point.value for point in meant]
-    levels = [reference.level for panel in panels for reference in panel.references]
+    references = [(r.level, r.low, r.high) for panel in panels for r in panel.references]
+    levels = [end for ends in references for end in ends if end is not None]
     if direction == "lower" and min(values) > 0 and max(values) / min(values) > _LOG_FROM:
         return _log_scale(values, points)
     shown = set(without_outliers(values))

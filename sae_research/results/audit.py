@@ -19,7 +19,7 @@ from sae_research.metrics.intervals import mean_half_widths
 from sae_research.results.columns import Column, columns_by_name
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import rounded
-from sae_research.results.panels import Panel, sae_panels
+from sae_research.results.panels import CONTROLS, Panel, sae_panels
 from sae_research.results.rows import Row
 from sae_research.results.verdicts import FALSE_DISCOVERIES, L0_LEAST_SAES, Evidence, as_text, verdicts
 
@@ -91,7 +91,7 @@ class ColumnAudit:
     """The share of the rank variance that a quadratic in log L0 explains."""
     controls: int = 0
     closest_control: str | None = None
-    """The control that comes closest to a trained SAE, or passes it."""
+    """The control, or baseline, that comes closest to a trained SAE, or passes it."""
     closest_sae: str | None = None
     """That trained SAE."""
     control_margin: float | None = None
@@ -141,7 +141,8 @@ def _audit(column: Column, panel: Panel, l0: Mapping[str, float]) -> ColumnAudit
         "headline": column.spec.headline,
         "panel": panel.name,
     }
-    everything = scores_of(column, (*panel.saes, *panel.controls))
+    controls = (*panel.controls, *(sorted(column.least) if panel.name != CONTROLS else ()))
+    everything = scores_of(column, (*panel.saes, *controls))
     reason = _too_little(panel, everything)
     if everything is None or reason is not None:
         return ColumnAudit(**about, verdicts=as_text(["not tested"]), reason=reason, saes=len(panel.saes))
@@ -152,7 +153,7 @@ def _audit(column: Column, panel: Panel, l0: Mapping[str, float]) -> ColumnAudit
         sign = 1 if column.spec.direction == "higher" else -1
         least = stats.minimum_difference(squares)
         numbers |= {"ceiling_share": _ceiling_share(sign * scores.values, least)}
-        numbers |= _controls(scores, everything.of(panel.controls), sign, panel.for_one)
+        numbers |= _controls(scores, everything.of(controls), sign, panel.for_one)
     exact: dict[str, Any] = {
         name: rounded(value) if isinstance(value, float) else value for name, value in numbers.items()
     }
@@ -160,8 +161,9 @@ def _audit(column: Column, panel: Panel, l0: Mapping[str, float]) -> ColumnAudit
 
 
 def scores_of(column: Column, saes: Sequence[str]) -> Scores | None:
-    """The scores of those of `saes` that were measured on the same draws; None where draws are not stored."""
-    measured = {sae: column.measured[sae] for sae in saes if sae in column.measured}
+    """The scores of those of `saes`, or baselines, that share their draws; None where draws are not stored."""
+    everyone = column.everyone
+    measured = {sae: everyone[sae] for sae in saes if sae in everyone}
     values = {sae: float(m.value or 0.0) for sae, m in measured.items()}
     seeds = column.seeds_of(list(measured))
     if len(seeds) >= LEAST_DRAWS:

@@ -24,7 +24,8 @@ def comparison_section(
 
 
 def _introduction(comparisons: Sequence[Comparison]) -> str:
-    pairs = [pair for pair in comparisons if pair.headline and pair.distinguishable is not None]
+    of_saes = [pair for pair in comparisons if pair.headline and not pair.with_baseline]
+    pairs = [pair for pair in of_saes if pair.distinguishable is not None]
     raw = sum(pair.distinguishable is True for pair in pairs)
     adjusted = sum(pair.distinguishable_adjusted is True for pair in pairs)
     return (
@@ -33,7 +34,8 @@ def _introduction(comparisons: Sequence[Comparison]) -> str:
         f"{adjusted:,} of {len(pairs):,} pairs; {raw:,} have a 95 % interval without 0. Both verdicts are in "
         "`eval_results/merged/comparisons.csv`. Each cell names the best SAE, then those that cannot be told from it; "
         "“–”: nobody can be told from the best. The best is chosen by its value, which flatters it. Controls and SAEs "
-        "that interpolate take no part, and those marked § only at matched L0."
+        "that interpolate take no part, and those marked § only at matched L0. Pairs with a baseline, or of two, are "
+        "in the file too, and are tested together by themselves."
     )
 
 

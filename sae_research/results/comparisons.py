@@ -1,4 +1,4 @@
-"""Every SAE against every other on every metric: the difference, its interval, and whether it excludes 0."""
+"""Every SAE against every other, and against baselines, on every metric: the difference and its interval."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ class Comparison:
     """`paired`: both on the same sequences or examples. `unpaired`: from the two intervals as if they were independent,
     which is wider than necessary. `none`: one of the numbers has no interval."""
     headline: bool
-    """Whether the report has the column. p values are adjusted over the pairs of all columns that are alike in this."""
+    """Whether the report has the column. p values are adjusted over the pairs of all columns that are alike in this,
+    those with a baseline by themselves."""
+    with_baseline: bool
+    """Whether one of the two, or both, is no SAE but a baseline of the eval."""
     p: float | None
     """The level at which the interval ends at 0."""
     p_adjusted: float | None
@@ -61,15 +64,15 @@ class Comparison:
 
 
 def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
-    """All pairs of SAEs that were computed here, on every column of the table with a direction.
+    """All pairs of SAEs that were computed here, and baselines, on every column of the table with a direction.
 
     The language model's own numbers are left out. Paired intervals have the error model of the numbers' own: a
     jackknife over groups of the units that both SAEs were measured on, and where draws were repeated what they add.
     """
     columns = [column for column in columns_by_name(entries).values() if column.spec.direction != "neither"]
-    compared = [(column, _differences(column)) for column in columns if len(column.measured) > 1]
+    compared = [(column, _differences(column)) for column in columns if column.measured and len(column.everyone) > 1]
     corrections = {
-        headline: _Correction.over([d.p_values() for c, d in compared if c.spec.headline == headline])
+        headline: _Corrections.over([pair for pair in compared if pair[0].spec.headline == headline])
         for headline in (True, False)
     }
     return [
@@ -94,12 +97,33 @@ class _Correction(NamedTuple):
         return cls(discovery_level(known), dict(zip(known.tolist(), benjamini_hochberg(known).tolist(), strict=True)))
 
 
+class _Corrections(NamedTuple):
+    """Of the pairs of SAEs, and of those with a baseline, some of which differ by what the baseline is."""
+
+    saes: _Correction
+    baselines: _Correction
+
+    @classmethod
+    def over(cls, compared: Sequence[tuple[Column, Differences]]) -> _Corrections:
+        return cls(
+            *(
+                _Correction.over([d.p_values()[_with_baseline(column) == chosen] for column, d in compared])
+                for chosen in (False, True)
+            )
+        )
+
+
+def _with_baseline(column: Column) -> np.ndarray:
+    """Of all pairs in the order of `np.triu_indices`: whether one of the two is a baseline."""
+    return np.triu_indices(len(column.everyone), k=1)[1] >= len(column.measured)
+
+
 def _differences(column: Column) -> Differences:
-    """Of all pairs of SAEs, in the order of `np.triu_indices`.
+    """Of all pairs of SAEs and baselines, in the order of `np.triu_indices`.
 
     Paired where both have replicates over the same groups and differ in any of them; from the two intervals otherwise.
     """
-    measured = list(column.measured.values())
+    measured = list(column.everyone.values())
     values = np.array([float(m.value or 0.0) for m in measured])
     a, b = np.triu_indices(len(values), k=1)
     low, high = (
@@ -123,7 +147,7 @@ def _differences(column: Column) -> Differences:
 
 def _paired_error(column: Column, a: np.ndarray, b: np.ndarray) -> DrawnError:
     """The error of each difference over what both SAEs were measured on; 0 where that is not known."""
-    saes = list(column.measured)
+    saes = list(column.everyone)
     seeds = column.seeds_of(saes)
     if len(seeds) > 1:
         drawn = [[column.seed_replicates[sae][seed] for seed in seeds] for sae in saes]
@@ -131,7 +155,7 @@ def _paired_error(column: Column, a: np.ndarray, b: np.ndarray) -> DrawnError:
             values = np.array([[column.seeds[sae][seed] for seed in seeds] for sae in saes])
             replicates = np.array(drawn)
             return error_over_draws(values[a] - values[b], replicates[a] - replicates[b])
-    stored = [column.measured[sae].replicates for sae in saes]
+    stored = [m.replicates for m in column.everyone.values()]
     counts = Counter(map(len, filter(None, stored)))
     groups = counts.most_common(1)[0][0] if counts else 2
     whole = np.array([len(replicates) == groups for replicates in stored])
@@ -140,18 +164,20 @@ def _paired_error(column: Column, a: np.ndarray, b: np.ndarray) -> DrawnError:
     return DrawnError(errors, np.full(len(a), groups - 1.0))
 
 
-def _pairs(column: Column, differences: Differences, correction: _Correction) -> Iterator[Comparison]:
-    names, spec = list(column.measured), column.spec
+def _pairs(column: Column, differences: Differences, corrections: _Corrections) -> Iterator[Comparison]:
+    names, spec, with_baseline = list(column.everyone), column.spec, _with_baseline(column)
+    further = [differences.half_widths(correction.level) for correction in corrections]
     numbers = [
         differences.values,
         *differences.half_widths(),
-        *differences.half_widths(correction.level),
+        *(np.where(with_baseline, *ends[::-1]) for ends in zip(*further, strict=True)),
         differences.p_values(),
     ]
     paired = np.isfinite(differences.degrees).tolist()
     by_pair = np.column_stack(numbers).tolist()
     for place, (a, b) in enumerate(itertools.combinations(names, 2)):
         difference, below, above, further_below, further_above, p = by_pair[place]
+        correction = corrections.baselines if with_baseline[place] else corrections.saes
         known = math.isfinite(below) and math.isfinite(above)
         low, high = difference - below, difference + above
         low_adjusted, high_adjusted = difference - further_below, difference + further_above
@@ -171,6 +197,7 @@ def _pairs(column: Column, differences: Differences, correction: _Correction) ->
             better=(a if (difference > 0) == (spec.direction == "higher") else b) if apart else None,
             method=("paired" if paired[place] else "unpaired") if known else "none",
             headline=spec.headline,
+            with_baseline=bool(with_baseline[place]),
             p=rounded(p) if known else None,
             p_adjusted=rounded(correction.adjusted[p]) if known else None,
             ci_low_adjusted=rounded(low_adjusted) if known else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from sae_research.results.audit import ColumnAudit
+from sae_research.results.baselines import out_of_reach
 from sae_research.results.comparisons import Comparison
 from sae_research.results.figures import planned_figures
 from sae_research.results.leaders import Contenders, Leaders, Pairs, leaders_of, main_columns
@@ -87,16 +88,19 @@ def _findings(
     headline = [row for row in rows if row.headline]
     for column, example in main_columns(rows).items():
         doubts = verdicts.get((example.eval, column), ())
-        if "do not use to tell these SAEs apart" in doubts:
-            continue
-        overall = leaders_of(headline, column, contenders.everywhere, pairs)
+        short_of_baseline = out_of_reach(rows, example, pairs)
+        sentences = [short_of_baseline] if short_of_baseline else []
+        told_apart = "do not use to tell these SAEs apart" not in doubts
+        overall = leaders_of(headline, column, contenders.everywhere, pairs) if told_apart else None
         beaten = overall is not None and _beats(overall.saes[0], controls, example, pairs)
-        sentences = []
         if overall is not None and beaten:
-            sentences.append(_overall(overall, values[overall.saes[0], column], reads_l0="reads L0" in doubts))
+            text = _overall(overall, values[overall.saes[0], column], reads_l0="reads L0" in doubts)
+            sentences.append(f"Best of them: {text}" if short_of_baseline else text)
         elif overall is not None:
-            sentences.append(f"{code(overall.saes[0])} is ahead of {overall.behind} SAEs but not of every control")
-        of_bands = {name: leaders_of(headline, column, saes, pairs) for name, saes in contenders.bands.items()}
+            text = f"{code(overall.saes[0])} is ahead of {overall.behind} SAEs but not of every control"
+            sentences.append(f"Of them {text}" if short_of_baseline else text)
+        bands = contenders.bands if told_apart else {}
+        of_bands = {name: leaders_of(headline, column, saes, pairs) for name, saes in bands.items()}
         at_l0 = [f"{_names(best.saes)} (L0 {name})" for name, best in of_bands.items() if best is not None]
         if at_l0:
             sentences.append(f"{'At' if sentences else 'at'} matched L0: {'; '.join(at_l0)}")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from sae_research.evals.registry import all_evals
+from sae_research.results.baselines import baseline_lines, baseline_rows
 from sae_research.results.leaders import Contenders, Pairs, leaders_of, main_columns
 from sae_research.results.markdown import ARROWS, code, column_title, plain, table
 from sae_research.results.numbers import shown
@@ -67,7 +68,7 @@ def main_table(rows: Sequence[Row], contenders: Contenders, marks: Marks, signs:
 
 
 def eval_tables(rows: Sequence[Row], source: Source, title: str, marks: Marks, signs: Signs) -> Iterator[str]:
-    """A section per eval: a line per SAE, then the model's own numbers."""
+    """A section per eval: a line per SAE, then baselines, then the model's own numbers."""
     chosen = [row for row in rows if row.source == source]
     left_out = {evaluated.name: evaluated.not_in_intervals for evaluated in all_evals()}
     evals = list(dict.fromkeys(row.eval for row in chosen if row.metric is not None))
@@ -77,6 +78,7 @@ def eval_tables(rows: Sequence[Row], source: Source, title: str, marks: Marks, s
         of_eval = [row for row in chosen if row.eval == name]
         columns = headline_columns(of_eval)
         lines = _sae_lines(of_eval, rows, list(columns), marks, by="label", intervals=True)
+        lines += _baseline_lines(of_eval, columns)
         reference = _reference_line(of_eval, columns)
         lines += [reference] if reference else []
         header = [*_ABOUT, *(_title(row, signs) for row in columns.values())]
@@ -84,7 +86,8 @@ def eval_tables(rows: Sequence[Row], source: Source, title: str, marks: Marks, s
         caveat = (
             f"95 % intervals in brackets. They do not cover the SAE's training seed or another language model{more}."
         )
-        yield f"### {name}\n\n" + "\n\n".join([caveat, table(header, lines, numbers_from=2)])
+        parts = [caveat, *_sizes(of_eval), table(header, lines, numbers_from=2)]
+        yield f"### {name}\n\n" + "\n\n".join(parts)
 
 
 _ABOUT = ["SAE", "architecture", "d_sae", "L0"]
@@ -131,9 +134,38 @@ def _value(row: Row | None, marks: Marks, *, intervals: bool) -> str:
     if row is None or row.value is None:
         return "–"
     text = marks.on(shown(row.value), row)
-    if not intervals or row.ci_low is None or row.ci_high is None:
-        return text
-    return f"{text} [{shown(row.ci_low)}, {shown(row.ci_high)}]"
+    return _with_interval(row, text) if intervals else text
+
+
+def _with_interval(row: Row | None, text: str | None = None) -> str:
+    """The row's number, or the `text` for it, and its interval."""
+    if row is None or row.value is None:
+        return "–"
+    text = text or shown(row.value)
+    return text if row.ci_low is None or row.ci_high is None else f"{text} [{shown(row.ci_low)}, {shown(row.ci_high)}]"
+
+
+def _baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[list[str]]:
+    """A line that announces the baselines, then these, with their intervals."""
+    lines = []
+    of_columns = [{line.name: line.row for line in baseline_rows(rows, example)} for example in columns.values()]
+    for baseline in baseline_lines(rows, columns):
+        values = [_with_interval(numbers.get(baseline.name)) for numbers in of_columns]
+        lines.append([code(baseline.name), baseline.title, "–", "–", *values])
+    return [["*baselines*", *[""] * (len(columns) + 3)], *lines] if lines else []
+
+
+def _sizes(rows: Sequence[Row]) -> Iterator[str]:
+    """What stands behind the numbers, where the eval says so."""
+    metrics = [metric for evaluated in all_evals() for metric in evaluated.sizes]
+    stated = {}
+    for metric in metrics:
+        sizes = [row for row in rows if (row.metric, row.at) == (metric, "{}") and row.value is not None]
+        numbers = sorted({row.value or 0.0 for row in sizes})
+        if numbers:
+            stated[sizes[0].title or metric] = " to ".join(dict.fromkeys(shown(n) for n in (numbers[0], numbers[-1])))
+    if stated:
+        yield f"What a number rests on: {', '.join(f'{plain(title)} {size}' for title, size in stated.items())}."
 
 
 def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[str] | None:

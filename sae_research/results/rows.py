@@ -85,6 +85,10 @@ class Row:
     """The same for principal directions."""
     over_pca_low: float | None = None
     over_pca_high: float | None = None
+    over_rotation: float | None = None
+    """Of an SAE under an eval that has the baseline (RAVEL): its number minus that of a random rotation's axes."""
+    over_rotation_low: float | None = None
+    over_rotation_high: float | None = None
 
     @property
     def place(self) -> dict[str, Any]:

@@ -9,17 +9,26 @@ from sae_research.results.comparisons import Comparison
 from sae_research.results.leaders import Pairs, main_columns, pairs_of
 from sae_research.results.markdown import ARROWS, code, column_title, table
 from sae_research.results.numbers import shown
+from sae_research.results.references import baseline_name
 from sae_research.results.rows import Row
 from sae_research.results.summary import by_sae
 
+ROTATION = "rotation"
+"""The baseline that stands to SAEs under RAVEL as random atoms stand to a variant."""
 Interval = tuple[float, float | None, float | None]
 """A difference and its ends."""
 
 
 def with_differences(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Row]:
-    """The rows, those of variants with what they are ahead of each of their controls."""
+    """The rows with what they are ahead of their controls: of a variant its own, under RAVEL a random rotation."""
     pairs, controls = pairs_of(comparisons), variant_controls(rows)
-    return [replace(row, **_columns(row, controls.get(row.sae, {}), pairs)) for row in rows]
+    several = len({row.hook_name for row in rows if row.source == "computed"}) > 1
+
+    def controls_of(row: Row) -> Mapping[str, str]:
+        rotation = baseline_name(ROTATION, row.hook_name, of_many_sites=several)
+        return {**controls.get(row.sae, {}), ROTATION: rotation}
+
+    return [replace(row, **_columns(row, controls_of(row), pairs)) for row in rows]
 
 
 def variant_controls(rows: Sequence[Row]) -> Mapping[str, Mapping[str, str]]:

@@ -185,6 +185,14 @@ def test_over_all_attributes_the_baselines_are_those_over_all(table: list[Row]) 
     assert {r.label: r.level for r in panel.references}["Nothing replaced"] == 0.5
 
 
+def test_baselines_have_their_intervals_beside_each_other(table: list[Row]) -> None:
+    axes = _figure(table, "ravel_disentanglement_score").axes[0]
+    bars = [segment for lines in axes.collections if len(lines.get_segments()) == 1 for segment in lines.get_segments()]
+    across = [(bar[0][0], *sorted(end[1] for end in bar)) for bar in bars if bar[0][0] == bar[1][0] < 1]
+    assert sorted(bar[1:] for bar in across) == [pytest.approx((0.45, 0.55)), pytest.approx((0.85, 0.95))]
+    assert len({place for place, *_ in across}) == 2
+
+
 def test_a_tradeoff_joins_the_settings_that_no_other_beats(table: list[Row]) -> None:
     drawing = _figure(table, "unlearning_forget_accuracy_tradeoff")
     axes = drawing.axes[0]

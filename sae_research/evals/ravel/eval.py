@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
 from sae_research.evals.ravel.entities import entity_prompts_revision, load_entity_prompts
 from sae_research.evals.ravel.settings import RavelSettings
-from sae_research.evals.ravel.specs import BASELINE, BASELINE_TITLES, RAVEL_SPECS, SCORES
+from sae_research.evals.ravel.specs import BASELINE, BASELINES, RAVEL_SPECS, SCORES, SIZES, WITH_ERROR
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -53,7 +53,8 @@ RAVEL = Eval(
         PartsFigure("panels", score, ("entity", "attribute"), "by_attribute", f"{title} by attribute")
         for score, title in SCORES.items()
     ),
-    references={score: (f"{BASELINE}{score}",) for score in SCORES},
-    place_titles={"baseline": BASELINE_TITLES},
+    references={f"{prefix}{score}": (f"{BASELINE}{score}",) for prefix in ("", WITH_ERROR) for score in SCORES},
+    baselines=BASELINES,
+    sizes=tuple(SIZES),
     sae_bench=SaeBenchSchema(type_id="ravel"),
 )

@@ -41,7 +41,7 @@ def ravel_output(classes: Mapping[str, ClassHits], baselines: Mapping[str, Mappi
     for name, hits in baselines.items():
         measurements += _measurements(BASELINE, hits, "", {"baseline": name})
     return EvalOutput(
-        (*measurements, *_latents_swapped(classes), *_counts(classes)),
+        (*measurements, *_latents_swapped(classes), *_sizes(classes), *_prompts_kept(classes)),
         unstructured=_as_sae_bench(classes),
     )
 
@@ -144,10 +144,29 @@ def _latents_swapped(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
         yield Measurement("n_latents_swapped", float(count), at={"entity": name, "attribute": attribute})
 
 
-def _counts(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
+def _sizes(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
+    """What stands behind the numbers: over all, by class of entities, by attribute."""
+    by_place: list[tuple[At, dict[str, int]]] = []
+    n_entities = 0
+    for name, hits in classes.items():
+        n_tested = len(_tested(hits))
+        yield Measurement("n_test_entities", float(n_tested), at={"entity": name})
+        n_entities += n_tested
+        for attribute, swap in hits.attributes.items():
+            n_cause = int(swap.pairs.is_cause.sum())
+            sizes = {"n_cause_pairs": n_cause, "n_isolation_pairs": len(swap.pairs) - n_cause}
+            by_place.append(({"entity": name, "attribute": attribute}, {**sizes, "n_training_steps": swap.n_steps}))
+    yield Measurement("n_test_entities", float(n_entities))
+    for metric in ("n_cause_pairs", "n_isolation_pairs", "n_training_steps"):
+        counts = [sizes[metric] for _, sizes in by_place]
+        yield Measurement(metric, sum(counts) / (len(counts) if metric == "n_training_steps" else 1))
+        for at, sizes in by_place:
+            yield Measurement(metric, float(sizes[metric]), at=at)
+
+
+def _prompts_kept(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
     for name, hits in classes.items():
         at: At = {"entity": name}
-        yield Measurement("tested_entities", float(len(_tested(hits))), at=at)
         if hits.n_asked:
             yield Measurement("prompts_kept", len(hits.prompts.items) / hits.n_asked, at=at)
         else:

@@ -59,6 +59,8 @@ class SwapHits(NamedTuple):
     """By variant: for each pair, whether the model gave the wanted answer."""
     n_swapped: int | None
     """Features in the hard mask; None where there is none."""
+    n_steps: int
+    """Batches of pairs that masks were trained on."""
 
 
 class _Batch(NamedTuple):
@@ -92,6 +94,7 @@ class AttributeRun:
         self._context, self._lm, self._site = context, context.lm, site
         self._prompts, self._checker, self._candidates = prompts, checker, candidates
         self._batch_size, self._num_epochs = settings.batch_size, settings.num_epochs
+        self._n_steps = 0
         for candidate in candidates:
             is_rotation = isinstance(candidate.swap, RotationSwap)
             rate = settings.rotation_learning_rate if is_rotation else settings.learning_rate
@@ -106,9 +109,8 @@ class AttributeRun:
 
     def _train(self, pairs: Pairs) -> None:
         parts = torch.arange(len(pairs)).split(self._batch_size)
-        temperatures = torch.logspace(
-            float(np.log10(_HOTTEST)), float(np.log10(_COLDEST)), self._num_epochs * len(parts)
-        ).tolist()
+        self._n_steps = self._num_epochs * len(parts)
+        temperatures = torch.logspace(float(np.log10(_HOTTEST)), float(np.log10(_COLDEST)), self._n_steps).tolist()
         for step, temperature in enumerate(temperatures):
             batch = self._capture(pairs, parts[step % len(parts)])
             trained = [candidate for candidate in self._candidates if candidate.optimizer is not None]
@@ -153,7 +155,10 @@ class AttributeRun:
             self._advance(len(rows))
         return {
             candidate: SwapHits(
-                pairs, hits[candidate], candidate.swap.n_swapped if isinstance(candidate.swap, MaskSwap) else None
+                pairs,
+                hits[candidate],
+                candidate.swap.n_swapped if isinstance(candidate.swap, MaskSwap) else None,
+                self._n_steps,
             )
             for candidate in self._candidates
             if not candidate.failed

@@ -30,7 +30,6 @@ def outcomes(context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt])
     return list(measure_ravel(context, saes, {"city": items}, SETTINGS))
 
 
-COUNTS = {"n_latents_swapped", "tested_entities"}
 
 
 def test_every_sae_and_baseline_is_measured(outcomes: list[Any], make_sae: MakeSae) -> None:
@@ -39,12 +38,23 @@ def test_every_sae_and_baseline_is_measured(outcomes: list[Any], make_sae: MakeS
         values = values_of(outcome.output)
         assert values["baseline_isolation_score", "noop"] == 1.0
         assert values["baseline_cause_score", "noop"] == 0.0
-        assert all(value is not None and (0 <= value <= 1 or key[0] in COUNTS)
+        assert all(value is not None and (0 <= value <= 1 or key[0].startswith("n_"))
                    for key, value in values.items())  # fmt: skip
         assert ("with_error_cause_score", "city", "Language") in values
         assert values["prompts_kept", "city"] == 1.0
         baselines = {k: v for k, v in values.items() if k[0].startswith("baseline_")}
         assert baselines == {k: v for k, v in values_of(outcomes[0].output).items() if k[0].startswith("baseline_")}
+
+
+def test_an_sae_comes_with_what_stands_behind_its_numbers(outcomes: list[Any]) -> None:
+    """Of 40 prompts 28 train and 12 test, for cause and for isolation: 56 pairs, in batches of 4, are read twice."""
+    for outcome in outcomes:
+        values = values_of(outcome.output)
+        assert values["n_test_entities",] == values["n_test_entities", "city"] == 8, "every third of 24 cities"
+        for attribute in ("Country", "Language"):
+            assert values["n_cause_pairs", "city", attribute] == values["n_isolation_pairs", "city", attribute] == 12
+            assert values["n_training_steps", "city", attribute] == 28
+        assert values["n_cause_pairs",] == 24 and values["n_training_steps",] == 28
 
 
 def test_company_batches_and_threads_change_no_number(

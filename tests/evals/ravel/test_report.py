@@ -13,7 +13,9 @@ from sae_research.evals.ravel.training import SwapHits
 
 
 def _hits(prompts: Prompts, pairs: Pairs, hits: list[bool]) -> ClassHits:
-    return ClassHits(prompts, len(prompts.items), {"Country": SwapHits(pairs, {"": np.array(hits)}, 3)})
+    return ClassHits(
+        prompts, len(prompts.items), {"Country": SwapHits(pairs, {"": np.array(hits)}, n_swapped=3, n_steps=0)}
+    )
 
 
 def test_scores_by_hand(prompts: Prompts) -> None:
