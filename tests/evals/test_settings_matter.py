@@ -173,8 +173,8 @@ def world(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, step in (("cities", 1), ("towns", 2)):
         for split, held_out in (("train", False), ("test", True)):
             rows = [(i.entity, i.attribute, i.template, i.label) for i in items[::step] if i.held_out == held_out]
-            columns = dict(zip(("entity", "attribute", "template", "answer"), zip(*rows, strict=True), strict=True))
-            write_table(world, name, split, columns)
+            names = ("entity", "attribute", "template", "answer")
+            write_table(world, name, split, {n: list(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)})
     return world
 
 

@@ -75,7 +75,7 @@ def test_scores_are_those_of_sklearn(tasks: Tasks) -> None:
             seen, asked = train[tasks.train.rows[i]][:, best[i]], test[tasks.test.rows[i]][:, best[i]]
             probe = LogisticRegression(max_iter=1000).fit(seen.numpy(), tasks.train.positive[i].numpy())
             right = (probe.predict(asked.numpy()) == tasks.test.positive[i].numpy()).sum()
-            assert (scores[name].correct, scores[name].total) == (right, 20)
+            assert (scores[name].hits.sum(), len(scores[name].hits)) == (right, 20)
 
 
 def test_k_beyond_the_features_is_absent(tasks: Tasks) -> None:
@@ -86,6 +86,6 @@ def test_k_beyond_the_features_is_absent(tasks: Tasks) -> None:
 
 def test_all_features(tasks: Tasks) -> None:
     clear = score_wide(_features(TRAIN, signal=8.0), _features(TEST, seed=1, signal=8.0), tasks)
-    assert all((score.correct, score.total) == (20, 20) for score in clear.values())
+    assert all((score.hits.sum(), len(score.hits)) == (20, 20) for score in clear.values())
     chance = score_wide(torch.zeros(120, 5), torch.zeros(30, 5), tasks)
-    assert all((score.correct, score.total) == (10, 20) for score in chance.values())
+    assert all((score.hits.sum(), len(score.hits)) == (10, 20) for score in chance.values())

@@ -111,7 +111,7 @@ def tpp_output(scores: Sequence[TppScores], ablations: Ablations, n_shares: Sequ
             measurements += _over_sets(metric, numbers, {"n": n}, missing=too_few(n))
     for percent in n_shares:
         n = ablations.by_percent.get(percent)
-        numbers = {of_set.name: of_set.by_n[n][METRICS[0]] for of_set in scores if n in of_set.by_n}
+        numbers = {of_set.name: of_set.by_n[n][METRICS[0]] for of_set in scores if n is not None and n in of_set.by_n}
         missing = BY_SHARE_NEEDS_KEYED if n is None else too_few(n)
         measurements += _over_sets(BY_SHARE, numbers, {"percent": percent}, missing=missing)
     return EvalOutput(

@@ -30,8 +30,6 @@ def outcomes(context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt])
     return list(measure_ravel(context, saes, {"city": items}, SETTINGS))
 
 
-
-
 def test_every_sae_and_baseline_is_measured(outcomes: list[Any], make_sae: MakeSae) -> None:
     for outcome in outcomes:
         assert outcome.error is None
