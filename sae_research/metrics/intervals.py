@@ -20,6 +20,7 @@ Bounds = tuple[float, float]
 
 _TAIL = 0.975  # Of a two-sided 95 % interval.
 _Z = 1.959963984540054  # The 97.5 % quantile of the normal distribution.
+_ROUNDING = 1e-12  # A standard error below this is that of rounding alone.
 _ANY: Bounds = (-math.inf, math.inf)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -94,7 +95,7 @@ def estimate(
         low, high = value - quantile * error, value + quantile * error
     else:
         spread = value * (1 - value)
-        low, high = _wilson_ends(value, spread / error**2 if error > 0 and spread > 0 else units, quantile)
+        low, high = _wilson_ends(value, spread / error**2 if error > _ROUNDING and spread > 0 else units, quantile)
     return Estimate(value, min(value, max(low, bounds[0])), max(value, min(high, bounds[1])), kept)
 
 

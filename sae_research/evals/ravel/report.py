@@ -14,7 +14,7 @@ from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.groups import GROUPS, dealt
 from sae_research.metrics.intervals import Estimate, Sums, average, jackknife
 
-_ALL = "all"
+_ALL, _MEAN = "all", "disentanglement_score"
 At = dict[str, int | float | str]
 
 
@@ -95,7 +95,13 @@ def class_scores(hits: ClassHits, variant: str, *, groups: int = GROUPS) -> Attr
     estimates = jackknife(rows, _statistic, groups=dealt(n, groups), shares=shares)
 
     def scores_of(place: int | str) -> dict[str, Estimate]:
-        return {score: estimates[f"{place}/{score}"] for score in SCORES}
+        scores = {score: estimates[f"{place}/{score}"] for score in SCORES}
+        whole = scores[_MEAN]
+        if whole.replicates and np.ptp(whole.replicates) == 0:
+            # As of doing nothing: isolation 1 and cause 0 for every entity. Its mean is as certain as these are.
+            parts = average([estimate for score, estimate in scores.items() if score != _MEAN])
+            scores[_MEAN] = whole._replace(low=parts.low, high=parts.high)
+        return scores
 
     by_attribute = {attribute: scores_of(i) for i, attribute in enumerate(usable)}
     return by_attribute if len(usable) < len(hits.attributes) else {**by_attribute, _ALL: scores_of(_ALL)}

@@ -36,6 +36,11 @@ def test_every_sae_and_baseline_is_measured(outcomes: list[Any], make_sae: MakeS
         values = values_of(outcome.output)
         assert values["baseline_isolation_score", "noop"] == 1.0
         assert values["baseline_cause_score", "noop"] == 0.0
+        (noop,) = (m for m in outcome.output.measurements
+                   if m.metric == "baseline_disentanglement_score" and dict(m.at) == {"baseline": "noop"})  # fmt: skip
+        (isolation,) = (m for m in outcome.output.measurements
+                        if m.metric == "baseline_isolation_score" and dict(m.at) == {"baseline": "noop"})  # fmt: skip
+        assert 0.5 - noop.ci_low == pytest.approx((1 - isolation.ci_low) / 2), "cause cannot be lower"
         assert all(value is not None and (0 <= value <= 1 or key[0].startswith("n_"))
                    for key, value in values.items())  # fmt: skip
         assert ("with_error_cause_score", "city", "Language") in values
