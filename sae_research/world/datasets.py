@@ -109,7 +109,7 @@ def _prompts(city: cities.City) -> Iterator[TableRow]:
 
 
 def _facts(grammar: Grammar) -> WorldDataSet:
-    """Questions on every fact in two random halves: one to choose settings on, one to report."""
+    """Questions on every fact in two random halves; unlearning divides them by their entities instead."""
     halves: dict[str, list[TableRow]] = {split: [] for split in SPLITS}
     for subject in facts.SUBJECTS:
         questions = Draw(grammar.seed, "facts", "split", subject).shuffled(
