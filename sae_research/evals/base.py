@@ -14,6 +14,11 @@ if TYPE_CHECKING:  # Both import torch, which planning does not need.
     from sae_research.lm.model import LanguageModel
     from sae_research.saes.base import Sae
 
+INTERPOLATES_HERE = MetricSpec(
+    "interpolates_here", "sparsity", "", "lower", "Share of this eval's sequences that the support interpolates"
+)
+"""Of SAEs of scope `sequence`, in evals whose sequences may be longer or shorter than core's."""
+
 PartsFigureKind = Literal["curve", "heatmap", "panels", "tradeoff"]
 
 

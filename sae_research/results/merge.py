@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sae_research.errors import UserError
+from sae_research.evals.base import INTERPOLATES_HERE
 from sae_research.evals.registry import eval_names
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.records import read_record
@@ -158,8 +159,15 @@ def _about(entry: Entry, card: Mapping[str, Any], core: Mapping[str, float | Non
         "atoms": card.get("atoms"),
         "eval": entry.eval_name,
         "l0": core.get("l0"),
-        "interpolates": core.get("interpolates"),
+        "interpolates": _interpolates(entry, core),
     }
+
+
+def _interpolates(entry: Entry, core: Mapping[str, float | None]) -> float | None:
+    """Core's share of interpolated sequences, or the eval's own if larger: its sequences can be longer."""
+    measurements = entry.result.output.measurements if entry.result is not None else ()
+    shares = [m.value for m in measurements if m.metric == INTERPOLATES_HERE.name and not m.at]
+    return max((share for share in (*shares, core.get("interpolates")) if share is not None), default=None)
 
 
 def _row(about: Mapping[str, Any], spec: MetricSpec | None, measurement: Measurement) -> Row:

@@ -66,7 +66,7 @@ class Row:
     """The SAE's L0, from its core result."""
     interpolates: float | None
     """The share of the text whose support has d_in latents or more, so that reconstruction is exact and means nothing;
-    from the core result."""
+    from the core result, or the eval's own (`interpolates_here`) where that is larger."""
     scope: str | None = None
     """`sequence`: the codes of a token depend on the other tokens of its sequence. `token`: they do not."""
     control_for: str | None = None

@@ -20,6 +20,20 @@ from sae_research.saes.linear import LinearSae
 _PIECE_ELEMENTS = 2**24
 
 
+@dataclass
+class Supports:
+    """How often the support of a sequence has d_in latents or more, so that any dictionary reconstructs it."""
+
+    sequences: int = 0
+    interpolated: int = 0
+
+    def add(self, sae: Sae, codes: Float[Tensor, "*batch d_sae"], real: Bool[Tensor, "*batch"]) -> None:
+        """Counts some sequences of an SAE of scope `sequence`, those without real tokens aside."""
+        fires = (codes != 0).view(len(codes), -1, codes.shape[-1]).any(dim=1)
+        self.sequences += int(real.view(len(real), -1).any(dim=1).sum())
+        self.interpolated += int((fires.sum(dim=-1) >= sae.card.d_in).sum())
+
+
 class Encoder:
     """One SAE's codes, their means, and its reconstructions.
 
@@ -28,8 +42,10 @@ class Encoder:
     sequences at a time. On a GPU nothing is screened. FloatingPointError if a result is NaN or infinite.
     """
 
-    def __init__(self, sae: Sae) -> None:
+    def __init__(self, sae: Sae, supports: Supports | None = None) -> None:
         self.sae = sae
+        self._supports = supports if sae.scope == "sequence" else None
+        """Counts the sequences that get codes or mean codes."""
         self._is_sparse = True
         """Whether its codes have been sparse so far; once they were not, nothing is screened any more."""
 
@@ -54,7 +70,10 @@ class Encoder:
             real = wanted = torch.ones(len(x), dtype=torch.bool, device=x.device)
             yield no_codes(x.device)
         for part in pieces(self.sae, *real.shape):
-            codes = sparse_codes(self.sae.encode(x[part], mask=real[part])[wanted[part]])
+            dense = self.sae.encode(x[part], mask=real[part])
+            if self._supports is not None:
+                self._supports.add(self.sae, dense, real[part])
+            codes = sparse_codes(dense[wanted[part]])
             finite(codes.values, "codes")
             yield codes
 
@@ -69,7 +88,10 @@ class Encoder:
             means /= real.sum(dim=1, keepdim=True).clamp(min=1)
         elif self.sae.scope == "sequence":
             for part in pieces(self.sae, *real.shape):
-                means[part] = mean_over(self.sae.encode(x[part], mask=real[part]).float(), real[part])
+                codes = self.sae.encode(x[part], mask=real[part])
+                if self._supports is not None:
+                    self._supports.add(self.sae, codes, real[part])
+                means[part] = mean_over(codes.float(), real[part])
         elif self._is_long(real.shape):
             for mean, sequence, is_real in zip(means, x, real, strict=True):
                 tokens = sequence[is_real]

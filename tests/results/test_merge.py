@@ -10,8 +10,8 @@ import pytest
 from support.workspace import sae_bench_core
 
 from sae_research.errors import UserError
-from sae_research.measurements import Result
-from sae_research.results.merge import read_entries, tidy_rows
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.results.merge import Entry, read_entries, tidy_rows
 from sae_research.results.rows import Row
 
 BOTH = {"core": True, "sparse_probing": True}
@@ -38,6 +38,21 @@ def test_every_measurement_is_a_row_with_its_saes_card(filled: Any) -> None:
         direction="higher", title="Probe accuracy, k best latents", headline=True, column="sae_top_5_test_accuracy",
         l0=88.0, interpolates=0.97,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("of_core", "of_eval", "expected"), [(0.0, 0.4, 0.4), (0.9, 0.4, 0.9), (None, 0.4, 0.4)])
+def test_the_larger_share_of_interpolated_sequences_counts(
+    card: Any, of_core: float | None, of_eval: float, expected: float
+) -> None:
+    def entry(eval_name: str, metric: str, value: float) -> Entry:
+        result = Result(eval_name, eval_name, card("s"), {}, {}, EvalOutput((Measurement(metric, value),)))
+        return Entry("computed", "s", eval_name, result, (MetricSpec(metric, "c", "", "lower", ""),))
+
+    entries = [entry("unlearning", "interpolates_here", of_eval)]
+    entries += [] if of_core is None else [entry("core", "interpolates", of_core)]
+    assert {row.eval: row.interpolates for row in tidy_rows(entries)} == {
+        "unlearning": expected, **({} if of_core is None else {"core": of_core}),
+    }  # fmt: skip
 
 
 def test_a_label_stands_beside_the_architecture(workspace: Any, core_result: Callable[..., Result], card: Any) -> None:

@@ -60,7 +60,9 @@ def read_prompts(
     """Runs the model up to the site, once per prompt."""
     lm = context.lm
     x = torch.zeros(len(prompts), lm.width(site), device=lm.device)
-    encoders = {attempt: Encoder(attempt.sae) for attempt in attempts if attempt.sae.scope == "sequence"}
+    encoders = {
+        attempt: Encoder(attempt.sae, attempt.supports) for attempt in attempts if attempt.sae.scope == "sequence"
+    }
     parts: dict[Attempt, list[SparseCodes]] = {attempt: [] for attempt in encoders}
 
     def encode(attempt: Attempt, x: Tensor, real: Tensor, words: Tensor) -> SparseCodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sae_research.evals.base import INTERPOLATES_HERE
 from sae_research.measurements import MetricSpec
 
 PROBE_F1, MEAN_PROBE_F1 = "sae_probe_f1", "mean_sae_probe_f1"
@@ -25,4 +26,5 @@ ABSORPTION_SPECS = (
     MetricSpec("absorption_fraction_score", "letters", "", "lower", "Absorption fraction (lower is better)"),
     MetricSpec("full_absorption_score", "letters", "", "lower", "Full absorption (lower is better)"),
     MetricSpec("num_split_features", "letters", "latents", "lower", "Split latents (lower is better)"),
+    INTERPOLATES_HERE,
 )  # fmt: skip

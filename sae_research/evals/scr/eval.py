@@ -16,7 +16,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sae_research.data.paired import PairedSet, load_pairs, require_crossed
-from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, PartsFigure, SaeBenchSchema
+from sae_research.evals.base import (
+    INTERPOLATES_HERE,
+    DataSet,
+    Eval,
+    EvalContext,
+    Outcome,
+    OverviewPanel,
+    PartsFigure,
+    SaeBenchSchema,
+)
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.shared.labelled_data import labelled_data
 from sae_research.evals.shared.seeds import check_seeds, draw_with_seeds
@@ -72,7 +81,7 @@ SCR = Eval(
     name="scr",
     section="scr",
     settings=ScrSettings,
-    specs=tuple(_specs()),
+    specs=(*_specs(), INTERPOLATES_HERE),
     data=data,
     run=run,
     main_columns={"scr_metric_by_share": {"percent": 4}},

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 
-from sae_research.evals.base import Outcome
-from sae_research.measurements import EvalOutput
+from sae_research.evals.base import INTERPOLATES_HERE, Outcome
+from sae_research.measurements import EvalOutput, Measurement
 from sae_research.saes.base import Sae
+from sae_research.saes.encoding import Supports
 from sae_research.workers import side_by_side
 
 Arguments = ParamSpec("Arguments")
@@ -23,6 +24,8 @@ class Attempt:
 
     sae: Sae
     error: Exception | None = None
+    supports: Supports = field(default_factory=Supports)
+    """Of the sequences that encoders given it have read."""
 
     def do(self, work: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
         """The value of `work`; None once this SAE has failed. The outcome carries the first error."""
@@ -35,8 +38,12 @@ class Attempt:
             return None
 
     def finish(self, work: Callable[[], EvalOutput]) -> Outcome:
-        """The outcome: what `work` returns, or the error."""
+        """The outcome: what `work` returns, or the error; with the share of sequences that the support interpolates."""
         output = self.do(work)
+        if output is not None and self.supports.sequences:
+            share = self.supports.interpolated / self.supports.sequences
+            interpolates = Measurement(INTERPOLATES_HERE.name, share)
+            output = replace(output, measurements=(*output.measurements, interpolates))
         return Outcome(self.sae, output, self.error)
 
 

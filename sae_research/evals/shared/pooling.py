@@ -60,7 +60,7 @@ def pool_texts(
         for attempt in attempts
         if attempt.error is None
     }
-    encoders = {attempt: Encoder(attempt.sae) for attempt in stores}
+    encoders = {attempt: Encoder(attempt.sae, attempt.supports) for attempt in stores}
 
     def pool(attempt: Attempt, x: Tensor, real: Tensor, rows: Tensor) -> None:
         stores[attempt].put(rows, encoders[attempt], x, real)

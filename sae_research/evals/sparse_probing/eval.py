@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, SaeBenchSchema
+from sae_research.evals.base import (
+    INTERPOLATES_HERE,
+    DataSet,
+    Eval,
+    EvalContext,
+    Outcome,
+    OverviewPanel,
+    SaeBenchSchema,
+)
 from sae_research.evals.shared.labelled_data import labelled_data
 from sae_research.evals.shared.seeds import check_seeds, draw_with_seeds
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
@@ -60,7 +68,7 @@ SPARSE_PROBING = Eval(
     name="sparse_probing",
     section="sparse_probing",
     settings=SparseProbingSettings,
-    specs=tuple(_specs()),
+    specs=(*_specs(), INTERPOLATES_HERE),
     data=data,
     run=run,
     main_columns={"sae_top_k_test_accuracy": {"k": 1}},

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.evals.base import INTERPOLATES_HERE, DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
 from sae_research.evals.shared.labelled_data import labelled_data
 from sae_research.evals.shared.seeds import check_seeds, draw_with_seeds
 from sae_research.evals.tpp.settings import TppSettings
@@ -60,7 +60,7 @@ TPP = Eval(
     name="tpp",
     section="tpp",
     settings=TppSettings,
-    specs=tuple(_specs()),
+    specs=(*_specs(), INTERPOLATES_HERE),
     data=data,
     run=run,
     main_columns={"tpp_total_metric_by_share": {"percent": 4}},

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.evals.base import INTERPOLATES_HERE, DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
 from sae_research.evals.unlearning.corpora import Corpus, corpus_files
 from sae_research.evals.unlearning.questions import QuestionSource
 from sae_research.evals.unlearning.settings import UnlearningSettings
@@ -61,6 +61,7 @@ UNLEARNING = Eval(
         ),
         MetricSpec("forget_accuracy", "unlearning", "", "lower", "Accuracy on forget questions"),
         MetricSpec("side_effect_accuracy", "unlearning", "", "higher", "Accuracy on harmless questions"),
+        INTERPOLATES_HERE,
     ),
     data=data,
     run=run,

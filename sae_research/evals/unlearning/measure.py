@@ -147,7 +147,7 @@ def _choose_clampings(
         )
         unit = units(attempt.sae, chosen, retain.mean_norm, scaled=settings.multiplier_unit == "scaled")
         multipliers = torch.tensor(settings.multipliers, dtype=torch.float32, device=unit.device)
-        return Clamping(Encoder(attempt.sae), chosen, multipliers[:, None] * unit)
+        return Clamping(Encoder(attempt.sae, attempt.supports), chosen, multipliers[:, None] * unit)
 
     clampings = {attempt: attempt.do(choose, attempt, forget, retain) for attempt in attempts}
     return {attempt: clamping for attempt, clamping in clampings.items() if clamping is not None}

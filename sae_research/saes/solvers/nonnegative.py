@@ -35,8 +35,8 @@ def fit_nonnegative(
     """W >= 0, and 0 where not `allowed`, that minimises ||y - W atoms||_F.
 
     In float64, from 0, until the optimality conditions hold up to a tolerance. Where they do not after 4000 steps, the
-    log says so. Tokens are independent problems: once
-    one has converged it does not change, whatever else is in the batch.
+    log says so. Tokens are independent problems: once one has converged it does not change, whatever else is in the
+    batch.
     """
     exact = atoms.double()
     gram, right = exact @ exact.mT, torch.where(allowed, y.double() @ exact.mT, 0)

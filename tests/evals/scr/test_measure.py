@@ -62,7 +62,9 @@ def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[PairedSet
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[PairedSet]) -> None:
     (outcome,) = _measure(context, [make_sae("relu")], sets)
     output = output_of(outcome)
-    assert {m.metric for m in output.measurements} == {s.name for s in SCR.specs if not s.name.endswith("_seed_std")}
+    assert {m.metric for m in output.measurements} == {
+        s.name for s in SCR.specs if not s.name.endswith(("_seed_std", "interpolates_here"))
+    }
     assert [detail["dataset_name"] for detail in output.details] == ["one_scr_a_b_results", "one_scr_b_c_results"]
     for n in (2, 5):
         parts = [one(outcome, "scr_metric", n=n, dataset="one", pair=pair).value for pair in ("a / b", "b / c")]

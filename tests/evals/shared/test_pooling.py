@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from support.outcomes import MakeSae
+from support.outcomes import MakeSae, output_of
 
 from sae_research.evals.base import EvalContext
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.evals.shared.pooling import group_by_memory, pool_texts
+from sae_research.measurements import EvalOutput, Measurement
 from sae_research.saes.encoding import Encoder
 
 
@@ -44,6 +45,20 @@ def test_masked_tokens_never_matter(make_sae: MakeSae) -> None:
         means = Encoder(sae).mean_codes(x, real)
         torch.testing.assert_close(Encoder(sae).mean_codes(garbage, real), means)
         assert means[2].abs().max() == 0
+
+
+@pytest.mark.parametrize(("context_size", "share"), [(4, 0.0), (12, 0.5)])
+def test_texts_whose_support_interpolates_are_counted(
+    context: EvalContext, make_sae: MakeSae, context_size: int, share: float
+) -> None:
+    """Each token chooses 3 of 48 atoms in 16 dimensions: three tokens make 9 at most, eleven different ones 16."""
+    attempt = Attempt(make_sae("ihtp", k=3))
+    texts = [" ".join(f"w{i}" for i in range(3, 15)), "w5 w6", " ".join(f"w{i}" for i in range(20, 32)), "w7"]
+    for _ in range(2):
+        pool_texts(context, [attempt], texts, site=attempt.sae.card.site, context_size=context_size)
+    assert (attempt.supports.sequences, attempt.supports.interpolated) == (8, 8 * share)
+    outcome = attempt.finish(lambda: EvalOutput((Measurement("x", 1.0),)))
+    assert [(m.metric, m.value) for m in output_of(outcome).measurements] == [("x", 1.0), ("interpolates_here", share)]
 
 
 def test_groups_fit_the_memory(make_sae: MakeSae) -> None:

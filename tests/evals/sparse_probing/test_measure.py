@@ -71,7 +71,7 @@ def _value(outcome: Outcome, metric: str, **at: object) -> float | None:
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:
     outcome = _measure(context, [make_sae("relu")], sets)[0]
     output = output_of(outcome)
-    always = {s.name for s in SPARSE_PROBING.specs if not s.name.endswith(("_seed_std", "_sae_bench"))}
+    always = {s.name for s in SPARSE_PROBING.specs if not s.name.endswith(("_seed_std", "_sae_bench", "_here"))}
     assert {m.metric for m in output.measurements} == always
     assert [record["dataset_name"] for record in output.details] == ["one_results", "two_results"]
     for metric in ("llm_test_accuracy", "sae_test_accuracy"):

@@ -31,7 +31,7 @@ def test_from_files_to_documents_whatever_batch_and_threads(filled: EvalContext,
         assert _values(UNLEARNING.run(small, saes[::-1], SETTINGS))[::-1] == _values(outcomes)
     for outcome in outcomes:
         assert outcome.output is not None, outcome.error
-        assert len(outcome.output.measurements) == 2 + 2 * 8
+        assert len(outcome.output.measurements) == 2 + 2 * 8 + (outcome.sae.scope == "sequence")
         read = read_by_sae_bench(UNLEARNING, outcome.output, SETTINGS)
         assert 0 <= read.eval_result_metrics.unlearning.unlearning_score <= 1
     accuracies = {m.value for o in outcomes if o.output for m in o.output.measurements if m.metric == "forget_accuracy"}
@@ -80,6 +80,15 @@ def test_a_model_that_knows_nothing_gives_a_reason(filled: EvalContext, make_sae
     score = outcome.output.measurements[0]
     assert score.value is None
     assert score.reason is not None and "answered correctly by the unmodified model" in score.reason
+
+
+def test_interpolation_is_that_of_the_prompts(filled: EvalContext, make_sae: MakeSae) -> None:
+    """Of 16 dimensions, tokens that choose 8 atoms each span all in every prompt, those that choose one in none."""
+    outcomes = UNLEARNING.run(filled, [make_sae("ihtp", k=8), make_sae("ihtp", k=1), make_sae("relu")], SETTINGS)
+    shares = [[m.value for m in o.output.measurements if m.metric == "interpolates_here"] for o in outcomes if o.output]
+    assert shares[0] == [1.0]
+    assert 0 <= shares[1][0] < 1  # type: ignore[operator]
+    assert shares[2] == []
 
 
 def test_an_sae_that_chooses_for_whole_sequences_has_no_score(filled: EvalContext, make_sae: MakeSae) -> None:
