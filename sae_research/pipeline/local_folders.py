@@ -71,12 +71,13 @@ def changed_since_setup(params: Params, paths: Paths, manifest: Manifest) -> fro
 def places_of(entry: Mapping[str, Any], params: Params, manifest: Manifest) -> list[str]:
     """The places that the numbers of an SAE of the manifest rest on, data sets of its evals aside."""
     places = [model_place(manifest.model["name"])]
-    source = entry["source"]
-    if "repo_id" in source:
-        places.append(sae_place(source["repo_id"], source["filename"]))
+    match entry["source"]:
+        case {"repo_id": str(repo_id), "filename": str(filename)}:
+            places.append(sae_place(repo_id, filename))
+        case {"dataset": str(dataset)}:
+            places.append(data_place(dataset))
     if entry["atoms"] is not None:
         places.append(sae_place(params.baseline_sae.repo_id, params.baseline_sae.filename))
-        places.append(data_place(source.get("dataset", "")))
     return places
 
 
