@@ -37,26 +37,35 @@ def pool_in_groups(
     The codes of an SAE that has no room there alone are kept without their zeros, in the host's memory.
     """
     limit = free_memory(context.lm.device) // 3
+    batch = tokenize_texts(context.lm.tokenizer, texts, context_size=context_size)
     for group in group_by_memory(attempts, len(texts), limit_bytes=limit):
         context.progress.expect(len(texts))
         sparse = [attempt for attempt in group if _dense_bytes(attempt, len(texts)) > limit]
-        yield pool_texts(context, group, texts, site=site, context_size=context_size, sparse=sparse)
+        yield _pool(context, group, batch, site, sparse)
 
 
 def pool_texts(
     context: EvalContext, attempts: Sequence[Attempt], texts: Sequence[str], *, site: Site, context_size: int,
     sparse: Sequence[Attempt] = (),
 ) -> PooledTexts:  # fmt: skip
-    """The texts for all `attempts` at once; the codes of those in `sparse` are kept without their zeros.
+    """The texts for all `attempts` at once; the codes of those in `sparse` are kept without their zeros."""
+    batch = tokenize_texts(context.lm.tokenizer, texts, context_size=context_size)
+    return _pool(context, attempts, batch, site, sparse)
 
-    Texts are read in order of length, so that little is padding, in batches of at most as many positions as a batch of
+
+def _pool(
+    context: EvalContext, attempts: Sequence[Attempt], batch: TokenBatch, site: Site, sparse: Sequence[Attempt]
+) -> PooledTexts:
+    """The means over tokenised texts.
+
+    They are read in order of length, so that little is padding, in batches of at most as many positions as a batch of
     full contexts.
     """
     lm = context.lm
-    batch = tokenize_texts(lm.tokenizer, texts, context_size=context_size)
-    channels = torch.zeros(len(texts), lm.width(site), device=lm.device)
+    n_texts, context_size = batch.tokens.shape
+    channels = torch.zeros(n_texts, lm.width(site), device=lm.device)
     stores = {
-        attempt: (_SparseStore if attempt in sparse else _DenseStore)(attempt.sae, len(texts), lm.device)
+        attempt: (_SparseStore if attempt in sparse else _DenseStore)(attempt.sae, n_texts, lm.device)
         for attempt in attempts
         if attempt.error is None
     }
