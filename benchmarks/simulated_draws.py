@@ -11,6 +11,7 @@ from benchmarks.simulated_scores import Rng, SimulatedRun
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairedSet, Quadrants
 from sae_research.evals.scr.report import DIRECTIONS, PairProbes, score_pair, scr_output
+from sae_research.evals.shared.ablation_settings import Ablations
 from sae_research.evals.sparse_probing.report import ProbeScores, probing_output
 from sae_research.evals.tpp.report import TppHits, score_set, tpp_output
 from sae_research.metrics.accuracies import ProbeTest
@@ -89,7 +90,7 @@ def scr_run(rng: Rng, metric: str, *, draws: Draws, size: int = 200) -> Simulate
         all_probes.append(probes)
         for output, of_sae in zip(outputs, hits, strict=True):
             output.append(score_pair(paired, probes, of_sae, n_values, "clean"))
-    one, two = (scr_output(output, all_probes, n_values).measurements for output in outputs)
+    one, two = (scr_output(output, all_probes, Ablations(n_values, {})).measurements for output in outputs)
     return SimulatedRun((one, two), draws.mean_true(levels, [4 * shift for shift in shifts]))
 
 
@@ -111,5 +112,5 @@ def tpp_run(rng: Rng, metric: str, *, draws: Draws, classes: int = 4, size: int 
             ablated = ablated.reshape(-1, classes, 1, classes)
             of_sae[seed] = TppHits(clean, ablated, counts, counts[:, None, None], texts, (True,))
     labelled = LabelledSet("set", "", {}, {str(c): [] for c in range(classes)}, {})
-    one, two = (tpp_output([score_set(labelled, of_sae, (2,))], (2,)).measurements for of_sae in hits)
+    one, two = (tpp_output([score_set(labelled, of_sae, (2,))], Ablations((2,), {})).measurements for of_sae in hits)
     return SimulatedRun((one, two), draws.mean_true([level - 0.05 for level in levels], [shift]))

@@ -139,7 +139,7 @@ def ravel_run(rng: Rng, metric: str, *, entities: int, pairs: int, icc: float) -
     estimates = []
     for hits in of_sae:
         attributes = {
-            name: SwapHits(Pairs(at, at, is_cause), {"": right}, None)
+            name: SwapHits(Pairs(at, at, is_cause), {"": right}, None, 0)
             for name, at, right in zip("ab", torch.from_numpy(base).split(pairs), np.split(hits, 2), strict=True)
         }
         estimates.append(class_scores(ClassHits(prompts, entities, attributes), "")["all"][metric])

@@ -64,6 +64,9 @@ SETTINGS: Mapping[str, Any] = {
     "unlearning": questions.SETTINGS,
 }
 
+WEAK_LATENTS = {"k_sparse_probe_l1_decay": 1.0}
+"""Probes on the latents of letters are then wrong about some words."""
+
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     "core": {
         "dataset": Change("embedded/retain", {"split": "train"}),
@@ -73,6 +76,7 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "n_reconstruction_batches": Change(3),
         "n_sparsity_batches": Change(4),
         "exclude_special_tokens_from_reconstruction": Change(False),
+        "prepend_bos": Change(False),
     },
     "sparse_probing": {
         "dataset_names": Change(("embedded/bios",)),
@@ -81,6 +85,7 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "context_size": Change(6),
         "k_values": Change((1, 3)),
         "sampling": Change("sae_bench", {"dataset_names": ("embedded/reviews",)}),
+        "wide_probes": Change(False),
         "seeds": Change((7,)),
     },
     "scr": {
@@ -89,8 +94,10 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "test_size": Change(16),
         "context_size": Change(6),
         "n_values": Change((2, 6)),
+        "n_shares": Change((12, 40)),
         "sampling": Change("sae_bench"),
         "rules": Change("sae_bench"),
+        "seeds": Change((7,)),
     },
     "tpp": {
         "dataset_names": Change(("embedded/reviews",)),
@@ -98,8 +105,10 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "test_size": Change(12),
         "context_size": Change(6),
         "n_values": Change((2, 40)),
+        "n_shares": Change((12, 40)),
         "sampling": Change("sae_bench"),
         "rules": Change("sae_bench"),
+        "seeds": Change((7,)),
     },
     "absorption": {
         "prompt_template": Change("{word} the has first letter:"),
@@ -112,6 +121,9 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "k_sparse_probe_num_epochs": Change(15, {"k_sparse_probe_l1_decay": 1.0}),
         "min_probe_f1": Change(0.99),
         "min_feats_for_eval": Change(26, {"min_probe_f1": 0.99}),
+        "rules": Change("sae_bench", WEAK_LATENTS | {"min_sae_probe_f1": 0.999}),
+        "min_sae_probe_f1": Change(0.999, WEAK_LATENTS),
+        "min_sae_letters": Change(26, WEAK_LATENTS | {"min_sae_probe_f1": 0.999}),
     },
     "ravel": {
         "dataset": Change("embedded/towns"),

@@ -33,7 +33,9 @@ def test_pooling_is_blind_to_batches_and_padding(context: EvalContext, make_sae:
         torch.testing.assert_close(channels[i], expected, rtol=1e-4, atol=1e-5)
         for attempt in attempts:
             mean_code = attempt.sae.encode(x).mean(dim=1)[0] if ids else torch.zeros(48)
-            torch.testing.assert_close(codes[attempt][i], mean_code, rtol=1e-3, atol=1e-4)
+            pooled = codes[attempt]
+            assert isinstance(pooled, torch.Tensor)
+            torch.testing.assert_close(pooled[i], mean_code, rtol=1e-3, atol=1e-4)
 
 
 def test_masked_tokens_never_matter(make_sae: MakeSae) -> None:

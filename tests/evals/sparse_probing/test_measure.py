@@ -14,10 +14,10 @@ from support.sae_bench_documents import read_by_sae_bench
 
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
-from sae_research.evals.shared.pooling import pool_texts
 from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.lm.tokens import tokenize_texts
 from sae_research.measurements import EvalOutput
 from sae_research.metrics.groups import GROUPS
 from sae_research.records import read_record
@@ -184,11 +184,11 @@ def test_a_text_of_several_seeds_is_read_once(
 ) -> None:
     read: list[int] = []
 
-    def counted(*arguments: Any, **named: Any) -> Any:
-        read.append(len(arguments[2]))
-        return pool_texts(*arguments, **named)
+    def counted(tokenizer: Any, texts: Sequence[str], **named: Any) -> Any:
+        read.append(len(texts))
+        return tokenize_texts(tokenizer, texts, **named)
 
-    monkeypatch.setattr("sae_research.evals.shared.pooling.pool_texts", counted)
+    monkeypatch.setattr("sae_research.evals.shared.pooling.tokenize_texts", counted)
     _measure_seeds(context, make_sae("topk", k=4), sets, [7, 8])
     different = [{text for part in (s.train, s.test) for texts in part.values() for text in texts} for s in sets]
     assert read == [len(texts) for texts in different]

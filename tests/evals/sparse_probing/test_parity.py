@@ -51,6 +51,7 @@ def test_chosen_latents_and_accuracies_are_sae_benchs(
     sae = make_sae("relu")
     attempt = Attempt(sae)
     pooled = pool_texts(context, [attempt], texts, site=sae.card.site, context_size=12)[1][attempt]
+    assert isinstance(pooled, torch.Tensor)
     train, test = pooled[:40], pooled[40:]
     tasks = make_tasks({"a": 20, "b": 20}, {"a": 10, "b": 10}, key=("parity",))
     scores = score_top_k(train, test, tasks, (1, 2, 5, 20))
