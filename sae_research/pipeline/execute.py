@@ -20,7 +20,7 @@ from sae_research.lm.cache import ActivationCache
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.pipeline.cells import Cell
-from sae_research.pipeline.params import ModelParams
+from sae_research.pipeline.sections import ModelParams
 from sae_research.pipeline.store import ResultStore
 from sae_research.progress import Progress
 from sae_research.reference.registry import Engine, find_reference

@@ -32,7 +32,7 @@ from sae_research.formats.readers.saelens import write_folder
 from sae_research.formats.registry import companions_of, read_sae, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
-from sae_research.pipeline.params import BaselineSae, ComparisonSae
+from sae_research.pipeline.sections import BaselineSae, ComparisonSae
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae, rename, unit_atoms
 from sae_research.saes.registry import sae_class

@@ -26,7 +26,6 @@ from sae_research.lm.load import ModelShape, model_shape
 from sae_research.lm.site import Site
 from sae_research.pipeline import run_saes
 from sae_research.pipeline.manifest import read_manifest
-from sae_research.pipeline.params import BaselineSae, ComparisonSae
 from sae_research.pipeline.run_saes import (
     check_baseline,
     check_comparison,
@@ -35,6 +34,7 @@ from sae_research.pipeline.run_saes import (
     fetch_comparison,
     write_saes,
 )
+from sae_research.pipeline.sections import BaselineSae, ComparisonSae
 from sae_research.records import read_record
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae

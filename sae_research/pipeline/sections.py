@@ -1,0 +1,124 @@
+"""The sections of `params.yaml` that no eval owns, each a frozen record: model, SAEs, controls, kept activations."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from sae_research.foreign import shown
+from sae_research.records import at_least, distinct
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Atoms = Literal["random", "raw", "pca"]
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The language model."""
+
+    name: str
+    """A Hub id, a local folder, or `embedded/lm`."""
+    torch_dtype: Dtype = "float32"
+    revision: str | None = None
+    """A branch, tag or commit on the Hub; null: the default branch, resolved once by `setup`."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`; does not change what is computed."""
+    llm_batch_size: int = 32
+    """Sequences per language-model batch; does not change what is computed."""
+
+    def __post_init__(self) -> None:
+        at_least(self, llm_batch_size=1)
+        kind, _, index = self.device.partition(":")
+        if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and re.fullmatch("[0-9]+", index))):
+            raise ValueError(f"device is {shown(self.device)}; valid: auto, cpu, cuda, cuda:N")
+
+
+@dataclass(frozen=True)
+class BaselineSae:
+    """The SAE that the variants are derived from."""
+
+    repo_id: str
+    """A Hub id, a local folder, or `embedded/<name>`."""
+    filename: str
+    """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
+    hook_layer: int
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, hook_layer=0)
+
+
+@dataclass(frozen=True)
+class ComparisonSae:
+    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), or all SAEs of SAELens' registry that two
+    regular expressions match in full (`release` and `sae_id`)."""
+
+    repo_id: str | None = None
+    filename: str | None = None
+    revision: str | None = None
+    release: str | None = None
+    sae_id: str | None = None
+    label: str | None = None
+    """What tables and plots call its architecture (default: the architecture's name), and how its own name starts.
+    Changing it re-runs no eval."""
+    control: bool = False
+    """Whether these SAEs learned nothing that a metric should reward (random atoms, PCA): the audit asks of every
+    metric that they fall below all others. Re-runs no eval."""
+
+    def __post_init__(self) -> None:
+        if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", self.label):
+            raise ValueError(
+                f"label is {shown(self.label)}, expected letters, digits, dots, dashes and underscores, at most 100"
+            )
+        checkpoint = self.repo_id is not None and self.filename is not None
+        registry = self.release is not None and self.sae_id is not None
+        mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
+        if mixed or checkpoint == registry:
+            raise ValueError("give either repo_id and filename, or release and sae_id")
+
+    @property
+    def named(self) -> tuple[str | None, ...]:
+        """What determines which SAEs these are."""
+        return self.repo_id, self.filename, self.revision, self.release, self.sae_id
+
+
+@dataclass(frozen=True)
+class ControlParams:
+    """The controls that `setup` makes: encoders on atoms that learned nothing.
+
+    `random`: unit vectors. `raw`: activations of a text, seen from the baseline's `b_dec`. `pca`: their principal
+    directions.
+    """
+
+    dataset: str
+    """The text of `raw` and `pca`: a hub id, a local folder, or `embedded/<name>`. No eval should read the same."""
+    split: str = "train"
+    first_text: int = 0
+    """How many of its texts are passed over."""
+    context_size: int = 128
+    """Tokens per sequence, the leading BOS included."""
+    n_sequences: int = 256
+    """Sequences that the language model reads, as many as hold at least one token for each latent of the baseline."""
+    variant_atoms: tuple[Atoms, ...] = ("random", "raw")
+    """The atoms that the encoder of each variant is combined with."""
+    topk_atoms: tuple[Atoms, ...] = ("random", "raw", "pca")
+    """The atoms that TopK is combined with."""
+    topk_k: int = 16
+
+    def __post_init__(self) -> None:
+        at_least(self, first_text=0, context_size=2, n_sequences=1, topk_k=1)
+        distinct(self, "variant_atoms", "topk_atoms", may_be_empty=True)
+
+
+@dataclass(frozen=True)
+class ActivationCaching:
+    """Whether the language model's activations are kept on disk between runs; changes no number."""
+
+    save_activations: bool = False
+    max_gigabytes: float = 20.0
+    """Size of the cache; the least recently used activations go first."""
+
+    def __post_init__(self) -> None:
+        if not self.max_gigabytes > 0:
+            raise ValueError(f"max_gigabytes is {self.max_gigabytes}, expected more than 0")
