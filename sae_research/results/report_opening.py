@@ -55,14 +55,14 @@ def opening(
 def _measured(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
     computed = [row for row in rows if row.source == "computed"]
     groups = by_sae(computed).values()
-    controls = [code(group[0].sae) for group in groups if group[0].control]
+    controls = sum(group[0].control for group in groups)
     evals = list(dict.fromkeys(row.eval for row in rows))
     parts = [entry.result.key_parts for entry in entries if entry.result is not None and entry.source == "computed"]
     models = list(dict.fromkeys(code((p.get("model") or {}).get("name") or "?") for p in parts))
     sites = list(dict.fromkeys(code(row.hook_name) for row in computed if row.hook_name))
     tokens = {row.value for row in computed if row.metric == "total_tokens_eval_sparsity_variance" and row.value}
     text = f"**What was measured.** {len(groups)} SAEs"
-    text += f" (controls, which learned nothing a metric should reward: {listed(controls)})" if controls else ""
+    text += f", {controls} of them controls that learned nothing a metric should reward," if controls else ""
     text += f" at {listed(sites)} of {listed(models)}" if sites and models else ""
     published = len(by_sae([row for row in rows if row.source == "published"]))
     text += f", and {published} published ones" if published else ""
@@ -110,7 +110,8 @@ def _findings(
     if lines:
         yield (
             "**Findings that hold.** Who is best, and how far the nearest SAE that can be told from it is behind; the "
-            "intervals are corrected for the comparisons of all headline columns (Benjamini & Hochberg).\n\n"
+            "intervals are corrected for the comparisons of all headline columns (Benjamini & Hochberg). They speak of "
+            "these SAEs: the same recipe with another training seed or language model may differ by more.\n\n"
             + "\n".join(lines)
         )
 

@@ -100,7 +100,7 @@ def test_the_main_table_goes_by_l0_with_the_controls_last(ranked: str) -> None:
 def test_the_report_opens_with_what_was_measured(ranked: str) -> None:
     opening = ranked.split("## Main columns")[0]
     assert (
-        "8 SAEs (controls, which learned nothing a metric should reward: `control`) at `blocks.0.hook_resid_post`"
+        "8 SAEs, 1 of them controls that learned nothing a metric should reward, at `blocks.0.hook_resid_post`"
         in opening
     )
     assert "of `embedded/lm`, evals: core." in opening
