@@ -131,7 +131,8 @@ def _beats(sae: str, controls: Mapping[str, str | None], example: Row, pairs: Pa
     """Whether the SAE is told apart from every control that it is held against, and better."""
     held_against = [control for control, variant in controls.items() if variant in (None, sae)]
     against = [pairs.get((example.eval, example.column or "", sae, control)) for control in held_against]
-    return all(p is not None and bool(p.distinguishable_adjusted) and p.better == sae for p in against)
+    # A control without a number has no pair.
+    return all(bool(p.distinguishable_adjusted) and p.better == sae for p in against if p is not None)
 
 
 def _names(saes: Sequence[str]) -> str:

@@ -21,8 +21,10 @@ constexpr int64_t kRows = 8, kVectors = 3, kLanes = 16, kPanel = kVectors * kLan
 constexpr int64_t kGroup = 4;
 // Added to the error of x, relative to its norm: the rounding of float32 sums on both sides.
 constexpr float kRounding = 2e-5f;
+// At most so many inputs are multiplied exactly, beside the whole numbers of all others.
+constexpr int64_t kWide = 2;
 
-// Arrays over atoms but `rows`, `gain` and `bias` go on with zeros to whole panels.
+// Arrays over atoms, `rows`, `gain` and `bias` aside, go on with zeros to whole panels.
 struct Encoder {
     const uint8_t* whole;  // (panels, groups, kPanel, kGroup): the quantised encoder plus 128
     const float* rows;     // (atoms, width): the encoder as it is
@@ -30,15 +32,20 @@ struct Encoder {
     const float *gate, *level;          // fires where x w + gate > level, or |x w| > 0
     const float *gain, *bias;           // the code is relu(gain x w + bias), or x w
     int64_t atoms, width, k;            // of a token's codes the k largest; 0: all
+    const float* wide;                  // (n_wide, atoms): the columns of the wide inputs, which are 0 in `whole`
+    const int64_t* wide_inputs;         // which these are
+    int64_t n_wide;
     int32_t magnitude;                  // whether size alone counts, and codes have signs
     float largest_norm, largest_error;
     int64_t groups() const { return (width + kGroup - 1) / kGroup; }
+    int64_t padded() const { return (atoms + kPanel - 1) / kPanel * kPanel; }
 };
 
 struct Token {
     float scale = 0, norm = 0, error = 0;  // as of an atom
     int32_t start = 0;                     // takes the encoder's 128 off again
     float margin = 0;                      // what the floor stays below the k-th largest approximate value
+    float wide[kWide] = {};                // the wide inputs
 };
 
 // The lanes of a vector that are among the first n of an array, from place i on.
@@ -125,6 +132,7 @@ struct Pair {
 // What a thread works on, kept from call to call: what is allocated anew is cleared by the kernel first.
 struct Bench {
     std::vector<int8_t> row;
+    std::vector<float> rest;  // a row of x without its wide inputs
     std::vector<int8_t> whole;  // (tiles of kRows tokens, groups, kRows, kGroup)
     std::vector<Token> tokens = std::vector<Token>(kBlock);
     std::vector<Open> open = std::vector<Open>(kBlock);
@@ -133,6 +141,7 @@ struct Bench {
 
     void fit(const Encoder& e) {
         row.resize(e.groups() * kGroup);
+        rest.resize(e.width);
         whole.resize(kBlock * row.size());
         end_of_atom.resize(e.atoms);
     }
@@ -159,7 +168,23 @@ Token quantise(const float* x, int64_t width, int8_t* whole) {
         sum += static_cast<int32_t>(step);
         whole[i] = static_cast<int8_t>(step);
     }
-    return {scale, scale * std::sqrt(kept), std::sqrt(lost) + kRounding * std::sqrt(norm), -128 * sum, 0};
+    Token token;
+    token.scale = scale, token.norm = scale * std::sqrt(kept), token.start = -128 * sum;
+    token.error = std::sqrt(lost) + kRounding * std::sqrt(norm);
+    return token;
+}
+
+// The same, with the wide inputs aside.
+Token quantise_rest(const Encoder& e, const float* x, Bench& bench) {
+    if (e.n_wide == 0) return quantise(x, e.width, bench.row.data());
+    std::copy_n(x, e.width, bench.rest.data());
+    for (int64_t i = 0; i < e.n_wide; ++i) bench.rest[e.wide_inputs[i]] = 0;
+    Token token = quantise(bench.rest.data(), e.width, bench.row.data());
+    for (int64_t i = 0; i < e.n_wide; ++i) {
+        token.wide[i] = x[e.wide_inputs[i]];
+        token.error += kRounding * std::fabs(token.wide[i]);
+    }
+    return token;
 }
 
 // What the k-th largest value may lie below its approximation: the bound itself where one must be `sure`, otherwise four
@@ -176,7 +201,7 @@ bool load(const Encoder& e, const float* x, int64_t count, bool sure, Bench& ben
         bench.tokens[t] = {};
         std::fill(bench.row.begin(), bench.row.end(), 0);
         if (t < count) {
-            bench.tokens[t] = quantise(x + t * e.width, e.width, bench.row.data());
+            bench.tokens[t] = quantise_rest(e, x + t * e.width, bench);
             bench.tokens[t].margin = margin_of(e, bench.tokens[t], sure);
             if (!std::isfinite(bench.tokens[t].error)) return false;
             bench.open[t].restart(e.k);
@@ -218,6 +243,8 @@ inline void multiply(const uint8_t* panel, const int8_t* x, int64_t groups, cons
 struct Atoms {
     __m512 scale, shift, norm, error;
     __m512i number;
+    __m512 wide[kWide];
+    int64_t n_wide;
 
     Atoms(const Encoder& e, int64_t first)
         : scale(_mm512_loadu_ps(e.scale + first)),
@@ -225,7 +252,10 @@ struct Atoms {
           norm(_mm512_loadu_ps(e.norm + first)),
           error(_mm512_loadu_ps(e.error + first)),
           number(_mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first)),
-                                  _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
+                                  _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))),
+          n_wide(e.n_wide) {
+        for (int64_t i = 0; i < n_wide; ++i) wide[i] = _mm512_loadu_ps(e.wide + i * e.padded() + first);
+    }
 };
 
 // Notes for one token which of the atoms stay open, without a branch: whether any does cannot be foreseen.
@@ -233,6 +263,8 @@ template <bool magnitude>
 inline void bound(const Atoms& atoms, const Token& token, __m512i product, Open& open) {
     const __m512 sized = _mm512_mul_ps(_mm512_set1_ps(token.scale), atoms.scale);
     __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), sized, atoms.shift);
+    for (int64_t i = 0; i < atoms.n_wide; ++i)
+        value = _mm512_fmadd_ps(_mm512_set1_ps(token.wide[i]), atoms.wide[i], value);
     if (magnitude) value = _mm512_abs_ps(value);
     const __m512 slack = _mm512_fmadd_ps(_mm512_set1_ps(token.error), atoms.norm,
                                          _mm512_mul_ps(_mm512_set1_ps(token.norm), atoms.error));
@@ -417,10 +449,11 @@ bool encode(const Encoder& e, const float* x, int64_t count, Bench& bench) {
 // `most` or x is not finite. They wait for `take_codes` from the same thread.
 extern "C" int64_t find_codes(
     const uint8_t* whole, const float* rows, const float* scale, const float* norm, const float* error,
-    const float* gate, const float* level, const float* gain, const float* bias, const float* x, int32_t* counts,
-    int64_t atoms, int64_t width, int64_t k, int64_t tokens, int64_t most, int32_t magnitude) {
-    const Encoder e{whole, rows, scale, norm, error, gate, level, gain, bias, atoms, width, k, magnitude,
-                    *std::max_element(norm, norm + atoms), *std::max_element(error, error + atoms)};
+    const float* gate, const float* level, const float* gain, const float* bias, const float* wide,
+    const int64_t* wide_inputs, const float* x, int32_t* counts, int64_t atoms, int64_t width, int64_t n_wide, int64_t k,
+    int64_t tokens, int64_t most, int32_t magnitude) {
+    const Encoder e{whole, rows, scale, norm, error, gate, level, gain, bias, atoms, width, k, wide, wide_inputs, n_wide,
+                    magnitude, *std::max_element(norm, norm + atoms), *std::max_element(error, error + atoms)};
     Bench& bench = first_bench;
     bench.fit(e);
     found_latents.clear(), found_codes.clear();

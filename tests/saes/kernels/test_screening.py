@@ -76,6 +76,23 @@ def test_no_code_is_missed(architecture: str) -> None:
     torch.testing.assert_close(codes.dense(D_SAE), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("wide", [(), (7,), (7, 300), (7, 300, 301)])
+def test_channels_far_wider_than_the_others_do_not_crowd_the_screen(wide: tuple[int, ...]) -> None:
+    """As in real models. Rounded with the others they leave a third of the latents open, and nothing is screened."""
+    generator = torch.Generator().manual_seed(5)
+    rows, x = torch.randn(2048, 576, generator=generator) / 24, torch.randn(600, 576, generator=generator)
+    x[:, list(wide)] *= torch.tensor([30.0, 30.0, 8.0])[: len(wide)]
+    products = x @ rows.T
+    level = float(products.flatten().kthvalue(int(0.985 * products.numel())).values)
+    zero = torch.zeros(len(rows))
+    codes = _encoder(rows, Firing(zero, zero + level, zero + 1, zero)).encode(x)
+    assert codes is not None
+    # Rounding may decide what lies on the level.
+    clear = (products - level).abs() > 1e-4
+    expected = torch.where(products > level, products, 0)
+    torch.testing.assert_close(codes.dense(len(rows))[clear], expected[clear], rtol=1e-4, atol=1e-4)
+
+
 def test_of_equal_pre_activations_the_lowest_latents_win() -> None:
     sae = _sae("topk")
     sae.W_enc[:, 1:40] = sae.W_enc[:, :1]
