@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.tpp.settings import TppSettings
 from sae_research.lm.site import Site
+from sae_research.measurements import EvalOutput, Measurement
 from sae_research.metrics.intervals import Estimate
 from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.records import read_record
@@ -21,6 +23,7 @@ from sae_research.saes.base import SaeCard
 from sae_research.world.checks.absorption import SETTINGS as ABSORPTION
 from sae_research.world.checks.bar import Bar, bootstrapped, markdown_table, mean_estimate, resamples
 from sae_research.world.checks.correlation import SCR_SETTINGS, TPP_SETTINGS
+from sae_research.world.checks.evaluated import difference, score_of
 from sae_research.world.checks.language import _wording
 from sae_research.world.checks.probing import (
     _balanced_hits,
@@ -47,6 +50,8 @@ from sae_research.world.checks.unlearning import SETTINGS as UNLEARNING
         (Estimate(0.063, 0.006, 0.131), 0, None, "met", ">= 0"),
         (Estimate(0.39, 0.36, 0.42), None, 0.4, "open", "<= 0.4"),
         (Estimate(-0.01, -0.07, 0.05), 0, None, "missed", ">= 0"),
+        (Estimate(math.nan), 0, None, "missed", ">= 0"),
+        (Estimate(math.nan), None, None, None, ""),
     ],
 )
 def test_a_bar_is_judged_by_its_interval(
@@ -65,6 +70,15 @@ def test_the_table_has_a_column_per_seed_and_shows_what_is_missed_or_open() -> N
     assert table[2] == "| speed | 2.000 [1.500, 2.500] | **0.500** | >= 1 | missed |"
     assert table[3] == "| speed | *1.200 [0.900, 1.500]* | 2.000 [1.500, 2.500] | >= 1 | open |"
     assert table[4] == "| size | 3.000 | 3.000 | reported |  |"
+
+
+def test_a_score_that_the_eval_does_not_give_misses_its_bar(caplog: pytest.LogCaptureFixture) -> None:
+    output = EvalOutput((Measurement("score", None, reason="17 letters, 20 are needed"), Measurement("other", 0.5)))
+    none, other = score_of(output, "score"), score_of(output, "other")
+    bars = [Bar("lead", difference(none, other), at_least=0), Bar("score", none), Bar("other", other)]
+    assert [bar.verdict for bar in bars] == ["missed", None, None]
+    assert markdown_table({4: bars}).splitlines()[2] == "| lead | **no value** | >= 0 | missed |"
+    assert caplog.messages == ["world check: no score: 17 letters, 20 are needed"]
 
 
 def test_mean_and_bootstrap_intervals() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -80,6 +81,12 @@ def markdown_table(bars_by_seed: Mapping[int, Sequence[Bar]]) -> str:
 
 def _cell(bar: Bar) -> str:
     value, low, high = bar.estimate[:3]
-    text = f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    text = (
+        "no value"
+        if math.isnan(value)
+        else f"{value:.3f}"
+        if low is None or high is None
+        else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    )
     mark = {"missed": "**", "open": "*"}.get(bar.verdict or "", "")
     return f"{mark}{text}{mark}"

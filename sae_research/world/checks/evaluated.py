@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,8 @@ from sae_research.measurements import EvalOutput
 from sae_research.metrics.intervals import Estimate, paired_difference
 from sae_research.progress import Progress
 from sae_research.world.checks.checked_world import CheckedWorld
+
+log = logging.getLogger(__name__)
 
 _BATCH_SIZE = 32
 
@@ -31,10 +35,11 @@ def evaluate(world: CheckedWorld, evaluated: Eval, settings: object, saes: Mappi
 
 
 def score_of(output: EvalOutput, metric: str, **at: Any) -> Estimate:
-    """The metric at this place; an error with the reason where it has no value."""
+    """The metric at this place; NaN, which misses every bar, where the eval gives the reason why there is none."""
     (measurement,) = (m for m in output.measurements if m.metric == metric and dict(m.at) == at)
     if measurement.value is None:
-        raise RuntimeError(f"{metric} at {at} has no value: {measurement.reason}")
+        log.warning("world check: no %s: %s", metric, measurement.reason)
+        return Estimate(math.nan)
     return Estimate(measurement.value, measurement.ci_low, measurement.ci_high, measurement.replicates)
 
 
