@@ -15,6 +15,7 @@ export DVC_NO_ANALYTICS := 1
 .PHONY: repro test lint types unit install clean
 
 repro: install
+	@python -m sae_research unlock
 	dvc repro
 
 test: lint types unit

@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         "--controls", nargs="+", default=[], metavar="SAE", help="controls, for results without that mark"
     )
     audit.set_defaults(run=_audit)
+    unlock = commands.add_parser(
+        "unlock", help="remove the lock file that a killed dvc left broken; make repro does so"
+    )
+    unlock.set_defaults(run=_unlock)
     world = commands.add_parser("world", help="the embedded world")
     actions = world.add_subparsers(required=True, metavar="ACTION")
     check = actions.add_parser("check", help="measure the world against its bars, each with an interval")
@@ -91,6 +95,12 @@ def _audit(parsed: argparse.Namespace) -> None:
     from sae_research.results.audit_report import audit_of_folder
 
     show(audit_of_folder(parsed.results or find_paths().results, parsed.controls))
+
+
+def _unlock(parsed: argparse.Namespace) -> None:
+    from sae_research.pipeline.dvc_lock import remove_broken_lock
+
+    remove_broken_lock(find_paths().root)
 
 
 def _check_world(parsed: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ def test_help_names_every_command_and_how_to_go_on(capsys: pytest.CaptureFixture
         "profile",
         "report",
         "audit",
+        "unlock",
         "world",
         "dvc repro",
         "dvc exp run -S",
