@@ -28,8 +28,8 @@ def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
     digests = RememberedDigests(paths.store / "digests.json")
 
     def revision(root: Path | None, names: Callable[[Path], Iterable[str]]) -> str | None:
-        found = sorted(names(root)) if root is not None else []
-        return revision_of(root, found, digest=digests.of) if root is not None and found else None
+        files = sorted(names(root)) if root is not None else []
+        return revision_of(root, files, digest=digests.of) if root is not None and files else None
 
     revisions = {model_place(params.model.name): revision(hub.local_folder(params.model.name), _model_files)}
     for repo_id, filename in _checkpoints(params):
