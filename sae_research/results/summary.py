@@ -33,13 +33,17 @@ def headline_columns(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def plot_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One flat record per SAE, numbers as numbers: what `dvc plots` reads."""
+    """One flat record per SAE, numbers as numbers: what `dvc plots` reads.
+
+    All have the same keys, because DVC draws nothing of records that differ in them.
+    """
+    columns = dict.fromkeys(row.column for row in rows if row.column is not None)
     records = []
     for group in by_sae(rows).values():
         first = group[0]
         values = {row.column: row.value for row in group if row.column is not None}
         card = {name: getattr(first, name) for name in ("sae", "architecture", "label", "source", "d_sae")}
-        records.append({**values, **card, "l0": first.l0, "interpolates": first.interpolates})
+        records.append({**columns, **values, **card, "l0": first.l0, "interpolates": first.interpolates})
     return records
 
 

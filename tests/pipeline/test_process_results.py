@@ -89,6 +89,7 @@ def test_plot_records_hold_numbers_by_column(filled: Any) -> None:
     assert records["topk_k8"]["sae_top_5_test_accuracy"] == 0.85
     assert records["gated"]["l0"] is None
     assert all(isinstance(v, (int, float, str, type(None))) for r in records.values() for v in r.values())
+    assert len({frozenset(record) for record in records.values()}) == 1, "DVC draws nothing of records that differ"
 
 
 def test_the_merged_json_holds_cards_settings_and_failures(filled: Any) -> None:
