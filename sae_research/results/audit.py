@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sae_research.metrics import reliability as stats
-from sae_research.metrics.intervals import mean_half_widths
+from sae_research.results.audit_controls import Draws, Scores, by_draws, by_intervals
 from sae_research.results.columns import Column, columns_by_name
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import rounded
 from sae_research.results.panels import CONTROLS, Panel, sae_panels
 from sae_research.results.rows import Row
-from sae_research.results.verdicts import FALSE_DISCOVERIES, L0_LEAST_SAES, Evidence, as_text, verdicts
+from sae_research.results.verdicts import FALSE_DISCOVERIES, L0_LEAST_SAES, Evidence, as_text, untested, verdicts
 
 LEAST_SAES = 3
 """SAEs that a panel needs: with two, one difference is all there is."""
@@ -30,8 +30,6 @@ LEAST_DRAWS = 3
 HALF_SPLITS = 100
 """Random halves of the draws behind `tau_halves`."""
 POWER = 0.8
-
-Draws = Literal["test units", "seeds"]
 
 
 @dataclass(frozen=True)
@@ -102,22 +100,6 @@ class ColumnAudit:
     """The share of the SAEs that are told apart from every control that they are held against, and better."""
 
 
-class Scores(NamedTuple):
-    """A column on SAEs that were measured on the same draws."""
-
-    saes: tuple[str, ...]
-    values: np.ndarray
-    """As in the table of results."""
-    table: np.ndarray
-    """(SAE, draw)."""
-    draws: Draws
-
-    def of(self, saes: Sequence[str]) -> Scores:
-        """Those of `saes` that are there."""
-        places = [place for place, sae in enumerate(self.saes) if sae in saes]
-        return Scores(tuple(self.saes[i] for i in places), self.values[places], self.table[places], self.draws)
-
-
 def audit_columns(entries: Sequence[Entry], rows: Sequence[Row]) -> list[ColumnAudit]:
     """Every headline column, and every other that has replicates, on every panel of the SAEs that were computed."""
     panels = sae_panels(rows, at_least=LEAST_SAES)
@@ -145,7 +127,10 @@ def _audit(column: Column, panel: Panel, l0: Mapping[str, float]) -> ColumnAudit
     everything = scores_of(column, (*panel.saes, *controls))
     reason = _too_little(panel, everything)
     if everything is None or reason is not None:
-        return ColumnAudit(**about, verdicts=as_text(["not tested"]), reason=reason, saes=len(panel.saes))
+        numbers = by_intervals(column, panel.saes, controls, panel.for_one)
+        return ColumnAudit(
+            **about, verdicts=as_text(untested(numbers)), reason=reason, saes=len(panel.saes), **_rounded(numbers)
+        )
     scores = everything.of(panel.saes)
     squares = stats.mean_squares(scores.table)
     numbers = {**_variances(squares, scores), **_order(squares, scores, l0)}
@@ -153,11 +138,12 @@ def _audit(column: Column, panel: Panel, l0: Mapping[str, float]) -> ColumnAudit
         sign = 1 if column.spec.direction == "higher" else -1
         least = stats.minimum_difference(squares)
         numbers |= {"ceiling_share": _ceiling_share(sign * scores.values, least)}
-        numbers |= _controls(scores, everything.of(controls), sign, panel.for_one)
-    exact: dict[str, Any] = {
-        name: rounded(value) if isinstance(value, float) else value for name, value in numbers.items()
-    }
-    return ColumnAudit(**about, verdicts="", reason=None, saes=len(scores.saes), **exact)
+        numbers |= by_draws(scores, everything.of(controls), sign, panel.for_one)
+    return ColumnAudit(**about, verdicts="", reason=None, saes=len(scores.saes), **_rounded(numbers))
+
+
+def _rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: rounded(value) if isinstance(value, float) else value for name, value in numbers.items()}
 
 
 def scores_of(column: Column, saes: Sequence[str]) -> Scores | None:
@@ -231,30 +217,6 @@ def _ceiling_share(goodness: np.ndarray, least: float) -> float:
     """The share of the other SAEs that are at most `least` behind the best."""
     behind = goodness.max() - np.sort(goodness)[:-1]
     return float(np.mean(behind <= least))
-
-
-def _controls(scores: Scores, controls: Scores, sign: int, for_one: Mapping[str, str]) -> dict[str, Any]:
-    """The pair of an SAE and a control that it is held against whose difference has the lowest lower end.
-
-    All SAEs are above all their controls, at 5 %, where each difference is: an intersection of tests needs no
-    correction.
-    """
-    compared = np.array([[for_one.get(control, sae) == sae for control in controls.saes] for sae in scores.saes])
-    if not compared.any():
-        return {}
-    margins = np.where(compared, sign * (scores.values[:, None] - controls.values), np.inf)
-    halves = mean_half_widths(scores.table[:, None] - controls.table)
-    lows = margins - halves
-    sae, control = np.unravel_index(np.argmin(lows), lows.shape)
-    return {
-        "controls": len(controls.saes),
-        "closest_control": controls.saes[control],
-        "closest_sae": scores.saes[sae],
-        "control_margin": float(margins[sae, control]),
-        "control_margin_low": float(lows[sae, control]),
-        "control_margin_high": float(margins[sae, control] + halves[sae, control]),
-        "told_above_control": float(np.mean((lows > 0).all(axis=1))),
-    }
 
 
 def _judged(audits: Sequence[ColumnAudit]) -> list[ColumnAudit]:

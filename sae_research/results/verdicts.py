@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Verdict = Literal[
     "usable",
@@ -71,6 +71,12 @@ class Evidence(NamedTuple):
 def verdicts(evidence: Evidence) -> Sequence[Verdict]:
     """All that hold; `usable` stands alone."""
     return [*_doubts(evidence)] or ["usable"]
+
+
+def untested(numbers: Mapping[str, Any]) -> Sequence[Verdict]:
+    """Those of a column without draws, by the audit's numbers on controls."""
+    low = numbers.get("control_margin_low")
+    return ["fails a control", "not tested"] if low is not None and low <= 0 else ["not tested"]
 
 
 def _doubts(evidence: Evidence) -> Iterator[Verdict]:

@@ -253,6 +253,29 @@ def test_the_command_takes_controls_for_results_that_mark_none(
     assert caplog.messages == ["controls: no SAE is called q; valid: a, b, c, r"]
 
 
+@pytest.mark.parametrize(
+    ("of_control", "verdicts", "margin"),
+    [
+        (0.99, "fails a control; not tested", -0.03),
+        (0.955, "fails a control; not tested", 0.005),
+        (0.5, "not tested", 0.46),
+    ],
+)
+def test_without_draws_a_control_is_compared_by_intervals(
+    workspace: Workspace, of_control: float, verdicts: str, margin: float
+) -> None:
+    for name, alive in (("a", 0.97), ("b", 0.98), ("c", 0.96), ("r", of_control)):
+        base = make_core(make_card(name, control=name == "r"))
+        score = measured("frac_alive", Estimate(alive, alive - 0.004, alive + 0.003))
+        workspace.add(Result(base.key, "core", base.sae, base.settings, base.key_parts, EvalOutput((score,))))
+    process_results(workspace.paths, {"core": True})
+    audit = _audit(workspace).loc["frac_alive"]
+    assert audit.verdicts == verdicts
+    assert audit.control_margin == pytest.approx(margin)
+    assert audit.closest_control == "r"
+    assert audit.control_margin_low == pytest.approx(audit.control_margin - math.hypot(0.004, 0.003))
+
+
 def test_a_folder_without_results_is_named(
     workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
