@@ -89,7 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
             fault.times -= 1
             self.close_connection = True
             body = reply.body if fault.body is None else fault.body
-            reply = _Reply(fault.status or reply.status, {**reply.headers, **fault.headers}, body)
+            # Unless it is told, a client that does not wait asks again on the connection that is just being closed.
+            headers = {**reply.headers, "Connection": "close", **fault.headers}
+            reply = _Reply(fault.status or reply.status, headers, body)
             reply = reply._replace(headers={k: v for k, v in reply.headers.items() if k not in fault.without})
         self.send_response(reply.status)
         for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
