@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sae_research.errors import UserError
 from sae_research.foreign import plain_name, read_json_object, shown
+from sae_research.pipeline.sections import Atoms
 from sae_research.records import read_record
 from sae_research.saes.registry import architectures
 
@@ -44,7 +45,7 @@ class Entry:
     """What tables call its architecture."""
     control: bool
     """Whether it learned nothing that a metric should reward."""
-    atoms: Literal["random", "raw", "pca"] | None
+    atoms: Atoms | None
     """What its atoms are where `setup` made it as a control."""
     control_for: str | None
     """The variant with the same encoder and settings, for such a control."""

@@ -75,20 +75,20 @@ def write_profile(name: str, paths: Paths, *, force: bool = False) -> str:
         copy = next(path for path in copies if not path.exists() or path.read_text(encoding="utf-8") == before)
         write_atomically(copy, before)
     write_atomically(paths.params, text)
-    kept = f"; what was there is in {copy.name}" if edited else ""
-    return f"params.yaml now holds profile {name!r}{kept}; next: dvc repro\n"
+    copied = f"; what was there is in {copy.name}" if edited else ""
+    return f"params.yaml now holds profile {name!r}{copied}; next: dvc repro\n"
 
 
 def _own_values(text: str, values: Mapping[Place, Any], paths: Paths) -> list[str]:
     """Which of the values that `values` would replace are no profile's, or have comments between their lines."""
     before, entries = dict(_places(parse_yaml(text, where="params.yaml"), "params.yaml")), _entries(text)
     profiles = [read_profile(paths.profiles / f"{name}.yaml") for name in profile_names(paths)]
-    own = []
+    edited = []
     for place, value in values.items():
         is_from_profile = any(place in profile and profile[place] == before[place] for profile in profiles)
         if before[place] != value and (not is_from_profile or _has_comment(entries[place], text)):
-            own.append(".".join(place))
-    return own
+            edited.append(".".join(place))
+    return edited
 
 
 def _has_comment(entry: Entry, text: str) -> bool:

@@ -48,7 +48,7 @@ def baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[Base
 
 
 def out_of_reach(rows: Sequence[Row], example: Row, pairs: Pairs) -> str | None:
-    """That no trained SAE is told above the best of the baselines that one has to be above; None where one is."""
+    """That no trained SAE is significantly above the best baseline that one has to be above; None where one is."""
     least = [line for line in baseline_rows(rows, example) if line.is_least]
     sign = -1 if example.direction == "lower" else 1
     saes = {row.sae: sign * (row.value or 0.0) for row in rows if _is_trained(row, example) and row.value is not None}
@@ -60,8 +60,8 @@ def out_of_reach(rows: Sequence[Row], example: Row, pairs: Pairs) -> str | None:
         return None
     level = f"*{best.title}* ({shown(best.row.value or 0.0)})"
     if max(saes.values()) >= sign * (best.row.value or 0.0):
-        return f"no SAE is told above {level}"
-    return f"no SAE reaches {level}, and {len(better)} of {len(saes)} are told below it"
+        return f"no SAE is significantly above {level}"
+    return f"no SAE reaches {level}, and {len(better)} of {len(saes)} are significantly below it"
 
 
 def _is_trained(row: Row, example: Row) -> bool:

@@ -32,10 +32,10 @@ def _introduction(comparisons: Sequence[Comparison]) -> str:
         "Each pair of SAEs is compared on the same sequences or examples. All pairs of the headline columns are tested "
         "together (Benjamini & Hochberg): of those told apart, 5 % at most are expected to be equal. That leaves "
         f"{adjusted:,} of {len(pairs):,} pairs; {raw:,} have a 95 % interval without 0. Both verdicts are in "
-        "`eval_results/merged/comparisons.csv`. Each cell names the best SAE, then those that cannot be told from it; "
-        "“–”: nobody can be told from the best. The best is chosen by its value, which flatters it. Controls and SAEs "
-        "that interpolate take no part, and those marked § only at matched L0. Pairs with a baseline, or of two, are "
-        "in the file too, and are tested together by themselves."
+        "`eval_results/merged/comparisons.csv`. Each cell names the best SAE, then those that cannot be told apart "
+        "from it; “–”: no SAE can be told apart from the best. The best is chosen by its value, which flatters it. "
+        "Controls and SAEs that interpolate take no part, and those marked § only at matched L0. Pairs with a "
+        "baseline, or of two, are in the file too, and are tested by themselves."
     )
 
 

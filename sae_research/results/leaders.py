@@ -1,4 +1,4 @@
-"""Who leads a column: the best SAE with all that cannot be told from it, over all SAEs and at matched L0."""
+"""Who leads a column: the best SAE with all that cannot be told apart from it, over all SAEs and at matched L0."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pairs = Mapping[tuple[str, str, str, str], Comparison]
 
 
 class Leaders(NamedTuple):
-    """The best SAE of a column, with those that cannot be told from it."""
+    """The best SAE of a column, with those that cannot be told apart from it."""
 
     saes: tuple[str, ...]
     """The best first. Never all that were compared."""
@@ -73,7 +73,7 @@ def _range(low: float, high: float) -> str:
 
 
 def leaders_of(rows: Sequence[Row], column: str, saes: frozenset[str], pairs: Pairs) -> Leaders | None:
-    """Who leads one column among `saes`; None where nobody can be told from the best."""
+    """Who leads one column among `saes`; None where no SAE can be told apart from the best."""
     measured = [r for r in rows if r.column == column and r.source == "computed" and r.value is not None]
     competing = [row for row in measured if row.sae in saes]
     if not competing or competing[0].direction not in ("higher", "lower"):

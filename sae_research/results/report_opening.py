@@ -109,9 +109,9 @@ def _findings(
             lines.append(f"- {title}: {'. '.join(sentences)}.")
     if lines:
         yield (
-            "**Findings that hold.** Who is best, and how far the nearest SAE that can be told from it is behind; the "
-            "intervals are corrected for the comparisons of all headline columns (Benjamini & Hochberg). They speak of "
-            "these SAEs: the same recipe with another training seed or language model may differ by more.\n\n"
+            "**Findings that hold.** Who is best, and how far behind the nearest SAE is that can be told apart from "
+            "it; the intervals are corrected for the comparisons of all headline columns (Benjamini & Hochberg). They "
+            "speak of these SAEs: the same recipe with another training seed or language model may differ by more.\n\n"
             + "\n".join(lines)
         )
 
@@ -122,7 +122,7 @@ def _overall(leaders: Leaders, value: float | None, *, reads_l0: bool) -> str:
     other = pair.sae_b if pair.sae_a == best else pair.sae_a
     size, low, high = leaders.lead
     text = f"{code(best)} ({shown(value or 0.0)})"
-    text += f", not told from {_names(ties)}" if ties else ""
+    text += f", indistinguishable from {_names(ties)}" if ties else ""
     text += f"; {code(other)} is {shown(size, 3)} [{shown(low, 3)}, {shown(high, 3)}] behind"
     return text + (", which may be its L0" if reads_l0 else "")
 

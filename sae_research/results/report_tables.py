@@ -60,7 +60,7 @@ def main_table(rows: Sequence[Row], contenders: Contenders, marks: Marks, signs:
     bands = f" Bands of matched L0: {', '.join(contenders.bands)}." if contenders.bands else ""
     reading = (
         "SAEs by L0, controls last. **Bold**: the best trained SAE over all, together with every SAE that cannot be "
-        f"told from it; *italics*: the same among SAEs of matched L0 (within a factor of 1.5).{bands} Where all "
+        f"told apart from it; *italics*: the same among SAEs of matched L0 (within a factor of 1.5).{bands} Where all "
         "are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on the "
         "column ([*Which numbers to trust*](#which-numbers-to-trust))."
     )

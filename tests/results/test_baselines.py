@@ -80,14 +80,17 @@ def test_the_table_says_what_a_number_rests_on(workspace: Any) -> None:
 def test_the_finding_is_that_no_sae_reaches_a_random_rotation(workspace: Any) -> None:
     opening = _report(workspace, BELOW).split("## Main columns")[0]
     assert (
-        "- *Disentanglement (RAVEL)* ↑: no SAE reaches *Random rotation* (0.6600), and 2 of 3 are told below it. "
-        "Best of them: `b` (0.6550); `a` is 0.205 ["
+        "- *Disentanglement (RAVEL)* ↑: no SAE reaches *Random rotation* (0.6600), and 2 of 3 are significantly "
+        "below it. Best of them: `b` (0.6550); `a` is 0.205 ["
     ) in opening
 
 
 def test_an_sae_above_in_value_alone_is_not_told_above(workspace: Any) -> None:
     opening = _report(workspace, {"a": 0.45, "b": 0.67, "c": 0.3}).split("## Main columns")[0]
-    assert "no SAE is told above *Random rotation* (0.6600). Best of them: `b` (0.6700); `a` is 0.220 [" in opening
+    assert (
+        "no SAE is significantly above *Random rotation* (0.6600). Best of them: `b` (0.6700); `a` is 0.220 ["
+        in opening
+    )
 
 
 def test_an_sae_that_passes_every_baseline_but_the_learned_one_is_best(workspace: Any) -> None:
