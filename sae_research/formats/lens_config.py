@@ -91,7 +91,7 @@ def refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
 
 
 def warn_of_other_input(config: Mapping[str, Any], name: str) -> None:
-    """Tells of options of the model's loader that change what the SAE was trained on and are not followed."""
+    """Warns of options of the model's loader that changed what the SAE was trained on and that are not followed."""
     options = _loader_options(config["metadata"], name)
     ignored = {
         key: value
@@ -100,7 +100,7 @@ def warn_of_other_input(config: Mapping[str, Any], name: str) -> None:
     }
     if ignored:
         log.warning(
-            "SAE %s was trained on a model that was loaded with %s, which is not followed: its input here is another",
+            "SAE %s was trained on a model that was loaded with %s, which is not followed: its input here differs",
             name, ", ".join(f"{key} = {shown(value)}" for key, value in ignored.items()),
         )  # fmt: skip
 
