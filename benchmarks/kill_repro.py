@@ -36,13 +36,14 @@ class Trial:
     moment: float
     stage: str
     victim: str
-    orphan: bool
+    outlived: bool
+    """Whether a script still ran when DVC had long ended."""
     second_run: str
     equal: bool
 
     @property
     def passed(self) -> bool:
-        return self.equal and not self.orphan
+        return self.equal and not self.outlived
 
 
 def run_trial(number: int, fresh: Project, folder: Path, *, moment: float, victim: Victim, expected: dict) -> Trial:
@@ -52,7 +53,7 @@ def run_trial(number: int, fresh: Project, folder: Path, *, moment: float, victi
     again = project.repro(check=False)
     counts = [f"{name} {c[0]} computed, {c[1]} reused" for name, c in again.counts.items()]
     trial = Trial(
-        number, moment, kill.stage if kill.was_running else "(had ended)", victim, kill.orphan,
+        number, moment, kill.stage if kill.was_running else "(had ended)", victim, bool(kill.outlived),
         f"exit {again.code}; {'; '.join(counts) or 'no eval ran'}", project.outputs() == expected,
     )  # fmt: skip
     shutil.rmtree(folder)
@@ -74,16 +75,16 @@ def main() -> int:
         seconds = time.monotonic() - started
         expected = undisturbed.outputs()
         print(f"undisturbed: {seconds:.0f} s, {len(expected)} files", flush=True)
-        print(f"{'':>3} {'moment':>7}  {'stage':<26} {'victim':<7} {'orphan':<7} {'equal':<6} second run", flush=True)
+        print(f"{'':>3} {'moment':>7}  {'stage':<26} {'victim':<7} {'outlived':<9} {'equal':<6} second run", flush=True)
         for number in range(arguments.kills):
             moment = _LATEST * seconds * (number + chance.random()) / arguments.kills
             victim = cast(Victim, VICTIMS[number % 2])
             trial = run_trial(number + 1, fresh, Path(name) / "killed", moment=moment, victim=victim, expected=expected)
             trials.append(trial)
-            orphan, equal = "YES" if trial.orphan else "no", "yes" if trial.equal else "NO"
+            outlived, equal = "YES" if trial.outlived else "no", "yes" if trial.equal else "NO"
             print(
-                f"{trial.number:>3} {trial.moment:>6.1f}s  {trial.stage:<26} {trial.victim:<7} {orphan:<7} {equal:<6} "
-                f"{trial.second_run}",
+                f"{trial.number:>3} {trial.moment:>6.1f}s  {trial.stage:<26} {trial.victim:<7} {outlived:<9} "
+                f"{equal:<6} {trial.second_run}",
                 flush=True,
             )
     passed = sum(trial.passed for trial in trials)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
-from sae_research.pipeline.runtime import run_as_stage, script_parser
+from sae_research.pipeline.runtime import end_process, run_as_stage, script_parser
 
 
 def chosen_evals() -> list[str]:
@@ -30,4 +29,4 @@ if __name__ == "__main__":
     code = run_as_stage(lambda: names.extend(chosen_evals()))
     for name in names:
         code = max(code, run_as_stage(partial(run_optional_eval, name)))
-    sys.exit(code)
+    end_process(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import logging
 import os
@@ -37,7 +38,15 @@ def run_script(stage: Callable[[], object], description: str | None) -> NoReturn
     `stage` imports what it needs itself, so that an interruption while it does so is one message, too.
     """
     script_parser(description).parse_args()
-    sys.exit(run_as_stage(stage))
+    end_process(run_as_stage(stage))
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends the process at once: torch's own end takes up to a second, in which a signal would print a traceback."""
+    # What could not be written has been told by `run_as_stage`.
+    with contextlib.suppress(OSError):
+        _flush_stdout()
+    os._exit(code)
 
 
 def script_parser(description: str | None) -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ import shutil
 import signal
 
 import pytest
-from support.kills import Victim, in_stage, kill_repro
+from support.kills import Victim, kill_repro, seconds_after
 from support.project import Project
 
 pytestmark = pytest.mark.slow
@@ -28,28 +28,29 @@ def undisturbed(finished_project: Project, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize(
-    ("stage", "victim", "kind", "within"),
+    ("line", "victim", "kind", "within"),
     [
-        ("setup", "dvc", signal.SIGKILL, (3.0, 9.0)),  # while the world is built
-        ("core_eval", "script", signal.SIGKILL, (0.0, 6.0)),
-        ("sparse_probing_eval", "both", signal.SIGINT, (0.0, 6.0)),
+        ("setup: building the embedded world", "dvc", signal.SIGKILL, (0.0, 1.5)),  # which takes longer
+        ("Running stage 'core_eval'", "script", signal.SIGKILL, (0.0, 6.0)),
+        ("Running stage 'sparse_probing_eval'", "both", signal.SIGINT, (0.0, 6.0)),
     ],
 )
 def test_after_a_kill_the_next_run_ends_as_an_undisturbed_one(
     project: Project,
     undisturbed: dict[str, bytes],
-    stage: str,
+    line: str,
     victim: Victim,
     kind: signal.Signals,
     within: tuple[float, float],
 ) -> None:
     project.edit(CHANGES)
-    if stage == "setup":
+    if line.startswith("setup"):
         for name in ("world", ".sae_cache/worlds"):
             shutil.rmtree(project.root / name)
-    moment = random.Random(f"{stage} {victim}").uniform(*within)
-    kill = kill_repro(project, victim, kind, in_stage(stage, moment))
+    moment = random.Random(f"{line} {victim}").uniform(*within)
+    kill = kill_repro(project, victim, kind, seconds_after(line, moment))
     assert kill.was_running
-    assert not kill.orphan, "the stage outlived DVC"
+    assert not kill.outlived, f"the stage outlived DVC: {kill}"
+    assert victim != "dvc" or "SAEs, " not in kill.output, f"the stage went on without DVC: {kill.output}"
     project.repro()
     assert project.outputs() == undisturbed

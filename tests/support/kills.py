@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -16,7 +17,8 @@ from support.project import Project, environment
 
 Victim = Literal["dvc", "script", "both"]
 
-_GONE_WITHIN = 5.0
+_GONE_WITHIN = 30.0
+"""Seconds; enough for a machine that stands still for a while. A stage that goes on working shows in the output."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Kill:
     stage: str
     was_running: bool
     """Whether there was a `dvc repro` to kill."""
-    orphan: bool
-    """Whether a script still ran seconds after DVC had ended."""
+    outlived: str
+    """What the kernel says of scripts that still ran when DVC had long ended: empty if there were none."""
     output: str
 
 
@@ -55,10 +57,8 @@ def kill_repro(
     deadline = time.monotonic() + _GONE_WITHIN
     while stage_processes(project) and time.monotonic() < deadline:
         time.sleep(0.05)
-    orphans = stage_processes(project)
-    for orphan in orphans:
-        os.kill(orphan, signal.SIGKILL)
-    return Kill(stages[-1] if stages else "before the first", running, bool(orphans), log.read_text())
+    outlived = "\n".join(_end(process) for process in stage_processes(project))
+    return Kill(stages[-1] if stages else "before the first", running, outlived, log.read_text())
 
 
 def after(seconds: float) -> Callable[[str], bool]:
@@ -67,14 +67,14 @@ def after(seconds: float) -> Callable[[str], bool]:
     return lambda _output: time.monotonic() >= end
 
 
-def in_stage(name: str, seconds: float) -> Callable[[str], bool]:
-    """True that many seconds after DVC has announced the stage."""
-    announced: list[float] = []
+def seconds_after(line: str, seconds: float) -> Callable[[str], bool]:
+    """True that many seconds after `line` has been printed."""
+    seen: list[float] = []
 
     def has_come(output: str) -> bool:
-        if not announced and f"Running stage '{name}'" in output:
-            announced.append(time.monotonic())
-        return bool(announced) and time.monotonic() >= announced[0] + seconds
+        if not seen and line in output:
+            seen.append(time.monotonic())
+        return bool(seen) and time.monotonic() >= seen[0] + seconds
 
     return has_come
 
@@ -84,6 +84,15 @@ def _send(project: Project, dvc: int, victim: Victim, kind: signal.Signals) -> N
     victims = {"dvc": [dvc], "script": scripts or [dvc], "both": [dvc, *scripts]}[victim]
     for process in victims:
         os.kill(process, kind)
+
+
+def _end(process: int) -> str:
+    """Kills a process; returns what the kernel said of it, nothing if it was gone already."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{process}/status").read_text()
+        os.kill(process, signal.SIGKILL)
+        return status
+    return ""
 
 
 def stage_processes(project: Project) -> list[int]:
