@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import re
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
-
-import regex
 
 from sae_research.errors import UserError
 from sae_research.foreign import shown
+from sae_research.formats.expressions import matching
 from sae_research.formats.readers.saelens import from_lens
 from sae_research.saes.base import Sae
 
-# `regex` is in every install (transformers needs it) and, unlike `re`, can be told to give up.
-_SECONDS = 5.0
-_LONGEST = 1000
+_REGISTRY = "SAELens' registry"
 
 
 def read_pretrained(release: str, sae_id: str) -> Iterator[Sae]:
@@ -39,15 +34,15 @@ def _directory() -> dict[str, Any]:
 
 
 def _matches(directory: dict[str, Any], release: str, sae_id: str) -> list[tuple[str, str]]:
-    releases = _matching("release", release, directory)
+    releases = matching("comparison_saes: release", release, directory, of=_REGISTRY)
     if not releases:
         near = difflib.get_close_matches(release, directory, n=3, cutoff=0.4)
         raise UserError(
-            f"comparison_saes: no release in SAELens' registry matches {shown(release)} in full; "
+            f"comparison_saes: no release in {_REGISTRY} matches {shown(release)} in full; "
             f"similar: {', '.join(near) or 'none'}"
         )
     ids = [(name, i) for name in releases for i in directory[name].saes_map]
-    wanted = set(_matching("sae_id", sae_id, dict.fromkeys(i for _, i in ids)))
+    wanted = set(matching("comparison_saes: sae_id", sae_id, dict.fromkeys(i for _, i in ids), of=_REGISTRY))
     if not wanted:
         some = list(directory[releases[0]].saes_map)[:5]
         raise UserError(
@@ -55,29 +50,6 @@ def _matches(directory: dict[str, Any], release: str, sae_id: str) -> list[tuple
             f"its ids look like: {', '.join(some)}"
         )
     return [(name, i) for name, i in ids if i in wanted]
-
-
-def _matching(key: str, expression: str, names: Iterable[str]) -> list[str]:
-    """Those of `names` that the expression matches in full; an error where that takes longer than any sensible one."""
-    if len(expression) > _LONGEST:
-        raise UserError(
-            f"comparison_saes: {key} {shown(expression)} has {len(expression)} letters, expected at most {_LONGEST}"
-        )
-    try:
-        re.compile(expression)  # what the standard library refuses is refused, whatever else `regex` knows
-        wanted = regex.compile(expression)
-    except (re.error, regex.error, RecursionError, OverflowError) as error:
-        raise UserError(
-            f"comparison_saes: {key} {shown(expression)} is not a valid regular expression: {error}"
-        ) from None
-    end = time.monotonic() + _SECONDS
-    try:
-        return [name for name in names if wanted.fullmatch(name, timeout=max(end - time.monotonic(), 1e-3))]
-    except TimeoutError:
-        raise UserError(
-            f"comparison_saes: {key} {shown(expression)} takes more than {_SECONDS:g} s to match SAELens' registry; "
-            "write it without repetitions of repetitions, such as (a+)+"
-        ) from None
 
 
 def _read_one(release: str, sae_id: str) -> Sae:

@@ -106,8 +106,9 @@ class Params:
         entries = [("baseline_sae", self.baseline_sae.repo_id, self.baseline_sae.filename)]
         entries += [(f"comparison_saes[{i}]", e.repo_id, e.filename) for i, e in enumerate(self.comparison_saes)]
         for place, repo_id, filename in entries:
-            if repo_id is not None and filename is not None:
+            if repo_id is not None:
                 check_name(repo_id, f"{place}.repo_id")
+            if filename is not None:
                 check_filename(filename, f"{place}.filename")
         for place, name in [("model.name", self.model.name), *self._data_sets()]:
             check_name(name, place)
