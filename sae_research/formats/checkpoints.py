@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from sae_research.errors import UserError
 from sae_research.foreign import shown
-from sae_research.formats.expressions import matching
+from sae_research.formats.expressions import matching, near_misses
 
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".npz", ".bin")
 _FOLDER_CONFIG = "cfg.json"
@@ -31,7 +30,7 @@ def matching_checkpoints(names: Iterable[str], expression: str, *, repo_id: str,
         return wanted
     if not checkpoints:
         raise UserError(f"{key}: {repo_id!r} has no file of weights ({', '.join(_WEIGHTS)}); correct repo_id")
-    near = difflib.get_close_matches(expression, checkpoints, n=_NEAR, cutoff=0.4) or checkpoints[:_NEAR]
+    near = near_misses(expression, checkpoints, most=_NEAR) or checkpoints[:_NEAR]
     raise UserError(
         f"{key}: none of the {len(checkpoints)} checkpoints of {repo_id!r} matches {shown(expression)} in full; "
         f"it has, for example: {', '.join(near)}"

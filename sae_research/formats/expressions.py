@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import regex
 
@@ -36,3 +37,9 @@ def matching(key: str, expression: str, names: Iterable[str], *, of: str) -> lis
             f"{key} {shown(expression)} takes more than {_SECONDS:g} s to match {of}; "
             "write it without repetitions of repetitions, such as (a+)+"
         ) from None
+
+
+def near_misses(expression: str, names: Sequence[str], *, most: int) -> list[str]:
+    """Names that the expression's author may have meant: those that hold it, then those spelt alike."""
+    alike = difflib.get_close_matches(expression, names, n=most, cutoff=0.4)
+    return list(dict.fromkeys([*(name for name in names if expression in name), *alike]))[:most]

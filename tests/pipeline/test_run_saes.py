@@ -451,7 +451,9 @@ def test_an_expression_that_would_never_end_is_given_up(hub: Hub, monkeypatch: p
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_registry_is_read() -> None:
-    matches = pretrained._matches(pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre")
+    matches = pretrained._matches(
+        pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre", place="x"
+    )
     assert matches == [("gpt2-small-res-jb", f"blocks.{layer}.hook_resid_pre") for layer in (0, 1)]
 
 
