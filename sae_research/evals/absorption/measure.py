@@ -108,8 +108,8 @@ def _cost(lm: LanguageModel, site: Site, split: WordSplit, *, n_words: int) -> s
     tokens = sum(map(len, split.prompts))
     weights = sum(weight.numel() for layer in lm.layers[: site.layer + 1] for weight in layer.parameters())
     return (
-        f"absorption: {len(split.words)} of {n_words} words (absorption.max_words), {tokens / 1e6:.2f} M tokens through "
-        f"{site.layer + 1} of {lm.n_layers} layers: {2 * tokens * weights / 1e12:.1f} TFLOP for all SAEs at "
+        f"absorption: {len(split.words)} of {n_words} words (absorption.max_words), {tokens / 1e6:.2f} M tokens "
+        f"through {site.layer + 1} of {lm.n_layers} layers: {2 * tokens * weights / 1e12:.1f} TFLOP for all SAEs at "
         f"{site.hook_name}, and up to a fifth more for the second prompts of test words"
     )
 
