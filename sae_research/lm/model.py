@@ -75,7 +75,7 @@ class LanguageModel:
         self._can_copy = not any("forward" in vars(module) for module in decoder.model.modules())
         self._turn = nullcontext() if self._can_copy else threading.RLock()
         self._cache = cache
-        self._layer_arity = _layer_arity(decoder, self.device)
+        self._layer_arity = decoder.layer_arity(self.device)
         self.positions = Positions(decoder.model, name)
 
     @property
@@ -114,6 +114,14 @@ class LanguageModel:
     def width(self, site: Site) -> int:
         """The number of dimensions of the activation at `site`."""
         return self._decoder.width(site)
+
+    def canonical(self, site: Site) -> Site:
+        """`site` under the one name that all names of it have here."""
+        return self._decoder.canonical(site)
+
+    def has_mlp(self, layer: int) -> bool:
+        """Whether the MLP of `layer` is a module, so that what it returns can be read."""
+        return self._decoder.has_mlp(layer)
 
     def capture(
         self,
@@ -171,7 +179,8 @@ class LanguageModel:
             for layer in self._decoder.layers[:skipped]:
                 stack.enter_context(replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
-                stack.enter_context(self._at(site, lambda _: x))
+                # A copy, because some layers add to what a module returned in place.
+                stack.enter_context(self._at(site, lambda _: x.clone()))
             return self._run(tokens, attention_mask)
 
     @_in_turn
@@ -202,7 +211,7 @@ class LanguageModel:
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
-        with self._at(site, lambda _: x):
+        with self._at(site, lambda _: x.clone()):
             output = run(input_ids=tokens, use_cache=True)
         generated = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
         while len(generated) < n:
@@ -236,10 +245,10 @@ class LanguageModel:
                 handle = change_input(layer, change)
             case "resid_post":
                 handle = change_output(layer, change)
-            case "mlp_out":
-                handle = change_output(self._decoder.mlp_output(site.layer), change)
             case "attn_z":
                 handle = change_input(self._decoder.attention_projection(site.layer), change)
+            case _:
+                handle = change_output(self._decoder.writer(site), change)
         try:
             yield
         finally:
@@ -279,19 +288,3 @@ def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
         if not bool(attention_mask[:, 0].all()):
             inputs["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
     return inputs
-
-
-def _layer_arity(decoder: Decoder, device: torch.device) -> int | None:
-    """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
-    seen: list[int | None] = []
-
-    def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        seen.append(len(output) if isinstance(output, tuple) else None)
-
-    handle = decoder.layers[0].register_forward_hook(look)
-    try:
-        with torch.no_grad():
-            decoder.backbone(input_ids=torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
-    finally:
-        handle.remove()
-    return seen[0]
