@@ -75,7 +75,7 @@ class LanguageModel:
         self._can_copy = not any("forward" in vars(module) for module in decoder.model.modules())
         self._turn = nullcontext() if self._can_copy else threading.RLock()
         self._cache = cache
-        self._layer_arity = decoder.layer_arity(self.device)
+        self._layer_arity = decoder.layer_arity()
         self.positions = Positions(decoder.model, name)
 
     @property
@@ -133,11 +133,15 @@ class LanguageModel:
         self.require_site(site)
         self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
-        if self._cache is None:
-            return self.capture_anew(tokens, site, attention_mask)
         mask = None if attention_mask is None else attention_mask.tolist()
-        parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred, mask]
-        return self._cache.get_or_compute(parts, tokens, lambda: self.capture_anew(tokens, site, attention_mask))
+        return self._kept([mask], tokens, site, lambda: self.capture_anew(tokens, site, attention_mask))
+
+    def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, from the cache of activations if there is one."""
+        if self._cache is None:
+            return compute()
+        place = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred]
+        return self._cache.get_or_compute([*place, *parts], tokens, compute)
 
     def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:
         """The activations at `site` of the tokens that are not BOS, EOS or padding, one after the other."""
@@ -182,6 +186,12 @@ class LanguageModel:
                 # A copy, because some layers add to what a module returned in place.
                 stack.enter_context(self._at(site, lambda _: x.clone()))
             return self._run(tokens, attention_mask)
+
+    def resume_unchanged(
+        self, site: Site, x: Float[Tensor, "batch position d"], tokens: Int[Tensor, "batch position"]
+    ) -> Float[Tensor, "batch position d_model"]:
+        """What `resume` returns for the `x` that `capture` returned; kept where activations are."""
+        return self._kept(["final"], tokens, site, lambda: self.resume(site, x, tokens))
 
     @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:

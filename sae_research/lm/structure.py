@@ -70,17 +70,18 @@ class Decoder:
         weight: Any = self.attention_projection(site.layer).weight
         return weight.numel() // d_model
 
-    def layer_arity(self, device: torch.device) -> int | None:
+    def layer_arity(self) -> int | None:
         """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
         seen: list[int | None] = []
 
         def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
             seen.append(len(output) if isinstance(output, tuple) else None)
 
+        tokens = torch.zeros((1, 2), dtype=torch.long, device=next(self.model.parameters()).device)
         handle = self.layers[0].register_forward_hook(look)
         try:
             with torch.no_grad():
-                self.backbone(input_ids=torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
+                self.backbone(input_ids=tokens, use_cache=False)
         finally:
             handle.remove()
         return seen[0]
