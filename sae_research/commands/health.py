@@ -117,6 +117,9 @@ def _of_checkpoint(parsed: argparse.Namespace, settings: HealthSettings) -> tupl
         raise UserError("--sae_path measures that checkpoint alone; leave out the names of SAEs, and --results")
     if not path.exists():
         raise UserError(f"--sae_path: {path} does not exist")
+    for name, least in (("num_samples", 1), ("context_length", 2), ("batch_size", 1)):
+        if (value := getattr(parsed, name)) is not None and value < least:
+            raise UserError(f"--{name} is {value}, expected at least {least}")
     training = read_training(path if path.is_dir() else path.parent)
     sae = read_sae(path, name=path.resolve().name, source={"path": str(path)}).eval()
     if parsed.layer not in (None, sae.card.site.layer):
