@@ -17,6 +17,7 @@ from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
+from sae_research.results.health.settings import HealthSettings
 from sae_research.saes.registry import architectures
 from sae_research.sources.hub import WORLD_PREFIX
 from sae_research.world.settings import WorldSettings
@@ -40,6 +41,8 @@ class Params:
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    """The thresholds of the health report; re-runs no eval."""
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
     world: WorldSettings = field(default_factory=WorldSettings)
     settings: Mapping[str, Any] = field(default_factory=dict)
