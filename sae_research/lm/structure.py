@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from sae_research.errors import UserError
@@ -36,6 +37,21 @@ class Decoder:
         """The module whose output the MLP of `layer` adds to the residual stream."""
         block = self.layers[layer]
         return _child(block, _MLP_POST_NORM_NAMES) or _needed(_child(block, _MLP_NAMES), "MLP", block)
+
+    def layer_arity(self, device: torch.device) -> int | None:
+        """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
+        seen: list[int | None] = []
+
+        def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            seen.append(len(output) if isinstance(output, tuple) else None)
+
+        handle = self.layers[0].register_forward_hook(look)
+        try:
+            with torch.no_grad():
+                self.backbone(input_ids=torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
+        finally:
+            handle.remove()
+        return seen[0]
 
     def width(self, site: Site) -> int:
         """The number of dimensions of the activation at `site`."""
