@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -119,11 +120,11 @@ class AttributeRun:
         settings = self._settings
         parts = torch.arange(len(pairs)).split(settings.batch_size)
         self._n_steps = settings.num_epochs * len(parts)
-        ends = settings.hottest, settings.coldest
+        first, last = settings.hottest, settings.coldest
         if settings.cooling == "log":
-            temperatures = torch.logspace(*(float(np.log10(end)) for end in ends), self._n_steps)
+            temperatures = torch.logspace(math.log10(first), math.log10(last), self._n_steps)
         else:
-            temperatures = torch.linspace(*ends, self._n_steps)
+            temperatures = torch.linspace(first, last, self._n_steps)
         for step, temperature in enumerate(temperatures.tolist()):
             batch = self._capture(pairs, parts[step % len(parts)])
             trained = [candidate for candidate in self._candidates if candidate.optimizer is not None]
