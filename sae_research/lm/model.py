@@ -75,7 +75,7 @@ class LanguageModel:
         self._can_copy = not any("forward" in vars(module) for module in decoder.model.modules())
         self._turn = nullcontext() if self._can_copy else threading.RLock()
         self._cache = cache
-        self._layer_arity = _layer_arity(decoder, self.device)
+        self._layer_arity = decoder.layer_arity()
         self.positions = Positions(decoder.model, name)
 
     @property
@@ -125,11 +125,15 @@ class LanguageModel:
         self.require_site(site)
         self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
-        if self._cache is None:
-            return self.capture_anew(tokens, site, attention_mask)
         mask = None if attention_mask is None else attention_mask.tolist()
-        parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred, mask]
-        return self._cache.get_or_compute(parts, tokens, lambda: self.capture_anew(tokens, site, attention_mask))
+        return self._kept([mask], tokens, site, lambda: self.capture_anew(tokens, site, attention_mask))
+
+    def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, from the cache of activations if there is one."""
+        if self._cache is None:
+            return compute()
+        place = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred]
+        return self._cache.get_or_compute([*place, *parts], tokens, compute)
 
     def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:
         """The activations at `site` of the tokens that are not BOS, EOS or padding, one after the other."""
@@ -173,6 +177,12 @@ class LanguageModel:
             if skipped == 0:
                 stack.enter_context(self._at(site, lambda _: x))
             return self._run(tokens, attention_mask)
+
+    def resume_unchanged(
+        self, site: Site, x: Float[Tensor, "batch position d"], tokens: Int[Tensor, "batch position"]
+    ) -> Float[Tensor, "batch position d_model"]:
+        """What `resume` returns for the `x` that `capture` returned; kept where activations are."""
+        return self._kept(["final"], tokens, site, lambda: self.resume(site, x, tokens))
 
     @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
@@ -279,19 +289,3 @@ def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
         if not bool(attention_mask[:, 0].all()):
             inputs["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
     return inputs
-
-
-def _layer_arity(decoder: Decoder, device: torch.device) -> int | None:
-    """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
-    seen: list[int | None] = []
-
-    def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        seen.append(len(output) if isinstance(output, tuple) else None)
-
-    handle = decoder.layers[0].register_forward_hook(look)
-    try:
-        with torch.no_grad():
-            decoder.backbone(input_ids=torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
-    finally:
-        handle.remove()
-    return seen[0]

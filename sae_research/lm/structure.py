@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from sae_research.errors import UserError
@@ -45,6 +46,22 @@ class Decoder:
             return d_model
         weight: Any = self.attention_projection(site.layer).weight
         return weight.numel() // d_model
+
+    def layer_arity(self) -> int | None:
+        """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
+        seen: list[int | None] = []
+
+        def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            seen.append(len(output) if isinstance(output, tuple) else None)
+
+        tokens = torch.zeros((1, 2), dtype=torch.long, device=next(self.model.parameters()).device)
+        handle = self.layers[0].register_forward_hook(look)
+        try:
+            with torch.no_grad():
+                self.backbone(input_ids=tokens, use_cache=False)
+        finally:
+            handle.remove()
+        return seen[0]
 
     def attention_projection(self, layer: int) -> nn.Module:
         """The module whose input is attention's z, the outputs of all heads side by side."""
