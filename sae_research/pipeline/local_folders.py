@@ -31,7 +31,7 @@ def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
         files = sorted(names(root)) if root is not None else []
         return revision_of(root, files, digest=digests.of) if root is not None and files else None
 
-    revisions = {model_place(params.model.name): revision(hub.local_folder(params.model.name), _model_files)}
+    revisions = {model_place(params.model.name): revision(*_model(hub, params.model.name))}
     for repo_id, filename in _checkpoints(params):
         names = partial(_checkpoint_files, filename=filename)
         revisions[sae_place(repo_id, filename)] = revision(hub.local_folder(repo_id), names)
@@ -86,6 +86,12 @@ def _checkpoints(params: Params) -> list[tuple[str, str]]:
     named = [(params.baseline_sae.repo_id, params.baseline_sae.filename)]
     named += [(entry.repo_id or "", entry.filename or "") for entry in params.comparison_saes]
     return [(repo_id, filename) for repo_id, filename in named if repo_id]
+
+
+def _model(hub: Hub, name: str) -> tuple[Path | None, Callable[[Path], Iterable[str]]]:
+    """The folder of the model, and which of its files belong to it."""
+    gguf = hub.local_gguf(name)
+    return (gguf.parent, lambda _folder: [gguf.name]) if gguf is not None else (hub.local_folder(name), _model_files)
 
 
 def _model_files(root: Path) -> Iterable[str]:
