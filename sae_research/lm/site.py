@@ -48,6 +48,11 @@ class Site:
         """The TransformerLens name, e.g. `blocks.4.hook_resid_post`."""
         return _PATTERNS[self.kind].format(self.layer)
 
+    @property
+    def depth(self) -> float:
+        """How many blocks a run has behind it: half a block more than before it inside of one."""
+        return self.layer + {"resid_pre": 0.0, "resid_post": 1.0}.get(self.kind, 0.5)
+
     @classmethod
     def parse(cls, hook_name: str) -> Site:
         """The site that a TransformerLens hook name or a module's path in a Hugging Face model stands for."""

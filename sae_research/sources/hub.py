@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sae_research.errors import UserError
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.folders import check_revision, exists, names_in, revision_of
 from sae_research.sources.gguf_names import is_gguf, only_gguf, repository_and_file
 from sae_research.sources.hub_errors import Kind, noun
@@ -60,6 +61,15 @@ class RemoteFiles:
     fetch: Callable[[str], Path]
 
 
+@dataclass(frozen=True)
+class Names:
+    """The files of a repository, none of them fetched or read."""
+
+    names: tuple[str, ...]
+    revision: str | None
+    """The commit on the hub; None for a folder, whose revision is that of what is read from it."""
+
+
 class Hub:
     """The one way to models, SAE files and data sets.
 
@@ -67,12 +77,19 @@ class Hub:
     folder of an installed package; an existing folder is itself, and so is a file that is a data set or a model; all
     else is a repository of the Hugging Face hub, or a GGUF file in one (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are
     respected). A revision is the commit hash on the hub, the version and a digest for a package, and `sha256:` + the
-    digest of names and bytes for a folder. Data sets that are `given` in memory come before all others of their name.
+    digest of names and bytes for a folder. Data sets that are `given` in memory come before all others of their name;
+    `described` are labelled ones that `params.yaml` gives names to.
     """
 
-    def __init__(self, world: Path, given: Mapping[str, Given] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        world: Path,
+        given: Mapping[str, Given] = MappingProxyType({}),
+        described: Mapping[str, DescribedSet] = MappingProxyType({}),
+    ) -> None:
         self.world = world
         self.given = given
+        self.described = described
 
     def model(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched.
@@ -145,6 +162,14 @@ class Hub:
                 f"data set {repo_id!r} has no parquet file and no table named after a split (train.csv), "
                 f"and its parquet conversion cannot be had: {error}"
             ) from error
+
+    def names(self, repo_id: str, *, revision: str | None = None) -> Names:
+        """The files of a model repository, or those in a folder, at any depth."""
+        root = self._root(repo_id, "model")
+        if root is not None:
+            return Names(names_in(root), None)
+        listing = list_files(full_model_id(repo_id), "model", revision or "main")
+        return Names(tuple(sorted(listing.names)), listing.commit)
 
     def file(self, repo_id: str, filename: str, *, revision: str | None = None) -> Snapshot:
         """One file of a model repository, or the folder `filename` with all that is in it ('.': the root)."""
