@@ -114,7 +114,7 @@ def test_a_question_that_does_not_apply_has_its_number_and_the_reason(workspace:
     assert verdicts(saes["greedy"])[:4] == ["healthy", "healthy", "healthy", None]
     assert "atoms are those of `relu`" in saes["greedy"]["answers"]["redundant"]["reason"]
     assert verdicts(saes["whole"])[:4] == [None, None, "healthy", None]
-    assert "2 of 2 controls, which learned nothing, are healthy in all that can be asked" in section
+    assert "Of 2 controls, which learned nothing, 2 recover a healthy share of the loss: a healthy" in section
     lines = [row for row in section.splitlines() if row.startswith("| `")]
     assert [row.split("`")[1] for row in lines] == ["greedy", "whole", "noise", "pca"], "controls last"
     assert "(a) its atoms are those of `relu`" in section
