@@ -35,6 +35,7 @@ from sae_research.results.merge import Entry, tidy_rows
 from sae_research.results.panels import with_controls
 from sae_research.results.rows import Row
 from sae_research.saes.base import Sae
+from sae_research.saes.build import at_site
 from sae_research.saes.wrapped import EncoderDecoder, wrap_sae
 from sae_research.sources.hub import Hub
 from sae_research.sources.memory import Given, GivenLabels, GivenRows, GivenTexts
@@ -202,7 +203,7 @@ def _read_evals(
         settings = _settings(evaluated, (evals.get(name) or {}) if isinstance(evals, Mapping) else {}, in_memory)
         for data_set in evaluated.data(settings):
             if data_set.name not in hub.given:
-                data_set.require()
+                data_set.require({})
         chosen.append((evaluated, settings))
     return chosen
 
@@ -291,7 +292,7 @@ def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | N
         width = lm.width(Site.parse(site)) if site is not None else None
         sae = wrap_sae(source, site=site, name=name, d_in=width, model_name=lm.name)
     lm.require_site(sae.card.site, sae.card.d_in)
-    return sae.to(lm.device).eval()
+    return at_site(sae, lm.canonical(sae.card.site)).to(lm.device).eval()
 
 
 def _run(

@@ -17,6 +17,7 @@ from sae_research.results.document import explained_version, from_document, is_i
 from sae_research.results.latents import Latents, latents_of
 from sae_research.results.published import read_published
 from sae_research.results.rows import Row, Source, card_label, column_name, place_text
+from sae_research.results.sites import site_of
 
 STATUS_FILE = "_status.json"
 
@@ -158,6 +159,7 @@ def _about(entry: Entry, card: Mapping[str, Any], core: Mapping[str, float | Non
         "d_in": card.get("d_in"),
         "d_sae": card.get("d_sae"),
         "hook_name": card.get("hook_name"),
+        "layer": site.layer if (site := site_of(card.get("hook_name"))) else None,
         "scope": card.get("scope"),
         "control_for": card.get("control_for"),
         "atoms": card.get("atoms"),

@@ -16,6 +16,7 @@ from sae_research.results.health.report import health_section
 from sae_research.results.health.settings import HealthSettings
 from sae_research.results.leaders import contenders_of, pairs_of
 from sae_research.results.merge import Entry, finished_entries, tidy_rows
+from sae_research.results.report_layers import layers_section
 from sae_research.results.report_opening import opening
 from sae_research.results.report_settings import saes_section, settings_section
 from sae_research.results.report_tables import eval_tables, leading_marks, main_table, missing_section
@@ -36,6 +37,7 @@ def report_text(
     sections = [
         opening(entries, rows, comparisons, audits, contenders, pairs),
         main_table(rows, contenders, marks, signs),
+        layers_section(rows),
         variants_section(rows, comparisons),
         health,
         *eval_tables(rows, "computed", "Results", marks, signs),
