@@ -150,7 +150,7 @@ def test_advice_follows_from_the_training_record(workspace: Workspace) -> None:
     wanted = [
         "trained on finance and measured on embedded/text",
         "on rows of 64 tokens and measured on rows of 128",
-        "trained on 500,736 tokens, 3.82 per latent. Train on 13,107,200 or more (100 per latent), or give it about 5,0",
+        "trained on 500,736 tokens, 3.82 per latent. Train on 13,107,200 or more (100 per latent), or give it about",
         "normalize_activations: none",
         "L0 is 227.4: train with a larger sparsity coefficient, to come to 40 to 120",
         "At the end of training 20 % of the latents were dead, here 88.8 % are silent",
