@@ -23,6 +23,7 @@ WITHOUT_INFLUENCE = frozenset(
         "device_memory",
         "digests",
         "errors",
+        "evals.model_results",
         "files",
         "foreign",
         "lm.cache",
@@ -33,6 +34,7 @@ WITHOUT_INFLUENCE = frozenset(
         "sources.hub",
         "sources.huggingface",
         "sources.memory",
+        "tensor_files",
     )
 )
 # A constant of an architecture's file that says how plots name and draw it.

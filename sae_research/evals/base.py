@@ -10,7 +10,10 @@ from sae_research.measurements import EvalOutput, MetricSpec
 from sae_research.progress import Progress
 from sae_research.sources.hub import Hub
 
-if TYPE_CHECKING:  # Both import torch, which planning does not need.
+if TYPE_CHECKING:  # These import torch, which planning does not need.
+    from torch import Tensor
+
+    from sae_research.evals.model_results import ModelResults
     from sae_research.lm.model import LanguageModel
     from sae_research.saes.base import Sae
 
@@ -32,6 +35,17 @@ class EvalContext:
     batch_size: int
     """Sequences per language-model batch; affects speed and memory, never a number."""
     progress: Progress
+    model_results: ModelResults | None = None
+    """What was found of the language model alone; None: nothing is kept between runs."""
+
+    def recall(self, parts: object) -> Mapping[str, Tensor] | None:
+        """What an earlier run kept under `parts`, or None."""
+        return None if self.model_results is None else self.model_results.get(parts)
+
+    def keep(self, parts: object, tensors: Mapping[str, Tensor]) -> None:
+        """Keeps what holds for any SAE, under all that determines it beside the eval, its settings and the model."""
+        if self.model_results is not None:
+            self.model_results.put(parts, tensors)
 
 
 class Outcome(NamedTuple):

@@ -12,14 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.hooks import change_input, change_output, replaced_forward
 from sae_research.lm.positions import Positions, run_inputs
 from sae_research.lm.site import Site
-from sae_research.lm.structure import Decoder
+from sae_research.lm.structure import BackboneOutput, Decoder
 from sae_research.lm.tokens import special_ids
 
 Arguments = ParamSpec("Arguments")
@@ -75,7 +74,7 @@ class LanguageModel:
         self._can_copy = not any("forward" in vars(module) for module in decoder.model.modules())
         self._turn = nullcontext() if self._can_copy else threading.RLock()
         self._cache = cache
-        self._layer_arity = decoder.layer_arity(self.device)
+        self._layer_arity = decoder.layer_arity()
         self.positions = Positions(decoder.model, name)
 
     @property
@@ -135,8 +134,6 @@ class LanguageModel:
             self.require_site(site)
         self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
-        if self._cache is None:
-            return self._run_to(tokens, sites, attention_mask)
         mask = None if attention_mask is None else attention_mask.tolist()
         captured: dict[Site, Tensor] = {}
 
@@ -145,11 +142,14 @@ class LanguageModel:
                 captured.update(self._run_to(tokens, sites, attention_mask))
             return captured[site]
 
-        activations = {}
-        for site in sites:
-            parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred, mask]
-            activations[site] = self._cache.get_or_compute(parts, tokens, partial(compute, site))
-        return activations
+        return {site: self._kept([mask], tokens, site, partial(compute, site)) for site in sites}
+
+    def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, from the cache of activations if there is one."""
+        if self._cache is None:
+            return compute()
+        place = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred]
+        return self._cache.get_or_compute([*place, *parts], tokens, compute)
 
     def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:
         """The activations at `site` of the tokens that are not BOS, EOS or padding, one after the other."""
@@ -210,11 +210,17 @@ class LanguageModel:
                 stack.enter_context(self._at(site, lambda _: x))
             return self._run(tokens, attention_mask)
 
+    def resume_unchanged(
+        self, site: Site, x: Float[Tensor, "batch position d"], tokens: Int[Tensor, "batch position"]
+    ) -> Float[Tensor, "batch position d_model"]:
+        """What `resume` returns for the `x` that `capture` returned; kept where activations are."""
+        return self._kept(["final"], tokens, site, lambda: self.resume(site, x, tokens))
+
     @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """Logits of final hidden states by the model's own head, with its bias, soft cap and scale."""
         flat = hidden.reshape(1, -1, hidden.shape[-1])
-        output = _BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
+        output = BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
         unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
         with replaced_forward(self._decoder.backbone, lambda *_, **__: output):
             logits = self._decoder.model(input_ids=unused, use_cache=False).logits
@@ -280,14 +286,6 @@ class LanguageModel:
             yield
         finally:
             handle.remove()
-
-
-class _BackboneOutput(BaseModelOutput):
-    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
-
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
 
 
 class _AllReached(Exception):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.site import Site
@@ -38,21 +39,6 @@ class Decoder:
         block = self.layers[layer]
         return _child(block, _MLP_POST_NORM_NAMES) or _needed(_child(block, _MLP_NAMES), "MLP", block)
 
-    def layer_arity(self, device: torch.device) -> int | None:
-        """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
-        seen: list[int | None] = []
-
-        def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-            seen.append(len(output) if isinstance(output, tuple) else None)
-
-        handle = self.layers[0].register_forward_hook(look)
-        try:
-            with torch.no_grad():
-                self.backbone(input_ids=torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
-        finally:
-            handle.remove()
-        return seen[0]
-
     def width(self, site: Site) -> int:
         """The number of dimensions of the activation at `site`."""
         config: Any = self.model.config
@@ -62,12 +48,36 @@ class Decoder:
         weight: Any = self.attention_projection(site.layer).weight
         return weight.numel() // d_model
 
+    def layer_arity(self) -> int | None:
+        """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
+        seen: list[int | None] = []
+
+        def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            seen.append(len(output) if isinstance(output, tuple) else None)
+
+        tokens = torch.zeros((1, 2), dtype=torch.long, device=next(self.model.parameters()).device)
+        handle = self.layers[0].register_forward_hook(look)
+        try:
+            with torch.no_grad():
+                self.backbone(input_ids=tokens, use_cache=False)
+        finally:
+            handle.remove()
+        return seen[0]
+
     def attention_projection(self, layer: int) -> nn.Module:
         """The module whose input is attention's z, the outputs of all heads side by side."""
         block = self.layers[layer]
         attention = _needed(_child(block, _ATTENTION_NAMES), "attention", block)
         inner = _child(attention, _ATTENTION_NAMES) or attention
         return _needed(_child(inner, _PROJECTION_NAMES), "attention output projection", inner)
+
+
+class BackboneOutput(BaseModelOutput):
+    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 def take_apart(model: nn.Module, n_layers: int) -> Decoder:

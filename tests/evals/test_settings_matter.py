@@ -114,6 +114,7 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "prompt_template": Change("{word} the has first letter:"),
         "prompt_token_pos": Change(-5, error="prompt_token_pos"),
         "n_examples": Change(9),
+        "max_words": Change(120),
         "max_k_value": Change(1, {"f1_jump_threshold": 0.0001}),
         "f1_jump_threshold": Change(0.5),
         "k_sparse_probe_l1_decay": Change(1.0),

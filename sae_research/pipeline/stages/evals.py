@@ -137,6 +137,7 @@ def _compute(
         saes_folder=paths.saes,
         store=ResultStore(paths.store / "cells"),
         cache=cache if caching.save_activations else None,
+        model_results=paths.store / "model_results",
     )
     return execute_cells(missing, job)
 
