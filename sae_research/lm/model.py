@@ -114,6 +114,14 @@ class LanguageModel:
         """The number of dimensions of the activation at `site`."""
         return self._decoder.width(site)
 
+    def canonical(self, site: Site) -> Site:
+        """`site` under the one name that all names of it have here."""
+        return self._decoder.canonical(site)
+
+    def has_mlp(self, layer: int) -> bool:
+        """Whether the MLP of `layer` is a module, so that what it returns can be read."""
+        return self._decoder.has_mlp(layer)
+
     def capture(
         self,
         tokens: Int[Tensor, "batch position"],
@@ -207,7 +215,8 @@ class LanguageModel:
             for layer in self._decoder.layers[:skipped]:
                 stack.enter_context(replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
-                stack.enter_context(self._at(site, lambda _: x))
+                # A copy, because some layers add to what a module returned in place.
+                stack.enter_context(self._at(site, lambda _: x.clone()))
             return self._run(tokens, attention_mask)
 
     def resume_unchanged(
@@ -244,7 +253,7 @@ class LanguageModel:
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
-        with self._at(site, lambda _: x):
+        with self._at(site, lambda _: x.clone()):
             output = run(input_ids=tokens, use_cache=True)
         generated = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
         while len(generated) < n:
@@ -278,10 +287,10 @@ class LanguageModel:
                 handle = change_input(layer, change)
             case "resid_post":
                 handle = change_output(layer, change)
-            case "mlp_out":
-                handle = change_output(self._decoder.mlp_output(site.layer), change)
             case "attn_z":
                 handle = change_input(self._decoder.attention_projection(site.layer), change)
+            case _:
+                handle = change_output(self._decoder.writer(site), change)
         try:
             yield
         finally:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sae_research.evals.registry import find_eval
+from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import Params
 from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.sections import FILES_KEY
 from sae_research.plugins import plugin_root
 from sae_research.sources.folders import exists, names_in, revision_of
 from sae_research.sources.hub import Hub, is_model_file
@@ -32,7 +34,7 @@ def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
         return revision_of(root, files, digest=digests.of) if root is not None and files else None
 
     revisions = {model_place(params.model.name): revision(hub.local_folder(params.model.name), _model_files)}
-    for repo_id, filename in _checkpoints(params):
+    for repo_id, filename in _checkpoints(params, hub):
         names = partial(_checkpoint_files, filename=filename)
         revisions[sae_place(repo_id, filename)] = revision(hub.local_folder(repo_id), names)
     for name, repository in _data_sets(params):
@@ -53,8 +55,13 @@ def model_place(name: str) -> str:
 
 
 def sae_place(repo_id: str, filename: str) -> str:
-    """What `local_revisions` calls an SAE's checkpoint."""
+    """What `local_revisions` calls an SAE's checkpoint; with an empty name, all that `files` chose from a folder."""
     return f"SAE {repo_id} {filename}"
+
+
+def is_at(place: str, missing: str) -> bool:
+    """Whether `place` is gone with `missing`: the same place, or the folder that it was chosen from."""
+    return place == missing or (missing.endswith(" ") and place.startswith(missing))
 
 
 def data_place(name: str) -> str:
@@ -81,11 +88,18 @@ def places_of(entry: Mapping[str, Any], params: Params, manifest: Manifest) -> l
     return places
 
 
-def _checkpoints(params: Params) -> list[tuple[str, str]]:
-    """Repository and filename of every SAE that is named by them."""
+def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
+    """Repository and filename of every SAE that they name; of a folder that is gone, `files` chooses `""` alone."""
     named = [(params.baseline_sae.repo_id, params.baseline_sae.filename)]
-    named += [(entry.repo_id or "", entry.filename or "") for entry in params.comparison_saes]
-    return [(repo_id, filename) for repo_id, filename in named if repo_id]
+    for entry in params.comparison_saes:
+        repo_id, files = entry.repo_id, entry.files
+        if repo_id is not None:
+            folder = hub.local_folder(repo_id) if files is not None else None
+            chosen = [entry.filename or ""]
+            if folder is not None and files is not None:
+                chosen = matching_checkpoints(names_in(folder), files, repo_id=repo_id, key=FILES_KEY)
+            named += [(repo_id, filename) for filename in chosen]
+    return named
 
 
 def _model_files(root: Path) -> Iterable[str]:

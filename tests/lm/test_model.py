@@ -20,7 +20,7 @@ from sae_research.lm.site import Site
 from sae_research.sources.hub import Hub
 
 FAMILIES = ("neox", "neox_serial", "gpt2", "llm_rope", "softcapped")
-KINDS = ("resid_pre", "resid_post", "mlp_out", "attn_z")
+KINDS = ("resid_pre", "resid_post", "mlp_out", "attn_out", "attn_z")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

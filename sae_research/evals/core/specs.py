@@ -152,6 +152,7 @@ _SPARSITY = (
 _TOKENS = (
     _spec("token_stats", "total_tokens_eval_reconstruction", "Tokens, reconstruction", unit="tokens"),
     _spec("token_stats", "total_tokens_eval_sparsity_variance", "Tokens, sparsity", unit="tokens"),
+    _spec("token_stats", "real_tokens_sparsity", "Real tokens, sparsity", unit="tokens", ours=True),
 )
 _MISC = (
     _spec("misc_metrics", "frac_alive", "Fraction of latents alive", "higher", headline=True),
