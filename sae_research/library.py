@@ -203,7 +203,7 @@ def _read_evals(
         settings = _settings(evaluated, (evals.get(name) or {}) if isinstance(evals, Mapping) else {}, in_memory)
         for data_set in evaluated.data(settings):
             if data_set.name not in hub.given:
-                data_set.require()
+                data_set.require({})
         chosen.append((evaluated, settings))
     return chosen
 

@@ -140,15 +140,9 @@ def _of_checkpoint(parsed: argparse.Namespace, settings: HealthSettings) -> tupl
 
 def _first_split(hub: Hub, dataset: str) -> str:
     """The first of `_SPLITS` that the data set has."""
-    from sae_research.data.parquet import split_files
+    from sae_research.data.tables import has_split
 
-    for split in _SPLITS[:-1]:
-        try:
-            split_files(hub, dataset, split)
-        except UserError:
-            continue
-        return split
-    return _SPLITS[-1]
+    return next((split for split in _SPLITS[:-1] if has_split(hub, dataset, split)), _SPLITS[-1])
 
 
 def _measure(sae: Sae, lm: LanguageModel, hub: Hub, text: _Text, *, absorption: bool) -> Evaluation:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sae_research.errors import UserError
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.folders import check_revision, exists, names_in, revision_of
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
@@ -75,12 +76,19 @@ class Hub:
     folder of an installed package; an existing folder is itself, and so is a file that is a data set; all else is a
     repository of the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are respected). A revision is the commit
     hash on the hub, the version and a digest for a package, and `sha256:` + the digest of names and bytes for a folder.
-    Data sets that are `given` in memory come before all others of their name.
+    Data sets that are `given` in memory come before all others of their name; `described` are labelled ones that
+    `params.yaml` gives names to.
     """
 
-    def __init__(self, world: Path, given: Mapping[str, Given] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        world: Path,
+        given: Mapping[str, Given] = MappingProxyType({}),
+        described: Mapping[str, DescribedSet] = MappingProxyType({}),
+    ) -> None:
         self.world = world
         self.given = given
+        self.described = described
 
     def model(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched.

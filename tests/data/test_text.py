@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from sae_research.data.parquet import split_files
+from sae_research.data.tables import split_files
 from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
 from sae_research.sources.hub import Hub

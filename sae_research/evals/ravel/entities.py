@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sae_research.data.parquet import read_files, split_files
+from sae_research.data.tables import read_files, split_files
 from sae_research.errors import UserError
 from sae_research.evals.ravel.pair_files import pair_file, prompts_in_pairs
 from sae_research.sources.hub import WORLD_PREFIX, Hub, RemoteFiles
