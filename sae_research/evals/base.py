@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[[EvalContext, Sequence["Sae"], Any], Iterator[Outcome]]
-"""Measures SAEs of one site with given settings; returns one outcome per SAE."""
+"""Measures SAEs, of one site unless the eval takes `sites_together`, with given settings; one outcome per SAE."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,8 @@ class Eval:
     data: Callable[[Any], Sequence[DataSet]]
     """The data sets that settings name."""
     run: Run
+    sites_together: bool = False
+    """Whether `run` takes the SAEs of all sites at once; the others are run site by site."""
     has_own_stage: bool = False
     """Whether it has a DVC stage of its own; the others share `optional_evals`."""
     check: Callable[[Any, int], None] = lambda _settings, _random_seed: None

@@ -13,9 +13,11 @@ from sae_research.data.running import text_repository
 from sae_research.errors import UserError
 from sae_research.evals.base import DataSet
 from sae_research.evals.registry import eval_names, find_eval
+from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import Params
 from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.sections import FILES_KEY
 from sae_research.plugins import plugin_root
 from sae_research.sources.folders import exists, names_in, revision_of
 from sae_research.sources.hub import Hub, is_model_file
@@ -54,7 +56,7 @@ def local_revisions(params: Params, paths: Paths) -> LocalRevisions:
         return _in_package(repo_id) if is_package(repo_id) else revision(hub.local_path(repo_id), names)
 
     setup = {model_place(params.model.name): revision_at(params.model.name, _model_files)}
-    for repo_id, filename in _checkpoints(params):
+    for repo_id, filename in _checkpoints(params, hub):
         inside = f"{repo_id.rstrip('/')}/{filename}" if is_package(repo_id) else repo_id
         setup[sae_place(repo_id, filename)] = revision_at(inside, partial(_checkpoint_files, filename=filename))
     if params.controls is not None:
@@ -88,8 +90,13 @@ def model_place(name: str) -> str:
 
 
 def sae_place(repo_id: str, filename: str) -> str:
-    """What `local_revisions` calls an SAE's checkpoint."""
+    """What `local_revisions` calls an SAE's checkpoint; with an empty name, all that `files` chose from a folder."""
     return f"SAE {repo_id} {filename}"
+
+
+def is_at(place: str, missing: str) -> bool:
+    """Whether `place` is gone with `missing`: the same place, or the folder that it was chosen from."""
+    return place == missing or (missing.endswith(" ") and place.startswith(missing))
 
 
 def data_place(name: str) -> str:
@@ -116,11 +123,18 @@ def places_of(entry: Mapping[str, Any], params: Params, manifest: Manifest) -> l
     return places
 
 
-def _checkpoints(params: Params) -> list[tuple[str, str]]:
-    """Repository and filename of every SAE that is named by them."""
+def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
+    """Repository and filename of every SAE that they name; of a folder that is gone, `files` chooses `""` alone."""
     named = [(params.baseline_sae.repo_id, params.baseline_sae.filename)]
-    named += [(entry.repo_id or "", entry.filename or "") for entry in params.comparison_saes]
-    return [(repo_id, filename) for repo_id, filename in named if repo_id]
+    for entry in params.comparison_saes:
+        repo_id, files = entry.repo_id, entry.files
+        if repo_id is not None:
+            folder = hub.local_folder(repo_id) if files is not None else None
+            chosen = [entry.filename or ""]
+            if folder is not None and files is not None:
+                chosen = matching_checkpoints(names_in(folder), files, repo_id=repo_id, key=FILES_KEY)
+            named += [(repo_id, filename) for filename in chosen]
+    return named
 
 
 def _model_files(root: Path) -> Iterable[str]:

@@ -19,6 +19,7 @@ from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
+from sae_research.results.health.settings import HealthSettings
 from sae_research.saes.registry import architectures
 from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import WORLD_PREFIX
@@ -46,6 +47,8 @@ class Params:
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    """The thresholds of the health report; re-runs no eval."""
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
     world: WorldSettings = field(default_factory=WorldSettings)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -118,8 +121,9 @@ class Params:
         entries = [("baseline_sae", self.baseline_sae.repo_id, self.baseline_sae.filename)]
         entries += [(f"comparison_saes[{i}]", e.repo_id, e.filename) for i, e in enumerate(self.comparison_saes)]
         for place, repo_id, filename in entries:
-            if repo_id is not None and filename is not None:
+            if repo_id is not None:
                 check_name(repo_id, f"{place}.repo_id")
+            if filename is not None:
                 check_filename(filename, f"{place}.filename")
         described = [(f"data_sets.{name}.repo", described.repo) for name, described in self.data_sets.items()]
         for place, name in [("model.name", self.model.name), *self._data_sets(), *described]:

@@ -11,6 +11,8 @@ from sae_research.records import at_least, distinct
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Atoms = Literal["random", "raw", "pca"]
+FILES_KEY = "comparison_saes: files"
+"""Where an expression over the files of a repository stands, for messages."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,14 @@ class BaselineSae:
 
 @dataclass(frozen=True)
 class ComparisonSae:
-    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), or all SAEs of SAELens' registry that two
-    regular expressions match in full (`release` and `sae_id`)."""
+    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), all checkpoints of a repository or folder whose
+    path a regular expression matches in full (`repo_id` and `files`), or all SAEs of SAELens' registry that two match
+    in full (`release` and `sae_id`)."""
 
     repo_id: str | None = None
     filename: str | None = None
+    files: str | None = None
+    """The path that it matches is what `filename` would be: that of a file, or of a folder with `cfg.json`."""
     revision: str | None = None
     release: str | None = None
     sae_id: str | None = None
@@ -71,16 +76,16 @@ class ComparisonSae:
             raise ValueError(
                 f"label is {shown(self.label)}, expected letters, digits, dots, dashes and underscores, at most 100"
             )
-        checkpoint = self.repo_id is not None and self.filename is not None
+        checkpoints = self.repo_id is not None and (self.filename is None) != (self.files is None)
         registry = self.release is not None and self.sae_id is not None
-        mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
-        if mixed or checkpoint == registry:
-            raise ValueError("give either repo_id and filename, or release and sae_id")
+        mixed = (self.repo_id or self.filename or self.files or self.revision) and (self.release or self.sae_id)
+        if mixed or checkpoints == registry:
+            raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id")
 
     @property
     def named(self) -> tuple[str | None, ...]:
         """What determines which SAEs these are."""
-        return self.repo_id, self.filename, self.revision, self.release, self.sae_id
+        return self.repo_id, self.filename, self.files, self.revision, self.release, self.sae_id
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,15 @@ class RemoteFiles:
     fetch: Callable[[str], Path]
 
 
+@dataclass(frozen=True)
+class Names:
+    """The files of a repository, none of them fetched or read."""
+
+    names: tuple[str, ...]
+    revision: str | None
+    """The commit on the hub; None for a folder, whose revision is that of what is read from it."""
+
+
 class Hub:
     """The one way to models, SAE files and data sets.
 
@@ -139,6 +148,14 @@ class Hub:
                 f"data set {repo_id!r} has no parquet file and no table named after a split (train.csv), "
                 f"and its parquet conversion cannot be had: {error}"
             ) from error
+
+    def names(self, repo_id: str, *, revision: str | None = None) -> Names:
+        """The files of a model repository, or those in a folder, at any depth."""
+        root = self._root(repo_id, "model")
+        if root is not None:
+            return Names(names_in(root), None)
+        listing = list_files(full_model_id(repo_id), "model", revision or "main")
+        return Names(tuple(sorted(listing.names)), listing.commit)
 
     def file(self, repo_id: str, filename: str, *, revision: str | None = None) -> Snapshot:
         """One file of a model repository, or the folder `filename` with all that is in it ('.': the root)."""

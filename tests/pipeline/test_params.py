@@ -105,6 +105,8 @@ VALUES: list[tuple[Mapping[str, Any], str]] = [
     # The same twice
     ({"comparison_saes": [{"repo_id": "a/b", "filename": "c"}] * 2}, r"comparison_saes\[1\] names the same"),
     ({"comparison_saes": [{"repo_id": "a/b", "filename": "c", "label": x} for x in "de"]}, r"\[1\] names"),
+    ({"comparison_saes": [{"repo_id": "a/b", "files": "c"}] * 2}, r"comparison_saes\[1\] names the same"),
+    ({"comparison_saes": [{"repo_id": "~nobodyatall/x", "files": "c"}]}, r"\[0\].repo_id is .*no such user"),
     ({"comparison_saes": [{"release": "a", "sae_id": "c"}] * 2}, r"comparison_saes\[1\] names the same"),
     ({"sparse_probing": {"seeds": [1, 42]}}, "sparse_probing.seeds holds 42, which is random_seed itself"),
     # Long values are shown short

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from sae_research.files import write_atomically
-from sae_research.pipeline.local_folders import local_revisions, present
+from sae_research.pipeline.local_folders import is_at, local_revisions, present
 from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.sources.listings import read_note
@@ -41,7 +41,8 @@ def write_local_folders(params: Params, paths: Paths) -> dict[str, dict[str, str
 
 def _with_gone(revisions: Mapping[str, str | None], before: object) -> dict[str, str]:
     known = before if isinstance(before, dict) else {}
-    gone = {place: known[place] for place, revision in revisions.items() if revision is None and place in known}
+    missing = [place for place, revision in revisions.items() if revision is None]
+    gone = {place: revision for place, revision in known.items() if any(is_at(place, other) for other in missing)}
     for place in gone:
         log.warning("%s is not on this machine; nothing tells whether it has changed", place)
     return {**present(revisions), **gone}
