@@ -15,7 +15,7 @@ from sae_research.plots.curve import bar
 from sae_research.plots.labels import axis_label, label_rank, label_text
 from sae_research.plots.style import Style, marker_look
 from sae_research.results.figures import Figure, is_part
-from sae_research.results.rows import Row, interpolation
+from sae_research.results.rows import Row, interpolation, site_of, sites_apart
 from sae_research.results.summary import by_sae
 
 _COLUMN, _LINE = 0.34, 0.3
@@ -30,10 +30,15 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
 
     (place,) = parts.places
     chosen = [row for row in rows if is_part(row, figure.eval, figure.metric, parts.places)]
-    groups = sorted(
-        by_sae(chosen).values(),
-        key=lambda g: (g[0].source, label_rank(g[0].label), g[0].l0 is None, g[0].l0 or 0.0, g[0].sae),
-    )
+    sites = sites_apart(rows)
+    places = {site: line for line, site in enumerate(sites)}
+
+    def order(group: Sequence[Row]) -> tuple[object, ...]:
+        first = group[0]
+        l0 = (first.l0 is None, first.l0 or 0.0)
+        return first.source, places.get(site_of(first), 0), label_rank(first.label), *l0, first.sae
+
+    groups = sorted(by_sae(chosen).values(), key=order)
     columns = sorted({str(row.place[place]) for row in chosen})
     width = _COLUMN * len(columns)
     size = (_MARGINS[0] + width + _MEAN_WIDTH, _MARGINS[1] + _LINE * len(groups))
@@ -43,7 +48,7 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
     drawing.suptitle(textwrap.fill(caption, int(8.5 * size[0])), x=0.02, ha="left")
     widths = (width, _MEAN_WIDTH) if parts.mean else (width,)
     shades, *beside = drawing.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
-    image = _draw_shades(shades, groups, place, columns)
+    image = _draw_shades(shades, groups, place, columns, with_site=bool(sites))
     shades.set_xlabel(parts.axis)
     if parts.mean:
         beside[0].set_xlabel(f"Mean over {place}s")
@@ -52,7 +57,9 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
     return drawing
 
 
-def _draw_shades(axes: Axes, groups: Sequence[Sequence[Row]], place: str, columns: Sequence[str]) -> Any:
+def _draw_shades(
+    axes: Axes, groups: Sequence[Sequence[Row]], place: str, columns: Sequence[str], *, with_site: bool
+) -> Any:
     values = np.full((len(groups), len(columns)), np.nan)
     for line, group in enumerate(groups):
         for row in group:
@@ -67,6 +74,7 @@ def _draw_shades(axes: Axes, groups: Sequence[Sequence[Row]], place: str, column
         label_text(first.label, first.source)
         + (" †" if interpolation(first.interpolates) == "most" else "")
         + ("" if first.l0 is None else f", L0 {first.l0:.3g}")
+        + (f", {site_of(first)}" if with_site else "")
         for first, *_ in groups
     ]
     axes.set_yticks(range(len(groups)), names)

@@ -9,7 +9,7 @@ from typing import Any
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.figures import LOSS, Figure, is_part
 from sae_research.results.references import baselines, references
-from sae_research.results.rows import Interpolation, Row, Source, interpolation
+from sae_research.results.rows import Interpolation, Row, Source, interpolation, site_of, sites_apart
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,24 @@ def find_panels(figure: Figure, rows: Sequence[Row], settings: VisualizationSett
     }
     order = figure.parts.places if figure.parts else ()
     rising = sorted(places, key=lambda at: [places[at][key] for key in order or sorted(places[at])])
-    return [panel_at(figure, rows, at) for at in rising]
+    return [panel_at(figure, of_site, at, site) for at in rising for site, of_site in by_site(rows, figure, at)]
 
 
-def panel_at(figure: Figure, rows: Sequence[Row], at: str) -> Panel:
-    """The panel of `figure` at the place `at`, as rows write it."""
+def by_site(rows: Sequence[Row], figure: Figure, at: str) -> list[tuple[str, Sequence[Row]]]:
+    """The rows of each site that has a number of the figure at this place; where there is one site, '' and all rows."""
+    sites = sites_apart(rows)
+    groups = [(site, [row for row in rows if site_of(row) == site]) for site in sites] or [("", rows)]
+    return [(site, group) for site, group in groups if any(row.at == at and _belongs(row, figure) for row in group)]
+
+
+def panel_at(figure: Figure, rows: Sequence[Row], at: str, site: str = "") -> Panel:
+    """The panel of `figure` at the place `at`, as rows write it; `site` is that of all rows, where there are others."""
     here = [row for row in rows if row.at == at and _belongs(row, figure)]
     place = here[0].place
     title = ", ".join(f"{key} = {value}" for key, value in place.items())
     if figure.parts is not None:
         title = ": ".join(str(place[key]) for key in figure.parts.places)
+    title = ", ".join(filter(None, [title, site]))
     levels: tuple[Reference, ...] = ()
     if figure.kind == "loss":
         heights = {row.identity: row for row in rows if row.metric == LOSS and row.at == "{}"}

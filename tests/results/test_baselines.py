@@ -143,8 +143,8 @@ def test_baselines_of_two_sites_keep_apart(workspace: Any) -> None:
     section = text.split("### ravel")[1].split("##")[0]
     at = "at blocks.{}.hook_resid_post"
     for layer, level in ((0, "0.6600"), (1, "0.4000")):
-        name = f"`baseline:rotation {at.format(layer)}` | Random rotation {at.format(layer)} | – | – | {level} ["
-        assert name in section
+        name, site = f"`baseline:rotation {at.format(layer)}`", f"`blocks.{layer}.hook_resid_post`"
+        assert f"{name} | Random rotation {at.format(layer)} | {site} | – | – | {level} [" in section
     rows = {(r["sae"], r["metric"]): r for r in _lines(workspace.paths.merged / "results.csv")}
     assert float(rows["deep", "disentanglement_score"]["over_rotation"]) == pytest.approx(0.1)
     assert float(rows["a", "disentanglement_score"]["over_rotation"]) == pytest.approx(-0.21)
