@@ -31,6 +31,7 @@ WITHOUT_INFLUENCE = frozenset(
         "progress",
         "records",
         "saes.about",
+        "sources.described",
         "sources.hub",
         "sources.huggingface",
         "sources.memory",

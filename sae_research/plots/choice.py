@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sae_research.plots.labels import label_rank, label_text
-from sae_research.results.rows import Row, interpolation, site_of, sites_apart
+from sae_research.results.rows import Row, interpolation
+from sae_research.results.sites import depth_of, sites_of
 from sae_research.results.summary import by_sae
 
 
@@ -49,17 +50,24 @@ def reference_l0(rows: Sequence[Row]) -> float | None:
 def choose_saes(rows: Sequence[Row]) -> list[Chosen]:
     """Of each source, label and site the SAE whose L0 is nearest the reference by factor.
 
-    Labels come in the legends' order, sites in theirs.
+    Labels come in the legends' order, sites by depth.
     """
-    reference, sites = reference_l0(rows), sites_apart(rows)
+    reference, several = reference_l0(rows), len(sites_of(rows)) > 1
     nearest: dict[tuple[str, str, str], Chosen] = {}
     for group in by_sae(rows).values():
-        site = site_of(group[0]) if sites else ""
+        site = group[0].hook_name or "" if several else ""
         key = group[0].source, group[0].label, site
         if key not in nearest or _distance(group[0], reference) < _distance(nearest[key].rows[0], reference):
             nearest[key] = Chosen(group, site)
-    places = {site: place for place, site in enumerate(sites)}
-    return sorted(nearest.values(), key=lambda one: (one.published, label_rank(one.label), places.get(one.site, 0)))
+    return sorted(
+        nearest.values(), key=lambda one: (one.published, label_rank(one.label), depth_of(one.site), one.site)
+    )
+
+
+def nearest_l0(rows: Sequence[Row], among: Sequence[Row]) -> Row:
+    """Of `rows` the one whose L0 is nearest the reference of `among`, those that interpolate last."""
+    reference = reference_l0(among)
+    return min(rows, key=lambda row: _distance(row, reference))
 
 
 def _distance(row: Row, reference: float | None) -> tuple[bool, float]:
@@ -73,5 +81,5 @@ def choice_text(rows: Sequence[Row]) -> str:
     reference = reference_l0(rows)
     if len(by_sae(rows)) == len(choose_saes(rows)) or reference is None:
         return ""
-    at = " and site" if sites_apart(rows) else ""
-    return f"; of each architecture{at} the SAE with L0 nearest {_short(reference)}"
+    kind = "architecture and site" if len(sites_of(rows)) > 1 else "architecture"
+    return f"; of each {kind} the SAE with L0 nearest {_short(reference)}"

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sae_research.evals.registry import all_evals
 from sae_research.results.comparisons import Comparison
 from sae_research.results.numbers import shown
-from sae_research.results.panels import l0_bands, trained_saes, wide_supports
-from sae_research.results.rows import Row, interpolation, site_of, sites_apart
+from sae_research.results.panels import bands_of_sites, trained_saes, wide_supports
+from sae_research.results.rows import Row, interpolation
 from sae_research.results.summary import headline_columns
 
 Pairs = Mapping[tuple[str, str, str, str], Comparison]
@@ -40,7 +40,7 @@ class Contenders(NamedTuple):
     everywhere: frozenset[str]
     """Trained SAEs that interpolate nothing, and do not choose from a wide support per sequence."""
     bands: Mapping[str, frozenset[str]]
-    """At matched L0, by range: trained SAEs that interpolate nothing. Two or more in each, of one site."""
+    """At matched L0, by range: trained SAEs that interpolate nothing. Two or more in each."""
 
 
 def pairs_of(comparisons: Sequence[Comparison]) -> Pairs:
@@ -57,14 +57,13 @@ def contenders_of(rows: Sequence[Row]) -> Contenders:
     trained = trained_saes(rows)
     known = {row.sae: row for row in rows if row.source == "computed"}
     honest = {name for name in trained if interpolation(known[name].interpolates) in ("no", "unknown")}
-    bands: dict[str, frozenset[str]] = {}
-    sites = sites_apart(rows)
-    for site in sites or ("",):
-        of_site = [name for name in trained if not site or site_of(known[name]) == site]
-        l0 = {name: known[name].l0 or 0.0 for name in of_site if known[name].l0}
-        for band in l0_bands(l0):
-            ends = " to ".join(dict.fromkeys(shown(l0[sae], 3) for sae in (band[0], band[-1])))
-            bands[f"{ends} at {site}" if site else ends] = frozenset(honest.intersection(band))
+    l0 = {name: known[name].l0 or 0.0 for name in trained if known[name].l0}
+    bands = {
+        " to ".join(dict.fromkeys(shown(l0[sae], 3) for sae in (band[0], band[-1]))) + place: frozenset(
+            honest.intersection(band)
+        )
+        for place, band in bands_of_sites(known, l0)
+    }
     several = {name: saes for name, saes in bands.items() if len(saes) > 1}
     return Contenders(frozenset(honest - set(wide_supports(rows))), several)
 

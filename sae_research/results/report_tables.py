@@ -12,7 +12,8 @@ from sae_research.results.markdown import ARROWS, code, column_title, plain, tab
 from sae_research.results.numbers import shown
 from sae_research.results.panels import wide_supports
 from sae_research.results.references import references
-from sae_research.results.rows import Row, Source, interpolation, site_of, sites_apart
+from sae_research.results.rows import Row, Source, interpolation
+from sae_research.results.sites import at_site, sites_of
 from sae_research.results.summary import by_sae, headline_columns
 
 _INTERPOLATES = {"most": "†", "some": "‡"}
@@ -40,14 +41,11 @@ class Marks(NamedTuple):
 def leading_marks(rows: Sequence[Row], contenders: Contenders, pairs: Pairs) -> Marks:
     """Those of all headline columns."""
     everywhere, at_matched_l0 = {}, {}
-    of_sites = [
-        frozenset(row.sae for row in rows if row.sae in contenders.everywhere and site_of(row) == site)
-        for site in sites_apart(rows)
-    ]
     rows = [row for row in rows if row.headline and row.source == "computed"]
+    of_sites = [contenders.everywhere.intersection(row.sae for row in at_site(rows, site)) for site in sites_of(rows)]
     for column in headline_columns(rows):
-        of_all = [leaders_of(rows, column, saes, pairs) for saes in of_sites or [contenders.everywhere]]
-        everywhere[column] = [sae for leaders in of_all if leaders for sae in leaders.saes]
+        of_each = [leaders_of(rows, column, saes, pairs) for saes in of_sites or [contenders.everywhere]]
+        everywhere[column] = [sae for leaders in of_each if leaders for sae in leaders.saes]
         of_bands = [leaders_of(rows, column, saes, pairs) for saes in contenders.bands.values()]
         at_matched_l0[column] = [sae for leaders in of_bands if leaders for sae in leaders.saes]
     return Marks(everywhere, at_matched_l0)
@@ -59,18 +57,19 @@ def main_table(rows: Sequence[Row], contenders: Contenders, marks: Marks, signs:
     columns = main_columns(computed)
     if not columns:
         return ""
-    lines = _sae_lines(computed, computed, list(columns), marks, by="l0", intervals=False)
-    header = [*_about(rows), *(_title(row, signs) for row in columns.values())]
+    sites = sites_of(computed)
+    lines = _sae_lines(computed, computed, list(columns), marks, by="l0", intervals=False, sites=sites)
+    header = [*_about(sites), *(_title(row, signs) for row in columns.values())]
     bands = f" Bands of matched L0: {', '.join(contenders.bands)}." if contenders.bands else ""
-    order, whole = ("site and L0", "of its site") if sites_apart(rows) else ("L0", "over all")
+    order, whole = ("site and L0", "of its site") if len(sites) > 1 else ("L0", "over all")
     reading = (
         f"SAEs by {order}, controls last. **Bold**: the best trained SAE {whole}, together with every SAE that cannot "
         f"be told apart from it; *italics*: the same among SAEs of matched L0 (within a factor of 1.5).{bands} Where "
         "all are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on "
         "the column ([*Which numbers to trust*](#which-numbers-to-trust))."
     )
-    main = table(header, lines, numbers_from=len(_about(rows)) - 2)
-    return "\n\n".join(["## Main columns", main, reading, *_notes(computed)])
+    text_columns = len(_about(sites)) - 2
+    return "\n\n".join(["## Main columns", table(header, lines, numbers_from=text_columns), reading, *_notes(computed)])
 
 
 def eval_tables(rows: Sequence[Row], source: Source, title: str, marks: Marks, signs: Signs) -> Iterator[str]:
@@ -82,24 +81,23 @@ def eval_tables(rows: Sequence[Row], source: Source, title: str, marks: Marks, s
         yield f"## {title}"
     for name in evals:
         of_eval = [row for row in chosen if row.eval == name]
-        columns = headline_columns(of_eval)
-        lines = _sae_lines(of_eval, rows, list(columns), marks, by="label", intervals=True)
-        about = _about(rows)
-        lines += _baseline_lines(of_eval, columns, about)
-        reference = _reference_line(of_eval, columns, n_about=len(about))
+        columns, sites = headline_columns(of_eval), sites_of(chosen)
+        lines = _sae_lines(of_eval, rows, list(columns), marks, by="label", intervals=True, sites=sites)
+        lines += _baseline_lines(of_eval, columns, sites)
+        reference = _reference_line(of_eval, columns, sites)
         lines += [reference] if reference else []
-        header = [*about, *(_title(row, signs) for row in columns.values())]
+        header = [*_about(sites), *(_title(row, signs) for row in columns.values())]
         more = f"; nor {left_out[name]}" if left_out.get(name) else ""
         caveat = (
             f"95 % intervals in brackets. They do not cover the SAE's training seed or another language model{more}."
         )
-        parts = [caveat, *_sizes(of_eval), table(header, lines, numbers_from=len(about) - 2)]
+        parts = [caveat, *_sizes(of_eval), table(header, lines, numbers_from=len(_about(sites)) - 2)]
         yield f"### {name}\n\n" + "\n\n".join(parts)
 
 
-def _about(rows: Sequence[Row]) -> list[str]:
-    """The columns that say which SAE a line is of; the site where there are several."""
-    return ["SAE", "architecture", *(["site"] if sites_apart(rows) else []), "d_sae", "L0"]
+def _about(sites: Sequence[str]) -> list[str]:
+    """The header of what is said of every SAE; its site where there are several."""
+    return ["SAE", *(["site"] if len(sites) > 1 else []), "architecture", "d_sae", "L0"]
 
 
 def _title(row: Row, signs: Signs) -> str:
@@ -115,14 +113,15 @@ def _sae_lines(
     *,
     by: Literal["l0", "label"],
     intervals: bool,
+    sites: Sequence[str],
 ) -> list[list[str]]:
-    """Trained SAEs, then a line that announces the controls, then these."""
-    wide, sites = wide_supports(every_row), sites_apart(every_row)
+    """Trained SAEs by site, then a line that announces the controls, then these."""
+    wide = wide_supports(every_row)
 
     def place(group: Sequence[Row]) -> tuple[object, ...]:
         first = group[0]
         l0 = (first.l0 is None, first.l0 or 0.0)
-        site = sites.index(site_of(first)) if sites else 0
+        site = sites.index(first.hook_name) if first.hook_name in sites else len(sites)
         return (first.control, site, *((l0, first.label) if by == "l0" else (first.label, l0)), first.sae)
 
     lines: list[list[str]] = []
@@ -130,12 +129,13 @@ def _sae_lines(
     for group in sorted(by_sae(rows).values(), key=place):
         first, of_column = group[0], {row.column: row for row in group}
         if first.control and not announced:
-            lines.append(["*controls*", *[""] * (len(columns) + len(_about(every_row)) - 1)])
+            lines.append(["*controls*", *[""] * (len(columns) + len(_about(sites)) - 1)])
             announced = True
         sign = _INTERPOLATES.get(interpolation(first.interpolates)) or (_WIDE if first.sae in wide else "")
         failed = " (failed)" if any(row.metric is None for row in group) else ""
-        about = [f"{code(first.sae)} {sign}".rstrip() + failed, first.label]
-        about += [code(site_of(first))] if sites else []
+        about = [f"{code(first.sae)} {sign}".rstrip() + failed]
+        about += [code(first.hook_name) if first.hook_name else "–"] if len(sites) > 1 else []
+        about += [first.label]
         about += ["–" if number is None else shown(number) for number in (first.d_sae, first.l0)]
         lines.append(about + [_value(of_column.get(column), marks, intervals=intervals) for column in columns])
     return lines
@@ -156,15 +156,15 @@ def _with_interval(row: Row | None, text: str | None = None) -> str:
     return text if row.ci_low is None or row.ci_high is None else f"{text} [{shown(row.ci_low)}, {shown(row.ci_high)}]"
 
 
-def _baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row], about: Sequence[str]) -> list[list[str]]:
+def _baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row], sites: Sequence[str]) -> list[list[str]]:
     """A line that announces the baselines, then these, with their intervals."""
-    lines = []
+    lines, about = [], len(_about(sites))
     of_columns = [{line.name: line.row for line in baseline_rows(rows, example)} for example in columns.values()]
     for baseline in baseline_lines(rows, columns):
         values = [_with_interval(numbers.get(baseline.name)) for numbers in of_columns]
-        site = [code(site_of(baseline.row))] if "site" in about else []
-        lines.append([code(baseline.name), baseline.title, *site, "–", "–", *values])
-    return [["*baselines*", *[""] * (len(columns) + len(about) - 1)], *lines] if lines else []
+        site = [code(baseline.row.hook_name or "–")] if len(sites) > 1 else []
+        lines.append([code(baseline.name), *site, baseline.title, "–", "–", *values])
+    return [["*baselines*", *[""] * (len(columns) + about - 1)], *lines] if lines else []
 
 
 def _sizes(rows: Sequence[Row]) -> Iterator[str]:
@@ -180,7 +180,7 @@ def _sizes(rows: Sequence[Row]) -> Iterator[str]:
         yield f"What a number rests on: {', '.join(f'{plain(title)} {size}' for title, size in stated.items())}."
 
 
-def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row], *, n_about: int) -> list[str] | None:
+def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row], sites: Sequence[str]) -> list[str] | None:
     """The model's own numbers, where the metrics have such a reference and all SAEs agree on it."""
     cells = []
     for example in columns.values():
@@ -191,7 +191,8 @@ def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row], *, n_about:
             if len(values) == 1:
                 levels.append(f"{values.pop()} ({'k best' if '_k_' in metric else 'all channels'})")
         cells.append(", ".join(levels) or "–")
-    return ["*language model*", *["–"] * (n_about - 1), *cells] if any(cell != "–" for cell in cells) else None
+    about = ["–"] * (len(_about(sites)) - 1)
+    return ["*language model*", *about, *cells] if any(cell != "–" for cell in cells) else None
 
 
 def _notes(rows: Sequence[Row]) -> Iterator[str]:

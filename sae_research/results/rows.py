@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -22,7 +21,6 @@ Interpolation = Literal["no", "some", "most", "unknown"]
 
 TABLE_FILE = "results.parquet"
 """The table's name in `eval_results/merged/`."""
-UNKNOWN_SITE = "unknown site"
 _PARTS = {"seed"}
 """Places that tell parts of a metric apart, although their values are numbers."""
 
@@ -45,6 +43,9 @@ class Row:
     d_in: int | None
     d_sae: int | None
     hook_name: str | None
+    """The site, by the name that TransformerLens has for it."""
+    layer: int | None
+    """The layer of the site."""
     eval: str
     metric: str | None
     """None: the whole cell failed, and `reason` says why."""
@@ -109,26 +110,6 @@ def interpolation(share: float | None) -> Interpolation:
     if share == 0:
         return "no"
     return "most" if share > 0.5 else "some"
-
-
-def sites_apart(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The sites that tables and pictures tell apart, layer 9 before layer 10; none where all computed SAEs share one.
-
-    Among them is UNKNOWN_SITE where a published SAE does not say its own.
-    """
-    if len({row.hook_name for row in rows if row.source == "computed"}) < 2:
-        return ()
-    return tuple(sorted({site_of(row) for row in rows}, key=_by_numbers))
-
-
-def site_of(row: Row) -> str:
-    """The hook name of the row's SAE, in words where it has none."""
-    return row.hook_name or UNKNOWN_SITE
-
-
-def _by_numbers(site: str) -> list[tuple[int, str]]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", site)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def card_label(card: Mapping[str, Any]) -> str:
