@@ -20,6 +20,7 @@ from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.sections import FILES_KEY
 from sae_research.plugins import plugin_root
 from sae_research.sources.folders import exists, names_in, revision_of
+from sae_research.sources.gguf_names import only_gguf
 from sae_research.sources.hub import Hub, is_model_file
 from sae_research.sources.packages import is_package, package_files
 from sae_research.sources.remembered import RememberedDigests
@@ -138,7 +139,9 @@ def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
 
 
 def _model_files(root: Path) -> Iterable[str]:
-    return filter(is_model_file, names_in(root, recursive=False))
+    names = names_in(root, recursive=False)
+    gguf = only_gguf(str(root), names)
+    return filter(is_model_file, names) if gguf is None else [gguf]
 
 
 def _code_files(root: Path) -> Iterable[str]:

@@ -89,7 +89,7 @@ def test_a_value_that_the_profile_has_too_is_no_edit(paths: Paths) -> None:
 
 
 def test_unknown_profile_lists_the_valid_ones(paths: Paths) -> None:
-    with pytest.raises(UserError, match="'llama' does not exist; valid: embedded, gemma-2-2b, pythia-70m"):
+    with pytest.raises(UserError, match="'llama' does not exist; valid: embedded, gemma-2-2b, gpt2-ravel, pythia-70m"):
         write_profile("llama", paths)
 
 

@@ -28,10 +28,13 @@ def hub() -> Iterator[Any]:
         "onnx/config.json": b"{}",
         "README.md": b"read me",
     }
+    packed = {"README.md": b"read me", "lm.Q4_1.gguf": b"GGUF 4"}
     sae = {"layer_3/k_5/cfg.json": b"{}", "layer_3/k_5/sae_weights.safetensors": b"w", "layer_4/ae.pt": b"pickle"}
     table = {"data/train-00000-of-00002.parquet": b"a", "data/train-00001-of-00002.parquet": b"b", "script.py": b"x"}
     repos = {
         "lab/lm": server.Repo({"main": model, "step1": model}),
+        "lab/one-gguf": server.Repo({"main": packed}),
+        "lab/two-ggufs": server.Repo({"main": {**packed, "more/lm.Q8_0.gguf": b"GGUF 8"}}),
         "lab/saes": server.Repo({"main": sae}),
         "lab/secret": server.Repo({"main": model}, gated=True, token="hf_right"),
         "lab/down": server.Repo({"main": model}, failing=503),
@@ -59,6 +62,19 @@ def test_model_snapshot_has_safetensors_and_tokenizer_but_no_pickle(hub: Any, tm
 def test_model_at_a_named_revision(hub: Any, tmp_path: Path) -> None:
     found = ask(hub.endpoint, tmp_path, "hub.model('lab/lm', revision='step1')")
     assert found["revision"] == hub.commit_of("step1")
+
+
+def test_a_gguf_file_by_its_repository_or_its_name(hub: Any, tmp_path: Path) -> None:
+    calls = [
+        "hub.model('lab/one-gguf')", "hub.model('lab/two-ggufs/more/lm.Q8_0.gguf')", "hub.model('lab/two-ggufs')",
+        "hub.model('lab/two-ggufs/lm.Q2.gguf')",
+    ]  # fmt: skip
+    one, named, several, absent = ask_all(hub.endpoint, tmp_path, calls)
+    assert (one["name"], one["text"], one["revision"]) == ("lm.Q4_1.gguf", "GGUF 4", server.COMMIT)
+    assert (named["name"], named["text"]) == ("lm.Q8_0.gguf", "GGUF 8")
+    assert "name one of them: lab/two-ggufs/lm.Q4_1.gguf, lab/two-ggufs/more/lm.Q8_0.gguf" in several["error"]
+    assert "'lab/two-ggufs' has no file or folder 'lm.Q2.gguf'" in absent["error"]
+    assert len(hub.downloads()) == 2
 
 
 def test_one_file_and_a_folder_of_a_repository(hub: Any, tmp_path: Path) -> None:
