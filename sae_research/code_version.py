@@ -38,6 +38,7 @@ WITHOUT_INFLUENCE = frozenset(
         "sources.huggingface",
         "sources.listings",
         "sources.memory",
+        "sources.model_ids",
         "tensor_files",
     )
 )

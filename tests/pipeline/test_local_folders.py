@@ -122,6 +122,7 @@ def test_changed_text_is_noticed(local_project: Project, folders: Path) -> None:
     _rewrite_the_text(folders)
     assert _plan(local_project).endswith("0 cached, 4 to compute\n")
     again = local_project.repro("core_eval")
+    assert again.ran == ["core_eval"]
     assert again.counts == {"core": (4, 0, 0)}
     assert local_project.run(*CORE_BY_HAND).counts == {"core": (0, 4, 0)}
     assert local_project.repro("core_eval").ran == []
@@ -153,10 +154,11 @@ def test_without_the_folders_results_stay_what_they_are(local_project: Project, 
 def test_one_more_checkpoint_that_an_expression_matches_is_noticed(local_project: Project, folders: Path) -> None:
     written = local_project.root / "local_folders.json"
     before = json.loads(written.read_text())
+    named = before["places"]["setup"].keys()
     shutil.copytree(folders / "k8", folders / "k16")
     try:
         local_project.run("python", "-m", "scripts.check_local_folders")
-        assert json.loads(written.read_text()).keys() - before.keys() == {f"SAE {folders} k16"}
+        assert json.loads(written.read_text())["places"]["setup"].keys() - named == {f"SAE {folders} k16"}
     finally:
         shutil.rmtree(folders / "k16")
     local_project.run("python", "-m", "scripts.check_local_folders")
