@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -12,14 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
-from sae_research.lm.hooks import change_input, change_output, replaced_forward
+from sae_research.lm.hooks import replaced_forward
 from sae_research.lm.positions import Positions, run_inputs
 from sae_research.lm.site import Site
-from sae_research.lm.structure import Decoder
+from sae_research.lm.structure import BackboneOutput, Decoder
 from sae_research.lm.tokens import special_ids
 
 Arguments = ParamSpec("Arguments")
@@ -190,7 +189,7 @@ class LanguageModel:
 
         with suppress(_AllReached), ExitStack() as stack:
             for site in wanted:
-                stack.enter_context(self._at(site, partial(keep, site)))
+                stack.enter_context(self._decoder.changed_at(site, partial(keep, site)))
             self._run(tokens, attention_mask)
         missing = [site.hook_name for site in wanted if site not in reached]
         assert not missing, f"{', '.join(missing)}: never reached"
@@ -217,7 +216,7 @@ class LanguageModel:
                 stack.enter_context(replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
                 # A copy, because some layers add to what a module returned in place.
-                stack.enter_context(self._at(site, lambda _: x.clone()))
+                stack.enter_context(self._decoder.changed_at(site, lambda _: x.clone()))
             return self._run(tokens, attention_mask)
 
     def resume_unchanged(
@@ -230,7 +229,7 @@ class LanguageModel:
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """Logits of final hidden states by the model's own head, with its bias, soft cap and scale."""
         flat = hidden.reshape(1, -1, hidden.shape[-1])
-        output = _BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
+        output = BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
         unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
         with replaced_forward(self._decoder.backbone, lambda *_, **__: output):
             logits = self._decoder.model(input_ids=unused, use_cache=False).logits
@@ -254,7 +253,7 @@ class LanguageModel:
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
-        with self._at(site, lambda _: x.clone()):
+        with self._decoder.changed_at(site, lambda _: x.clone()):
             output = run(input_ids=tokens, use_cache=True)
         generated = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
         while len(generated) < n:
@@ -278,32 +277,6 @@ class LanguageModel:
 
     def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
         return self._decoder.backbone(**run_inputs(tokens, attention_mask)).last_hidden_state
-
-    @contextmanager
-    def _at(self, site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Within the block, the activation at `site` becomes `change(activation)`."""
-        layer = self._decoder.layers[site.layer]
-        match site.kind:
-            case "resid_pre":
-                handle = change_input(layer, change)
-            case "resid_post":
-                handle = change_output(layer, change)
-            case "attn_z":
-                handle = change_input(self._decoder.attention_projection(site.layer), change)
-            case _:
-                handle = change_output(self._decoder.writer(site), change)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-
-class _BackboneOutput(BaseModelOutput):
-    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
-
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
 
 
 class _AllReached(Exception):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
+from sae_research.lm.hooks import change_input, change_output
 from sae_research.lm.module_names import ATTENTION, ATTENTION_PROJECTIONS, MLP, POST_NORMS
 from sae_research.lm.site import Site
 
@@ -70,6 +74,24 @@ class Decoder:
         weight: Any = self.attention_projection(site.layer).weight
         return weight.numel() // d_model
 
+    @contextmanager
+    def changed_at(self, site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Within the block, the activation at `site` becomes `change(activation)`."""
+        layer = self.layers[site.layer]
+        match site.kind:
+            case "resid_pre":
+                handle = change_input(layer, change)
+            case "resid_post":
+                handle = change_output(layer, change)
+            case "attn_z":
+                handle = change_input(self.attention_projection(site.layer), change)
+            case _:
+                handle = change_output(self.writer(site), change)
+        try:
+            yield
+        finally:
+            handle.remove()
+
     def layer_arity(self) -> int | None:
         """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
         seen: list[int | None] = []
@@ -85,6 +107,14 @@ class Decoder:
         finally:
             handle.remove()
         return seen[0]
+
+
+class BackboneOutput(BaseModelOutput):
+    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 def take_apart(model: nn.Module, n_layers: int) -> Decoder:
