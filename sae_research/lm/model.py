@@ -61,7 +61,7 @@ class LanguageModel:
         self.revision = revision
         self.tokenizer = tokenizer
         self.dtype: torch.dtype = parameter.dtype
-        self.device: torch.device = parameter.device
+        self.device: torch.device = decoder.device
         self.n_layers: int = len(decoder.layers)
         self.d_model: int = config.get_text_config().hidden_size
         self.vocab_size: int = head.weight.shape[0]

@@ -32,6 +32,15 @@ class Decoder:
         """The same tensors in new module objects, which another thread may change temporarily."""
         return deepcopy(self, {id(t): t for t in (*self.model.parameters(), *self.model.buffers())})
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes, which is not where weights lie that accelerate has offloaded."""
+        embedding: Any = self.model.get_input_embeddings()  # type: ignore[operator]
+        device = next(embedding.parameters()).device
+        if device.type == "meta":
+            device = torch.device(getattr(getattr(embedding, "_hf_hook", None), "execution_device", device))
+        return device
+
     def has_mlp(self, layer: int) -> bool:
         """Whether the MLP of `layer` is a module."""
         return _child(self.layers[layer], MLP) is not None
@@ -99,7 +108,7 @@ class Decoder:
         def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
             seen.append(len(output) if isinstance(output, tuple) else None)
 
-        tokens = torch.zeros((1, 2), dtype=torch.long, device=next(self.model.parameters()).device)
+        tokens = torch.zeros((1, 2), dtype=torch.long, device=self.device)
         handle = self.layers[0].register_forward_hook(look)
         try:
             with torch.no_grad():
