@@ -142,6 +142,7 @@ class LanguageModel:
             self.require_site(site)
         self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
+        mask = None if attention_mask is None else attention_mask.tolist()
         captured: dict[Site, Tensor] = {}
 
         def compute(site: Site) -> Tensor:
@@ -149,7 +150,6 @@ class LanguageModel:
                 captured.update(self._run_to(tokens, sites, attention_mask))
             return captured[site]
 
-        mask = None if attention_mask is None else attention_mask.tolist()
         return {site: self._kept([mask], tokens, site, partial(compute, site)) for site in sites}
 
     def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:

@@ -43,6 +43,11 @@ def hub() -> Iterator[Any]:
         "lab/script": server.Repo(
             {"main": {"script.py": b"x"}, "refs/convert/parquet": {"plain/train/0000.parquet": b"p"}}, kind="datasets"
         ),
+        "lab/sheets": server.Repo({"main": {"test.csv": b"text\nb\n", "train.csv": b"text\na\n"}}, kind="datasets"),
+        "lab/lines": server.Repo(
+            {"main": {"corpus-a.jsonl": b"{}"}, "refs/convert/parquet": {"corpus-a/train/0000.parquet": b"p"}},
+            kind="datasets",
+        ),
     }
     with server.running_hub(repos) as running:
         yield running
@@ -87,6 +92,21 @@ def test_dataset_from_its_own_parquet_and_from_the_conversion(hub: Any, tmp_path
     assert script["files"] == ["plain/train/0000.parquet"]
     assert script["revision"] == hub.commit_of("refs/convert/parquet")
     assert not any(path.endswith("script.py") for path in hub.downloads())
+
+
+def test_a_dataset_without_parquet_is_read_as_it_is_where_its_tables_are_named_after_splits(
+    hub: Any, tmp_path: Path
+) -> None:
+    """All else may be of several configurations, which the hub's conversion tells apart."""
+    sheets, lines = ask_all(hub.endpoint, tmp_path, ["hub.dataset('lab/sheets')", "hub.dataset('lab/lines')"])
+    assert sheets["files"] == ["test.csv", "train.csv"]
+    assert sheets["revision"] == server.COMMIT
+    assert lines["files"] == ["corpus-a/train/0000.parquet"]
+    script = (
+        "from pathlib import Path\nfrom sae_research.data.running import documents\n"
+        "from sae_research.sources.hub import Hub\nprint(*documents(Hub(Path('w')), 'lab/sheets', 'train'))"
+    )
+    assert server.run_against(hub.endpoint, tmp_path, script).stdout.strip() == "a"
 
 
 def test_listing_downloads_nothing_and_fetch_only_what_is_asked(hub: Any, tmp_path: Path) -> None:
