@@ -33,12 +33,11 @@ WITHOUT_INFLUENCE = frozenset(
         "saes.about",
         "sources.blobs",
         "sources.described",
-        "sources.gguf_names",
+        "sources.model_names",
         "sources.hub",
         "sources.huggingface",
         "sources.listings",
         "sources.memory",
-        "sources.model_ids",
         "tensor_files",
     )
 )

@@ -15,11 +15,10 @@ from types import MappingProxyType
 from sae_research.errors import UserError
 from sae_research.sources.described import DescribedSet
 from sae_research.sources.folders import check_revision, exists, names_in, revision_of
-from sae_research.sources.gguf_names import is_gguf, only_gguf, repository_and_file
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
-from sae_research.sources.model_ids import full_model_id
+from sae_research.sources.model_names import full_model_id, is_gguf, only_gguf, repository_and_file
 from sae_research.sources.packages import PACKAGE_PREFIX, is_package, package_files
 from sae_research.sources.tables import has_splits, is_table
 

@@ -16,7 +16,7 @@ from support.hub_server import ask, ask_all
 
 from sae_research.errors import UserError
 from sae_research.sources.hub import Hub
-from sae_research.sources.model_ids import full_model_id
+from sae_research.sources.model_names import full_model_id
 
 
 @pytest.fixture
