@@ -77,15 +77,14 @@ def places_of(entry: Mapping[str, Any], params: Params, manifest: Manifest) -> l
         case {"dataset": str(dataset)}:
             places.append(data_place(dataset))
     if entry["atoms"] is not None:
-        places.append(sae_place(params.baseline_sae.repo_id, params.baseline_sae.filename))
+        places += [sae_place(repo_id, filename) for repo_id, filename in _checkpoints(params)[:1]]
     return places
 
 
 def _checkpoints(params: Params) -> list[tuple[str, str]]:
     """Repository and filename of every SAE that is named by them."""
-    named = [(params.baseline_sae.repo_id, params.baseline_sae.filename)]
-    named += [(entry.repo_id or "", entry.filename or "") for entry in params.comparison_saes]
-    return [(repo_id, filename) for repo_id, filename in named if repo_id]
+    entries = [params.baseline_sae, *params.comparison_saes]
+    return [(e.repo_id, e.filename) for e in entries if e.repo_id is not None and e.filename is not None]
 
 
 def _model_files(root: Path) -> Iterable[str]:
@@ -109,10 +108,13 @@ def _checkpoint_files(root: Path, filename: str) -> list[str]:
 
 
 def _data_sets(params: Params) -> list[tuple[str, str]]:
-    """Name and repository of what the enabled evals and the controls read."""
+    """Name and repository of what the enabled evals, the controls and trainings read."""
     read = [
         (data_set.name, data_set.repository or data_set.name)
         for evaluated in map(find_eval, params.enabled_evals)
         for data_set in evaluated.data(params.settings_of(evaluated))
     ]
-    return read if params.controls is None else [*read, (params.controls.dataset, params.controls.dataset)]
+    entries = [params.baseline_sae, *params.comparison_saes]
+    trained_on = [settings.dataset for entry in entries for settings in entry.trainings]
+    others = [*trained_on, *([params.controls.dataset] if params.controls is not None else [])]
+    return [*read, *((name, name) for name in others)]
