@@ -28,8 +28,7 @@ class MeasuredText(NamedTuple):
 
 def advice(settings: TrainSettings, x: Float[Tensor, "token d"], measured: MeasuredText | None = None) -> list[str]:
     """What is likely to go wrong, each with a remedy; `x` are activations of the text as they are trained on."""
-    named = [*_about_size(settings, x.shape[1]), *_about_scale(settings, x), *_about_text(settings, measured)]
-    return [f"SAE {settings.title!r}: {sentence}" for sentence in named]
+    return [*_about_size(settings, x.shape[1]), *_about_scale(settings, x), *_about_text(settings, measured)]
 
 
 def _about_size(settings: TrainSettings, d_in: int) -> list[str]:

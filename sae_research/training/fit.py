@@ -85,10 +85,13 @@ class Pass:
         x = probed.read()
         for sentence in require_room(costs, self._lm.device, self.place.store):
             log.warning("%s", sentence)
+        named: dict[str, list[str]] = {}
         for request in self.requests:
             self.warnings[request.key] = advice(request.settings, x, self.place.measured)
             for sentence in self.warnings[request.key]:
-                log.warning("%s", sentence)
+                named.setdefault(sentence, []).append(request.settings.title)
+        for sentence, titles in named.items():
+            log.warning("%s: %s", ", ".join(titles), sentence)
 
     def run(self) -> dict[str, str]:
         """Trains to the end, from the last checkpoint if there is one; returns what diverged, by key."""

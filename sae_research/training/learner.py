@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -79,18 +78,21 @@ class Learner:
     def learn(self, batch: Float[Tensor, "batch d"]) -> None:
         """Takes one step."""
         self.trainer.maybe_reset_sparsity()
-        output = self.trainer.step(batch)
-        loss = output.loss.item()
+        fired_before = self._fired()
+        loss = self.trainer.step(batch).loss.item()
         if not math.isfinite(loss):
             raise Diverged(self._advice(loss))
         self.trainer.n_training_steps += 1
-        with torch.no_grad():
-            fired = output.feature_acts.bool().float().sum(dim=-1)
-            l0 = (fired.to_dense() if fired.is_sparse else fired).mean().item()
+        # Counted by SAELens: another look at the codes of a large SAE would take gigabytes.
+        l0 = (self._fired() - fired_before) / len(batch)
         self._sums = [self._sums[0] + loss, self._sums[1] + l0]
         self._summed += 1
         if self.step % self._between == 0 or self.step == self.settings.steps:
             self._mark()
+
+    def _fired(self) -> float:
+        """How often latents have fired since SAELens last reset its counts, which are whole numbers."""
+        return float(self.trainer.act_freq_scores.double().sum())
 
     def _mark(self) -> None:
         """Ends a stretch of the curve."""

@@ -17,6 +17,8 @@ from sae_research.records import at_least, read_record
 Normalisation = Literal["none", "expected_average_only_in", "layer_norm", "covariance_whitening"]
 Schedule = Literal["constant", "cosineannealing", "cosineannealingwarmrestarts"]
 
+_SPARSITY = ("k", "l1_coefficient", "l0_coefficient", "target_l0", "residual_threshold")
+"""The options that decide how sparse an SAE becomes."""
 _WITHOUT_INFLUENCE = ("name", "checkpoint_every")
 """Settings that change nothing in the SAE."""
 
@@ -122,8 +124,9 @@ class TrainSettings:
 
     @property
     def title(self) -> str:
-        """The SAE's name: the one given, or its architecture with its options."""
-        return self.name or "_".join([self.architecture, *(f"{key}{_plain(v)}" for key, v in self.options.items())])
+        """The SAE's name: the one given, or its architecture with what makes it sparse."""
+        shown = [f"{key}{_plain(self.options[key])}" for key in _SPARSITY if key in self.options]
+        return self.name or "_".join([self.architecture, *shown])
 
     def width(self, d_in: int) -> int:
         """Latents, for activations of `d_in` dimensions."""

@@ -61,10 +61,15 @@ class ActivationStream:
     def fill(self) -> Float[Tensor, "token d"]:
         """What the buffer holds, from which nothing is taken; filled first where no batch is ready."""
         if self._ready == 0:
-            parts, n = [self._buffer], len(self._buffer)
+            parts, n, begun = [self._buffer], len(self._buffer), self.readings
             while n < self._size:
                 parts.append(self.read())
                 n += len(parts[-1])
+                if self.readings > begun + 1 and n == len(self._buffer):
+                    raise UserError(
+                        f"no activation of the text ({self._text.dataset}) is left to train on: all are of special "
+                        "tokens or outliers; raise outlier_norm, or give another text"
+                    )
             order = torch.randperm(n, generator=self._order)
             self._buffer = torch.cat(parts)[order.to(self._buffer.device)]
             self._ready = max(1, (n - self._size // 2) // self._text.train_batch_size_tokens)
