@@ -23,17 +23,14 @@ _REMEDY = "delete that folder: the training begins again"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The last state of the pass that trains the SAEs of these keys."""
+    """The last state of a pass."""
 
     store: Path
-    keys: tuple[str, ...]
+    name: str
 
     @property
     def folder(self) -> Path:
-        return self.store / "training" / digest_of(sorted(self.keys))[:32]
-
-    def exists(self) -> bool:
-        return (self.folder / _PASS).is_file()
+        return self.store / "training" / self.name
 
     def save(
         self,
@@ -50,8 +47,8 @@ class Checkpoint:
             for learner in learners:
                 learner.save(draft / learner.key)
             content = {
-                "keys": list(self.keys), "learning": [learner.key for learner in learners],
-                "diverged": dict(diverged), "stream": values, "warnings": dict(warnings),
+                "learning": [learner.key for learner in learners], "diverged": dict(diverged), "stream": values,
+                "warnings": dict(warnings),
             }  # fmt: skip
             write_atomically(draft / _PASS, json.dumps(content))
 
@@ -70,7 +67,14 @@ class Checkpoint:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def unfinished(store: Path) -> Iterator[Checkpoint]:
-    """The checkpoints in the store."""
+def new_checkpoint(store: Path, keys: Sequence[str]) -> Checkpoint:
+    """Where the pass that trains the SAEs of these keys keeps its state."""
+    return Checkpoint(store, digest_of(sorted(keys))[:32])
+
+
+def unfinished(store: Path) -> Iterator[tuple[Checkpoint, list[str]]]:
+    """The checkpoints in the store, each with the keys of its SAEs."""
     for file in sorted((store / "training").glob(f"*/{_PASS}")):
-        yield Checkpoint(store, tuple(read_json_object(file, remedy=_REMEDY)["keys"]))
+        checkpoint = Checkpoint(store, file.parent.name)
+        content = checkpoint.content()
+        yield checkpoint, [*content["learning"], *content["diverged"]]

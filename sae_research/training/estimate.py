@@ -23,8 +23,8 @@ _FLOAT = 4
 """Bytes of a float32, in which SAEs are trained."""
 _WHILE_TRAINING = 4
 """Numbers per parameter: itself, its gradient, Adam's two moments."""
-_PER_CODE = 6
-"""Arrays of the size of a batch's codes that a step holds at once."""
+_PER_CODE = 10
+"""Arrays of the size of a batch's codes that a step holds at once: 6 to 10 were measured, by architecture."""
 
 
 class Costs(NamedTuple):

@@ -18,7 +18,7 @@ from sae_research.lm.site import Site
 from sae_research.progress import Progress
 from sae_research.sources.hub import Hub
 from sae_research.training.advice import MeasuredText, advice
-from sae_research.training.checkpoint import Checkpoint, unfinished
+from sae_research.training.checkpoint import Checkpoint, new_checkpoint, unfinished
 from sae_research.training.estimate import estimate, require_room
 from sae_research.training.keys import Request, TrainedModel
 from sae_research.training.learner import Diverged, Learner
@@ -58,6 +58,8 @@ class Pass:
     place: Workplace
     requests: Sequence[Request]
     progress: Progress
+    checkpoint: Checkpoint | None = None
+    """Where it goes on, if it does."""
     diverged: dict[str, str] = field(default_factory=dict)
     """By key, what became of an SAE whose loss is not a number."""
     warnings: dict[str, list[str]] = field(default_factory=dict)
@@ -67,7 +69,8 @@ class Pass:
         self._lm = self.place.lm
         self._lm.require_site(self._site)
         self._d_in = self._lm.width(self._site)
-        self._checkpoint = Checkpoint(self.place.store, tuple(request.key for request in self.requests))
+        self._keys = [request.key for request in self.requests]
+        self._checkpoint = self.checkpoint or new_checkpoint(self.place.store, self._keys)
         self._stream = self._new_stream()
         self._learners: list[Learner] = []
 
@@ -95,7 +98,7 @@ class Pass:
 
     def run(self) -> dict[str, str]:
         """Trains to the end, from the last checkpoint if there is one; returns what diverged, by key."""
-        if self._checkpoint.exists():
+        if self.checkpoint is not None:
             self._resume()
         else:
             self.prepare()
@@ -117,13 +120,14 @@ class Pass:
         return [Learner(r.settings, r.key, self._d_in, device) for r in self.requests if r.key in keys]
 
     def _begin(self) -> None:
-        self._learners = self._new_learners([request.key for request in self.requests])
+        self._learners = self._new_learners(self._keys)
         for learner in self._learners:
             learner.begin(self._stream)
 
     def _resume(self) -> None:
         content = self._checkpoint.content()
-        self.diverged, self.warnings = content["diverged"], content["warnings"]
+        self.diverged = {key: message for key, message in content["diverged"].items() if key in self._keys}
+        self.warnings = content["warnings"]
         self._learners = self._new_learners(content["learning"])
         self._checkpoint.load(self._stream, self._learners)
         step = self._learners[0].step if self._learners else 0
@@ -186,17 +190,18 @@ def train_missing(place: Workplace, requests: Sequence[Request], progress: Progr
     """
     missing = {request.key: request for request in requests if not (place.trained(request.key) / RECORD).is_file()}
     diverged: dict[str, str] = {}
-    for together in _passes(place.store, list(missing.values())):
-        diverged |= Pass(place, together, progress).run()
+    for checkpoint, together in _passes(place.store, list(missing.values())):
+        diverged |= Pass(place, together, progress, checkpoint).run()
     if diverged:
         raise UserError("\n".join(diverged.values()))
 
 
-def _passes(store: Path, requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """The requests by pass."""
+def _passes(store: Path, requests: Sequence[Request]) -> Iterator[tuple[Checkpoint | None, list[Request]]]:
+    """The requests by pass, each with the checkpoint at which it goes on."""
     left = {request.key: request for request in requests}
-    for checkpoint in unfinished(store):
-        if set(checkpoint.keys) <= set(left):
-            yield [left.pop(key) for key in checkpoint.keys]
+    for checkpoint, keys in unfinished(store):
+        begun = [left.pop(key) for key in keys if key in left]
+        if begun:
+            yield checkpoint, begun
     for text in dict.fromkeys(request.settings.text for request in left.values()):
-        yield [request for request in left.values() if request.settings.text == text]
+        yield None, [request for request in left.values() if request.settings.text == text]

@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import warnings
+import shlex
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from safetensors.torch import load_file
+from support.project import ROOT
 from support.training import D_IN
+from support.training import lens_imported as lens_imported
 
 from sae_research.commands import train
 from sae_research.errors import UserError
 from sae_research.formats.registry import read_sae
+from sae_research.pipeline.sections import ComparisonSae
+from sae_research.records import read_record
+from sae_research.training.lens import build_config
 
 SEED_004 = [
     "--layer", "1", "--expansion_factor", "32", "--training_tokens", "5000", "--lr", "1e-4", "--l1_coefficient", "5.0",
@@ -27,9 +33,7 @@ SEED_004 = [
 def run(*arguments: str) -> None:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the packages that sae_lens itself imports
-        train.run(parser.parse_args(arguments))
+    train.run(parser.parse_args(arguments))
 
 
 @pytest.fixture
@@ -61,6 +65,23 @@ def test_seed_004s_command_line_trains_an_sae_of_a_local_model(
     assert (sae.card.architecture, sae.card.d_in, sae.card.d_sae) == ("relu", D_IN, 32 * D_IN)
     assert (sae.card.site.hook_name, sae.card.training_tokens) == ("blocks.1.hook_resid_post", 5000)
     assert json.loads((made / "training.json").read_text())["options"] == {"l1_coefficient": 5.0}
+
+
+def test_the_examples_of_the_documentation_are_understood() -> None:
+    text = (ROOT / "docs" / "training.md").read_text()
+    command, example = (block.partition("\n```")[0] for block in (text.split("```\n")[1], text.split("```yaml\n")[1]))
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[:4] == ["python", "-m", "sae_research", "train"]
+    (seed,) = train.settings_of(parser.parse_args(words[4:]))
+    assert (seed.width(4096), seed.steps, seed.options) == (131_072, 489, {"l1_coefficient": 5.0})
+    (entry,) = YAML(typ="safe", pure=True).load(example)["comparison_saes"]
+    read = read_record(ComparisonSae, entry, where="comparison_saes").trainings
+    assert [settings.title for settings in read] == ["topk_k8", "topk_k16", "batchtopk_k16", "relu_2"]
+    assert len({settings.text for settings in read}) == 1
+    for settings in read:
+        build_config(settings, 128)
 
 
 def test_sae_lens_itself_loads_what_was_trained(folder: Path, places: list[str]) -> None:

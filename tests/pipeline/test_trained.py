@@ -27,7 +27,13 @@ TRAIN: Mapping[str, Any] = {
 TOPK, GATED = {"architecture": "topk", "k": 2}, {"architecture": "gated"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def project(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One copy for all tests here; what they train differs in its seed."""
+    return finished_project.copy_to(tmp_path_factory.mktemp("trained") / "project")
+
+
+@pytest.fixture(scope="module")
 def paths(project: Project) -> Paths:
     return Paths(root=project.root, store=project.root / ".sae_cache")
 
@@ -47,11 +53,16 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def set_up(project: Project, paths: Paths, *saes: Mapping[str, Any], **more: Any) -> dict[str, dict[str, Any]]:
-    """The manifest's entries after `setup`, by name."""
+    """The manifest's entries after `setup` with these parameters, by name."""
+    text = paths.params.read_text()
     project.edit({"comparison_saes": list(saes), **more})
+    try:
+        params = load_params(paths.params)
+    finally:
+        paths.params.write_text(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that sae_lens itself imports
-        run_setup(load_params(paths.params), paths)
+        run_setup(params, paths)
     return {entry["name"]: dict(entry) for entry in read_manifest(paths.saes).saes}
 
 
@@ -83,8 +94,9 @@ def test_saes_are_trained_once_and_found_again(project: Project, paths: Paths, p
 
 
 def test_the_baseline_can_be_trained_in_the_same_pass(project: Project, paths: Paths, passes: list[list[str]]) -> None:
-    baseline = {"repo_id": None, "filename": None, "train": {**TRAIN, "architecture": "standard", "name": "base"}}
-    entries = set_up(project, paths, {"train": {**TRAIN, **TOPK}}, baseline_sae=baseline)
+    shared = {**TRAIN, "seed": 1}
+    baseline = {"repo_id": None, "filename": None, "train": {**shared, "architecture": "standard", "name": "base"}}
+    entries = set_up(project, paths, {"train": {**shared, **TOPK}}, baseline_sae=baseline)
     assert passes == [["base", "topk_k2"]]
     assert {"base", "base_ihtp_k1", "base_mpsae_s4", "topk_k2"} <= entries.keys()
     assert entries["base_ihtp_k1"]["d_sae"] == 32
@@ -120,7 +132,7 @@ def test_what_could_not_be_measured_is_not_trained(
 ) -> None:
     monkeypatch.setattr("sae_research.pipeline.trained.why_unreadable", lambda *_: "no reader")
     with pytest.raises(UserError, match="would be trained, but could not be measured: no reader"):
-        set_up(project, paths, {"train": {**TRAIN, **TOPK}})
+        set_up(project, paths, {"train": {**TRAIN, **TOPK, "seed": 2}})
     assert passes == []
 
 
@@ -133,9 +145,9 @@ def test_training_on_the_measured_text_is_told(
 
 
 def test_the_record_of_a_folder_of_ones_own_comes_along(project: Project, paths: Paths, tmp_path: Path) -> None:
-    set_up(project, paths, {"train": {**TRAIN, **TOPK}})
+    entries = set_up(project, paths, {"train": {**TRAIN, **TOPK, "seed": 3}})
     mine = tmp_path / "mine"
-    shutil.copytree(next((paths.store / "trained").iterdir()), mine / "sae")
+    shutil.copytree(paths.store / "trained" / entries["topk_k2"]["source"]["trained"], mine / "sae")
     set_up(project, paths, {"repo_id": str(mine), "filename": "sae"})
     record = (mine / "sae" / "training.json").read_bytes()
     assert (paths.saes / "topk_sae" / "training.json").read_bytes() == record

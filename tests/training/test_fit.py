@@ -135,6 +135,26 @@ def test_a_killed_training_goes_on_and_leaves_the_same_bytes(
     assert not list((place.store / "training").iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_of_a_killed_training_those_go_on_that_are_still_wanted(
+    place: Workplace, request_of: RequestOf, tmp_path: Path
+) -> None:
+    stays, goes = request_of("batchtopk"), request_of("jumprelu")
+    undisturbed = Workplace(place.hub, place.model, "cpu", tmp_path / "undisturbed")
+    train_missing(undisturbed, [stays, goes], quiet())
+    assert place.lm is not None
+    with torch_threads(1):
+        child = os.fork()
+        if child == 0:
+            _train_and_die(place, [stays, goes], after=15)
+        os.waitpid(child, 0)
+    train_missing(place, [stays], quiet())
+    assert not place.trained(goes.key).exists()
+    train_missing(place, [stays, goes], quiet())
+    for request in (stays, goes):
+        assert files_in(place.trained(request.key)) == files_in(undisturbed.trained(request.key))
+
+
 def _train_and_die(place: Workplace, requests: list[Request], *, after: int) -> None:
     learn = Learner.learn
 
