@@ -23,6 +23,7 @@ WITHOUT_INFLUENCE = frozenset(
         "device_memory",
         "digests",
         "errors",
+        "evals.model_results",
         "files",
         "foreign",
         "lm.cache",
@@ -30,9 +31,14 @@ WITHOUT_INFLUENCE = frozenset(
         "progress",
         "records",
         "saes.about",
+        "sources.blobs",
+        "sources.described",
+        "sources.gguf_names",
         "sources.hub",
         "sources.huggingface",
+        "sources.listings",
         "sources.memory",
+        "tensor_files",
     )
 )
 # A constant of an architecture's file that says how plots name and draw it.

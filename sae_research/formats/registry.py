@@ -70,3 +70,13 @@ def short_name_of(filename: str) -> str:
     functions = (vars(find_format(name)).get("short_name") for name in format_names())
     names = (function(filename) for function in functions if function is not None)
     return next((name for name in names if name is not None), PurePosixPath(filename).name)
+
+
+def path_name_of(filename: str) -> str:
+    """`short_name_of` after the folders above it: what tells a checkpoint from all others of the repository.
+
+    It depends on nothing but `filename`, so that it stays when the repository gets more checkpoints.
+    """
+    short, parts = short_name_of(filename), PurePosixPath(filename).parts
+    starts = [i for i, part in enumerate(parts) if short == part or short.startswith(f"{part}_")]
+    return "_".join([*parts[: max(starts, default=len(parts) - 1)], short]) if parts else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import json
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,12 +26,14 @@ from sae_research.files import (
     write_atomically,
 )
 from sae_research.foreign import shown
+from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
-from sae_research.formats.registry import companions_of, read_sae, short_name_of
+from sae_research.formats.registry import companions_of, path_name_of, read_sae, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
-from sae_research.pipeline.sections import BaselineSae, ComparisonSae
+from sae_research.pipeline.names import slug
+from sae_research.pipeline.sections import FILES_KEY, BaselineSae, ComparisonSae
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae, rename, unit_atoms
 from sae_research.saes.registry import sae_class
@@ -79,6 +80,12 @@ def fetch_comparison(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae] = ()
 def _fetch_entry(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae]) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
         yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, label=entry.label)
+    elif entry.repo_id is not None and entry.files is not None:
+        listing = hub.names(entry.repo_id, revision=entry.revision)
+        revision = listing.revision or entry.revision
+        for filename in matching_checkpoints(listing.names, entry.files, repo_id=entry.repo_id, key=FILES_KEY):
+            name = path_name_of(filename)
+            yield _fetch(hub, entry.repo_id, filename, revision, label=entry.label, name=name)
     else:
         if entry.release is not None and entry.sae_id is not None:
             trained = read_pretrained(entry.release, entry.sae_id)
@@ -86,13 +93,16 @@ def _fetch_entry(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae]) -> Iter
             yield _named_by_label(sae, entry.label) if entry.label else sae
 
 
-def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None, *, label: str | None = None) -> Sae:
+def _fetch(
+    hub: Hub, repo_id: str, filename: str, revision: str | None, *, label: str | None = None, name: str | None = None
+) -> Sae:
     snapshot = hub.file(repo_id, filename, revision=revision)
-    for other in companions_of(filename):
+    # A folder, whatever its name ends with, is complete.
+    for other in companions_of(filename) if snapshot.path.is_file() else ():
         hub.file(repo_id, other, revision=revision)
-    name = slug(short_name_of(filename) or _last_part(repo_id))
+    named = slug(name or short_name_of(filename) or _last_part(repo_id))
     source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision}
-    return _named_by_label(read_sae(snapshot.path, name=name, source=source), label)
+    return _named_by_label(read_sae(snapshot.path, name=named, source=source), label)
 
 
 def _named_by_label(sae: Sae, label: str | None) -> Sae:
@@ -104,11 +114,6 @@ def _named_by_label(sae: Sae, label: str | None) -> Sae:
 
 def _last_part(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1]
-
-
-def slug(text: str) -> str:
-    """`text` as a file name: letters, digits, dots, dashes and underscores."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "sae"
 
 
 def derive_variants(baseline: Sae, grids: Mapping[str, Mapping[str, Any]]) -> Iterator[Sae]:

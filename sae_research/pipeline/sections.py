@@ -13,6 +13,8 @@ from sae_research.training.settings import TrainSettings, read_settings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Atoms = Literal["random", "raw", "pca"]
+FILES_KEY = "comparison_saes: files"
+"""Where an expression over the files of a repository stands, for messages."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,14 @@ class BaselineSae:
 
 @dataclass(frozen=True)
 class ComparisonSae:
-    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), all SAEs of SAELens' registry that two regular
-    expressions match in full (`release` and `sae_id`), or SAEs that `setup` trains (`train`)."""
+    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), all checkpoints of a repository or folder whose
+    path a regular expression matches in full (`repo_id` and `files`), all SAEs of SAELens' registry that two match in
+    full (`release` and `sae_id`), or SAEs that `setup` trains (`train`)."""
 
     repo_id: str | None = None
     filename: str | None = None
+    files: str | None = None
+    """The path that it matches is what `filename` would be: that of a file, or of a folder with `cfg.json`."""
     revision: str | None = None
     release: str | None = None
     sae_id: str | None = None
@@ -92,18 +97,18 @@ class ComparisonSae:
             raise ValueError(
                 f"label is {shown(self.label)}, expected letters, digits, dots, dashes and underscores, at most 100"
             )
-        checkpoint = self.repo_id is not None and self.filename is not None
+        checkpoints = self.repo_id is not None and (self.filename is None) != (self.files is None)
         registry = self.release is not None and self.sae_id is not None
-        named = [(self.repo_id, self.filename, self.revision), (self.release, self.sae_id), (self.train,)]
+        named = [(self.repo_id, self.filename, self.files, self.revision), (self.release, self.sae_id), (self.train,)]
         kinds = sum(any(part is not None for part in parts) for parts in named)
-        if kinds != 1 or not (checkpoint or registry or self.trainings):
-            raise ValueError("give either repo_id and filename, or release and sae_id, or train")
+        if kinds != 1 or not (checkpoints or registry or self.trainings):
+            raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id, or train")
 
     @property
     def named(self) -> tuple[str | None, ...]:
         """What determines which SAEs these are."""
         trained = None if self.train is None else repr(self.trainings)
-        return self.repo_id, self.filename, self.revision, self.release, self.sae_id, trained
+        return self.repo_id, self.filename, self.files, self.revision, self.release, self.sae_id, trained
 
     @property
     def trainings(self) -> tuple[TrainSettings, ...]:

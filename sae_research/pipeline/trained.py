@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sae_research.data.running import text_revision
 from sae_research.errors import UserError
 from sae_research.formats.readers.saelens import load_sae
 from sae_research.formats.registry import read_sae
@@ -36,7 +37,7 @@ def measured_text(params: Params) -> MeasuredText | None:
 def requests_for(place: Workplace, wanted: list[TrainSettings], snapshot: Snapshot) -> list[Request]:
     """The SAEs of these settings with their keys."""
     shape, lens = model_shape(snapshot.path), lens_version()
-    revisions = {name: place.hub.dataset_revision(name) for name in dict.fromkeys(one.dataset for one in wanted)}
+    revisions = {name: text_revision(place.hub, name) for name in dict.fromkeys(one.dataset for one in wanted)}
     return [
         request_for(
             one, d_in=shape.width(Site.parse(one.place)), model=place.model,

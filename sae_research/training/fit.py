@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from sae_research.data.running import text_revision
 from sae_research.data.text import load_texts
 from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, write_atomically
@@ -165,7 +166,7 @@ class Pass:
         model = self.place.model
         sources = {
             "model": model._asdict(), "dataset": settings.dataset,
-            "dataset_revision": self.place.hub.dataset_revision(settings.dataset),
+            "dataset_revision": text_revision(self.place.hub, settings.dataset),
             "versions": {"sae_lens": next(r.lens for r in self.requests if r.key == learner.key)},
         }  # fmt: skip
         record = training_record(learner, self._stream, sources=sources, warnings=self.warnings.get(learner.key, []))

@@ -99,12 +99,12 @@ class TrainSettings:
             raise ValueError(f"name is {shown(self.name)}, expected letters, digits, dots, dashes and underscores")
         if self.lr_warm_up_steps + self.lr_decay_steps > self.steps:
             raise ValueError(f"lr_warm_up_steps and lr_decay_steps exceed the {self.steps} steps of the training")
-        Site.parse(self.place)
+        _ = self.place  # refuses what names no hook
 
     @property
     def place(self) -> str:
-        """The name of the hook."""
-        return self.hook_name if self.hook_name is not None else f"blocks.{self.layer}.hook_resid_post"
+        """The hook's name, the same for all that the site can be called."""
+        return Site.parse(self.hook_name or f"blocks.{self.layer}.hook_resid_post").hook_name
 
     @property
     def steps(self) -> int:

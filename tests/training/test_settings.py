@@ -48,8 +48,10 @@ def test_every_setting_is_part_of_the_key_but_for_name_and_checkpoints(field: st
 
 def test_the_same_in_other_words_has_the_same_key(place: Workplace) -> None:
     base = _one(BASE)
-    words = dataclasses.replace(base, layer=None, hook_name="blocks.0.hook_resid_post")
-    assert key_of(place, base).key == key_of(place, words).key
+    for name in ("blocks.0.hook_resid_post", "model.layers.0"):
+        words = dataclasses.replace(base, layer=None, hook_name=name)
+        assert key_of(place, base).key == key_of(place, words).key
+        assert words.text == base.text
     wide = dataclasses.replace(base, d_sae=None, expansion_factor=2)
     assert key_of(place, wide).key == key_of(place, dataclasses.replace(base, d_sae=2 * D_IN)).key
 

@@ -26,6 +26,7 @@ from sae_research.pipeline.run_saes import (
 from sae_research.pipeline.trained import TrainedSaes
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
+from sae_research.saes.build import at_site
 from sae_research.sources.hub import WORLD_PREFIX, Hub, Snapshot
 from sae_research.world.build import build_world, world_is_valid
 
@@ -49,7 +50,7 @@ def run_setup(params: Params, paths: Paths) -> None:
         with Progress("setup") as progress:
             ensure_world(params, paths, progress)
     # Before anything is read, so that what changes meanwhile is noticed next time.
-    local = present(local_revisions(params, paths))
+    local = present(local_revisions(params, paths).setup)
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
     trained = TrainedSaes.of_run(params, hub, model, written=paths.saes, store=paths.store)
@@ -99,13 +100,14 @@ def _saes_of_run(params: Params, hub: Hub, model: Snapshot, trained: TrainedSaes
     baseline = fetch_baseline(
         hub, params.baseline_sae, trained.saes_of(params.baseline_sae), model_name=params.model.name
     )
+    baseline = at_site(baseline, shape.canonical(baseline.card.site))
     check_baseline(baseline.card, shape)
     yield baseline
     yield from derive_variants(baseline, params.variants)
     for entry in params.comparison_saes:
         for sae in fetch_comparison(hub, entry, trained.saes_of(entry)):
             check_comparison(sae.card, shape)
-            yield sae
+            yield at_site(sae, shape.canonical(sae.card.site))
     if params.controls is not None:
         inputs = ControlInputs(baseline, params.controls, params.random_seed, hub, params.model, model)
         yield from control_saes(inputs, params.variants, written=written)
