@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 from sae_research.errors import UserError
 from sae_research.foreign import reading
 from sae_research.formats import readers
+from sae_research.formats.stated import completed
 from sae_research.plugins import plugin_names
 from sae_research.saes.base import Sae
 
@@ -45,12 +46,17 @@ def find_format(name: str) -> Format:
 
 
 def read_sae(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
-    """The SAE at `path`, in whichever format it is."""
+    """The SAE at `path`, in whichever format it is.
+
+    `source` may state what the files do not say: `hook_name`, `model_name`, `k` (`formats/stated.py`).
+    """
     for format_name in format_names():
         checkpoint_format = find_format(format_name)
         if checkpoint_format.recognises(path):
             with reading(path, remedy=f"is it damaged, or not in the format {format_name}?"):
-                return checkpoint_format.read(path, name=name, source={**source, "format": format_name})
+                sae = checkpoint_format.read(path, name=name, source={**source, "format": format_name})
+                sae.card = completed(sae.card, source)
+                return sae
     raise UserError(
         f"SAE {name!r}: {path} is not in a known format; known: {', '.join(format_names())} "
         "(saelens: a folder with cfg.json and sae_weights.safetensors; dictionary_learning: ae.pt with config.json)"

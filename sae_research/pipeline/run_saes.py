@@ -32,7 +32,7 @@ from sae_research.formats.readers.saelens import write_folder
 from sae_research.formats.registry import companions_of, read_sae, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
-from sae_research.pipeline.sections import BaselineSae, ComparisonSae
+from sae_research.pipeline.sections import BaselineSae, ComparisonSae, stated
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae, rename, unit_atoms
 from sae_research.saes.registry import sae_class
@@ -48,7 +48,7 @@ _LONGEST_NAME = 120
 
 def fetch_baseline(hub: Hub, entry: BaselineSae, *, model_name: str) -> Sae:
     """The SAE that variants are derived from, in any format; it must be of layer `entry.hook_layer`."""
-    sae = _fetch(hub, entry.repo_id, entry.filename, entry.revision)
+    sae = _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry))
     card = sae.card
     if card.site.layer != entry.hook_layer:
         raise UserError(
@@ -69,18 +69,26 @@ def fetch_comparison(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
 
 def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
-        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, label=entry.label)
+        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry), label=entry.label)
     elif entry.release is not None and entry.sae_id is not None:
         for sae in read_pretrained(entry.release, entry.sae_id):
             yield _named_by_label(sae, entry.label) if entry.label else sae
 
 
-def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None, *, label: str | None = None) -> Sae:
+def _fetch(
+    hub: Hub,
+    repo_id: str,
+    filename: str,
+    revision: str | None,
+    statements: Mapping[str, str | int],
+    *,
+    label: str | None = None,
+) -> Sae:
     snapshot = hub.file(repo_id, filename, revision=revision)
     for other in companions_of(filename):
         hub.file(repo_id, other, revision=revision)
     name = slug(short_name_of(filename) or _last_part(repo_id))
-    source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision}
+    source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision, **statements}
     return _named_by_label(read_sae(snapshot.path, name=name, source=source), label)
 
 

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from sae_research.foreign import shown
+from sae_research.errors import UserError
+from sae_research.foreign import plain_name, shown
+from sae_research.lm.site import Site
 from sae_research.records import at_least, distinct
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -44,9 +46,16 @@ class BaselineSae:
     """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
     hook_layer: int
     revision: str | None = None
+    hook_name: str | None = None
+    """Where it reads, such as `blocks.4.hook_resid_post`, if its files do not say so; it may not contradict them."""
+    model_name: str | None = None
+    """The model that it was trained on, if its files do not say so."""
+    k: int | None = None
+    """How many of its latents fire at a time, if its files do not say so or offer several k."""
 
     def __post_init__(self) -> None:
         at_least(self, hook_layer=0)
+        _check_stated(self)
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,12 @@ class ComparisonSae:
     control: bool = False
     """Whether these SAEs learned nothing that a metric should reward (random atoms, PCA): the audit asks of every
     metric that they fall below all others. Re-runs no eval."""
+    hook_name: str | None = None
+    """As in `BaselineSae`; of a checkpoint that holds several SAEs it picks one."""
+    model_name: str | None = None
+    """As in `BaselineSae`."""
+    k: int | None = None
+    """As in `BaselineSae`; null: every k that the checkpoint offers, one SAE each."""
 
     def __post_init__(self) -> None:
         if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", self.label):
@@ -76,11 +91,33 @@ class ComparisonSae:
         mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
         if mixed or checkpoint == registry:
             raise ValueError("give either repo_id and filename, or release and sae_id")
+        if registry and stated(self):
+            raise ValueError(f"{', '.join(stated(self))}: SAELens' registry says so itself; remove it")
+        _check_stated(self)
 
     @property
-    def named(self) -> tuple[str | None, ...]:
+    def named(self) -> tuple[str | int | None, ...]:
         """What determines which SAEs these are."""
-        return self.repo_id, self.filename, self.revision, self.release, self.sae_id
+        return self.repo_id, self.filename, self.revision, self.release, self.sae_id, self.hook_name, self.k
+
+
+def stated(entry: BaselineSae | ComparisonSae) -> dict[str, str | int]:
+    """What the entry states of its SAE beside where it lies."""
+    values = {"hook_name": entry.hook_name, "model_name": entry.model_name, "k": entry.k}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _check_stated(entry: BaselineSae | ComparisonSae) -> None:
+    """ValueError where what the entry states can be of no SAE."""
+    if entry.k is not None:
+        at_least(entry, k=1)
+    try:
+        if entry.hook_name is not None:
+            Site.parse(entry.hook_name)
+        if entry.model_name is not None:
+            plain_name(entry.model_name.lstrip("/.~"), "model_name")
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)

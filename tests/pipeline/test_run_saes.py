@@ -111,6 +111,38 @@ def test_short_names_tell_neighbours_apart(filename: str, short: str) -> None:
     assert run_saes.slug(short_name_of(filename) or "sae-relu") == short
 
 
+def test_what_an_entry_states_is_in_the_source_and_may_not_contradict_the_files(hub: Hub) -> None:
+    entry = ComparisonSae("embedded/sae-topk", "k4", hook_name="blocks.3.hook_resid_post", k=4)
+    [sae] = fetch_comparison(hub, entry)
+    assert (sae.card.source["hook_name"], sae.card.source["k"]) == ("blocks.3.hook_resid_post", 4)
+    with pytest.raises(UserError, match="k is given as 5, but its files say 4"):
+        list(fetch_comparison(hub, replace(entry, k=5)))
+    with pytest.raises(UserError, match=r"hook_name is given as 'blocks\.0\.hook_mlp_out', but its files say"):
+        fetch_baseline(hub, replace(BASELINE, hook_name="blocks.0.hook_mlp_out"), model_name="embedded/lm")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"hook_name": "layer 4"}, "hook name 'layer 4' is not known; valid: blocks.N"),
+        ({"k": 0}, "k is 0, expected at least 1"),
+        ({"model_name": "<b>"}, "model_name is '<b>', expected letters"),
+    ],
+)
+def test_what_no_sae_can_be_is_not_stated(keys: dict[str, Any], message: str) -> None:
+    entry = {"repo_id": "r", "filename": "f", **keys}
+    with pytest.raises(UserError, match=rf"comparison_saes\[0\]: {message}"):
+        read_record(ComparisonSae, entry, where="comparison_saes[0]")
+    with pytest.raises(UserError, match=f"baseline_sae: {message}"):
+        read_record(BaselineSae, {**entry, "hook_layer": 0}, where="baseline_sae")
+
+
+def test_nothing_is_stated_of_saes_of_the_registry() -> None:
+    entry = {"release": "r", "sae_id": "s", "hook_name": "blocks.0.hook_mlp_out"}
+    with pytest.raises(UserError, match="hook_name: SAELens' registry says so itself; remove it"):
+        read_record(ComparisonSae, entry, where="comparison_saes[0]")
+
+
 def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
     baseline = _baseline(hub)
     variants = list(derive_variants(baseline, {"ihtp": {"k_values": [1, 2]}, "mpsae": {"s": 3}}))
