@@ -50,7 +50,7 @@ def test_a_closed_stdout_does_not_stop_a_stage_and_is_told_by_a_command_that_pri
     stage = '-c "from sae_research.pipeline.runtime import run_as_stage; raise SystemExit(run_as_stage(int))" >&-'
     done = _run(stage, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    printing = '-c "from sae_research.cli import show; from sae_research.pipeline.runtime import run_as_stage; '
+    printing = '-c "from sae_research.stdout import show; from sae_research.pipeline.runtime import run_as_stage; '
     printing += "raise SystemExit(run_as_stage(lambda: show('x')))\" >&-"
     done = _run(printing, tmp_path)
     assert (done.returncode, done.stderr) == (1, "nothing can be printed: stdout is closed\n")
