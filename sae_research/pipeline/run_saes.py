@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -29,7 +29,7 @@ from sae_research.files import (
 from sae_research.foreign import shown
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
-from sae_research.formats.registry import companions_of, read_sae, short_name_of
+from sae_research.formats.registry import companions_of, read_sae, read_saes, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
 from sae_research.pipeline.sections import BaselineSae, ComparisonSae, stated
@@ -48,7 +48,8 @@ _LONGEST_NAME = 120
 
 def fetch_baseline(hub: Hub, entry: BaselineSae, *, model_name: str) -> Sae:
     """The SAE that variants are derived from, in any format; it must be of layer `entry.hook_layer`."""
-    sae = _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry))
+    path, name, source = _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry))
+    sae = _named_by_label(read_sae(path, name=name, source=source), None)
     card = sae.card
     if card.site.layer != entry.hook_layer:
         raise UserError(
@@ -69,27 +70,29 @@ def fetch_comparison(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
 
 def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
-        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry), label=entry.label)
+        path, name, source = _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry))
+        for sae in read_saes(path, name=name, source=source):
+            yield _named_by_label(sae, entry.label)
     elif entry.release is not None and entry.sae_id is not None:
         for sae in read_pretrained(entry.release, entry.sae_id):
             yield _named_by_label(sae, entry.label) if entry.label else sae
 
 
-def _fetch(
-    hub: Hub,
-    repo_id: str,
-    filename: str,
-    revision: str | None,
-    statements: Mapping[str, str | int],
-    *,
-    label: str | None = None,
-) -> Sae:
+class Fetched(NamedTuple):
+    """A checkpoint on this machine."""
+
+    path: Path
+    name: str
+    """What its SAE is called, architecture or label aside."""
+    source: Mapping[str, Any]
+
+
+def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None, statements: Mapping[str, str | int]) -> Fetched:
     snapshot = hub.file(repo_id, filename, revision=revision)
-    for other in companions_of(filename):
-        hub.file(repo_id, other, revision=revision)
+    hub.fetch_present(repo_id, companions_of(filename), revision=snapshot.revision)
     name = slug(short_name_of(filename) or _last_part(repo_id))
     source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision, **statements}
-    return _named_by_label(read_sae(snapshot.path, name=name, source=source), label)
+    return Fetched(snapshot.path, name, source)
 
 
 def _named_by_label(sae: Sae, label: str | None) -> Sae:

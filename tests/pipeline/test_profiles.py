@@ -12,7 +12,7 @@ from sae_research.evals.registry import find_eval
 from sae_research.pipeline.params import load_params, read_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.pipeline.profiles import profile_names, read_profile, replace_values, write_profile
-from sae_research.pipeline.yaml_text import read_yaml
+from sae_research.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -99,7 +99,7 @@ def companions(filename: str) -> tuple[str, ...]:
 def short_name(filename: str) -> str | None:
     """The folder of the training run, and the file if it is not the run's last; None for other formats' files."""
     path = PurePosixPath(filename)
-    if path.suffix != ".pt":
+    if re.fullmatch(r"ae(_\w+)?\.pt", path.name) is None:
         return None
     parts = [_run_folder(path).name, "" if path.name == WEIGHTS else path.stem]
     return "_".join(filter(None, parts))
