@@ -29,7 +29,10 @@ class Clamping:
     def changes(
         self, codes: Float[Tensor, "row position union"], clamped: Bool[Tensor, "row union"], level: Tensor
     ) -> Float[Tensor, "row position d"]:
-        """The change of the activation by clamping the latents `clamped` of each row: Σ (-level sign(z) - z) W_dec."""
+        """The change of the activation by clamping the latents `clamped` of each row: Σ (-level sign(z) - z) W_dec.
+
+        It is in the units of the codes (`Sae.contributions`).
+        """
         moved = torch.where((codes != 0) & clamped[:, None], -level * codes.sign() - codes, 0)
         return moved @ self.encoder.sae.W_dec[self.chosen.latents]
 
@@ -79,6 +82,7 @@ def answer_clamped(
         taken, rows = batch.take(variants.prompts[part])
         for place, level in enumerate(clamping.levels):
             change = clamping.changes(codes[rows], variants.clamped[part][taken.owners], level)
+            change = clamping.encoder.sae.contributions(change, x[rows])
             hidden = lm.resume(site, x[rows] + change.to(x.dtype), taken.tokens)
             right_of_variant[part, place] = right_answers(lm, hidden, taken, protocol)
     right[variants.changed] = right_of_variant[variants.variant]
