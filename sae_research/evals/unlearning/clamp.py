@@ -38,11 +38,15 @@ class Clamping:
 
 
 def units(sae: Sae, chosen: ChosenLatents, mean_norm: float, *, scaled: bool) -> Float[Tensor, " union"]:
-    """The size of code that a multiplier of 1 stands for, by chosen latent."""
+    """The size of code that a multiplier of 1 stands for, by chosen latent.
+
+    The norm of activations that an SAE normalises is sqrt(d_in) in its own units.
+    """
     atoms = sae.W_dec[chosen.latents]
     if not scaled:
         return torch.ones(len(atoms), device=atoms.device)
-    return mean_norm / sae.card.d_in**0.5 / atoms.float().norm(dim=1).clamp(min=1e-12)
+    relative = mean_norm / sae.card.d_in**0.5 if sae.card.input_norm == "none" else 1.0
+    return relative / atoms.float().norm(dim=1).clamp(min=1e-12)
 
 
 class _Variants(NamedTuple):
