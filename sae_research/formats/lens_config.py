@@ -13,6 +13,7 @@ from sae_research.errors import UserError
 from sae_research.foreign import shown
 from sae_research.formats.lens_scaler import SCALER, Scaler
 from sae_research.formats.reading import optional, required
+from sae_research.formats.refused import PREDICTS, TRANSCODER
 from sae_research.lm.site import Site
 from sae_research.saes.normalisation import NORMALISATIONS, Normalisation
 
@@ -31,16 +32,7 @@ _KEYS = (
 """All that finished SAEs have besides the options of their architecture."""
 _TRAINING = "decoder_init_norm"
 """In the configurations of training checkpoints, which hold what the training needed, too."""
-_REFUSED = {
-    "transcoder": (
-        "it is a transcoder: it reads one activation and predicts another, and the evals put a reconstruction in the "
-        "place of what was read; choose an SAE"
-    ),
-    "temporal": (
-        "what it adds to its codes is predicted by attention over the earlier tokens, so its reconstruction is no "
-        "function of the codes, which the evals change one by one; choose an SAE of another architecture"
-    ),
-}
+_REFUSED = {"transcoder": TRANSCODER, "temporal": PREDICTS}
 """By the last part of SAELens' architecture: why it is refused."""
 _SAME_INPUT = (
     "center_unembed", "default_padding_side", "default_prepend_bos", "device", "dtype", "fold_ln", "hf_model",

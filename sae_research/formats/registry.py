@@ -17,6 +17,7 @@ from sae_research.foreign import reading, shown
 from sae_research.formats import readers
 from sae_research.formats.peeking import PICKLED, shapes_in
 from sae_research.formats.reading import read_pickled
+from sae_research.formats.seen import what_is_at
 from sae_research.formats.stated import completed
 from sae_research.lm.site import Site
 from sae_research.plugins import plugin_names
@@ -88,8 +89,9 @@ def _format_of(path: Path, name: str) -> str:
         if find_format(format_name).recognises(path):
             return format_name
     raise UserError(
-        f"SAE {name!r}: {path} is not in a known format; known: {', '.join(format_names())} "
-        "(saelens: a folder with cfg.json and sae_weights.safetensors; dictionary_learning: ae.pt with config.json)"
+        f"SAE {name!r}: {path} is not in a known format: {what_is_at(path)}. Known: {', '.join(format_names())} "
+        "(saelens: a folder with cfg.json and sae_weights.safetensors; dictionary_learning: ae.pt with config.json; "
+        "docs/formats.md has all)"
     )
 
 

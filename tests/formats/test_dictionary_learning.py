@@ -232,5 +232,5 @@ def test_broken_configs_are_told(checkpoint) -> None:
     config.unlink()
     with pytest.raises(UserError, match=r"'mine': .*config\.json does not exist"):
         _read(path)
-    with pytest.raises(UserError, match=r"is not in a known format; known: .*dictionary_learning, .*saelens"):
+    with pytest.raises(UserError, match=r"is not in a known format: .* Known: .*dictionary_learning, .*saelens"):
         read_sae(path, name="mine", source={})

@@ -137,7 +137,7 @@ LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _configure(f, metadata={"hook_name": "blocks.0.hook_nothing", "model_name": "x"}),
         r"blocks.0.hook_nothing.*(supported|valid|expected)",
     ),
-    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"is not in a known format; known: "),
+    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"is not in a known format: the folder holds .*\. Known: "),
 }  # fmt: skip
 
 
