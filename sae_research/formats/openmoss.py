@@ -1,12 +1,12 @@
-"""OpenMOSS' configurations, those of Llama Scope and those of today's Llamascopium, and what they make of the tensors."""
+"""OpenMOSS' configurations, of Llama Scope and today's Llamascopium, and what they make of the tensors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,19 +15,20 @@ from sae_research.errors import UserError
 from sae_research.foreign import shown
 from sae_research.formats.folding import scale_latents
 from sae_research.formats.layout import assembled
-from sae_research.formats.reading import optional, printable, read_json, required
+from sae_research.formats.reading import optional, printable, read_json, read_pickled, read_safetensors, required
 from sae_research.formats.stated import UNKNOWN_MODEL
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
 
 LM_CONFIG = "lm_config.json"
 _ARCHITECTURES = ("relu", "jumprelu", "topk")
+_SUFFIXES = (".safetensors", ".pt")
 # In the order in which Llamascopium looks for them.
 _WEIGHTS = tuple(
-    f"{place}.{suffix}"
-    for place in ("sae_weights", "checkpoints/pruned", "checkpoints/final")
-    for suffix in ("safetensors", "pt")
+    place + suffix for place in ("sae_weights", "checkpoints/pruned", "checkpoints/final") for suffix in _SUFFIXES
 )
+
+AnyPath = TypeVar("AnyPath", Path, PurePosixPath)
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,51 @@ class Options:
     """Its names of where it reads and where it writes."""
 
 
-def weights_in(folder: Path) -> Path | None:
-    """The weights in an SAE's folder; None if it has none."""
-    return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+class Files(NamedTuple):
+    """Those of one SAE."""
+
+    config: Path
+    weights: Path
+    lm_config: Path
+    """May be missing."""
 
 
-def folder_of(path: Path, config: str) -> Path | None:
-    """The SAE's folder: `path` itself, or that of the weights at `path`; None if it has no such configuration."""
-    candidates = [path] if path.is_dir() else [path.parent, path.parent.parent]
-    return next((folder for folder in candidates if (folder / config).is_file()), None)
+def files_at(path: Path, config: str) -> Files | None:
+    """The files of the SAE whose folder or whose weights are at `path`; None if its configuration has another name."""
+    if path.is_dir():
+        weights = next((path / name for name in _WEIGHTS if (path / name).is_file()), None)
+    else:
+        weights = path if path.suffix in _SUFFIXES and path.is_file() else None
+    folder = path if path.is_dir() else _folder_of(path)
+    if weights is None or not (folder / config).is_file():
+        return None
+    return Files(folder / config, weights, folder / LM_CONFIG)
+
+
+def companions_of(filename: str, config: str) -> tuple[str, ...]:
+    """The configurations of an SAE and of its language model, where `filename` is its weights."""
+    path = PurePosixPath(filename)
+    names = (config, LM_CONFIG) if path.suffix in _SUFFIXES else ()
+    return tuple((_folder_of(path) / name).as_posix() for name in names)
+
+
+def name_of(filename: str) -> str | None:
+    """The SAE's folder, where `filename` is its weights; None for other files."""
+    if filename.endswith(_WEIGHTS):
+        return _folder_of(PurePosixPath(filename)).name
+    return None
+
+
+def _folder_of(weights: AnyPath) -> AnyPath:
+    return weights.parent.parent if weights.parent.name == "checkpoints" else weights.parent
+
+
+def read_state(files: Files, *, sae: str) -> dict[str, Any]:
+    """The tensors by name."""
+    if files.weights.suffix == ".safetensors":
+        return dict(read_safetensors(files.weights, sae=sae))
+    content = read_pickled(files.weights, sae=sae)
+    return required(content, "sae", dict, sae=sae, path=files.weights)
 
 
 def options_of(config: Mapping[str, Any], path: Path, sae: str) -> Options:
@@ -67,8 +104,8 @@ def options_of(config: Mapping[str, Any], path: Path, sae: str) -> Options:
     hook_out = get("hook_point_out", str, hook_in)
     if hook_in != hook_out:
         raise UserError(
-            f"SAE {sae!r}: it is a transcoder, which reads {shown(hook_in)} and writes {shown(hook_out)}; only SAEs that "
-            "reconstruct what they read are measured"
+            f"SAE {sae!r}: it is a transcoder, which reads {shown(hook_in)} and writes {shown(hook_out)}; only SAEs "
+            "that reconstruct what they read are measured"
         )
     if get("use_glu_encoder", bool, False):
         raise UserError(f"SAE {sae!r}: {path}: use_glu_encoder is not supported; choose an SAE without it")
@@ -89,25 +126,42 @@ def options_of(config: Mapping[str, Any], path: Path, sae: str) -> Options:
     )
 
 
+def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path, sae: str) -> None:
+    """Refuses tensors of another size than the configuration says."""
+    d_sae, d_in = tensors["W_dec"].shape
+    for key, size in (("d_model", d_in), ("d_sae", d_sae)):
+        stated = optional(config, key, int, sae=sae, path=path)
+        if stated is not None and stated != size:
+            raise UserError(f"SAE {sae!r}: {path} says {key} = {stated}, the weights have {size}; are they of one SAE?")
+
+
+def number(config: Mapping[str, Any], key: str, path: Path, sae: str) -> float:
+    """`config[key]`, a finite number."""
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"SAE {sae!r}: {path}: {key} is {shown(value)}, expected a number")
+    return float(value)
+
+
 def assemble(
     tensors: Mapping[str, Tensor],
     options: Options,
     *,
     average_norm: float | None,
+    files: Files,
     name: str,
     source: Mapping[str, Any],
-    lm_config: Path,
 ) -> Sae:
     """The SAE with our names of its tensors; `average_norm` is that of the data set's activations, if it is known."""
     plain = _gated_by_codes(tensors, options.architecture) if options.gates_by_atom_norm else tensors
-    lm = read_json(lm_config, sae=name) if lm_config.is_file() else {}
+    lm = read_json(files.lm_config, sae=name) if files.lm_config.is_file() else {}
     return assembled(
         _in_units_of_x(plain, options, average_norm, name),
         name=name,
         architecture=options.architecture,
         site=options.site,
-        model_name=printable(lm, "model_name", sae=name, path=lm_config) or UNKNOWN_MODEL,
-        prepend_bos=optional(lm, "prepend_bos", bool, sae=name, path=lm_config) is not False,
+        model_name=printable(lm, "model_name", sae=name, path=files.lm_config) or UNKNOWN_MODEL,
+        prepend_bos=optional(lm, "prepend_bos", bool, sae=name, path=files.lm_config) is not False,
         hyperparameters={
             "subtract_b_dec": options.subtract_b_dec,
             **({} if options.k is None else {"k": options.k}),
@@ -143,7 +197,7 @@ def _in_units_of_x(
 
 
 def _gated_by_codes(tensors: Mapping[str, Tensor], architecture: str) -> dict[str, Tensor]:
-    """The tensors of the SAE that decides by pre-activations what this one decides by their product with atoms' norms."""
+    """The tensors of the SAE that decides by pre-activations as this one by their products with atoms' norms."""
     if architecture == "topk":
         return scale_latents(tensors, ("W_enc", "b_enc"))
     if architecture == "relu":

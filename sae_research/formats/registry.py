@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 from sae_research.errors import UserError
 from sae_research.foreign import reading, shown
 from sae_research.formats import readers
-from sae_research.formats.peeking import PICKLED
+from sae_research.formats.peeking import PICKLED, shapes_in
 from sae_research.formats.reading import read_pickled
 from sae_research.formats.seen import what_is_at
 from sae_research.formats.stated import completed
@@ -83,11 +83,11 @@ def _read(format_name: str, path: Path, name: str, source: Mapping[str, Any]) ->
 
 def _format_of(path: Path, name: str) -> str:
     """The name of the format that recognises `path`."""
+    if path.suffix in PICKLED and path.is_file() and not shapes_in(path):
+        read_pickled(path, sae=name)  # Says what is wrong with a file that is damaged or holds code.
     for format_name in format_names():
         if find_format(format_name).recognises(path):
             return format_name
-    if path.suffix in PICKLED and path.is_file():
-        read_pickled(path, sae=name)  # Says what is wrong with a file that is damaged or holds code.
     raise UserError(
         f"SAE {name!r}: {path} is not in a known format: {what_is_at(path)}. Known: {', '.join(format_names())} "
         "(saelens: a folder with cfg.json and sae_weights.safetensors; dictionary_learning: ae.pt with config.json; "

@@ -1,7 +1,7 @@
-"""Apollo's end-to-end SAEs: a run's `samples_{N}.pt` and `final_config.yaml`, or the hub's `{name}.pt` and `{name}.yaml`.
+"""Apollo's end-to-end SAEs: a run's `samples_{N}.pt` and `final_config.yaml`; the hub's `{name}.pt` and `{name}.yaml`.
 
-relu(x W_enc + b_enc), nothing subtracted from x. The atoms have norm 1, for which a run's files still have to be scaled.
-They may hold SAEs of several sites (`blocks-6-hook_resid_pre.encoder.0.weight`). Braun et al. 2024,
+relu(x W_enc + b_enc), nothing subtracted from x. The atoms have norm 1, to which those in a run's files have to be
+scaled. Such a file may hold SAEs of several sites (`blocks-6-hook_resid_pre.encoder.0.weight`). Braun et al. 2024,
 https://arxiv.org/abs/2405.12241
 """
 

@@ -7,16 +7,14 @@ average norm of x); the reconstruction is scaled back. He et al. 2024, https://a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from sae_research.errors import UserError
+from sae_research.formats import openmoss
 from sae_research.formats.layout import LINEAR, tensors_of
-from sae_research.formats.openmoss import LM_CONFIG, assemble, folder_of, options_of, weights_in
-from sae_research.formats.reading import naming_file, optional, read_json, read_tensors, required
+from sae_research.formats.reading import naming_file, optional, read_json
 from sae_research.saes.base import Sae
 
 CONFIG = "hyperparams.json"
@@ -24,42 +22,32 @@ CONFIG = "hyperparams.json"
 
 def recognises(path: Path) -> bool:
     """A folder with `hyperparams.json` and weights, or these weights."""
-    folder = folder_of(path, CONFIG)
-    return folder is not None and (weights_in(folder) if path.is_dir() else path) is not None
+    return openmoss.files_at(path, CONFIG) is not None
 
 
 def companions(filename: str) -> tuple[str, ...]:
-    """The configurations of the SAE and of its language model, beside `checkpoints/`."""
-    folder = PurePosixPath(filename).parent.parent
-    return tuple((folder / name).as_posix() for name in (CONFIG, LM_CONFIG)) if filename.endswith(".safetensors") else ()
+    """The configurations of the SAE and of its language model."""
+    return openmoss.companions_of(filename, CONFIG)
 
 
 def short_name(filename: str) -> str | None:
-    """The folder of the SAE, where `filename` is its weights."""
-    path = PurePosixPath(filename)
-    return path.parent.parent.name if path.parent.name == "checkpoints" and path.suffix == ".safetensors" else None
+    """The folder of the SAE."""
+    return openmoss.name_of(filename)
 
 
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """The SAE in the folder."""
-    folder = folder_of(path, CONFIG)
-    weights = weights_in(path) if path.is_dir() else path
-    assert folder is not None and weights is not None
-    config_path = folder / CONFIG
-    config = read_json(config_path, sae=name)
-    options = options_of(config, config_path, name)
-    state = read_tensors(weights, sae=name)
-    with naming_file(weights):
+    files = openmoss.files_at(path, CONFIG)
+    assert files is not None
+    config = read_json(files.config, sae=name)
+    options = openmoss.options_of(config, files.config, name)
+    norms = optional(config, "dataset_average_activation_norm", dict, sae=name, path=files.config)
+    average_norm = openmoss.number(norms, "in", files.config, name) if norms else None
+    state = openmoss.read_state(files, sae=name)
+    with naming_file(files.weights):
         tensors = tensors_of(state, LINEAR, sae=name)
+        openmoss.check_sizes(config, tensors, files.config, name)
         if options.architecture == "jumprelu":
-            tensors["threshold"] = torch.full_like(tensors["b_enc"], _number(config, "jump_relu_threshold", config_path, name))
-        _check_sizes(config, tensors, config_path, name)
-        norms = optional(config, "dataset_average_activation_norm", dict, sae=name, path=config_path) or {}
-        return assemble(
-            tensors,
-            options,
-            average_norm=_number(norms, "in", config_path, name) if norms else None,
-            name=name,
-            source=source,
-            lm_config=folder / LM_CONFIG,
-        )
+            threshold = openmoss.number(config, "jump_relu_threshold", files.config, name)
+            tensors["threshold"] = torch.full_like(tensors["b_enc"], threshold)
+        return openmoss.assemble(tensors, options, average_norm=average_norm, files=files, name=name, source=source)

@@ -56,9 +56,7 @@ def short_name(filename: str) -> str | None:
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """The SAE in the file; where the path is not a published one's, its site is stated."""
     match = _published(PurePosixPath(path.as_posix()))
-    site = (
-        _site(match, name) if match is not None and source.get("hook_name") is None else stated_site(source, sae=name)
-    )
+    site = stated_site(source, sae=name) if match is None else _site(match, name)
     content = read_pickled(path, sae=name)
     with naming_file(path):
         activation = content.pop(_ACTIVATION, "ReLU")

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sae_research.errors import UserError
-from sae_research.foreign import shown
+from sae_research.foreign import read_json_object
 from sae_research.formats.layout import Layout, assembled, tensors_of
 from sae_research.formats.peeking import PICKLED, shapes_in
-from sae_research.formats.reading import naming_file, optional, printable, read_json, read_pickled, required
+from sae_research.formats.reading import naming_file, printable, read_json, read_pickled, required
 from sae_research.formats.stated import UNKNOWN_MODEL, stated_k, stated_site
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
@@ -25,12 +25,15 @@ _FILE = re.compile(r"layer([0-9]{1,6})\.sae\.pt")
 
 
 def recognises(path: Path) -> bool:
-    """A pickled file with exactly these tensors, `W_enc` (d_sae, d_in); other projects have its transpose."""
+    """A pickled file with `W_enc` and its `config.json`; without one `W_enc` (d_sae, d_in), of which others have the
+    transpose."""
     shapes = shapes_in(path) if path.suffix in PICKLED else {}
-    W_enc, b_enc, b_dec = (shapes.get(name) for name in ("W_enc", "b_enc", "b_dec"))
-    if set(shapes) != set(_LAYOUT.keys) or W_enc is None or b_enc is None or b_dec is None:
+    if "W_enc" not in shapes or path.with_name(f"{path.stem}_cfg.json").is_file():
         return False
-    return W_enc == (*b_enc, *b_dec) and not path.with_name(f"{path.stem}_cfg.json").is_file()
+    if path.with_name(CONFIG).is_file():
+        return _says_so(path.with_name(CONFIG))
+    W_enc, b_enc, b_dec = (shapes.get(name) for name in ("W_enc", "b_enc", "b_dec"))
+    return b_enc is not None and b_dec is not None and W_enc == (*b_enc, *b_dec) and "W_dec" in shapes
 
 
 def companions(filename: str) -> tuple[str, ...]:
@@ -42,7 +45,7 @@ def companions(filename: str) -> tuple[str, ...]:
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """The SAE in the file; site, model and k are stated where there is no `config.json`."""
     config_path = path.with_name(CONFIG)
-    config = _config(config_path, name) if config_path.is_file() else None
+    config = read_json(config_path, sae=name) if config_path.is_file() else None
     content = read_pickled(path, sae=name)
     with naming_file(path):
         return assembled(
@@ -59,14 +62,11 @@ def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
         )
 
 
-def _config(path: Path, name: str) -> dict[str, Any]:
-    config = read_json(path, sae=name)
-    model_type = optional(config, "model_type", str, sae=name, path=path)
-    if model_type != MODEL_TYPE:
-        raise UserError(
-            f"SAE {name!r}: {path}: model_type is {shown(model_type)}, expected {MODEL_TYPE!r}; fetch it again"
-        )
-    return config
+def _says_so(config: Path) -> bool:
+    try:
+        return read_json_object(config, remedy="").get("model_type") == MODEL_TYPE
+    except UserError:
+        return False
 
 
 def _site(config: Mapping[str, Any], path: Path, name: str) -> Site:
@@ -75,6 +75,6 @@ def _site(config: Mapping[str, Any], path: Path, name: str) -> Site:
     match = _FILE.fullmatch(path.name)
     if match is None:
         raise UserError(
-            f"SAE {name!r}: its layer stands in its file's name alone, and {path.name} is not layer<N>.sae.pt; rename it"
+            f"SAE {name!r}: its file is called {path.name}, expected layer<N>.sae.pt, which alone says its layer"
         )
     return Site.parse(f"blocks.{match[1]}.hook_{kind}")
