@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.checkpoints import CHECKPOINTS, D_IN, D_SAE, HYPERPARAMS, LLAMASCOPIUM, Checkpoint
 
 from sae_research.errors import UserError
 from sae_research.formats.registry import companions_of, read_sae, read_saes, short_name_of
@@ -17,7 +18,6 @@ from sae_research.lm.site import Site
 from sae_research.pipeline.run_saes import fetch_baseline, fetch_comparison
 from sae_research.pipeline.sections import BaselineSae, ComparisonSae
 from sae_research.sources.hub import Hub
-from tests.formats.checkpoints import CHECKPOINTS, D_IN, D_SAE, HYPERPARAMS, LLAMASCOPIUM, Checkpoint
 
 # site, model, k; the residual stream has no mean where TransformerLens' default took it away
 SAID: Mapping[str, tuple[Site, str, int | None]] = {
@@ -149,7 +149,7 @@ def test_an_apollo_file_from_the_hub_says_its_one_position(tmp_path: Path) -> No
     [
         (
             {"hook_point_out": "blocks.1.hook_mlp_out"},
-            r"it is a transcoder, which reads .* and writes 'blocks\.1\.hook_mlp",
+            r"hook_point_out 'blocks\.1\.hook_mlp_out': it is a transcoder",
         ),
         ({"use_glu_encoder": True}, "use_glu_encoder is not supported"),
         ({"act_fn": "batchtopk"}, "act_fn is 'batchtopk', .* depend on the batch: convert it to jumprelu"),
@@ -200,11 +200,11 @@ def test_an_sae_whose_decoder_bias_joins_the_input_subtracts_it_in_its_own_units
         (
             "layer_3.safetensors",
             {"W_enc": (D_SAE, D_IN), "W_dec": (D_SAE, D_IN)},
-            "is a transcoder: it reads what goes",
+            "it is a transcoder: it reads one activation and predicts another",
         ),
-        ("skip.safetensors", {"W_enc": (D_IN, D_SAE), "W_skip": (D_IN, D_IN)}, "is a transcoder"),
-        ("W_enc_3.safetensors", {"W_enc_3": (D_SAE, D_IN)}, "is a cross-layer transcoder: .* and later ones"),
-        ("W_dec_3.safetensors", {"W_dec_3": (D_SAE, 2, D_IN)}, "is a cross-layer transcoder"),
+        ("skip.safetensors", {"W_enc": (D_IN, D_SAE), "W_skip": (D_IN, D_IN)}, "it is a transcoder"),
+        ("W_enc_3.safetensors", {"W_enc_3": (D_SAE, D_IN)}, "it is a transcoder: .*; choose an SAE, of one layer"),
+        ("W_dec_3.safetensors", {"W_dec_3": (D_SAE, 2, D_IN)}, "it is a transcoder: .*, of one layer"),
     ],
 )
 def test_transcoders_are_refused_with_the_reason(
