@@ -293,6 +293,7 @@ def _bloom(folder: Path, **changes: Any) -> Path:
     ("changes", "centred"),
     [
         ({}, True),  # as trained: SAELens #279
+        ({"model_name": "TinyLlama/TinyLlama-1.1B"}, False),
         ({"model_name": "gemma-2b"}, False),  # RMSNorm, which TransformerLens leaves alone
         ({"model_from_pretrained_kwargs": {}}, True),
         ({"model_from_pretrained_kwargs": {"center_writing_weights": True}}, True),
