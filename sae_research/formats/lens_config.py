@@ -40,6 +40,21 @@ _SAME_INPUT = (
 )  # fmt: skip
 """Options of TransformerLens' loader that leave alone what an SAE reads."""
 
+_HAD_LAYER_NORM = (
+    "gpt2",
+    "distilgpt2",
+    "pythia",
+    "gpt-neo",
+    "gpt-j",
+    "opt-",
+    "tiny-stories",
+    "tinystories",
+    "gelu",
+    "solu",
+)
+"""How the names start of models with LayerNorm that SAEs were trained on before version 3. Until SAELens' pull request
+279 they were loaded with `HookedTransformer.from_pretrained`, which centres these by default, and no others."""
+
 _required, _optional = (partial(get, path=Path(CONFIG)) for get in (required, optional))
 
 
@@ -70,7 +85,7 @@ def modern(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         "hook_name": config.get("hook_name") or config.get("hook_point"),
         "hook_head_index": config.get("hook_head_index", config.get("hook_point_head_index")),
         "model_name": config.get("model_name"),
-        "model_from_pretrained_kwargs": config.get("model_from_pretrained_kwargs"),
+        "model_from_pretrained_kwargs": _options_of_its_time(config, name),
         "prepend_bos": config.get("prepend_bos"),
     }
     return {
@@ -80,6 +95,15 @@ def modern(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         **({"k": kwargs["k"]} if is_topk else {}),
         "normalize_activations": normalised,
     }
+
+
+def _options_of_its_time(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """The options of the model's loader; for a configuration from before version 3 with their defaults of then."""
+    options = _optional(config, "model_from_pretrained_kwargs", dict, sae=name)
+    model = _optional(config, "model_name", str, sae=name) or ""
+    if "hook_point" in config and CENTRED not in (options or {}):
+        return {**(options or {}), CENTRED: model.rsplit("/", 1)[-1].lower().startswith(_HAD_LAYER_NORM)}
+    return options
 
 
 def refuse_unknown_keys(config: Mapping[str, Any], options: Iterable[str], name: str) -> None:

@@ -16,6 +16,7 @@ from sae_research.foreign import shown
 from sae_research.formats.folding import scale_latents
 from sae_research.formats.layout import assembled
 from sae_research.formats.reading import optional, printable, read_json, read_pickled, read_safetensors, required
+from sae_research.formats.refused import TRANSCODER
 from sae_research.formats.stated import UNKNOWN_MODEL
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
@@ -104,8 +105,7 @@ def options_of(config: Mapping[str, Any], path: Path, sae: str) -> Options:
     hook_out = get("hook_point_out", str, hook_in)
     if hook_in != hook_out:
         raise UserError(
-            f"SAE {sae!r}: it is a transcoder, which reads {shown(hook_in)} and writes {shown(hook_out)}; only SAEs "
-            "that reconstruct what they read are measured"
+            f"SAE {sae!r}: {path}: hook_point_in is {shown(hook_in)}, hook_point_out {shown(hook_out)}: {TRANSCODER}"
         )
     if get("use_glu_encoder", bool, False):
         raise UserError(f"SAE {sae!r}: {path}: use_glu_encoder is not supported; choose an SAE without it")

@@ -1,4 +1,7 @@
-"""What users state of an SAE where its files do not say it: `hook_name`, `model_name` and `k`, entries of `source`."""
+"""What users state of an SAE where its files do not say it: `hook_name`, `model_name` and `k`, entries of `source`.
+
+`site` is the hook name for those whose files say none, from an argument that is meant for several SAEs.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,13 @@ _WHERE = "beside its filename (baseline_sae or comparison_saes in params.yaml)"
 
 def stated_site(source: Mapping[str, Any], *, sae: str) -> Site:
     """The site that the user states; a UserError that says how, where none is stated."""
-    if source.get("hook_name") is None:
+    hook_name = source.get("hook_name") or source.get("site")
+    if hook_name is None:
         raise UserError(
             f"SAE {sae!r}: its files do not say at which hook point it reads; give hook_name, such as "
             f"blocks.4.hook_resid_post, and model_name {_WHERE}"
         )
-    return Site.parse(source["hook_name"])
+    return Site.parse(hook_name)
 
 
 def stated_k(source: Mapping[str, Any], *, sae: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.checkpoints import CHECKPOINTS, D_IN, D_SAE, HYPERPARAMS, LLAMASCOPIUM, SHAPES, Checkpoint, random_state
 
 from sae_research.errors import UserError
-from sae_research.formats.registry import companions_of, read_sae, read_saes, short_name_of
+from sae_research.formats.registry import companions_of, find_format, format_names, read_sae, read_saes, short_name_of
 from sae_research.lm.site import Site
 from sae_research.pipeline.run_saes import fetch_baseline, fetch_comparison
 from sae_research.pipeline.sections import BaselineSae, ComparisonSae
 from sae_research.sources.hub import Hub
-from tests.formats.checkpoints import CHECKPOINTS, D_IN, D_SAE, HYPERPARAMS, LLAMASCOPIUM, Checkpoint
 
 # site, model, k; the residual stream has no mean where TransformerLens' default took it away
 SAID: Mapping[str, tuple[Site, str, int | None]] = {
@@ -149,7 +150,7 @@ def test_an_apollo_file_from_the_hub_says_its_one_position(tmp_path: Path) -> No
     [
         (
             {"hook_point_out": "blocks.1.hook_mlp_out"},
-            r"it is a transcoder, which reads .* and writes 'blocks\.1\.hook_mlp",
+            r"hook_point_out 'blocks\.1\.hook_mlp_out': it is a transcoder",
         ),
         ({"use_glu_encoder": True}, "use_glu_encoder is not supported"),
         ({"act_fn": "batchtopk"}, "act_fn is 'batchtopk', .* depend on the batch: convert it to jumprelu"),
@@ -200,11 +201,11 @@ def test_an_sae_whose_decoder_bias_joins_the_input_subtracts_it_in_its_own_units
         (
             "layer_3.safetensors",
             {"W_enc": (D_SAE, D_IN), "W_dec": (D_SAE, D_IN)},
-            "is a transcoder: it reads what goes",
+            "it is a transcoder: it reads one activation and predicts another",
         ),
-        ("skip.safetensors", {"W_enc": (D_IN, D_SAE), "W_skip": (D_IN, D_IN)}, "is a transcoder"),
-        ("W_enc_3.safetensors", {"W_enc_3": (D_SAE, D_IN)}, "is a cross-layer transcoder: .* and later ones"),
-        ("W_dec_3.safetensors", {"W_dec_3": (D_SAE, 2, D_IN)}, "is a cross-layer transcoder"),
+        ("skip.safetensors", {"W_enc": (D_IN, D_SAE), "W_skip": (D_IN, D_IN)}, "it is a transcoder"),
+        ("W_enc_3.safetensors", {"W_enc_3": (D_SAE, D_IN)}, "it is a transcoder: .*; choose an SAE, of one layer"),
+        ("W_dec_3.safetensors", {"W_dec_3": (D_SAE, 2, D_IN)}, "it is a transcoder: .*, of one layer"),
     ],
 )
 def test_transcoders_are_refused_with_the_reason(
@@ -265,3 +266,56 @@ def test_backups_of_nested_saes_are_read_and_disagreeing_ks_refused(tmp_path: Pa
 def test_names_and_companions_of_published_files(filename: str, short: str, beside: set[str]) -> None:
     assert short_name_of(filename) == short
     assert beside <= set(companions_of(filename))
+
+
+# As in jbloom/GPT2-Small-SAEs-Reformatted, smaller; the keys of training alone are a selection.
+BLOOM = {
+    "model_name": "gpt2-small", "hook_point": "blocks.1.hook_resid_pre", "hook_point_layer": 1,
+    "hook_point_head_index": None, "dataset_path": "Skylion007/openwebtext", "is_dataset_tokenized": False,
+    "context_size": 128, "use_cached_activations": False, "d_in": D_IN, "n_batches_in_buffer": 128,
+    "total_training_tokens": 300000000, "store_batch_size": 32, "device": "mps", "seed": 42, "dtype": "torch.float32",
+    "b_dec_init_method": "geometric_median", "expansion_factor": 32, "from_pretrained_path": None,
+    "l1_coefficient": 8e-05, "lp_norm": 1, "lr": 0.0004, "lr_scheduler_name": None, "lr_warm_up_steps": 5000,
+    "train_batch_size": 4096, "use_ghost_grads": False, "feature_sampling_window": 1000, "dead_feature_window": 5000,
+    "dead_feature_threshold": 1e-06, "log_to_wandb": True, "d_sae": D_SAE,
+}  # fmt: skip
+
+
+def _bloom(folder: Path, **changes: Any) -> Path:
+    folder.mkdir()
+    (folder / "cfg.json").write_text(json.dumps({**BLOOM, **changes}))
+    save_file(random_state({name: name for name in SHAPES}), folder / "sae_weights.safetensors")
+    save_file({"sparsity": torch.zeros(D_SAE)}, folder / "sparsity.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "centred"),
+    [
+        ({}, True),  # as trained: SAELens #279
+        ({"model_name": "TinyLlama/TinyLlama-1.1B"}, False),
+        ({"model_name": "gemma-2b"}, False),  # RMSNorm, which TransformerLens leaves alone
+        ({"model_from_pretrained_kwargs": {}}, True),
+        ({"model_from_pretrained_kwargs": {"center_writing_weights": True}}, True),
+        ({"model_from_pretrained_kwargs": {"center_writing_weights": False}}, False),
+    ],
+)
+def test_blooms_saes_read_what_transformer_lens_gave_them(
+    changes: dict[str, Any], centred: bool, tmp_path: Path
+) -> None:
+    path = _bloom(tmp_path / "blocks.1.hook_resid_pre", **changes)
+    assert [name for name in format_names() if find_format(name).recognises(path)] == ["saelens"]
+    sae = read_sae(path, name="x", source={})
+    assert sae.card.site == Site(1, "resid_pre", centred=centred)
+    state = random_state({name: name for name in SHAPES})
+    x = torch.randn(6, D_IN, generator=torch.Generator().manual_seed(2))
+    z = ((x - state["b_dec"]) @ state["W_enc"] + state["b_enc"]).relu()
+    torch.testing.assert_close(sae.decode(sae.encode(x)), z @ state["W_dec"] + state["b_dec"], rtol=1e-4, atol=1e-4)
+
+
+def test_configurations_of_version_3_and_later_say_themselves_whether_the_mean_is_there(tmp_path: Path) -> None:
+    path = _bloom(tmp_path / "a", hook_name="blocks.1.hook_resid_pre", architecture="standard")
+    config = json.loads((path / "cfg.json").read_text())
+    del config["hook_point"]
+    (path / "cfg.json").write_text(json.dumps(config))
+    assert read_sae(path, name="x", source={}).card.site == Site(1, "resid_pre")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from sae_research.errors import UserError
 from sae_research.formats.registry import read_sae
 from sae_research.formats.stated import stated_k, stated_site
 from sae_research.lm.site import Site
-from tests.formats.conftest import K, MakeCheckpoint
+
+MakeCheckpoint = Callable[..., Path]
+K = 4
 
 
 def test_what_the_files_say_may_be_stated_too(checkpoint: MakeCheckpoint) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sae_research.errors import UserError
 from sae_research.formats.peeking import shapes_in
+from sae_research.formats.refused import TRANSCODER
 from sae_research.saes.base import Sae
 
 _PER_LAYER = re.compile(r"W_(enc|dec)_[0-9]+")
@@ -34,11 +35,5 @@ def companions(_filename: str) -> tuple[str, ...]:
 
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """Always a UserError that says why."""
-    layers = any(_PER_LAYER.fullmatch(key) for key in shapes_in(path))
-    raise UserError(
-        f"SAE {name!r}: {path} is a {'cross-layer ' if layers else ''}transcoder: it reads what goes into an MLP and "
-        "writes what comes out of it"
-        + (", of its own layer and later ones" if layers else "")
-        + "; every eval compares an activation with its own reconstruction, so there is nothing that it could measure. "
-        "Name an SAE of one site"
-    )
+    across = any(_PER_LAYER.fullmatch(key) for key in shapes_in(path))
+    raise UserError(f"SAE {name!r}: {path}: {TRANSCODER}" + (", of one layer" if across else ""))
