@@ -142,7 +142,7 @@ def ravel_run(rng: Rng, metric: str, *, entities: int, pairs: int, icc: float) -
             name: SwapHits(Pairs(at, at, is_cause), {"": right}, None, 0)
             for name, at, right in zip("ab", torch.from_numpy(base).split(pairs), np.split(hits, 2), strict=True)
         }
-        estimates.append(class_scores(ClassHits(prompts, entities, attributes), "")["all"][metric])
+        estimates.append(class_scores(ClassHits(prompts, entities, {0: attributes}), "")["all"][metric].mean)
     return SimulatedRun(_of_each(metric, estimates), (0.6, 0.65))
 
 

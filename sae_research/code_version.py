@@ -23,6 +23,7 @@ WITHOUT_INFLUENCE = frozenset(
         "device_memory",
         "digests",
         "errors",
+        "evals.model_results",
         "files",
         "foreign",
         "lm.cache",
@@ -30,9 +31,11 @@ WITHOUT_INFLUENCE = frozenset(
         "progress",
         "records",
         "saes.about",
+        "sources.described",
         "sources.hub",
         "sources.huggingface",
         "sources.memory",
+        "tensor_files",
     )
 )
 # A constant of an architecture's file that says how plots name and draw it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import subprocess
@@ -26,6 +27,7 @@ import sae_research
 from sae_research.errors import UserError
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.registry import all_evals
+from sae_research.formats.readers.saelens import write_folder
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
@@ -199,6 +201,27 @@ def test_a_forward_that_the_caller_has_set_stays(tokenizer: Any, texts: list[str
     for name in saes:
         assert _numbers(after, name) == _numbers(before, name)
     assert after.value("a", "ce_loss_increase") != after.value("b", "ce_loss_increase")
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [("gpt_neox.layers.0", "resid_post"), ("gpt_neox.layers.0.mlp", "mlp_out")]
+)
+def test_an_sae_that_names_a_module_is_measured_at_that_site(
+    model: Any, tokenizer: Any, texts: list[str], tmp_path: Path, module: str, kind: Any
+) -> None:
+    """As SAELens writes them for Hugging Face models, whose modules TransformerLens calls otherwise."""
+    hook_name = Site(0, kind).hook_name
+    for name in (module, hook_name):
+        write_folder(ours(Foreign()), tmp_path / name)
+        config = json.loads((tmp_path / name / "cfg.json").read_text())
+        del config["sae_research"]
+        config["metadata"] |= {"hook_name": name, "model_class_name": "AutoModelForCausalLM"}
+        (tmp_path / name / "cfg.json").write_text(json.dumps(config))
+    folders = [tmp_path / module, tmp_path / hook_name]
+    evaluation = sae_research.evaluate(model, folders, {"core": SMALL}, tokenizer=tokenizer, texts=texts)
+    assert [r.sae["hook_name"] for r in evaluation.results] == [hook_name] * 2
+    assert _numbers(evaluation, module) == _numbers(evaluation, hook_name)
+    assert evaluation.results[0].sae["digest"] == evaluation.results[1].sae["digest"]
 
 
 def test_the_table_has_intervals_units_and_a_frame(model: Any, tokenizer: Any, texts: list[str]) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sae_research.data.parquet import read_files, split_files
+from sae_research.data.running import documents
 from sae_research.errors import UserError
 from sae_research.lm.tokens import bos_id, encode_plain
 from sae_research.sources.hub import Hub
@@ -27,8 +27,7 @@ def load_texts(
     in_memory = hub.given.get(dataset_id)
     if isinstance(in_memory, GivenTexts):
         return iter(in_memory.texts)
-    files = split_files(hub, dataset_id, split, revision=revision)
-    return (text for (text,) in read_files(files, [column]) if text is not None)
+    return documents(hub, dataset_id, split, revision=revision, column=column)
 
 
 def token_rows(

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sae_research.measurements import EvalOutput, MetricSpec
 from sae_research.progress import Progress
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import Hub
 
-if TYPE_CHECKING:  # Both import torch, which planning does not need.
+if TYPE_CHECKING:  # These import torch, which planning does not need.
+    from torch import Tensor
+
+    from sae_research.evals.model_results import ModelResults
     from sae_research.lm.model import LanguageModel
     from sae_research.saes.base import Sae
 
@@ -32,6 +36,17 @@ class EvalContext:
     batch_size: int
     """Sequences per language-model batch; affects speed and memory, never a number."""
     progress: Progress
+    model_results: ModelResults | None = None
+    """What was found of the language model alone; None: nothing is kept between runs."""
+
+    def recall(self, parts: object) -> Mapping[str, Tensor] | None:
+        """What an earlier run kept under `parts`, or None."""
+        return None if self.model_results is None else self.model_results.get(parts)
+
+    def keep(self, parts: object, tensors: Mapping[str, Tensor]) -> None:
+        """Keeps what holds for any SAE, under all that determines it beside the eval, its settings and the model."""
+        if self.model_results is not None:
+            self.model_results.put(parts, tensors)
 
 
 class Outcome(NamedTuple):
@@ -43,7 +58,7 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[[EvalContext, Sequence["Sae"], Any], Iterator[Outcome]]
-"""Measures SAEs of one site with given settings; returns one outcome per SAE."""
+"""Measures SAEs, of one site unless the eval takes `sites_together`, with given settings; one outcome per SAE."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +74,9 @@ class DataSet:
     """The repository that holds it, where that has another name."""
     reader: str | None = None
     """The module that reads it, if it is found by name and not imported; its code is part of the key."""
-    require: Callable[[], None] = lambda: None
-    """Raises a UserError that lists the valid names if there is no such data set; reads nothing."""
+    require: Callable[[Mapping[str, DescribedSet]], None] = lambda _described: None
+    """Raises a UserError that lists the valid names if there is no such data set, not even among those that
+    `params.yaml` describes; reads nothing."""
     texts: str | None = None
     """What it labels; sets that say the same share texts, which a mean over sets takes for independent."""
 
@@ -142,6 +158,8 @@ class Eval:
     data: Callable[[Any], Sequence[DataSet]]
     """The data sets that settings name."""
     run: Run
+    sites_together: bool = False
+    """Whether `run` takes the SAEs of all sites at once; the others are run site by site."""
     has_own_stage: bool = False
     """Whether it has a DVC stage of its own; the others share `optional_evals`."""
     check: Callable[[Any, int], None] = lambda _settings, _random_seed: None

@@ -142,3 +142,13 @@ def short_name_of(filename: str) -> str:
     last = PurePosixPath(filename).name
     plain = next((last.removesuffix(suffix) for suffix in _SUFFIXES if last.endswith(suffix)), last)
     return next((name for name in names if name is not None), plain)
+
+
+def path_name_of(filename: str) -> str:
+    """`short_name_of` after the folders above it: what tells a checkpoint from all others of the repository.
+
+    It depends on nothing but `filename`, so that it stays when the repository gets more checkpoints.
+    """
+    short, parts = short_name_of(filename), PurePosixPath(filename).parts
+    starts = [i for i, part in enumerate(parts) if short == part or short.startswith(f"{part}_")]
+    return "_".join([*parts[: max(starts, default=len(parts) - 1)], short]) if parts else ""

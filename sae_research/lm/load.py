@@ -90,6 +90,11 @@ class ModelShape:
         # How wide the heads are side by side, each architecture computes in its own way.
         return self._without_weights.width(site)
 
+    def canonical(self, site: Site) -> Site:
+        """`site` under the one name that all names of it have in this model."""
+        is_module = site.kind in ("mlp_module", "attn_module")
+        return self._without_weights.canonical(site) if is_module else site
+
     @cached_property
     def _without_weights(self) -> Decoder:
         with torch.device("meta"):

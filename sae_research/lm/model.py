@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import wraps
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.hooks import change_input, change_output, replaced_forward
-from sae_research.lm.positions import Positions
+from sae_research.lm.positions import Positions, run_inputs
 from sae_research.lm.site import Site
 from sae_research.lm.structure import Decoder
 from sae_research.lm.tokens import special_ids
@@ -75,7 +75,7 @@ class LanguageModel:
         self._can_copy = not any("forward" in vars(module) for module in decoder.model.modules())
         self._turn = nullcontext() if self._can_copy else threading.RLock()
         self._cache = cache
-        self._layer_arity = _layer_arity(decoder, self.device)
+        self._layer_arity = decoder.layer_arity()
         self.positions = Positions(decoder.model, name)
 
     @property
@@ -115,6 +115,14 @@ class LanguageModel:
         """The number of dimensions of the activation at `site`."""
         return self._decoder.width(site)
 
+    def canonical(self, site: Site) -> Site:
+        """`site` under the one name that all names of it have here."""
+        return self._decoder.canonical(site)
+
+    def has_mlp(self, layer: int) -> bool:
+        """Whether the MLP of `layer` is a module, so that what it returns can be read."""
+        return self._decoder.has_mlp(layer)
+
     def capture(
         self,
         tokens: Int[Tensor, "batch position"],
@@ -122,21 +130,41 @@ class LanguageModel:
         attention_mask: Bool[Tensor, "batch position"] | None = None,
     ) -> Float[Tensor, "batch position d"]:
         """The activation at `site`; layers after the site are not run."""
-        self.require_site(site)
+        return self.capture_each(tokens, [site], attention_mask)[site]
+
+    def capture_each(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        sites: Sequence[Site],
+        attention_mask: Bool[Tensor, "batch position"] | None = None,
+    ) -> dict[Site, Float[Tensor, "batch position d"]]:
+        """The activations at all of `sites`, from one run that ends at the last of them."""
+        for site in sites:
+            self.require_site(site)
         self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
-        if self._cache is None:
-            return self.capture_anew(tokens, site, attention_mask)
+        captured: dict[Site, Tensor] = {}
+
+        def compute(site: Site) -> Tensor:
+            if not captured:
+                captured.update(self._run_to(tokens, sites, attention_mask))
+            return captured[site]
+
         mask = None if attention_mask is None else attention_mask.tolist()
-        parts = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred, mask]
-        return self._cache.get_or_compute(parts, tokens, lambda: self.capture_anew(tokens, site, attention_mask))
+        return {site: self._kept([mask], tokens, site, partial(compute, site)) for site in sites}
+
+    def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, from the cache of activations if there is one."""
+        if self._cache is None:
+            return compute()
+        place = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred]
+        return self._cache.get_or_compute([*place, *parts], tokens, compute)
 
     def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:
         """The activations at `site` of the tokens that are not BOS, EOS or padding, one after the other."""
         special = torch.tensor(sorted(self.special_ids), device=tokens.device)
         return self.capture(tokens, site)[~torch.isin(tokens, special)]
 
-    @_in_turn
     def capture_anew(
         self,
         tokens: Int[Tensor, "batch position"],
@@ -144,12 +172,29 @@ class LanguageModel:
         attention_mask: Bool[Tensor, "batch position"] | None = None,
     ) -> Float[Tensor, "batch position d"]:
         """What `capture` returns, computed whatever the cache holds, and not counted."""
-        try:
-            with self._at(site, _stop):
-                self._run(tokens, attention_mask)
-        except _Reached as reached:
-            return _centred(reached.activation) if site.centred else reached.activation
-        raise AssertionError(f"{site.hook_name} was never reached")
+        return self._run_to(tokens, [site], attention_mask)[site]
+
+    @_in_turn
+    def _run_to(self, tokens: Tensor, sites: Sequence[Site], attention_mask: Tensor | None) -> dict[Site, Tensor]:
+        wanted = dict.fromkeys(sites)
+        reached: dict[Site, Tensor] = {}
+
+        def keep(site: Site, activation: Tensor) -> Tensor:
+            x = _centred(activation) if site.centred else activation
+            reached[site] = x
+            if len(reached) == len(wanted):
+                raise _AllReached
+            # Later layers may work in place.
+            reached[site] = x.clone()
+            return activation
+
+        with suppress(_AllReached), ExitStack() as stack:
+            for site in wanted:
+                stack.enter_context(self._at(site, partial(keep, site)))
+            self._run(tokens, attention_mask)
+        missing = [site.hook_name for site in wanted if site not in reached]
+        assert not missing, f"{', '.join(missing)}: never reached"
+        return {site: reached[site] for site in wanted}
 
     @_in_turn
     def resume(
@@ -171,8 +216,15 @@ class LanguageModel:
             for layer in self._decoder.layers[:skipped]:
                 stack.enter_context(replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
-                stack.enter_context(self._at(site, lambda _: x))
+                # A copy, because some layers add to what a module returned in place.
+                stack.enter_context(self._at(site, lambda _: x.clone()))
             return self._run(tokens, attention_mask)
+
+    def resume_unchanged(
+        self, site: Site, x: Float[Tensor, "batch position d"], tokens: Int[Tensor, "batch position"]
+    ) -> Float[Tensor, "batch position d_model"]:
+        """What `resume` returns for the `x` that `capture` returned; kept where activations are."""
+        return self._kept(["final"], tokens, site, lambda: self.resume(site, x, tokens))
 
     @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
@@ -202,7 +254,7 @@ class LanguageModel:
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
-        with self._at(site, lambda _: x):
+        with self._at(site, lambda _: x.clone()):
             output = run(input_ids=tokens, use_cache=True)
         generated = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
         while len(generated) < n:
@@ -216,7 +268,7 @@ class LanguageModel:
     ) -> Float[Tensor, "batch position vocab"]:
         """Logits of a plain, complete run."""
         self.positions.require(tokens.shape[1])
-        return self._decoder.model(**_inputs(tokens, attention_mask)).logits
+        return self._decoder.model(**run_inputs(tokens, attention_mask)).logits
 
     @_in_turn
     def hidden(self, tokens: Int[Tensor, "batch position"]) -> Float[Tensor, "batch position d_model"]:
@@ -225,7 +277,7 @@ class LanguageModel:
         return self._run(tokens, None)
 
     def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
-        return self._decoder.backbone(**_inputs(tokens, attention_mask)).last_hidden_state
+        return self._decoder.backbone(**run_inputs(tokens, attention_mask)).last_hidden_state
 
     @contextmanager
     def _at(self, site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
@@ -236,10 +288,10 @@ class LanguageModel:
                 handle = change_input(layer, change)
             case "resid_post":
                 handle = change_output(layer, change)
-            case "mlp_out":
-                handle = change_output(self._decoder.mlp_output(site.layer), change)
             case "attn_z":
                 handle = change_input(self._decoder.attention_projection(site.layer), change)
+            case _:
+                handle = change_output(self._decoder.writer(site), change)
         try:
             yield
         finally:
@@ -254,44 +306,10 @@ class _BackboneOutput(BaseModelOutput):
             raise AttributeError(name)
 
 
-class _Reached(Exception):
-    """Ends a forward run at the site and carries the activation there."""
-
-    def __init__(self, activation: Tensor) -> None:
-        super().__init__()
-        self.activation = activation
-
-
-def _stop(activation: Tensor) -> NoReturn:
-    raise _Reached(activation)
+class _AllReached(Exception):
+    """Ends a forward run at the last of its sites."""
 
 
 def _centred(x: Tensor) -> Tensor:
     exact = x.float()
     return (exact - exact.mean(dim=-1, keepdim=True)).to(x.dtype)
-
-
-def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
-    """Arguments of a forward run; with padding on the left, positions count real tokens only."""
-    inputs: dict[str, Any] = {"input_ids": tokens, "use_cache": False}
-    if attention_mask is not None:
-        inputs["attention_mask"] = attention_mask.long()
-        if not bool(attention_mask[:, 0].all()):
-            inputs["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
-    return inputs
-
-
-def _layer_arity(decoder: Decoder, device: torch.device) -> int | None:
-    """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
-    seen: list[int | None] = []
-
-    def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        seen.append(len(output) if isinstance(output, tuple) else None)
-
-    handle = decoder.layers[0].register_forward_hook(look)
-    try:
-        with torch.no_grad():
-            decoder.backbone(input_ids=torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
-    finally:
-        handle.remove()
-    return seen[0]

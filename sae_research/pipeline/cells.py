@@ -30,6 +30,8 @@ class Cell:
     eval_name: str
     key: str
     parts: Mapping[str, Any]
+    model_parts: Mapping[str, Any]
+    """All that determines what the eval finds of the language model alone, but for the site."""
 
     @property
     def sae_name(self) -> str:
@@ -52,13 +54,16 @@ def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) ->
     computed_by = evaluated.module if params.engine == "native" else reference_module(evaluated.name)
     readers = {data_set.reader for data_set in evaluated.data(settings) if data_set.reader is not None}
     modules = (computed_by, *sorted(readers), *_ALWAYS)
-    return [_cell(entry, shared, modules) for entry in manifest.saes]
+    model_parts = {**shared, "code": code_version(*modules, alone=_HANDED_ON_BY)}
+    return [_cell(entry, shared, modules, model_parts) for entry in manifest.saes]
 
 
-def _cell(entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence[str]) -> Cell:
+def _cell(
+    entry: Mapping[str, Any], shared: Mapping[str, Any], modules: Sequence[str], model_parts: Mapping[str, Any]
+) -> Cell:
     code = code_version(*modules, f"sae_research.saes.architectures.{entry['architecture']}", alone=_HANDED_ON_BY)
     parts = {**shared, "sae": entry["digest"], "site": entry["hook_name"], "code": code}
-    return Cell(sae=entry, eval_name=shared["eval"], key=key_of(parts), parts=parts)
+    return Cell(sae=entry, eval_name=shared["eval"], key=key_of(parts), parts=parts, model_parts=model_parts)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Sequence[str]:

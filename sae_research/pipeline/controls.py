@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_research.code_version import code_version
+from sae_research.data.running import text_revision
 from sae_research.data.text import load_texts, token_rows
 from sae_research.digests import digest_of
 from sae_research.errors import UserError
@@ -128,7 +129,7 @@ class ControlInputs:
         return {
             "model": {"name": self.model.name, "revision": self.snapshot.revision, "dtype": self.model.torch_dtype},
             "dataset": settings.dataset,
-            "revision": self.hub.dataset_revision(settings.dataset),
+            "revision": text_revision(self.hub, settings.dataset),
             **{name: getattr(settings, name) for name in ("split", "first_text", "context_size", "n_sequences")},
         }
 

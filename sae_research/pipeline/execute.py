@@ -1,4 +1,4 @@
-"""Computes cells: the language model is loaded once, and all SAEs of a site read the same pass of it."""
+"""Computes cells: the language model is loaded once, and all SAEs of a site, or of all, read the same pass of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import torch
 from sae_research.device_memory import free_memory
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
-from sae_research.evals.run import run_eval
+from sae_research.evals.model_results import ModelResults
+from sae_research.evals.run import library_versions, run_eval
 from sae_research.formats.readers.saelens import load_sae
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.load import load_language_model
@@ -45,6 +46,8 @@ class Job:
     saes_folder: Path
     store: ResultStore
     cache: ActivationCache | None
+    model_results: Path
+    """The folder of what evals found of the language model alone."""
 
 
 class Executed(NamedTuple):
@@ -67,11 +70,24 @@ def execute_cells(cells: Sequence[Cell], job: Job) -> Executed:
         by_site[cell.parts["site"]][cell.sae_name] = cell
     failures: dict[str, str] = {}
     with Progress(job.evaluated.name) as progress, torch.no_grad():
-        context = EvalContext(lm=lm, hub=job.hub, seed=job.seed, batch_size=job.model.llm_batch_size, progress=progress)
-        for site_cells in by_site.values():
-            for saes in _load_in_groups(site_cells.values(), job.saes_folder, lm, failures):
-                _measure(saes, site_cells, context, job, failures)
+        context = EvalContext(
+            lm=lm, hub=job.hub, seed=job.seed, batch_size=job.model.llm_batch_size, progress=progress,
+            model_results=_model_results(cells, lm, job.model_results),
+        )  # fmt: skip
+        passes = list(by_site.values())
+        if job.evaluated.sites_together and job.engine == "native":
+            passes = [{name: cell for of_site in passes for name, cell in of_site.items()}]
+        for pass_cells in passes:
+            for saes in _load_in_groups(pass_cells.values(), job.saes_folder, lm, failures):
+                _measure(saes, pass_cells, context, job, failures)
     return Executed(failures, lm.tokens_read)
+
+
+def _model_results(cells: Sequence[Cell], lm: LanguageModel, folder: Path) -> ModelResults | None:
+    """Those of the eval that `cells` are of."""
+    if not cells:
+        return None
+    return ModelResults(folder, [dict(cells[0].model_parts), library_versions(), lm.device.type])
 
 
 def _measure(

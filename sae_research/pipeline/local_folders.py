@@ -1,4 +1,5 @@
-"""What lies in local folders outside the world: DVC does not look there, so a stage that always runs does."""
+"""What lies in local folders outside the world and in installed packages: DVC does not look there, so a stage that
+always runs does."""
 
 from __future__ import annotations
 
@@ -7,20 +8,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sae_research.data.running import text_repository
+from sae_research.errors import UserError
 from sae_research.evals.registry import find_eval
+from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import Params
 from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.sections import FILES_KEY
 from sae_research.plugins import plugin_root
 from sae_research.sources.folders import exists, names_in, revision_of
 from sae_research.sources.hub import Hub, is_model_file
+from sae_research.sources.packages import is_package, package_files
 from sae_research.sources.remembered import RememberedDigests
 
 _SOURCE_CODE = (".py", ".cpp")
 
 
 def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
-    """The revision of everything that `params` and SAE_PLUGINS name; None for what is in no local folder, or gone.
+    """The revision of everything that `params` and SAE_PLUGINS name; None for what is neither in a local folder nor in
+    an installed package, or gone.
 
     Needs no torch, unless an SAE is one file: its format then says which files belong to it.
     """
@@ -28,18 +35,32 @@ def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
     digests = RememberedDigests(paths.store / "digests.json")
 
     def revision(root: Path | None, names: Callable[[Path], Iterable[str]]) -> str | None:
+        if root is not None and root.is_file():
+            return revision_of(root, digest=digests.of)
         files = sorted(names(root)) if root is not None else []
         return revision_of(root, files, digest=digests.of) if root is not None and files else None
 
-    revisions = {model_place(params.model.name): revision(hub.local_folder(params.model.name), _model_files)}
-    for repo_id, filename in _checkpoints(params):
+    def revision_at(repo_id: str, names: Callable[[Path], Iterable[str]]) -> str | None:
+        return _in_package(repo_id) if is_package(repo_id) else revision(hub.local_path(repo_id), names)
+
+    revisions = {model_place(params.model.name): revision_at(params.model.name, _model_files)}
+    for repo_id, filename in _checkpoints(params, hub):
         names = partial(_checkpoint_files, filename=filename)
-        revisions[sae_place(repo_id, filename)] = revision(hub.local_folder(repo_id), names)
+        inside = f"{repo_id.rstrip('/')}/{filename}" if is_package(repo_id) else repo_id
+        revisions[sae_place(repo_id, filename)] = revision_at(inside, names)
     for name, repository in _data_sets(params):
-        revisions[data_place(name)] = revision(hub.local_folder(repository), names_in)
+        revisions[data_place(name)] = revision_at(repository, names_in)
     revisions["plug-ins"] = revision(plugin_root(), _code_files)
     digests.save()
     return revisions
+
+
+def _in_package(repo_id: str) -> str | None:
+    try:
+        package = package_files(repo_id)
+    except UserError:  # What needs it says how to install it.
+        return None
+    return package.revision(package.recorded)
 
 
 def present(revisions: Mapping[str, str | None]) -> dict[str, str]:
@@ -53,8 +74,13 @@ def model_place(name: str) -> str:
 
 
 def sae_place(repo_id: str, filename: str) -> str:
-    """What `local_revisions` calls an SAE's checkpoint."""
+    """What `local_revisions` calls an SAE's checkpoint; with an empty name, all that `files` chose from a folder."""
     return f"SAE {repo_id} {filename}"
+
+
+def is_at(place: str, missing: str) -> bool:
+    """Whether `place` is gone with `missing`: the same place, or the folder that it was chosen from."""
+    return place == missing or (missing.endswith(" ") and place.startswith(missing))
 
 
 def data_place(name: str) -> str:
@@ -81,11 +107,18 @@ def places_of(entry: Mapping[str, Any], params: Params, manifest: Manifest) -> l
     return places
 
 
-def _checkpoints(params: Params) -> list[tuple[str, str]]:
-    """Repository and filename of every SAE that is named by them."""
+def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
+    """Repository and filename of every SAE that they name; of a folder that is gone, `files` chooses `""` alone."""
     named = [(params.baseline_sae.repo_id, params.baseline_sae.filename)]
-    named += [(entry.repo_id or "", entry.filename or "") for entry in params.comparison_saes]
-    return [(repo_id, filename) for repo_id, filename in named if repo_id]
+    for entry in params.comparison_saes:
+        repo_id, files = entry.repo_id, entry.files
+        if repo_id is not None:
+            folder = hub.local_folder(repo_id) if files is not None else None
+            chosen = [entry.filename or ""]
+            if folder is not None and files is not None:
+                chosen = matching_checkpoints(names_in(folder), files, repo_id=repo_id, key=FILES_KEY)
+            named += [(repo_id, filename) for filename in chosen]
+    return named
 
 
 def _model_files(root: Path) -> Iterable[str]:
@@ -111,8 +144,10 @@ def _checkpoint_files(root: Path, filename: str) -> list[str]:
 def _data_sets(params: Params) -> list[tuple[str, str]]:
     """Name and repository of what the enabled evals and the controls read."""
     read = [
-        (data_set.name, data_set.repository or data_set.name)
+        (data_set.name, params.repository_of(data_set))
         for evaluated in map(find_eval, params.enabled_evals)
         for data_set in evaluated.data(params.settings_of(evaluated))
     ]
-    return read if params.controls is None else [*read, (params.controls.dataset, params.controls.dataset)]
+    if params.controls is None:
+        return read
+    return [*read, (params.controls.dataset, text_repository(params.controls.dataset))]

@@ -7,17 +7,22 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sae_research.data.labelled import families
+from sae_research.data.running import running_text_family
 from sae_research.errors import UserError
-from sae_research.evals.base import Eval
+from sae_research.evals.base import DataSet, Eval
 from sae_research.evals.registry import all_evals, eval_names, find_eval
-from sae_research.foreign import shown
+from sae_research.foreign import plain_name, shown
 from sae_research.pipeline.names import check_filename, check_name
 from sae_research.pipeline.sections import ActivationCaching, BaselineSae, ComparisonSae, ControlParams, ModelParams
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
+from sae_research.results.health.settings import HealthSettings
 from sae_research.saes.registry import architectures
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import WORLD_PREFIX
+from sae_research.sources.packages import PACKAGE_PREFIX
 from sae_research.world.settings import WorldSettings
 from sae_research.yaml_text import read_yaml
 
@@ -35,11 +40,15 @@ class Params:
     """By architecture `enabled` and its options: `<setting>: value`, or `<setting>_values: [...]`, one variant for
     each combination. `setup` checks the options, with the architecture's own record of settings."""
     comparison_saes: tuple[ComparisonSae, ...] = ()
+    data_sets: Mapping[str, DescribedSet] = field(default_factory=dict)
+    """Labelled data sets of one's own, by the name that sparse probing, SCR and TPP know them by."""
     controls: ControlParams | None = None
     """The controls that are made beside these SAEs; None: none."""
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    """The thresholds of the health report; re-runs no eval."""
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
     world: WorldSettings = field(default_factory=WorldSettings)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -49,6 +58,7 @@ class Params:
         _refuse_unknown("eval_types", self.eval_types, eval_names())
         _refuse_unknown("sae_variants", self.sae_variants, architectures())
         self._check_names()
+        self._check_data_sets()
         self._refuse_the_same_twice()
         for architecture, options in self.sae_variants.items():
             if not isinstance(options.get("enabled", True), bool):
@@ -64,7 +74,7 @@ class Params:
                 require_single_draw(evaluated.section, self.settings_of(evaluated))
             evaluated.check(self.settings_of(evaluated), self.random_seed)
             for data_set in evaluated.data(self.settings_of(evaluated)):
-                data_set.require()
+                data_set.require(self.data_sets)
         if not self.model.name.startswith(WORLD_PREFIX):
             self._refuse_the_worlds_data()
         self._refuse_controls_from_measured_text()
@@ -91,10 +101,15 @@ class Params:
             if options.get("enabled", True)
         }
 
+    def repository_of(self, data_set: DataSet) -> str:
+        """Where a data set of an eval lies."""
+        described = self.data_sets.get(data_set.name)
+        return (data_set.repository or data_set.name) if described is None else described.repo
+
     def _data_sets(self) -> list[tuple[str, str]]:
-        """The data sets of the controls and of the enabled evals that have settings: where each is named, its name."""
+        """The data of the controls and of the enabled evals that have settings: where each is named, where it lies."""
         of_evals = [
-            (f"{evaluated.section}.{data_set.field}", data_set.name)
+            (f"{evaluated.section}.{data_set.field}", self.repository_of(data_set))
             for evaluated in map(find_eval, self.enabled_evals)
             if evaluated.name in self.settings
             for data_set in evaluated.data(self.settings_of(evaluated))
@@ -106,11 +121,24 @@ class Params:
         entries = [("baseline_sae", self.baseline_sae.repo_id, self.baseline_sae.filename)]
         entries += [(f"comparison_saes[{i}]", e.repo_id, e.filename) for i, e in enumerate(self.comparison_saes)]
         for place, repo_id, filename in entries:
-            if repo_id is not None and filename is not None:
+            if repo_id is not None:
                 check_name(repo_id, f"{place}.repo_id")
+            if filename is not None:
                 check_filename(filename, f"{place}.filename")
-        for place, name in [("model.name", self.model.name), *self._data_sets()]:
+        described = [(f"data_sets.{name}.repo", described.repo) for name, described in self.data_sets.items()]
+        for place, name in [("model.name", self.model.name), *self._data_sets(), *described]:
             check_name(name, place)
+
+    def _check_data_sets(self) -> None:
+        """A name stands for one data set, in tables, pictures and keys."""
+        for name in self.data_sets:
+            try:
+                plain_name(name, "data_sets: the name")
+            except UserError as error:
+                raise ValueError(str(error)) from error
+            taken = name in families() or running_text_family(name) is not None
+            if taken or name.startswith((WORLD_PREFIX, PACKAGE_PREFIX)):
+                raise ValueError(f"data_sets: the name {name!r} is taken by another data set; choose a name of its own")
 
     def _refuse_the_same_twice(self) -> None:
         """Two equal comparisons would look like more than there is."""
@@ -177,12 +205,14 @@ def load_params(path: Path) -> Params:
     return read_params(read_yaml(path), where=path.name)
 
 
-def shared_texts(evaluated: Eval, settings: Any) -> str | None:
+def shared_texts(evaluated: Eval, params: Params) -> str | None:
     """Which data sets of the eval label the same texts, in a sentence; None where none do."""
     by_texts: dict[str, list[str]] = {}
-    for data_set in evaluated.data(settings):
-        if data_set.texts is not None:
-            by_texts.setdefault(data_set.texts, []).append(data_set.name)
+    for data_set in evaluated.data(params.settings_of(evaluated)):
+        described = params.data_sets.get(data_set.name)
+        texts = data_set.texts if described is None else described.repo
+        if texts is not None:
+            by_texts.setdefault(texts, []).append(data_set.name)
     several = [" and ".join(names) for names in by_texts.values() if len(names) > 1]
     if not several:
         return None

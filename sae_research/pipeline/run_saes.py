@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import json
 import logging
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,12 +26,14 @@ from sae_research.files import (
     write_atomically,
 )
 from sae_research.foreign import shown
+from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
-from sae_research.formats.registry import companions_of, read_sae, read_saes, short_name_of
+from sae_research.formats.registry import companions_of, path_name_of, read_sae, read_saes, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
-from sae_research.pipeline.sections import BaselineSae, ComparisonSae, stated
+from sae_research.pipeline.names import slug
+from sae_research.pipeline.sections import FILES_KEY, BaselineSae, ComparisonSae, stated
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae, rename, unit_atoms
 from sae_research.saes.registry import sae_class
@@ -70,12 +71,25 @@ def fetch_comparison(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
 
 def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
-        path, name, source = _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry))
-        for sae in read_saes(path, name=name, source=source):
-            yield _named_by_label(sae, entry.label)
+        yield from _fetch_all(hub, entry, entry.filename, entry.revision)
+    elif entry.repo_id is not None and entry.files is not None:
+        listing = hub.names(entry.repo_id, revision=entry.revision)
+        revision = listing.revision or entry.revision
+        for filename in matching_checkpoints(listing.names, entry.files, repo_id=entry.repo_id, key=FILES_KEY):
+            yield from _fetch_all(hub, entry, filename, revision, name=path_name_of(filename))
     elif entry.release is not None and entry.sae_id is not None:
         for sae in read_pretrained(entry.release, entry.sae_id):
             yield _named_by_label(sae, entry.label) if entry.label else sae
+
+
+def _fetch_all(
+    hub: Hub, entry: ComparisonSae, filename: str, revision: str | None, *, name: str | None = None
+) -> Iterator[Sae]:
+    """The SAEs in one checkpoint of the entry's repository."""
+    assert entry.repo_id is not None
+    path, own_name, source = _fetch(hub, entry.repo_id, filename, revision, stated(entry), name=name)
+    for sae in read_saes(path, name=own_name, source=source):
+        yield _named_by_label(sae, entry.label)
 
 
 class Fetched(NamedTuple):
@@ -87,12 +101,15 @@ class Fetched(NamedTuple):
     source: Mapping[str, Any]
 
 
-def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None, statements: Mapping[str, str | int]) -> Fetched:
+def _fetch(
+    hub: Hub, repo_id: str, filename: str, revision: str | None, statements: Mapping[str, str | int], *,
+    name: str | None = None,
+) -> Fetched:  # fmt: skip
     snapshot = hub.file(repo_id, filename, revision=revision)
     hub.fetch_present(repo_id, companions_of(filename), revision=snapshot.revision)
-    name = slug(short_name_of(filename) or _last_part(repo_id))
+    own_name = slug(name or short_name_of(filename) or _last_part(repo_id))
     source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision, **statements}
-    return Fetched(snapshot.path, name, source)
+    return Fetched(snapshot.path, own_name, source)
 
 
 def _named_by_label(sae: Sae, label: str | None) -> Sae:
@@ -104,11 +121,6 @@ def _named_by_label(sae: Sae, label: str | None) -> Sae:
 
 def _last_part(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1]
-
-
-def slug(text: str) -> str:
-    """`text` as a file name: letters, digits, dots, dashes and underscores."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "sae"
 
 
 def derive_variants(baseline: Sae, grids: Mapping[str, Mapping[str, Any]]) -> Iterator[Sae]:

@@ -13,6 +13,8 @@ from sae_research.records import at_least, distinct
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Atoms = Literal["random", "raw", "pca"]
+FILES_KEY = "comparison_saes: files"
+"""Where an expression over the files of a repository stands, for messages."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,14 @@ class BaselineSae:
 
 @dataclass(frozen=True)
 class ComparisonSae:
-    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), or all SAEs of SAELens' registry that two
-    regular expressions match in full (`release` and `sae_id`)."""
+    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), all checkpoints of a repository or folder whose
+    path a regular expression matches in full (`repo_id` and `files`), or all SAEs of SAELens' registry that two match
+    in full (`release` and `sae_id`)."""
 
     repo_id: str | None = None
     filename: str | None = None
+    files: str | None = None
+    """The path that it matches is what `filename` would be: that of a file, or of a folder with `cfg.json`."""
     revision: str | None = None
     release: str | None = None
     sae_id: str | None = None
@@ -86,11 +91,11 @@ class ComparisonSae:
             raise ValueError(
                 f"label is {shown(self.label)}, expected letters, digits, dots, dashes and underscores, at most 100"
             )
-        checkpoint = self.repo_id is not None and self.filename is not None
+        checkpoints = self.repo_id is not None and (self.filename is None) != (self.files is None)
         registry = self.release is not None and self.sae_id is not None
-        mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
-        if mixed or checkpoint == registry:
-            raise ValueError("give either repo_id and filename, or release and sae_id")
+        mixed = (self.repo_id or self.filename or self.files or self.revision) and (self.release or self.sae_id)
+        if mixed or checkpoints == registry:
+            raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id")
         if registry and stated(self):
             raise ValueError(f"{', '.join(stated(self))}: SAELens' registry says so itself; remove it")
         _check_stated(self)
@@ -98,7 +103,7 @@ class ComparisonSae:
     @property
     def named(self) -> tuple[str | int | None, ...]:
         """What determines which SAEs these are."""
-        return self.repo_id, self.filename, self.revision, self.release, self.sae_id, self.hook_name, self.k
+        return self.repo_id, self.filename, self.files, self.revision, self.release, self.sae_id, self.hook_name, self.k
 
 
 def stated(entry: BaselineSae | ComparisonSae) -> dict[str, str | int]:

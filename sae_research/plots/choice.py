@@ -55,6 +55,12 @@ def choose_saes(rows: Sequence[Row]) -> list[Chosen]:
     return sorted(nearest.values(), key=lambda chosen: (chosen.published, label_rank(chosen.label)))
 
 
+def nearest_l0(rows: Sequence[Row], among: Sequence[Row]) -> Row:
+    """Of `rows` the one whose L0 is nearest the reference of `among`, those that interpolate last."""
+    reference = reference_l0(among)
+    return min(rows, key=lambda row: _distance(row, reference))
+
+
 def _distance(row: Row, reference: float | None) -> tuple[bool, float]:
     """What interpolates comes last, then what has no L0."""
     apart = abs(math.log(row.l0 / reference)) if row.l0 and reference else math.inf

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sae_research.evals.base import PartsFigure, PartsFigureKind
 from sae_research.evals.registry import all_evals
 from sae_research.results.rows import Row
+from sae_research.results.sites import depth_of, sites_of
 
 LOSS = "ce_loss_increase"
 """What the model loses: the one metric of loss that is not crowded at its best value."""
-FigureKind = Literal["metric", "loss"] | PartsFigureKind
+FigureKind = Literal["metric", "loss", "layers"] | PartsFigureKind
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Figure:
     """The file's name without its ending."""
     kind: FigureKind
     """`metric`: L0 against the metric. `loss`: L0 against the cross-entropy that the SAE adds, coloured by the metric.
-    The others are those of `PartsFigure`."""
+    `layers`: the metric over layers. The others are those of `PartsFigure`."""
     eval: str
     metric: str
     caption: str
@@ -55,7 +56,24 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
         if any(is_part(row, eval_name, parts.metric, parts.places) for row in rows):
             name = f"{eval_name}_{parts.metric}_{parts.suffix}"
             figures.append(Figure(name, parts.kind, eval_name, parts.metric, parts.caption, parts))
-    return figures
+    return [*figures, *_over_layers(figures, rows)]
+
+
+def _over_layers(figures: Sequence[Figure], rows: Sequence[Row]) -> Iterator[Figure]:
+    """For SAEs at several depths a further picture of each metric, and of its parts that have panels."""
+    if len({depth_of(name) for name in sites_of(rows)}) < 2:
+        return
+    for figure in figures:
+        if figure.kind in ("metric", "panels"):
+            caption = f"{figure.caption.removesuffix(' against L0')} over layers"
+            yield replace(figure, name=f"layers_{figure.name}", kind="layers", caption=caption)
+
+
+def belongs(row: Row, figure: Figure) -> bool:
+    """Whether `row` is a number that the panels of `figure` show."""
+    if figure.parts is not None:
+        return is_part(row, figure.eval, figure.metric, figure.parts.places)
+    return (row.eval, row.metric) == (figure.eval, figure.metric) and row.column is not None
 
 
 def is_part(row: Row, eval_name: str, metric: str, places: Collection[str]) -> bool:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_research.digests import digest_of
+from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.registry import sae_class
 
@@ -26,6 +27,14 @@ def build_sae(card: SaeCard, tensors: Mapping[str, Tensor]) -> Sae:
 def rename(sae: Sae, name: str) -> Sae:
     """`sae` itself, now called `name`."""
     sae.card = replace(sae.card, name=name)
+    return sae
+
+
+def at_site(sae: Sae, site: Site) -> Sae:
+    """`sae` itself, now read at `site`, which its digest counts."""
+    if site != sae.card.site:
+        sae.card = replace(sae.card, site=site)
+        sae.card = replace(sae.card, digest=sae_digest(sae))
     return sae
 
 

@@ -1,4 +1,5 @@
-"""Finds models, SAE files and data sets: in the embedded world, in a local folder, or on the Hugging Face hub.
+"""Finds models, SAE files and data sets: in the embedded world, in a local folder, in an installed package, or on the
+Hugging Face hub.
 
 Nothing falls through from one place to another: the id alone says where a thing comes from.
 """
@@ -12,10 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sae_research.errors import UserError
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.folders import check_revision, exists, names_in, revision_of
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
+from sae_research.sources.packages import PACKAGE_PREFIX, is_package, package_files
+from sae_research.sources.tables import has_splits, is_table
 
 WORLD_PREFIX = "embedded/"
 # TransformerLens' short names, which SAE configs and SAEBench use, by the start of the name.
@@ -35,7 +39,8 @@ CONVERTED = "refs/convert/parquet"
 """Branch where the hub keeps the parquet form of data sets that are published as a script or as other files."""
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.tiktoken", "*.jinja", "merges.txt", "vocab.txt")
-_DATASET_FILES = ("*.parquet", "*.json", "*.jsonl")
+_DESCRIPTIONS = "*.json"
+"""Files of a data set beside its tables: names of its classes."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +60,52 @@ class RemoteFiles:
     fetch: Callable[[str], Path]
 
 
+@dataclass(frozen=True)
+class Names:
+    """The files of a repository, none of them fetched or read."""
+
+    names: tuple[str, ...]
+    revision: str | None
+    """The commit on the hub; None for a folder, whose revision is that of what is read from it."""
+
+
 class Hub:
     """The one way to models, SAE files and data sets.
 
-    `embedded/<x>` is `<world>/models/<x>` or `<world>/datasets/<x>`; an existing folder is itself; all else is a
-    repository of the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are respected). A revision is the
-    commit hash on the hub, and `sha256:` + the digest of names and bytes for a folder. Data sets that are `given` in
-    memory come before all others of their name.
+    `embedded/<x>` is `<world>/models/<x>` or `<world>/datasets/<x>`; `package:<distribution>/<path>` is a file or
+    folder of an installed package; an existing folder is itself, and so is a file that is a data set; all else is a
+    repository of the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are respected). A revision is the commit
+    hash on the hub, the version and a digest for a package, and `sha256:` + the digest of names and bytes for a folder.
+    Data sets that are `given` in memory come before all others of their name; `described` are labelled ones that
+    `params.yaml` gives names to.
     """
 
-    def __init__(self, world: Path, given: Mapping[str, Given] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        world: Path,
+        given: Mapping[str, Given] = MappingProxyType({}),
+        described: Mapping[str, DescribedSet] = MappingProxyType({}),
+    ) -> None:
         self.world = world
         self.given = given
+        self.described = described
 
     def model(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
-        """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched."""
+        """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched.
+
+        Of a package also one file that holds a model.
+        """
+        if is_package(repo_id):
+            return _from_package(repo_id, is_model_file, revision)
         root = self._root(repo_id, "model")
         if root is not None and not (root / "config.json").is_file():
             raise UserError(f"model {repo_id!r}: {root} has no config.json, so it is no model folder; correct the path")
         return _whole(self._files(repo_id, "model", is_model_file, revision), root)
 
     def dataset(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
-        """The folder of a data set, all of its parquet files in place."""
+        """The folder of a data set, all of its tables in place."""
+        if is_package(repo_id):
+            return _from_package(repo_id, is_dataset_file, revision)
         return _whole(self.dataset_files(repo_id, is_dataset_file, revision=revision), self._root(repo_id, "dataset"))
 
     def dataset_revision(self, repo_id: str, *, revision: str | None = None) -> str:
@@ -88,15 +117,20 @@ class Hub:
     def dataset_files(self, repo_id: str, keep: Callable[[str], bool], *, revision: str | None = None) -> RemoteFiles:
         """Those files of a data set that `keep` wants, none fetched yet.
 
-        A repository without parquet files (a script, CSV, ...) is read from the hub's parquet conversion of it.
+        A repository of the hub without parquet files (a script, archives, ...) is read from the hub's parquet
+        conversion of it, unless its tables are of splits by their names.
         """
         files = self._files(repo_id, "dataset", is_dataset_file, revision)
-        if not any(name.endswith(".parquet") for name in files.names):
-            if revision is not None or self._root(repo_id, "dataset") is not None:
-                raise UserError(
-                    f"data set {repo_id!r} has no parquet file; it has: {', '.join(files.names) or 'nothing'}"
-                )
+        tables = list(filter(is_table, files.names))
+        is_remote = not is_package(repo_id) and self._root(repo_id, "dataset") is None
+        has_parquet = any(name.endswith(".parquet") for name in tables)
+        if is_remote and revision is None and not has_parquet and not has_splits(tables):
             files = self._converted(repo_id)
+        elif not tables:
+            raise UserError(
+                f"data set {repo_id!r} has no parquet, JSON lines, CSV or text file; "
+                f"it has: {', '.join(files.names[:8]) or 'nothing'}"
+            )
         return RemoteFiles(tuple(name for name in files.names if keep(name)), files.revision, files.fetch)
 
     def dataset_file(self, repo_id: str, filename: str, *, revision: str | None = None) -> RemoteFiles:
@@ -111,12 +145,24 @@ class Hub:
             return self._files(repo_id, "dataset", is_dataset_file, CONVERTED)
         except UserError as error:
             raise UserError(
-                f"data set {repo_id!r} has no parquet file, and its parquet conversion cannot be had: {error}"
+                f"data set {repo_id!r} has no parquet file and no table named after a split (train.csv), "
+                f"and its parquet conversion cannot be had: {error}"
             ) from error
+
+    def names(self, repo_id: str, *, revision: str | None = None) -> Names:
+        """The files of a model repository, or those in a folder, at any depth."""
+        root = self._root(repo_id, "model")
+        if root is not None:
+            return Names(names_in(root), None)
+        listing = list_files(full_model_id(repo_id), "model", revision or "main")
+        return Names(tuple(sorted(listing.names)), listing.commit)
 
     def file(self, repo_id: str, filename: str, *, revision: str | None = None) -> Snapshot:
         """One file of a model repository, or the folder `filename` with all that is in it ('.': the root)."""
         inside = "" if filename in ("", ".") else filename.strip("/")
+        if is_package(repo_id):
+            # The folder's own record says whether it holds the file.
+            return _from_package(f"{repo_id.rstrip('/')}/{inside}", _any_file, revision)
         root = self._root(repo_id, "model")
         if root is not None:
             if ".." in Path(inside).parts or not exists(root / inside):
@@ -138,12 +184,17 @@ class Hub:
 
     def local_folder(self, repo_id: str) -> Path | None:
         """The folder outside the world that `repo_id` means; None where there is none."""
-        folder = _expanded(repo_id)
-        is_one = not repo_id.startswith(WORLD_PREFIX) and exists(folder) and folder.is_dir()
-        return folder.resolve() if is_one else None
+        path = self.local_path(repo_id)
+        return path if path is not None and path.is_dir() else None
+
+    def local_path(self, repo_id: str) -> Path | None:
+        """The folder or file outside the world that `repo_id` means; None where there is none."""
+        path = _expanded(repo_id)
+        is_elsewhere = repo_id.startswith((WORLD_PREFIX, PACKAGE_PREFIX))
+        return path.resolve() if not is_elsewhere and exists(path) else None
 
     def _root(self, repo_id: str, kind: Kind) -> Path | None:
-        """The local folder that `repo_id` means, or None where it means a repository on the hub."""
+        """The local folder that `repo_id` means, or the file that is a data set; None for a repository on the hub."""
         if repo_id.startswith(WORLD_PREFIX):
             folder = self.world / f"{kind}s" / repo_id.removeprefix(WORLD_PREFIX)
             if ".." in folder.parts or not exists(folder):
@@ -152,9 +203,9 @@ class Hub:
                     f"build it with the setup stage (`dvc repro setup`){_known(folder.parent)}"
                 )
             return folder
-        folder = self.local_folder(repo_id)
-        if folder is not None:
-            return folder
+        path = self.local_path(repo_id)
+        if path is not None and (path.is_dir() or (kind == "dataset" and is_table(path.name))):
+            return path
         if repo_id.startswith(("/", ".", "~")) or repo_id.count("/") > 1:
             raise UserError(
                 f"{noun(kind)} {repo_id!r}: there is no such folder (looked in {Path.cwd()}); correct the path, "
@@ -163,10 +214,15 @@ class Hub:
         return None
 
     def _files(self, repo_id: str, kind: Kind, keep: Callable[[str], bool], revision: str | None) -> RemoteFiles:
+        counts = is_model_file if kind == "model" else is_dataset_file
+        if is_package(repo_id):
+            package = package_files(repo_id, counts)
+            check_revision(repo_id, revision, found := package.revision(package.recorded))
+            return RemoteFiles(tuple(sorted(filter(keep, package.recorded))), found, package.fetch)
         root = self._root(repo_id, kind)
         if root is not None:
-            counts = is_model_file if kind == "model" else is_dataset_file
-            names = names_in(root, recursive=kind == "dataset")
+            names = names_in(root, recursive=kind == "dataset") if root.is_dir() else (root.name,)
+            root = root if root.is_dir() else root.parent
             check_revision(repo_id, revision, found := revision_of(root, filter(counts, names)))
             return RemoteFiles(tuple(filter(keep, names)), found, lambda name: root / name)
         remote_id = full_model_id(repo_id) if kind == "model" else repo_id
@@ -190,7 +246,7 @@ def is_model_file(name: str) -> bool:
 
 def is_dataset_file(name: str) -> bool:
     """Whether a repository's file belongs to a data set as we read it."""
-    return any(fnmatch(name, pattern) for pattern in _DATASET_FILES)
+    return is_table(name) or fnmatch(name, _DESCRIPTIONS)
 
 
 def _any_file(_name: str) -> bool:
@@ -206,6 +262,14 @@ def _expanded(name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # `~nobody`
         return Path(name)
+
+
+def _from_package(repo_id: str, keep: Callable[[str], bool], revision: str | None) -> Snapshot:
+    """The file or the folder in place, each of its files as it was published."""
+    package = package_files(repo_id, keep)
+    check_revision(repo_id, revision, found := package.revision(package.recorded))
+    paths = [package.fetch(name) for name in package.recorded]
+    return Snapshot(paths[0] if package.is_one_file else package.root, found)
 
 
 def _whole(files: RemoteFiles, root: Path | None) -> Snapshot:

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 def test_no_number_depends_on_kept_activations_damaged_or_not(project: Project, server: StageServer) -> None:
     results = project.root / "eval_results" / "core"
     without_cache = {path.name: path.read_bytes() for path in results.iterdir()}
+    shutil.rmtree(project.root / ".sae_cache" / "model_results")
     project.edit({"activation_caching": {"save_activations": True}})
 
     def compute_again() -> Finished:
@@ -25,12 +26,13 @@ def test_no_number_depends_on_kept_activations_damaged_or_not(project: Project, 
         return done
 
     compute_again()
-    kept = list((project.root / ".sae_cache" / "activations").rglob("*.safetensors"))
+    folders = [project.root / ".sae_cache" / name for name in ("activations", "model_results")]
+    kept = [path for folder in folders for path in folder.rglob("*.safetensors")]
     assert len(kept) > 1
     assert "damaged" not in compute_again().out
     for path in kept:
         data = bytearray(path.read_bytes())
-        data[len(data) // 2 :: 4096] = bytes(len(data[len(data) // 2 :: 4096]))
+        data[len(data) // 2] ^= 255
         path.write_bytes(data)
-    assert compute_again().out.count("is damaged; its activations are computed again") == len(kept)
+    assert compute_again().out.count("is damaged; what it held is computed again") == len(kept)
     assert "damaged" not in compute_again().out

@@ -37,7 +37,7 @@ def local_project(finished_project: Project, folders: Path, tmp_path_factory: py
     project.edit({
         "model": {"name": str(folders / "lm")},
         "baseline_sae": {"repo_id": str(folders / "sae-relu")},
-        "comparison_saes": [{"repo_id": str(folders), "filename": "k8"}],
+        "comparison_saes": [{"repo_id": str(folders), "files": r"k\d+"}],
         "controls": None,
         "core_eval": {"dataset": str(folders / "text")},
         "eval_types": {"sparse_probing": False},
@@ -144,6 +144,19 @@ def test_without_the_folders_results_stay_what_they_are(local_project: Project, 
         aside.rename(folders)
     assert again.ran == []
     assert f"model {folders / 'lm'} is not on this machine" in again.out
+
+
+def test_one_more_checkpoint_that_an_expression_matches_is_noticed(local_project: Project, folders: Path) -> None:
+    written = local_project.root / "local_folders.json"
+    before = json.loads(written.read_text())
+    shutil.copytree(folders / "k8", folders / "k16")
+    try:
+        local_project.run("python", "-m", "scripts.check_local_folders")
+        assert json.loads(written.read_text()).keys() - before.keys() == {f"SAE {folders} k16"}
+    finally:
+        shutil.rmtree(folders / "k16")
+    local_project.run("python", "-m", "scripts.check_local_folders")
+    assert json.loads(written.read_text()) == before
 
 
 def test_an_sae_that_is_trained_on_meanwhile_stops_no_run(local_project: Project, folders: Path) -> None:

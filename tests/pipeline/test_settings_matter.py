@@ -11,17 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from support.project import ROOT, merge
 from support.rows import make_row
+from support.workspace import make_card, make_core
 
 from sae_research.errors import UserError
+from sae_research.measurements import EvalOutput, Measurement
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params, read_params
 from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.stages.evals import run_eval_stage
 from sae_research.pipeline.stages.setup import run_setup
 from sae_research.pipeline.stages.visualize import visualize
+from sae_research.results.health.assess import assess
+from sae_research.results.health.document import health_document
+from sae_research.results.latents import Latents
+from sae_research.results.merge import Entry
 from sae_research.results.rows import TABLE_FILE, Row, table_as_parquet
 from sae_research.yaml_text import read_yaml
 
@@ -115,6 +122,18 @@ CHANGES: Mapping[str, Change] = {
     "visualization.font_size": Change("pictures", {"visualization": {"font_size": 15}}),
     "visualization.dpi": Change("pictures", {"visualization": {"dpi": 60}}),
     "visualization.extra_formats": Change("pictures", {"visualization": {"extra_formats": ["svg"]}}),
+    "health.loss_recovered.healthy": Change("health", {"health": {"loss_recovered": {"healthy": 0.8}}}),
+    "health.loss_recovered.borderline": Change("health", {"health": {"loss_recovered": {"borderline": 0.1}}}),
+    "health.l0.healthy": Change("health", {"health": {"l0": {"healthy": [1, 9]}}}),
+    "health.l0.sweet_spot": Change("health", {"health": {"l0": {"sweet_spot": [50, 60]}}}),
+    "health.dead.healthy": Change("health", {"health": {"dead": {"healthy": 0.15}}}),
+    "health.dead.borderline": Change("health", {"health": {"dead": {"borderline": 0.12}}}),
+    "health.redundant.cosine": Change("health", {"health": {"redundant": {"cosine": 0.5}}}),
+    "health.redundant.healthy": Change("health", {"health": {"redundant": {"healthy": 0.34}}}),
+    "health.redundant.borderline": Change("health", {"health": {"redundant": {"borderline": 0.3}}}),
+    "health.absorption.healthy": Change("health", {"health": {"absorption": {"healthy": 0.3}}}),
+    "health.absorption.borderline": Change("health", {"health": {"absorption": {"borderline": 0.29}}}),
+    "health.tokens_per_latent": Change("health", {"health": {"tokens_per_latent": 1}}),
     "world.seed": Change("world_key", {"world": {"seed": 1}}),
     "world.size": Change("world_key", {"world": {"size": "default"}}),
 }
@@ -175,9 +194,25 @@ class Workbench:
         visualize(self.paths, params.visualization)
         return {path.name: path.read_bytes() for path in self.paths.images.iterdir()}
 
+    def health(self, params: Params) -> Any:
+        """The health of two made-up SAEs that are at the edges of all thresholds."""
+        return health_document(assess(_edges(), params.health), params.health)["saes"]
+
     def world_key(self, params: Params) -> Any:
         """What determines the embedded world."""
         return params.world.key
+
+
+def _edges() -> list[Entry]:
+    """Cells of core and absorption, with numbers between healthy and bad, but for one's loss and L0."""
+    entries = []
+    for name, loss, l0 in (("a", 0.75, 10.0), ("b", 0.5, 30.0)):
+        card = make_card(name, training_tokens=512 * 9)
+        core = make_core(card, ce_loss_score=loss, l0=l0, frac_dead=0.14)
+        entries.append(Entry("computed", name, "core", core, latents=Latents(np.ones(3), np.array([0.95, 0.6, 0.1]))))
+        absorbed = EvalOutput((Measurement("mean_absorption_fraction_score", 0.299),))
+        entries.append(Entry("computed", name, "absorption", dataclasses.replace(core, output=absorbed)))
+    return entries
 
 
 def _rows() -> list[Row]:

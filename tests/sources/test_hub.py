@@ -162,7 +162,7 @@ def test_texts_stream_from_the_conversion_shard_by_shard(tmp_path: Path) -> None
     branches = {"main": {"openwebtext.py": b"raise SystemExit('remote code was run')"}, "refs/convert/parquet": shards}
     script = (
         "from itertools import islice\nfrom pathlib import Path\nfrom sae_research.sources.hub import Hub\n"
-        "from sae_research.data.parquet import read_files, split_files\n"
+        "from sae_research.data.tables import read_files, split_files\n"
         "files = split_files(Hub(Path('no-world')), 'lab/webtext', 'train')\n"
         "print(*(text for (text,) in islice(read_files(files, ['text']), 3)), sep=',')"
     )

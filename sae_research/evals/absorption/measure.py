@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,10 +21,14 @@ from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.absorption.words import LETTERS, LetterPrompts, WordSplit
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
+from sae_research.lm.model import LanguageModel
+from sae_research.lm.site import Site
 from sae_research.probes.draws import keyed_generator
 from sae_research.probes.lbfgs import ColumnProbes
 from sae_research.saes.base import Sae
 from sae_research.saes.encoding import pieces
+
+log = logging.getLogger(__name__)
 
 # SAEBench's schedule for the probe on the model's activations.
 _MODEL_PROBE = Schedule(batch_size=64, epochs=50, weight_decay=1e-4)
@@ -68,8 +73,10 @@ def _probe_model(context: EvalContext, attempts: Sequence[Attempt], settings: Ab
     lm, site, position = context.lm, attempts[0].sae.card.site, settings.prompt_token_pos
     prompts = LetterPrompts(lm.tokenizer, settings.prompt_template, position, settings.n_examples)
     vocabulary = prompts.find_words()
-    split = prompts.draw_split(vocabulary.words, seed=context.seed)
+    words = prompts.draw_words(vocabulary.words, settings.max_words, seed=context.seed)
+    split = prompts.draw_split(words, seed=context.seed)
     n_train = split.n_train
+    log.info("%s", _cost(context.lm, site, split, n_words=len(vocabulary.words)))
     reading = read_prompts(context, attempts, split.prompts, site=site, position=position)
     labels = torch.tensor([word.letter for word in split.words], device=lm.device)
     probe = train_columns(
@@ -90,10 +97,21 @@ def _probe_model(context: EvalContext, attempts: Sequence[Attempt], settings: Ab
         hits = hits[:0]
     # As SAEBench measures absorption: in new prompts with examples from the whole vocabulary.
     fresh_prompts = prompts.draw(
-        [split.words[i] for i in hits.tolist()], vocabulary.words, key=("absorption", context.seed, "fresh")
+        [split.words[i] for i in hits.tolist()], words, key=("absorption", context.seed, "fresh")
     )
     fresh = read_prompts(context, attempts, fresh_prompts, site=site, position=position)
     return ProbedWords(split, labels, reading, probe, letters, gate, hits, fresh)
+
+
+def _cost(lm: LanguageModel, site: Site, split: WordSplit, *, n_words: int) -> str:
+    """What reading the prompts takes, in words: a multiplication and an addition for each weight and token."""
+    tokens = sum(map(len, split.prompts))
+    weights = sum(weight.numel() for layer in lm.layers[: site.layer + 1] for weight in layer.parameters())
+    return (
+        f"absorption: {len(split.words)} of {n_words} words (absorption.max_words), {tokens / 1e6:.2f} M tokens "
+        f"through {site.layer + 1} of {lm.n_layers} layers: {2 * tokens * weights / 1e12:.1f} TFLOP for all SAEs at "
+        f"{site.hook_name}, and up to a fifth more for the second prompts of test words"
+    )
 
 
 def _measure(

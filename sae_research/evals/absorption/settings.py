@@ -20,6 +20,8 @@ class AbsorptionSettings:
     """The position of the word's token, counted from the end of the prompt; checked against the tokenizer."""
     n_examples: int = 10
     """Answered lines about other words that precede it."""
+    max_words: int | None = None
+    """How many of the tokenizer's words are drawn; None: all. The language model reads one prompt for each."""
     max_k_value: int = 10
     """The largest number of latents of a k-sparse probe."""
     f1_jump_threshold: float = 0.03
@@ -50,6 +52,8 @@ class AbsorptionSettings:
             raise ValueError(
                 f"prompt_token_pos is {self.prompt_token_pos}, expected a negative number, counted from the end"
             )
+        if self.max_words is not None:
+            at_least(self, max_words=1)
         at_least(self, n_examples=1, max_k_value=1, min_feats_for_eval=1, min_sae_letters=1)
         at_least(self, k_sparse_probe_batch_size=1, k_sparse_probe_num_epochs=1, k_sparse_probe_l1_decay=0)
         for name in ("min_feats_for_eval", "min_sae_letters"):

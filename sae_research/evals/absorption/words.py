@@ -76,6 +76,13 @@ class LetterPrompts:
         usable = [word for word, is_in_place in zip(words, in_place, strict=True) if is_in_place]
         return Vocabulary(usable, len(words) - len(usable))
 
+    def draw_words(self, words: Sequence[Word], n: int | None, *, seed: int) -> list[Word]:
+        """`n` of the words, drawn, in order of tokens; all where there are no more."""
+        if n is None or n >= len(words):
+            return list(words)
+        drawn = keyed_generator("absorption", seed, "words").choice(len(words), size=n, replace=False)
+        return [words[i] for i in sorted(drawn)]
+
     def draw_split(self, words: Sequence[Word], *, seed: int) -> WordSplit:
         """Four fifths of the words, drawn, for training; a prompt's examples come from the same part as its word."""
         order = keyed_generator("absorption", seed, "split").permutation(len(words))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.core.codes import count_codes
-from sae_research.evals.core.likelihood import Losses, compare_predictions, unigram_surprise
+from sae_research.evals.core.likelihood import Losses, Predicted, compare_predictions, unigram_surprise
+from sae_research.evals.core.model_losses import ModelLosses
 from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
 from sae_research.evals.core.report import CoreSums, core_output
 from sae_research.evals.core.rows import CoreRows
@@ -59,7 +60,8 @@ class _CorePass:
         self.site = saes[0].card.site
         self.rows = rows
         self.attempts = [Attempt(sae) for sae in saes]
-        self.losses, self.inputs = SequenceSums(), SequenceSums()
+        self.inputs = SequenceSums()
+        self.model_losses = ModelLosses(context, self.site, rows.tokens)
         self.sae_losses = {attempt: SequenceSums() for attempt in self.attempts}
         groups = whole_documents(rows.documents[plan.n_reconstruction :])
         self.groups = torch.from_numpy(groups.of_unit)
@@ -90,17 +92,25 @@ class _CorePass:
             real, x = is_real(self.lm, tokens), self.lm.capture(tokens, self.site)
             replaced = real if self.plan.keep_special else torch.ones_like(real)
             hidden: dict[Attempt | Ablation, Tensor] = {
-                "zero": self._resume(torch.zeros_like(x), tokens)[real],
-                # The mean replaces the same tokens as a reconstruction does.
-                "mean": self._resume(torch.where(replaced[..., None], self.centre.to(x.dtype), x), tokens)[real],
+                name: self._resume(changed, tokens)[real] for name, changed in self._ablated(x, replaced).items()
             }
             read = do_each(self.lm.device, self.attempts, self._read_reconstruction, x, replaced, tokens)
             hidden |= {attempt: states[real] for attempt, states in read.items()}
-            self._add_losses(self._resume(x, tokens)[real], hidden, tokens, real)
+            clean = self.lm.resume_unchanged(self.site, x, tokens)[real]
+            self._add_losses(clean, hidden, tokens, real)
             self._advance(len(part))
+        self.model_losses.keep()
 
     def _resume(self, x: Tensor, tokens: Tensor) -> Tensor:
         return self.lm.resume(self.site, x, tokens)
+
+    def _ablated(self, x: Tensor, replaced: Tensor) -> dict[Ablation, Tensor]:
+        """The activations under each ablation whose losses are not known."""
+        if self.model_losses.are_known:
+            return {}
+        # The mean replaces the same tokens as a reconstruction does.
+        mean = torch.where(replaced[..., None], self.centre.to(x.dtype), x)
+        return {"zero": torch.zeros_like(x), "mean": mean}
 
     def _read_reconstruction(self, attempt: Attempt, x: Tensor, replaced: Tensor, tokens: Tensor) -> Tensor:
         x_hat = torch.empty_like(x)
@@ -114,7 +124,7 @@ class _CorePass:
         """Adds one block of states at real tokens: KL at all of them, cross-entropy where a next token exists."""
         has_next = real.clone()
         has_next[:, -1] = False
-        clean_loss, changed = compare_predictions(
+        predicted, changed = compare_predictions(
             clean,
             hidden,
             tokens.roll(-1, dims=1)[real],
@@ -124,7 +134,7 @@ class _CorePass:
         block = {
             "ce_tokens": has_next.sum(dim=1),
             "kl_tokens": real.sum(dim=1),
-            "ce_clean": sum_real(_placed(clean_loss, real), has_next),
+            **_prediction_sums("clean", predicted, real, has_next),
             "ce_unigram": sum_real(self.surprise[tokens.roll(-1, dims=1)], has_next),
         }
         for name, losses in changed.items():
@@ -132,7 +142,7 @@ class _CorePass:
                 self.sae_losses[name].add(_loss_sums("sae", losses, real, has_next))
             else:
                 block |= _loss_sums(name, losses, real, has_next)
-        self.losses.add(block)
+        self.model_losses.add(block)
 
     def describe(self, rows: Tensor) -> None:
         """Sparsity, reconstruction and firing of every SAE, over whole batches near the model's batch size."""
@@ -158,7 +168,7 @@ class _CorePass:
         inputs = self.inputs.arrays()
         offset = (self.offset / max(1.0, inputs["tokens"].sum())).square().sum()
         return CoreSums(
-            losses=self.losses.arrays() | self.sae_losses[attempt].arrays(),
+            losses=self.model_losses.arrays() | self.sae_losses[attempt].arrays(),
             sums=inputs | outputs.columns.arrays(),
             offset_square=float(offset),
             fired=outputs.fired.cpu().numpy(),
@@ -201,8 +211,15 @@ def _placed(values: Tensor, real: Tensor) -> Tensor:
     return torch.zeros(real.shape, dtype=values.dtype, device=values.device).masked_scatter(real, values)
 
 
+def _prediction_sums(name: str, predicted: Predicted, real: Tensor, has_next: Tensor) -> dict[str, Tensor]:
+    return {
+        f"ce_{name}": sum_real(_placed(predicted.cross_entropy, real), has_next),
+        f"right_{name}": sum_real(_placed(predicted.is_right.float(), real), has_next),
+    }
+
+
 def _loss_sums(name: str, losses: Losses, real: Tensor, has_next: Tensor) -> dict[str, Tensor]:
     return {
-        f"ce_{name}": sum_real(_placed(losses.cross_entropy, real), has_next),
+        **_prediction_sums(name, losses.predicted, real, has_next),
         f"kl_{name}": sum_real(_placed(losses.divergence, real), real),
     }

@@ -21,9 +21,13 @@ class SequenceSums:
         for name, values in block.items():
             self._blocks.setdefault(name, []).append(values.to(torch.float64))
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def tensors(self) -> dict[str, Float[Tensor, " sequences"]]:
         """All rows so far, by column."""
-        return {name: torch.cat(blocks).cpu().numpy() for name, blocks in self._blocks.items()}
+        return {name: torch.cat(blocks) for name, blocks in self._blocks.items()}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All rows so far, by column, on the host."""
+        return {name: column.cpu().numpy() for name, column in self.tensors().items()}
 
 
 def sum_real(

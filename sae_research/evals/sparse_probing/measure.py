@@ -13,8 +13,10 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.pooling import pool_in_groups
 from sae_research.evals.shared.seeds import number_texts
+from sae_research.evals.sparse_probing.kept_scores import scores_as_tensors, scores_from_tensors
 from sae_research.evals.sparse_probing.report import ProbeScores, ScoresBySeed, probing_output
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
+from sae_research.lm.site import Site
 from sae_research.metrics.accuracies import ProbeTest
 from sae_research.probes.sparse_rows import Rows, take_rows
 from sae_research.probes.tasks import ClassTests, Tasks, draw_tasks_as_sae_bench, make_tasks, score_top_k, score_wide
@@ -41,7 +43,7 @@ def measure_probing(
             )
             for channels, codes in pooled:
                 if probed.name not in model_scores:
-                    model_scores[probed.name] = _score(channels, probed)
+                    model_scores[probed.name] = _score_model(context, saes[0].card.site, channels, probed)
                 scores = do_each(
                     context.lm.device, list(codes), _score_sae, codes, probed, wide_probes=settings.wide_probes
                 )
@@ -106,6 +108,17 @@ def _draw_tasks(
             top = [(draw_tasks_as_sae_bench(keyed, train, test, stream), (k,)) for k in settings.k_values]
         tasks.append((keyed, top))
     return tasks
+
+
+def _score_model(context: EvalContext, site: Site, channels: Rows, probed: _SeededSet) -> ScoresBySeed:
+    """The scores of the model's own channels, which an earlier run may have found."""
+    parts = ["probes", site.hook_name, site.centred, probed.name]
+    known = context.recall(parts)
+    if known is not None:
+        return scores_from_tensors(known, list(probed.by_seed))
+    scores = _score(channels, probed)
+    context.keep(parts, scores_as_tensors(scores))
+    return scores
 
 
 def _score_sae(attempt: Attempt, codes: dict[Attempt, Rows], probed: _SeededSet, *, wide_probes: bool) -> ScoresBySeed:

@@ -115,6 +115,12 @@ def _run_folder(weights: PurePosixPath) -> PurePosixPath:
     return weights.parent.parent if weights.parent.name == "checkpoints" else weights.parent
 
 
+def architecture_of(class_name: str) -> str | None:
+    """Our architecture for a class or trainer of dictionary_learning; None where there is none."""
+    layout = _LAYOUTS.get(_CLASS_OF_TRAINER.get(class_name, class_name))
+    return layout.architecture if layout is not None else None
+
+
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """The SAE in `ae.pt`, its atoms scaled to norm 1 if that changes nothing else (`Sae.scaled_with_atoms`)."""
     weights = path / WEIGHTS if path.is_dir() else path

@@ -6,7 +6,7 @@ import json
 import logging
 
 from sae_research.files import write_atomically
-from sae_research.pipeline.local_folders import local_revisions, present
+from sae_research.pipeline.local_folders import is_at, local_revisions, present
 from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.sources.listings import read_note
@@ -29,7 +29,8 @@ def write_local_folders(params: Params, paths: Paths) -> dict[str, str]:
     content = read_note(paths.local_folders)
     before = content if isinstance(content, dict) else {}
     revisions = local_revisions(params, paths)
-    gone = {place: before[place] for place, revision in revisions.items() if revision is None and place in before}
+    missing = [place for place, revision in revisions.items() if revision is None]
+    gone = {place: revision for place, revision in before.items() if any(is_at(place, other) for other in missing)}
     for place in gone:
         log.warning("%s is not on this machine; nothing tells whether it has changed", place)
     written = {**present(revisions), **gone}

@@ -25,6 +25,7 @@ from sae_research.pipeline.run_saes import (
 )
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
+from sae_research.saes.build import at_site
 from sae_research.sources.hub import WORLD_PREFIX, Hub, Snapshot
 from sae_research.world.build import build_world, world_is_valid
 
@@ -95,13 +96,14 @@ def _saes_of_run(params: Params, hub: Hub, model: Snapshot, *, written: Path) ->
     """The baseline, its variants, the comparison SAEs, and the controls."""
     shape = model_shape(model.path)
     baseline = fetch_baseline(hub, params.baseline_sae, model_name=params.model.name)
+    baseline = at_site(baseline, shape.canonical(baseline.card.site))
     check_baseline(baseline.card, shape)
     yield baseline
     yield from derive_variants(baseline, params.variants)
     for entry in params.comparison_saes:
         for sae in fetch_comparison(hub, entry):
             check_comparison(sae.card, shape)
-            yield sae
+            yield at_site(sae, shape.canonical(sae.card.site))
     if params.controls is not None:
         inputs = ControlInputs(baseline, params.controls, params.random_seed, hub, params.model, model)
         yield from control_saes(inputs, params.variants, written=written)

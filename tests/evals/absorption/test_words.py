@@ -40,6 +40,16 @@ def test_tokens_that_their_text_does_not_give_are_left_out() -> None:
     assert ([word.text for word in vocabulary.words], vocabulary.n_left_out) == (["a", "b", "ab"], 1)
 
 
+def test_a_limit_draws_words_in_order_of_tokens(lm: LanguageModel) -> None:
+    prompts = letter_prompts(lm.tokenizer)
+    words = prompts.find_words().words
+    drawn = prompts.draw_words(words, 50, seed=0)
+    assert len(drawn) == 50
+    assert drawn == [word for word in words if word in drawn]
+    assert drawn != prompts.draw_words(words, 50, seed=1)
+    assert prompts.draw_words(words, len(words) + 1, seed=0) == prompts.draw_words(words, None, seed=0) == words
+
+
 def test_too_few_words_are_a_user_error(lm: LanguageModel) -> None:
     words = letter_prompts(lm.tokenizer).find_words().words
     with pytest.raises(UserError, match="has 40 words of letters only"):

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from sae_research.evals.core.measure import CorePlan, measure_core
 from sae_research.evals.core.rows import CoreRows, documents_of
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS
+from sae_research.evals.model_results import ModelResults
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.structure import take_apart
 from sae_research.measurements import Measurement
@@ -75,6 +77,24 @@ def test_every_metric_is_reported_once(context: EvalContext, make_sae: MakeSae, 
     missing = {m.metric for m in output.measurements if m.value is None}
     # The model is untrained: it knows less of the text than the frequencies of its tokens say.
     assert missing == {"interpolates", "ce_loss_score_unigram"}
+
+
+def test_another_sae_does_not_ask_the_model_again(
+    context: EvalContext, make_sae: MakeSae, rows: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saes = [make_sae("relu"), make_sae("topk", k=4, seed=1)]
+    together = [output_of(outcome) for outcome in _measure(context, saes, rows)]
+    kept = dataclasses.replace(context, model_results=ModelResults(tmp_path / "kept", "model"))
+    resume, runs = LanguageModel.resume, list[int]()
+    monkeypatch.setattr(LanguageModel, "resume", lambda *args: runs.append(len(args[2])) or resume(*args))
+    # The reconstruction, the model itself, and two ablations; then the first two.
+    for sae, expected, n_runs in zip(saes, together, (4, 2), strict=True):
+        runs.clear()
+        assert [output_of(outcome) for outcome in _measure(kept, [sae], rows)] == [expected]
+        assert len(runs) == n_runs
+    changed = rows.clone()
+    changed[0, 3] = 5
+    assert _values(_measure(kept, saes, changed)[0]) == _values(_measure(context, saes, changed)[0])
 
 
 def test_identity_loses_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
@@ -165,6 +185,9 @@ def test_losses_against_full_logits(context: EvalContext, make_sae: MakeSae, row
     has_next = real[:, :-1]
     ce = {name: -log[:, :-1].gather(2, text[:, 1:, None])[..., 0][has_next].mean() for name, log in logs.items()}
     kl = {name: (logs["clean"].exp() * (logs["clean"] - log)).sum(-1)[real].mean() for name, log in logs.items()}
+    for name, which in (("with_sae", "sae"), ("without_sae", "clean")):
+        right = (logs[which][:, :-1].argmax(-1) == text[:, 1:])[has_next].double().mean()
+        assert values[f"next_token_accuracy_{name}"] == pytest.approx(float(right)), name
     assert values["ce_loss_without_sae"] == pytest.approx(float(ce["clean"]), rel=1e-5)
     assert values["ce_loss_with_sae"] == pytest.approx(float(ce["sae"]), rel=1e-5)
     assert values["ce_loss_with_ablation"] == pytest.approx(float(ce["zero"]), rel=1e-5)

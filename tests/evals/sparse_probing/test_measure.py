@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +16,14 @@ from support.sae_bench_documents import read_by_sae_bench
 
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.model_results import ModelResults
 from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
 from sae_research.evals.sparse_probing.measure import measure_probing
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.lm.tokens import tokenize_texts
 from sae_research.measurements import EvalOutput
 from sae_research.metrics.groups import GROUPS
+from sae_research.probes.wide import fit_wide
 from sae_research.records import read_record
 from sae_research.saes.base import Sae
 
@@ -66,6 +70,24 @@ def _measure(context: EvalContext, saes: Sequence[Any], sets: Sequence[Any], bat
 
 def _value(outcome: Outcome, metric: str, **at: object) -> float | None:
     return next(m.value for m in output_of(outcome).measurements if m.metric == metric and m.at == at)
+
+
+def test_another_sae_does_not_train_the_models_probes_again(
+    context: EvalContext, make_sae: MakeSae, sets: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saes = [make_sae("relu"), make_sae("topk", k=4, seed=1)]
+    drawn: dict[int, Any] = dict.fromkeys((0, 1), sets)
+    together = [output_of(outcome) for outcome in measure_probing(context, saes, drawn, SETTINGS)]
+    kept = dataclasses.replace(context, model_results=ModelResults(tmp_path / "kept", "model"))
+    widths: list[int] = []
+    monkeypatch.setattr(
+        "sae_research.probes.tasks.fit_wide", lambda rows, *args: widths.append(rows.shape[1]) or fit_wide(rows, *args)
+    )
+    # 16 channels, 48 latents; two sets, two seeds.
+    for sae, expected, trained in zip(saes, together, ({16: 4, 48: 4}, {48: 4}), strict=True):
+        widths.clear()
+        assert [output_of(outcome) for outcome in measure_probing(kept, [sae], drawn, SETTINGS)] == [expected]
+        assert Counter(widths) == trained
 
 
 def test_what_is_reported(context: EvalContext, make_sae: MakeSae, sets: list[Any]) -> None:

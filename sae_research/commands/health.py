@@ -1,0 +1,168 @@
+"""`python -m sae_research health`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sae_research.errors import UserError
+from sae_research.pipeline.paths import find_paths
+from sae_research.stdout import show
+
+if TYPE_CHECKING:
+    from sae_research.library import Evaluation
+    from sae_research.lm.model import LanguageModel
+    from sae_research.results.health.assess import Health
+    from sae_research.results.health.settings import HealthSettings
+    from sae_research.saes.base import Sae
+    from sae_research.sources.hub import Hub
+
+HELP = "say whether SAEs are healthy: those of a run, or a checkpoint that is measured now"
+
+_SPLITS = ("test", "validation", "train")
+"""Of the data set's splits the first of these is read."""
+_ROWS, _LENGTH, _BATCH = 400, 128, 16
+_MEASURED_NOW = ("model_name", "layer", "dataset", "split", "num_samples", "context_length", "batch_size", "dtype")
+
+
+class _Text(NamedTuple):
+    """What a checkpoint is measured on."""
+
+    dataset: str
+    split: str
+    num_samples: int
+    """Rows of tokens."""
+    context_length: int
+    """Tokens per row."""
+    batch_size: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("saes", nargs="*", metavar="SAE", help="SAEs of the run, in detail; default: a table of all")
+    parser.add_argument("--results", type=Path, help="the folder of a run; default: eval_results")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write everything as JSON")
+    parser.add_argument("--verbose", action="store_true", help="show what each answer rests on")
+    now = parser.add_argument_group("to measure a checkpoint now, without a run")
+    now.add_argument("--sae_path", type=Path, metavar="PATH", help="the checkpoint: a folder or file of a known format")
+    now.add_argument("--model_name", help="a folder or hub id; default: what the checkpoint names")
+    now.add_argument("--layer", type=int, help="the layer that the SAE must be of; default: what the checkpoint names")
+    now.add_argument("--dataset", help="a folder or hub id; default: what the SAE was trained on, by training.json")
+    now.add_argument("--split", help=f"default: the first that there is of {', '.join(_SPLITS)}")
+    now.add_argument("--num_samples", type=int, metavar="N", help=f"rows of tokens; default: {_ROWS}")
+    now.add_argument("--context_length", type=int, metavar="N", help=f"tokens per row; default: {_LENGTH}")
+    now.add_argument(
+        "--batch_size", type=int, metavar="N", help=f"rows per batch of the language model; default: {_BATCH}"
+    )
+    now.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the model; default: float32")
+    now.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: auto")
+    now.add_argument("--absorption", action="store_true", help="measure absorption too, which takes longer")
+
+
+def run(parsed: argparse.Namespace) -> None:
+    from sae_research.files import write_atomically
+    from sae_research.pipeline.params import load_params
+    from sae_research.results.health.document import health_document
+    from sae_research.results.health.settings import HealthSettings
+    from sae_research.results.numbers import json_text
+
+    params = find_paths().params
+    settings = load_params(params).health if params.exists() else HealthSettings()
+    healths, about = (_of_run if parsed.sae_path is None else _of_checkpoint)(parsed, settings)
+    show(_text(healths, settings, in_detail=bool(about or parsed.saes), verbose=parsed.verbose))
+    if parsed.output is not None:
+        write_atomically(parsed.output, json_text(health_document(healths, settings) | about))
+
+
+def _text(healths: Sequence[Health], settings: HealthSettings, *, in_detail: bool, verbose: bool) -> str:
+    from sae_research.results.health.report import health_page, health_section
+
+    if in_detail:
+        return "\n\n".join(health_page(health, settings, verbose=verbose) for health in healths) + "\n"
+    return health_section(healths, settings) + "\n"
+
+
+def _of_run(parsed: argparse.Namespace, settings: HealthSettings) -> tuple[list[Health], dict[str, Any]]:
+    """The SAEs of a run, or those that were named, from its results."""
+    from sae_research.results.health.assess import assess
+    from sae_research.results.health.training import training_records
+    from sae_research.results.merge import finished_entries
+
+    paths = find_paths()
+    needless = [name for name in _MEASURED_NOW if getattr(parsed, name) is not None]
+    if needless or parsed.absorption:
+        option = needless[0] if needless else "absorption"
+        raise UserError(f"--{option} says how a checkpoint is measured; give it with --sae_path PATH")
+    results = parsed.results or paths.results
+    entries = finished_entries(results)
+    healths = assess(entries, settings, training_records(paths.saes, entries))
+    names = [health.sae for health in healths]
+    unknown = next((name for name in parsed.saes if name not in names), None)
+    if unknown is not None:
+        raise UserError(f"{results} has no SAE {unknown!r}; it has: {', '.join(names)}")
+    return [health for health in healths if not parsed.saes or health.sae in parsed.saes], {}
+
+
+def _of_checkpoint(parsed: argparse.Namespace, settings: HealthSettings) -> tuple[list[Health], dict[str, Any]]:
+    """One checkpoint, measured now, and what it was measured on."""
+    from sae_research.formats.registry import read_sae
+    from sae_research.lm.load import load_language_model
+    from sae_research.results.health.training import read_training
+    from sae_research.sources.hub import Hub
+
+    path: Path = parsed.sae_path
+    if parsed.saes or parsed.results:
+        raise UserError("--sae_path measures that checkpoint alone; leave out the names of SAEs, and --results")
+    if not path.exists():
+        raise UserError(f"--sae_path: {path} does not exist")
+    for name, least in (("num_samples", 1), ("context_length", 2), ("batch_size", 1)):
+        if (value := getattr(parsed, name)) is not None and value < least:
+            raise UserError(f"--{name} is {value}, expected at least {least}")
+    training = read_training(path if path.is_dir() else path.parent)
+    sae = read_sae(path, name=path.resolve().name, source={"path": str(path)}).eval()
+    if parsed.layer not in (None, sae.card.site.layer):
+        raise UserError(f"--layer is {parsed.layer}, but {path} reads {sae.card.site.hook_name}; leave --layer out")
+    dataset = parsed.dataset or (training.dataset if training is not None else None)
+    if dataset is None:
+        raise UserError(f"{path} does not say what it was trained on; give --dataset, a folder or hub id")
+    hub, model = Hub(find_paths().world), parsed.model_name or sae.card.model_name
+    text = _Text(
+        dataset, parsed.split or _first_split(hub, dataset), parsed.num_samples or _ROWS,
+        parsed.context_length or _LENGTH, parsed.batch_size or _BATCH,
+    )  # fmt: skip
+    lm = load_language_model(hub, model, dtype=parsed.dtype or "float32", device=parsed.device)
+    measured = _measure(sae, lm, hub, text, absorption=parsed.absorption)
+    about = {"measured_on": {"sae": str(path), "model": model, "revision": lm.revision, **text._asdict()}}
+    return measured.health(settings, {sae.card.name: training} if training is not None else {}), about
+
+
+def _first_split(hub: Hub, dataset: str) -> str:
+    """The first of `_SPLITS` that the data set has."""
+    from sae_research.data.tables import has_split
+
+    return next((split for split in _SPLITS[:-1] if has_split(hub, dataset, split)), _SPLITS[-1])
+
+
+def _measure(sae: Sae, lm: LanguageModel, hub: Hub, text: _Text, *, absorption: bool) -> Evaluation:
+    """The evals that health asks. Both passes of core read the same rows, so that `n_rows` rows are enough."""
+    import torch
+
+    from sae_research.data.text import load_texts, token_rows
+    from sae_research.library import evaluate
+
+    rows = token_rows(
+        load_texts(hub, text.dataset, text.split),
+        lm.tokenizer,
+        context_size=text.context_length,
+        n_rows=text.num_samples,
+        prepend_bos=sae.card.prepend_bos,
+        name=f"split {text.split!r} of data set {text.dataset!r}",
+    )
+    # The largest batch that the rows are a multiple of.
+    batch = math.gcd(text.num_samples, text.batch_size)
+    n_batches = text.num_samples // batch
+    core = {"batch_size": batch, "n_reconstruction_batches": n_batches, "n_sparsity_batches": n_batches}
+    evals: dict[str, Any] = {"core": core} | ({"absorption": {}} if absorption else {})
+    return evaluate(lm, sae, evals, texts=torch.cat([rows, rows]), world=find_paths().world, batch_size=text.batch_size)
