@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sae_research.errors import UserError
+from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.registry import read_sae
 from sae_research.saes.base import Sae
 
@@ -98,6 +99,21 @@ def test_finished_saes_of_every_option(architecture: str, options: dict[str, Any
         folder = tmp_path / f"{subtracts}-{kind}-{by_norm}"
         _lens(architecture, apply_b_dec_to_input=subtracts, normalize_activations=kind, **given).save_model(folder)
         _check(SAE.load_from_disk(folder), _read(folder))
+
+
+@pytest.mark.parametrize(("architecture", "options"), READ.items(), ids=str)
+def test_what_comes_from_the_registry_is_what_its_folder_holds(
+    architecture: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry's own loaders need a hub; here they give an SAE as they would."""
+    from sae_lens import SAE
+
+    lens = _lens(architecture, **options)
+    lens.save_model(tmp_path)
+    monkeypatch.setattr(SAE, "from_pretrained_with_cfg_and_sparsity", lambda **_: (lens, {}, None))
+    [sae] = read_pretrained("gpt2-small-res-jb", r"blocks\.3\.hook_resid_pre")
+    assert sae.card.digest == _read(tmp_path).card.digest
+    assert (sae.card.source["format"], sae.card.source["release"]) == ("sae_lens registry", "gpt2-small-res-jb")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])

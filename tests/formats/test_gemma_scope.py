@@ -154,7 +154,7 @@ def test_places_that_are_not_measured_are_refused(tmp_path: Path) -> None:
     folder.rename(moved)
     with pytest.raises(UserError, match=r"does not end in layer_<L>/width_<w>/average_l0_<v>.*those of the embedding"):
         _read(moved)
-    with pytest.raises(UserError, match=r"hf_hook_point_in is 'lm_head', a place that is not measured here"):
+    with pytest.raises(UserError, match=r"hf_hook_point_in is no place that is measured here: hook name 'lm_head' is"):
         _read(_write_scope_2(tmp_path, _state(), hf_hook_point_in="lm_head"))
     with pytest.raises(UserError, match="architecture is 'topk', expected 'jump_relu'"):
         _read(_write_scope_2(tmp_path, _state(), architecture="topk"))

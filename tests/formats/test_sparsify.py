@@ -101,8 +101,8 @@ def test_configs_of_every_age_say_how_many_latents_there_are(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("hookpoint", "hook_name"),
     [
-        ("layers.5", "blocks.5.hook_resid_post"), ("gpt_neox.layers.5.mlp", "blocks.5.hook_mlp_out"),
-        ("transformer.h.11", "blocks.11.hook_resid_post"), ("h.3.mlp", "blocks.3.hook_mlp_out"),
+        ("layers.5", "blocks.5.hook_resid_post"), ("gpt_neox.layers.5.mlp", "blocks.5.mlp.hook_out"),
+        ("transformer.h.11", "blocks.11.hook_resid_post"), ("h.3.attn", "blocks.3.attn.hook_out"),
     ],
 )  # fmt: skip
 def test_the_folder_is_called_like_the_module(hookpoint: str, hook_name: str, tmp_path: Path) -> None:

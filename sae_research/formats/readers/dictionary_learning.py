@@ -179,11 +179,11 @@ def trainer_site(trainer: Mapping[str, Any], name: str) -> Site:
     submodule = _optional(trainer, "submodule_name", str, sae=name)
     if submodule is None:
         return Site(layer, "resid_post")
-    match = re.fullmatch(r"(resid_pre|resid_post|mlp_out)(?:_layer_?([0-9]{1,6}))?", submodule)
+    match = re.fullmatch(r"(resid_pre|resid_post|mlp_out|attn_out)(?:_layer_?([0-9]{1,6}))?", submodule)
     if match is None:
         raise UserError(
             f"SAE {name!r}: submodule_name {shown(submodule)} is not supported; "
-            "supported: resid_pre, resid_post, mlp_out"
+            "supported: resid_pre, resid_post, mlp_out, attn_out"
         )
     if match[2] is not None and int(match[2]) != layer:
         raise UserError(f"SAE {name!r}: submodule_name {submodule!r} and trainer.layer {layer} disagree; correct one")

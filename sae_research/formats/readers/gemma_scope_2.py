@@ -28,12 +28,6 @@ _LAYOUT = Layout(
     transposed=frozenset(),
 )
 _SKIP = "affine_skip_connection"
-_HOOKS = {
-    r"model\.layers\.([0-9]{1,6})\.output": "blocks.{}.hook_resid_post",
-    r"model\.layers\.([0-9]{1,6})\.self_attn\.o_proj\.input": "blocks.{}.attn.hook_z",
-    r"model\.layers\.([0-9]{1,6})\.post_feedforward_layernorm\.output": "blocks.{}.hook_mlp_out",
-}
-"""What `hf_hook_point_in` says -> our hook."""
 _HF_HOOK_OF_SITE = {
     "resid_post": "model.layers.{}.output",
     "attn_out": "model.layers.{}.self_attn.o_proj.input",
@@ -119,14 +113,10 @@ def _place(config: Mapping[str, Any] | None, source: Mapping[str, Any], name: st
 
 def _site(config: Mapping[str, Any], name: str) -> Site:
     hook = required(config, "hf_hook_point_in", str, sae=name, path=Path(CONFIG))
-    for pattern, ours in _HOOKS.items():
-        match = re.fullmatch(pattern, hook)
-        if match is not None:
-            return Site.parse(ours.format(match[1]))
-    raise UserError(
-        f"SAE {name!r}: hf_hook_point_in is {shown(hook)}, a place that is not measured here; expected "
-        "model.layers.<L>.output, .self_attn.o_proj.input or .post_feedforward_layernorm.output"
-    )
+    try:
+        return Site.parse(hook)
+    except UserError as error:
+        raise UserError(f"SAE {name!r}: hf_hook_point_in is no place that is measured here: {error}") from error
 
 
 def _model(config: Mapping[str, Any], name: str) -> str:

@@ -38,13 +38,8 @@ _KEYS = frozenset({
     "activation", "d_in", "expansion_factor", "k", "multi_topk", "normalize_decoder", "num_latents", "signed",
     "skip_connection", "transcode",
 })  # fmt: skip
-_HOOKPOINT = re.compile(r"(?:\w+\.)*(?:layers|h|blocks)\.([0-9]{1,6})(?:\.(\w+))?")
+_HOOKPOINT = re.compile(r"(?:\w+\.)*(?:layers|h|blocks)\.[0-9]{1,6}(?:\.\w+)*")
 """`layers.5`, `gpt_neox.layers.5.mlp`, `transformer.h.3.attn`."""
-_HOOK_OF_MODULE = {
-    None: "hook_resid_post",
-    "mlp": "hook_mlp_out",
-    **dict.fromkeys(("attn", "self_attn", "attention", "self_attention"), "hook_attn_out"),
-}
 
 
 def recognises(path: Path) -> bool:
@@ -128,11 +123,11 @@ def _checked(config: Mapping[str, Any], name: str) -> tuple[str, int, int]:
 
 
 def _site(hookpoint: str, name: str) -> Site:
-    match = _HOOKPOINT.fullmatch(hookpoint)
-    hook = None if match is None else _HOOK_OF_MODULE.get(match[2])
-    if match is None or hook is None:
+    """The output of the module of that path."""
+    try:
+        return Site.parse(hookpoint)
+    except UserError as error:
         raise UserError(
             f"SAE {name!r}: its folder is called {shown(hookpoint)}, which is no hookpoint that is measured here (such "
-            "as layers.5, layers.5.mlp or h.3.attn); give hook_name and model_name beside its filename"
-        )
-    return Site.parse(f"blocks.{match[1]}.{hook}")
+            f"as layers.5, layers.5.mlp or h.3.attn); give hook_name and model_name beside its filename ({error})"
+        ) from error
