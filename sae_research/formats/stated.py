@@ -17,7 +17,7 @@ from sae_research.sources.hub import full_model_id
 
 UNKNOWN_MODEL = "unknown"
 """The `model_name` of a card where neither the files nor the user name the model."""
-_WHERE = "beside its filename (baseline_sae or comparison_saes in params.yaml)"
+_WHERE = "beside its filename in params.yaml, or to load_sae"
 
 
 def stated_site(source: Mapping[str, Any], *, sae: str) -> Site:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from support.checkpoints import CHECKPOINTS, D_IN, Checkpoint, State
+from safetensors.torch import save_file
+from support.checkpoints import CHECKPOINTS, D_IN, D_SAE, SHAPES, Checkpoint, State
 from torch import Tensor
 
 from sae_research.errors import UserError
@@ -21,6 +24,7 @@ DICTIONARY_LEARNING = [
     "AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "AutoEncoderTopK", "BatchTopKSAE", "MatryoshkaBatchTopKSAE",
     "JumpReluAutoEncoder",
 ]  # fmt: skip
+GEMMA = {"architecture": "jump_relu", "model_name": "google/gemma-3-270m", "hf_hook_point_in": "model.layers.9.output"}
 X = 3 * torch.randn(8, D_IN, generator=torch.Generator().manual_seed(5)) + 1
 
 
@@ -79,6 +83,37 @@ def test_only_dictionary_learning_recognises_its_own(checkpoint: Callable[..., P
     for path in (checkpoint(dict_class), checkpoint(dict_class).parent):
         recognising = [name for name in format_names() if find_format(name).recognises(path)]
         assert recognising == ["dictionary_learning"]
+
+
+def _folder(root: Path, weights: str, tensors: dict[str, tuple[int, ...]], config: str = "", **content: Any) -> Path:
+    """A folder with weights and perhaps a configuration, of other projects' names."""
+    path = root / weights
+    path.parent.mkdir(parents=True)
+    if path.suffix == ".npz":
+        np.savez(path, allow_pickle=True, **{key: np.ones(shape, np.float32) for key, shape in tensors.items()})
+    else:
+        save_file({key: torch.ones(shape) for key, shape in tensors.items()}, path)
+    if config:
+        (path.parent / config).write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("of_the_folder", [True, False])
+def test_folders_of_one_format_are_none_of_anothers(of_the_folder: bool, tmp_path: Path) -> None:
+    plain = SHAPES | {"threshold": (D_SAE,)}
+    sparse = {"encoder.weight": (D_SAE, D_IN), "encoder.bias": (D_SAE,), "W_dec": (D_SAE, D_IN), "b_dec": (D_IN,)}
+    small = {key.replace("W_", "w_"): shape for key, shape in plain.items()}
+    paths = {
+        "sparsify": _folder(tmp_path, "layers.5/sae.safetensors", sparse, "cfg.json", k=4, d_in=D_IN),
+        "gemma_scope": _folder(tmp_path, "layer_12/width_16k/average_l0_71/params.npz", plain),
+        "gemma_scope_2": _folder(tmp_path, "resid_post/layer_9/params.safetensors", small, "config.json", **GEMMA),
+    }
+    if of_the_folder:
+        weights = _folder(tmp_path, "lens/sae_weights.safetensors", plain, "cfg.json", architecture="jumprelu")
+        paths["saelens"] = weights
+    for name, weights in paths.items():
+        path = weights.parent if of_the_folder else weights
+        assert [other for other in format_names() if find_format(other).recognises(path)] == [name]
 
 
 @ALL

@@ -256,7 +256,7 @@ def test_backups_of_nested_saes_are_read_and_disagreeing_ks_refused(tmp_path: Pa
         ("resid_post_mlp_v5_32k/autoencoders/6.pt", "resid_post_mlp_v5_32k_layer_6", set()),
         ("layer5.sae.pt", "layer5", {"config.json"}),
         ("e2e_similar_ce_layer_6.pt", "e2e_similar_ce_layer_6", {"e2e_similar_ce_layer_6.yaml"}),
-        ("runs/a/samples_400000.pt", "samples_400000", {"runs/a/final_config.yaml"}),
+        ("runs/a/samples_400000.pt", "a_samples_400000", {"runs/a/final_config.yaml"}),
         ("L15M-8x/checkpoints/final.safetensors", "L15M-8x", {"L15M-8x/hyperparams.json", "L15M-8x/lm_config.json"}),
         ("x/L5R/sae_weights.safetensors", "L5R", {"x/L5R/config.json"}),
         ("a_v9.pt", "a_v9", {"a_v9_cfg.json"}),

@@ -7,6 +7,7 @@ https://arxiv.org/abs/2405.12241
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -45,6 +46,13 @@ def companions(filename: str) -> tuple[str, ...]:
     path = PurePosixPath(filename)
     names = (path.with_suffix(".yaml"), path.with_name(_RUN_CONFIG))
     return tuple(name.as_posix() for name in names) if path.suffix in PICKLED else ()
+
+
+def short_name(filename: str) -> str | None:
+    """The run's folder and the file, which is called the same in every run; None for other files."""
+    path = PurePosixPath(filename)
+    is_of_a_run = re.fullmatch(r"samples_[0-9]+\.pt", path.name) is not None
+    return "_".join(filter(None, [path.parent.name, path.stem])) if is_of_a_run else None
 
 
 def members(path: Path, *, sae: str) -> list[dict[str, Any]]:
