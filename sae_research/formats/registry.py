@@ -61,8 +61,8 @@ def read_saes(path: Path, *, name: str, source: Mapping[str, Any]) -> Iterator[S
     format_name = _format_of(path, name)
     members = _members(format_name, path, name, source)
     for member in members:
-        own_name = "_".join([name, *map(_label, member.items())]) if len(members) > 1 else name
-        yield _read(format_name, path, own_name, {**source, **member})
+        member_name = "_".join([name, *map(_label, member.items())]) if len(members) > 1 else name
+        yield _read(format_name, path, member_name, {**source, **member})
 
 
 def read_sae(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:

@@ -71,24 +71,24 @@ def fetch_comparison(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
 
 def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
-        yield from _fetch_all(hub, entry, entry.filename, entry.revision)
+        yield from _fetch_saes(hub, entry, entry.filename, entry.revision)
     elif entry.repo_id is not None and entry.files is not None:
         listing = hub.names(entry.repo_id, revision=entry.revision)
         revision = listing.revision or entry.revision
         for filename in matching_checkpoints(listing.names, entry.files, repo_id=entry.repo_id, key=FILES_KEY):
-            yield from _fetch_all(hub, entry, filename, revision, name=path_name_of(filename))
+            yield from _fetch_saes(hub, entry, filename, revision, name=path_name_of(filename))
     elif entry.release is not None and entry.sae_id is not None:
         for sae in read_pretrained(entry.release, entry.sae_id):
             yield _named_by_label(sae, entry.label) if entry.label else sae
 
 
-def _fetch_all(
+def _fetch_saes(
     hub: Hub, entry: ComparisonSae, filename: str, revision: str | None, *, name: str | None = None
 ) -> Iterator[Sae]:
     """The SAEs in one checkpoint of the entry's repository."""
     assert entry.repo_id is not None
-    path, own_name, source = _fetch(hub, entry.repo_id, filename, revision, stated(entry), name=name)
-    for sae in read_saes(path, name=own_name, source=source):
+    path, sae_name, source = _fetch(hub, entry.repo_id, filename, revision, stated(entry), name=name)
+    for sae in read_saes(path, name=sae_name, source=source):
         yield _named_by_label(sae, entry.label)
 
 
@@ -106,10 +106,11 @@ def _fetch(
     name: str | None = None,
 ) -> Fetched:  # fmt: skip
     snapshot = hub.file(repo_id, filename, revision=revision)
-    hub.fetch_present(repo_id, companions_of(filename), revision=snapshot.revision)
-    own_name = slug(name or short_name_of(filename) or _last_part(repo_id))
+    if snapshot.path.is_file():  # A folder, whatever its name ends with, is complete.
+        hub.fetch_present(repo_id, companions_of(filename), revision=snapshot.revision)
+    sae_name = slug(name or short_name_of(filename) or _last_part(repo_id))
     source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision, **statements}
-    return Fetched(snapshot.path, own_name, source)
+    return Fetched(snapshot.path, sae_name, source)
 
 
 def _named_by_label(sae: Sae, label: str | None) -> Sae:
