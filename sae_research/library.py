@@ -19,7 +19,7 @@ from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.keys import shared_parts
 from sae_research.evals.registry import find_eval
 from sae_research.evals.run import run_eval
-from sae_research.formats.registry import read_sae
+from sae_research.formats.load import load_sae
 from sae_research.lm.hooks import evaluation_mode
 from sae_research.lm.load import completed_tokenizer, load_language_model, wrap_language_model
 from sae_research.lm.model import LanguageModel
@@ -285,8 +285,7 @@ def _read_saes(
 
 def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | None) -> Sae:
     if isinstance(source, str | Path):
-        path = Path(source)
-        sae = read_sae(path, name=name or path.name, source={"path": str(path)})
+        sae = load_sae(source, name=name, default_site=site)
     elif isinstance(source, Sae):
         sae = copy.deepcopy(source) if source.W_dec.device != lm.device or source.training else copy.copy(source)
         sae.card = replace(sae.card, name=name or sae.card.name)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.checkpoints import CHECKPOINTS, Checkpoint
 from support.ravel import SETTINGS as RAVEL_SETTINGS
 from support.ravel import write_ravel_tables
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -104,6 +105,44 @@ def ours(foreign: Foreign, name: str = "ours") -> Sae:
 def _numbers(found: sae_research.Evaluation, sae: str) -> dict[Any, float | None]:
     rows = [row for row in found.table() if row.sae == sae]
     return {(row.eval, row.metric, row.at): row.value for row in rows}
+
+
+class Formula:
+    """What another project's file means, in plain float64."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.state = {key: value.double() for key, value in checkpoint.state().items()}
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.checkpoint.expected(self.state, x.double())[0].float()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        _, atoms, b_dec = self.checkpoint.expected(self.state, torch.zeros(1, D_IN, dtype=torch.float64))
+        at_zero = self.encode(torch.zeros(1, D_IN)).double()
+        return (codes.double() @ atoms + b_dec - at_zero @ atoms).float()
+
+
+@pytest.mark.parametrize("name", ["goodfire", "llama_scope"])
+def test_a_checkpoint_of_another_project_gives_the_numbers_of_its_formula(
+    name: str, model: Any, tokenizer: Any, texts: list[str], tmp_path: Path
+) -> None:
+    checkpoint = CHECKPOINTS[name]
+    saes: dict[str, Any] = {"file": checkpoint.write(tmp_path), "formula": Formula(checkpoint)}
+    found = sae_research.evaluate(
+        model, saes, {"core": SMALL}, tokenizer=tokenizer, texts=texts, site="blocks.1.hook_resid_post"
+    )
+    for metric in ("l0", "explained_variance", "ce_loss_score", "mse"):
+        assert found.value("file", metric) == pytest.approx(found.value("formula", metric), rel=1e-4), metric
+
+
+def test_a_file_of_openais_is_measured_in_the_units_of_activations(
+    model: Any, tokenizer: Any, texts: list[str], tmp_path: Path
+) -> None:
+    sae = sae_research.load_sae(CHECKPOINTS["openai v5"].write(tmp_path), k=5)
+    found = sae_research.evaluate(model, sae, {"core": SMALL}, tokenizer=tokenizer, texts=texts)
+    assert (sae.card.name, found.failures) == ("1.pt", ())
+    assert 0 < (found.value("1.pt", "l0") or 0) <= 5
 
 
 def test_a_foreign_sae_and_the_same_in_ours_give_the_same_numbers(

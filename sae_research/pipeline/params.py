@@ -15,7 +15,6 @@ from sae_research.evals.registry import all_evals, eval_names, find_eval
 from sae_research.foreign import plain_name, shown
 from sae_research.pipeline.names import check_filename, check_name
 from sae_research.pipeline.sections import ActivationCaching, BaselineSae, ComparisonSae, ControlParams, ModelParams
-from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
@@ -25,6 +24,7 @@ from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import WORLD_PREFIX
 from sae_research.sources.packages import PACKAGE_PREFIX
 from sae_research.world.settings import WorldSettings
+from sae_research.yaml_text import read_yaml
 
 _LONGEST_KEY = 100
 """DVC writes keys into dvc.lock, which takes 128 letters."""

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -29,11 +29,11 @@ from sae_research.foreign import shown
 from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
-from sae_research.formats.registry import companions_of, path_name_of, read_sae, short_name_of
+from sae_research.formats.registry import companions_of, path_name_of, read_sae, read_saes, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
 from sae_research.pipeline.names import slug
-from sae_research.pipeline.sections import FILES_KEY, BaselineSae, ComparisonSae
+from sae_research.pipeline.sections import FILES_KEY, BaselineSae, ComparisonSae, stated
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae, rename, unit_atoms
 from sae_research.saes.registry import sae_class
@@ -53,7 +53,8 @@ def fetch_baseline(hub: Hub, entry: BaselineSae, trained: Iterable[Sae] = (), *,
     `trained` holds the SAE of an entry that has it trained.
     """
     if entry.repo_id is not None and entry.filename is not None:
-        sae = _fetch(hub, entry.repo_id, entry.filename, entry.revision)
+        path, name, source = _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry))
+        sae = _named_by_label(read_sae(path, name=name, source=source), None)
     else:
         sae = next(iter(trained))
     card = sae.card
@@ -79,13 +80,12 @@ def fetch_comparison(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae] = ()
 
 def _fetch_entry(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae]) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
-        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, label=entry.label)
+        yield from _fetch_saes(hub, entry, entry.filename, entry.revision)
     elif entry.repo_id is not None and entry.files is not None:
         listing = hub.names(entry.repo_id, revision=entry.revision)
         revision = listing.revision or entry.revision
         for filename in matching_checkpoints(listing.names, entry.files, repo_id=entry.repo_id, key=FILES_KEY):
-            name = path_name_of(filename)
-            yield _fetch(hub, entry.repo_id, filename, revision, label=entry.label, name=name)
+            yield from _fetch_saes(hub, entry, filename, revision, name=path_name_of(filename))
     else:
         if entry.release is not None and entry.sae_id is not None:
             trained = read_pretrained(entry.release, entry.sae_id)
@@ -93,16 +93,35 @@ def _fetch_entry(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae]) -> Iter
             yield _named_by_label(sae, entry.label) if entry.label else sae
 
 
+def _fetch_saes(
+    hub: Hub, entry: ComparisonSae, filename: str, revision: str | None, *, name: str | None = None
+) -> Iterator[Sae]:
+    """The SAEs in one checkpoint of the entry's repository."""
+    assert entry.repo_id is not None
+    path, sae_name, source = _fetch(hub, entry.repo_id, filename, revision, stated(entry), name=name)
+    for sae in read_saes(path, name=sae_name, source=source):
+        yield _named_by_label(sae, entry.label)
+
+
+class Fetched(NamedTuple):
+    """A checkpoint on this machine."""
+
+    path: Path
+    name: str
+    """What its SAE is called, architecture or label aside."""
+    source: Mapping[str, Any]
+
+
 def _fetch(
-    hub: Hub, repo_id: str, filename: str, revision: str | None, *, label: str | None = None, name: str | None = None
-) -> Sae:
+    hub: Hub, repo_id: str, filename: str, revision: str | None, statements: Mapping[str, str | int], *,
+    name: str | None = None,
+) -> Fetched:  # fmt: skip
     snapshot = hub.file(repo_id, filename, revision=revision)
-    # A folder, whatever its name ends with, is complete.
-    for other in companions_of(filename) if snapshot.path.is_file() else ():
-        hub.file(repo_id, other, revision=revision)
-    named = slug(name or short_name_of(filename) or _last_part(repo_id))
-    source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision}
-    return _named_by_label(read_sae(snapshot.path, name=named, source=source), label)
+    if snapshot.path.is_file():  # A folder, whatever its name ends with, is complete.
+        hub.fetch_present(repo_id, companions_of(filename), revision=snapshot.revision)
+    sae_name = slug(name or short_name_of(filename) or _last_part(repo_id))
+    source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision, **statements}
+    return Fetched(snapshot.path, sae_name, source)
 
 
 def _named_by_label(sae: Sae, label: str | None) -> Sae:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sae_research.foreign import shown
+from sae_research.errors import UserError
+from sae_research.foreign import plain_name, shown
+from sae_research.lm.site import Site
 from sae_research.records import at_least, distinct
 from sae_research.training.settings import TrainSettings, read_settings
 
@@ -48,14 +50,23 @@ class BaselineSae:
     """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
     hook_layer: int = field(kw_only=True)
     revision: str | None = None
+    hook_name: str | None = None
+    """Where it reads, such as `blocks.4.hook_resid_post`, if its files do not say so; it may not contradict them."""
+    model_name: str | None = None
+    """The model that it was trained on, if its files do not say so."""
+    k: int | None = None
+    """How many of its latents fire at a time, if its files do not say so or offer several k."""
     train: Mapping[str, Any] | None = None
     """Settings of a training, see `training.settings`."""
 
     def __post_init__(self) -> None:
         at_least(self, hook_layer=0)
+        _check_stated(self)
         is_checkpoint = self.repo_id is not None and self.filename is not None
         if is_checkpoint == (self.train is not None):
             raise ValueError("give either repo_id and filename, or train")
+        if self.train is not None and stated(self):
+            raise ValueError(f"{', '.join(stated(self))}: train says so itself; remove it")
         if len(self.trainings) > 1:
             raise ValueError(f"train describes {len(self.trainings)} SAEs, expected one: it is the only baseline")
 
@@ -91,6 +102,12 @@ class ComparisonSae:
     control: bool = False
     """Whether these SAEs learned nothing that a metric should reward (random atoms, PCA): the audit asks of every
     metric that they fall below all others. Re-runs no eval."""
+    hook_name: str | None = None
+    """As in `BaselineSae`; of a checkpoint that holds several SAEs it picks one."""
+    model_name: str | None = None
+    """As in `BaselineSae`."""
+    k: int | None = None
+    """As in `BaselineSae`; null: every k that the checkpoint offers, one SAE each."""
 
     def __post_init__(self) -> None:
         if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", self.label):
@@ -103,17 +120,40 @@ class ComparisonSae:
         kinds = sum(any(part is not None for part in parts) for parts in named)
         if kinds != 1 or not (checkpoints or registry or self.trainings):
             raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id, or train")
+        if not checkpoints and stated(self):
+            raise ValueError(f"{', '.join(stated(self))}: only a checkpoint's files may lack it; remove it")
+        _check_stated(self)
 
     @property
-    def named(self) -> tuple[str | None, ...]:
+    def named(self) -> tuple[str | int | None, ...]:
         """What determines which SAEs these are."""
         trained = None if self.train is None else repr(self.trainings)
-        return self.repo_id, self.filename, self.files, self.revision, self.release, self.sae_id, trained
+        checkpoint = (self.repo_id, self.filename, self.files, self.revision, self.hook_name, self.k)
+        return *checkpoint, self.release, self.sae_id, trained
 
     @property
     def trainings(self) -> tuple[TrainSettings, ...]:
         """The SAEs that are to be trained."""
         return () if self.train is None else read_settings(self.train, where="train")
+
+
+def stated(entry: BaselineSae | ComparisonSae) -> dict[str, str | int]:
+    """What the entry states of its SAE beside where it lies."""
+    values = {"hook_name": entry.hook_name, "model_name": entry.model_name, "k": entry.k}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _check_stated(entry: BaselineSae | ComparisonSae) -> None:
+    """ValueError where what the entry states can be of no SAE."""
+    if entry.k is not None:
+        at_least(entry, k=1)
+    try:
+        if entry.hook_name is not None:
+            Site.parse(entry.hook_name)
+        if entry.model_name is not None:
+            plain_name(entry.model_name.lstrip("/.~"), "model_name")
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)

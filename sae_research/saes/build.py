@@ -53,6 +53,7 @@ def sae_digest(sae: Sae) -> str:
     # Only what differs from what is usual counts: SAEs without such a field keep their digests.
     unusual = {"centred": True} if card.site.centred else {}
     unusual |= {} if card.prepend_bos else {"prepend_bos": False}
+    unusual |= {} if card.input_norm == "none" else {"input_norm": card.input_norm}
     return digest_of(
         {
             **unusual,

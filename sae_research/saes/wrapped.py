@@ -183,7 +183,8 @@ def _check(source: Any, tensors: Mapping[str, Tensor], name: str) -> None:
     if not _near(_decoded(source, codes), affine):
         raise UserError(
             f"SAE {name!r}: decode is not codes @ W_dec + b_dec (a scale of the input that it remembers, a "
-            "non-linearity, or a W_dec that it does not use); evals change single codes, so it has to be"
+            "non-linearity, or a W_dec that it does not use); evals change single codes, so it has to be. An SAE of "
+            "SAELens that normalises its input is read from its folder: save it and give the path"
         )
 
 

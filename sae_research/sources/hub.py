@@ -6,7 +6,7 @@ Nothing falls through from one place to another: the id alone says where a thing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -175,6 +175,13 @@ class Hub:
             every = self._files(repo_id, "model", _any_file, revision).names
             raise UserError(_no_such_file(repo_id, filename, every))
         return Snapshot(_fetch_all(files) / inside, files.revision)
+
+    def fetch_present(self, repo_id: str, filenames: Collection[str], *, revision: str | None) -> None:
+        """Fetches those of `filenames` that a model repository has at `revision`; a folder's are there already."""
+        if self._root(repo_id, "model") is None:
+            files = self._files(repo_id, "model", lambda name: name in filenames, revision)
+            for name in files.names:
+                files.fetch(name)
 
     def local_folder(self, repo_id: str) -> Path | None:
         """The folder outside the world that `repo_id` means; None where there is none."""

@@ -11,7 +11,7 @@ from support.project import Project
 
 from sae_research.errors import UserError
 from sae_research.pipeline.params import read_params
-from sae_research.pipeline.yaml_text import read_yaml
+from sae_research.yaml_text import read_yaml
 
 WORDS = {"fruit": "apple pear plum", "metal": "iron zinc tin"}
 

@@ -12,9 +12,9 @@ import pytest
 from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
 from sae_research.evals.registry import eval_names, find_eval, optional_evals
 from sae_research.formats.registry import format_names
-from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.reference.registry import reference_module, reference_names
 from sae_research.saes.registry import architectures
+from sae_research.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[2]
 _OPTIONAL = read_yaml(ROOT / "dvc.yaml")["stages"]["optional_evals"]["foreach"]

@@ -16,8 +16,8 @@ from support.project import ROOT, Finished, Project
 from sae_research.pipeline.local_folders import local_revisions, model_place
 from sae_research.pipeline.params import read_params
 from sae_research.pipeline.paths import Paths
-from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.sources.remembered import RememberedDigests
+from sae_research.yaml_text import read_yaml
 
 pytestmark = pytest.mark.slow
 

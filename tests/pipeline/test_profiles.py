@@ -12,7 +12,7 @@ from sae_research.evals.registry import find_eval
 from sae_research.pipeline.params import load_params, read_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.pipeline.profiles import profile_names, read_profile, replace_values, write_profile
-from sae_research.pipeline.yaml_text import read_yaml
+from sae_research.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -236,7 +236,7 @@ def test_params_read_the_same_under_yaml_1_1_and_1_2_and_are_in_block_style(path
     [
         ("random_seed: 42", "random_sede: 42", "params.yaml: unknown key 'random_sede'; valid: random_seed, model,"),
         ("dtype: float32", "dtype: float23", "params.yaml.model.torch_dtype: got 'float23' (str); valid: float32"),
-        ("  ihtp:", "  ihtq:", "params.yaml: sae_variants: unknown key 'ihtq'; valid: batchtopk, gated,"),
+        ("  ihtp:", "  ihtq:", "params.yaml: sae_variants: unknown key 'ihtq'; valid: abstopk, batchtopk,"),
         ("  core: true", "  core: maybe", "params.yaml.eval_types.core: got 'maybe' (str), expected bool"),
         ("  core: true", "  kore: true", "params.yaml: eval_types: unknown key 'kore'; valid: core, sparse_probing"),
         ("embedded/news", "embedded/gnus", "'embedded/gnus'"),

@@ -14,7 +14,7 @@ from support.hub_server import COMMIT, FakeHub, Fault, running_hub
 from support.project import ROOT, Project, make_project
 from support.pythia_hub import SAES, SMALL, K, repositories, state_of
 
-from sae_research.pipeline.yaml_text import read_yaml
+from sae_research.yaml_text import read_yaml
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.project import Project, environment
 
-from sae_research.pipeline.yaml_text import read_yaml
+from sae_research.yaml_text import read_yaml
 
 pytestmark = pytest.mark.slow
 

@@ -112,6 +112,38 @@ def test_short_names_tell_neighbours_apart(filename: str, short: str) -> None:
     assert slug(short_name_of(filename) or "sae-relu") == short
 
 
+def test_what_an_entry_states_is_in_the_source_and_may_not_contradict_the_files(hub: Hub) -> None:
+    entry = ComparisonSae("embedded/sae-topk", "k4", hook_name="blocks.3.hook_resid_post", k=4)
+    [sae] = fetch_comparison(hub, entry)
+    assert (sae.card.source["hook_name"], sae.card.source["k"]) == ("blocks.3.hook_resid_post", 4)
+    with pytest.raises(UserError, match="k is given as 5, but its files say 4"):
+        list(fetch_comparison(hub, replace(entry, k=5)))
+    with pytest.raises(UserError, match=r"hook_name is given as 'blocks\.0\.hook_mlp_out', but its files say"):
+        fetch_baseline(hub, replace(BASELINE, hook_name="blocks.0.hook_mlp_out"), model_name="embedded/lm")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"hook_name": "layer 4"}, "hook name 'layer 4' is not known; valid: blocks.N"),
+        ({"k": 0}, "k is 0, expected at least 1"),
+        ({"model_name": "<b>"}, "model_name is '<b>', expected letters"),
+    ],
+)
+def test_what_no_sae_can_be_is_not_stated(keys: dict[str, Any], message: str) -> None:
+    entry = {"repo_id": "r", "filename": "f", **keys}
+    with pytest.raises(UserError, match=rf"comparison_saes\[0\]: {message}"):
+        read_record(ComparisonSae, entry, where="comparison_saes[0]")
+    with pytest.raises(UserError, match=f"baseline_sae: {message}"):
+        read_record(BaselineSae, {**entry, "hook_layer": 0}, where="baseline_sae")
+
+
+def test_nothing_is_stated_of_saes_of_the_registry() -> None:
+    entry = {"release": "r", "sae_id": "s", "hook_name": "blocks.0.hook_mlp_out"}
+    with pytest.raises(UserError, match="hook_name: SAELens' registry says so itself; remove it"):
+        read_record(ComparisonSae, entry, where="comparison_saes[0]")
+
+
 def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
     baseline = _baseline(hub)
     variants = list(derive_variants(baseline, {"ihtp": {"k_values": [1, 2]}, "mpsae": {"s": 3}}))
@@ -210,7 +242,9 @@ def test_a_label_that_is_no_word_is_refused() -> None:
 
 def test_a_checkpoint_without_its_config_is_refused(hub: Hub) -> None:
     (hub.world / "models" / "sae-relu" / BASELINE.filename).with_name("config.json").unlink()
-    with pytest.raises(UserError, match=r"'embedded/sae-relu' has no file or folder .*config\.json"):
+    with pytest.raises(
+        UserError, match=r"ae\.pt is not in a known format: .* dictionary_learning: ae.pt with config\.json"
+    ):
         _baseline(hub)
 
 
@@ -260,7 +294,7 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
         "layer": 3, "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
         "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,
-        "model_name": "gpt2", "prepend_bos": True, "centred": False,
+        "model_name": "gpt2", "prepend_bos": True, "centred": False, "input_norm": "none",
     }  # fmt: skip
     for entry in manifest.saes:
         assert load_sae(folder / entry["name"]).card.digest == entry["digest"]
@@ -424,7 +458,7 @@ def test_comparisons_from_the_registry(hub: Hub, registry: list[tuple[str, str]]
         ("(" * 990, ".*", r"release '\(\(\(.* is not a valid regular expression"),
         ("x" * 5000, ".*", r"release 'xxx.*' has 5000 letters, expected at most 1000"),
         ("rel-b", "gone", r"'gone' of release 'rel-b': SAELens could not load it: OSError: no route to host; check"),
-        ("rel-b", "odd", r"'rel-b_odd': SAELens architecture 'temporal' is not supported"),
+        ("rel-b", "odd", r"'rel-b_odd': architecture 'temporal': .*predicted by attention"),
     ],
 )
 def test_registry_errors_name_the_sae(
@@ -510,7 +544,7 @@ def test_a_variant_is_derived_for_each_combination_of_values() -> None:
         ),
         ({"ihtp": {"k": 1, "k_values": [2]}}, r"sae_variants.ihtp: k and k_values are both given; remove one"),
         ({"topk": {"k": 4}}, r"sae_variants.topk: topk has trained tensors of its own \(W_enc, b_enc, W_dec, b_dec\)"),
-        ({"fista": {}}, r"SAE architecture 'fista' is not known; valid: batchtopk,"),
+        ({"fista": {}}, r"SAE architecture 'fista' is not known; valid: abstopk, batchtopk,"),
     ],
 )
 def test_unusable_options_of_variants_are_named(grids: dict[str, dict[str, Any]], message: str) -> None:

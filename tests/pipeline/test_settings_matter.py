@@ -25,12 +25,12 @@ from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.stages.evals import run_eval_stage
 from sae_research.pipeline.stages.setup import run_setup
 from sae_research.pipeline.stages.visualize import visualize
-from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.results.health.assess import assess
 from sae_research.results.health.document import health_document
 from sae_research.results.latents import Latents
 from sae_research.results.merge import Entry
 from sae_research.results.rows import TABLE_FILE, Row, table_as_parquet
+from sae_research.yaml_text import read_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +88,14 @@ CHANGES: Mapping[str, Change] = {
     "baseline_sae.hook_layer": Change("saes", {"baseline_sae": {"hook_layer": 1}}, error="hook_layer is 1"),
     "baseline_sae.revision": Change("saes", {"baseline_sae": {"revision": "sha256:0"}}, error="expected sha256:0"),
     "baseline_sae.train": Change("saes", {"baseline_sae": {"repo_id": None, "filename": None, "train": _TRAIN}}),
+    "baseline_sae.hook_name": Change(
+        "saes", {"baseline_sae": {"hook_name": "blocks.1.hook_resid_post"}}, error="its files say 'blocks.0"
+    ),
+    "baseline_sae.model_name": Change("saes", {"baseline_sae": {"model_name": "gpt2"}}, error="its files say"),
+    "baseline_sae.k": Change("saes", {"baseline_sae": {"k": 3}}, error="its files say 'no k"),
+    "comparison_saes.hook_name": Change("saes", _comparison(hook_name="blocks.1.hook_mlp_out"), error="its files say"),
+    "comparison_saes.model_name": Change("saes", _comparison(model_name="gpt2"), error="its files say"),
+    "comparison_saes.k": Change("saes", _comparison(k=3), error="its files say 8"),
     "comparison_saes.repo_id": Change("saes", _comparison(repo_id="embedded/sae-batchtopk")),
     "comparison_saes.filename": Change("saes", _comparison(filename="k16")),
     "comparison_saes.files": Change(
