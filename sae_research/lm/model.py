@@ -12,14 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.hooks import change_input, change_output, replaced_forward
 from sae_research.lm.positions import Positions, run_inputs
 from sae_research.lm.site import Site
-from sae_research.lm.structure import Decoder
+from sae_research.lm.structure import BackboneOutput, Decoder
 from sae_research.lm.tokens import special_ids
 
 Arguments = ParamSpec("Arguments")
@@ -143,6 +142,7 @@ class LanguageModel:
             self.require_site(site)
         self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
+        mask = None if attention_mask is None else attention_mask.tolist()
         captured: dict[Site, Tensor] = {}
 
         def compute(site: Site) -> Tensor:
@@ -150,7 +150,6 @@ class LanguageModel:
                 captured.update(self._run_to(tokens, sites, attention_mask))
             return captured[site]
 
-        mask = None if attention_mask is None else attention_mask.tolist()
         return {site: self._kept([mask], tokens, site, partial(compute, site)) for site in sites}
 
     def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
@@ -230,7 +229,7 @@ class LanguageModel:
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """Logits of final hidden states by the model's own head, with its bias, soft cap and scale."""
         flat = hidden.reshape(1, -1, hidden.shape[-1])
-        output = _BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
+        output = BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
         unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
         with replaced_forward(self._decoder.backbone, lambda *_, **__: output):
             logits = self._decoder.model(input_ids=unused, use_cache=False).logits
@@ -296,14 +295,6 @@ class LanguageModel:
             yield
         finally:
             handle.remove()
-
-
-class _BackboneOutput(BaseModelOutput):
-    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
-
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
 
 
 class _AllReached(Exception):

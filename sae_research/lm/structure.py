@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.module_names import ATTENTION, ATTENTION_PROJECTIONS, MLP, POST_NORMS
@@ -85,6 +86,14 @@ class Decoder:
         finally:
             handle.remove()
         return seen[0]
+
+
+class BackboneOutput(BaseModelOutput):
+    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 def take_apart(model: nn.Module, n_layers: int) -> Decoder:

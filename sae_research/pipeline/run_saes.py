@@ -86,7 +86,8 @@ def _fetch(
     hub: Hub, repo_id: str, filename: str, revision: str | None, *, label: str | None = None, name: str | None = None
 ) -> Sae:
     snapshot = hub.file(repo_id, filename, revision=revision)
-    for other in companions_of(filename):
+    # A folder, whatever its name ends with, is complete.
+    for other in companions_of(filename) if snapshot.path.is_file() else ():
         hub.file(repo_id, other, revision=revision)
     named = slug(name or short_name_of(filename) or _last_part(repo_id))
     source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision}

@@ -33,7 +33,11 @@ class Figure:
 
 
 def planned_figures(rows: Sequence[Row]) -> list[Figure]:
-    """Two pictures for every headline metric, the loss itself only one, and those of metrics' parts by kind."""
+    """Two pictures for every headline metric, the loss itself only one, and those of metrics' parts by kind.
+
+    With SAEs at several depths the second one is over layers.
+    """
+    several = len({depth_of(name) for name in sites_of(rows)}) > 1
     metrics: dict[tuple[str, str], str] = {}
     for row in rows:
         if row.headline and row.metric is not None and row.column is not None:
@@ -42,7 +46,7 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
         Figure(f"{eval_name}_{metric}", "metric", eval_name, metric, f"{title} against L0")
         for (eval_name, metric), title in metrics.items()
     ]
-    if any(row.metric == LOSS for row in rows):
+    if any(row.metric == LOSS for row in rows) and not several:
         for (eval_name, metric), title in metrics.items():
             if metric == LOSS:
                 continue
@@ -56,13 +60,11 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
         if any(is_part(row, eval_name, parts.metric, parts.places) for row in rows):
             name = f"{eval_name}_{parts.metric}_{parts.suffix}"
             figures.append(Figure(name, parts.kind, eval_name, parts.metric, parts.caption, parts))
-    return [*figures, *_over_layers(figures, rows)]
+    return [*figures, *(_over_layers(figures) if several else ())]
 
 
-def _over_layers(figures: Sequence[Figure], rows: Sequence[Row]) -> Iterator[Figure]:
-    """For SAEs at several depths a further picture of each metric, and of its parts that have panels."""
-    if len({depth_of(name) for name in sites_of(rows)}) < 2:
-        return
+def _over_layers(figures: Sequence[Figure]) -> Iterator[Figure]:
+    """A further picture of each metric, and of its parts that have panels."""
     for figure in figures:
         if figure.kind in ("metric", "panels"):
             caption = f"{figure.caption.removesuffix(' against L0')} over layers"
