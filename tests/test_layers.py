@@ -27,7 +27,7 @@ FLOORS = [
     {"formats", "data", "metrics"},
     {"probes"},
     {"evals"},
-    {"world", "reference"},
+    {"world", "reference", "training"},
     {"results"},
     {"plots"},
     {"pipeline"},

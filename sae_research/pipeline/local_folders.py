@@ -60,8 +60,7 @@ def local_revisions(params: Params, paths: Paths) -> LocalRevisions:
     for repo_id, filename in _checkpoints(params, hub):
         inside = f"{repo_id.rstrip('/')}/{filename}" if is_package(repo_id) else repo_id
         setup[sae_place(repo_id, filename)] = revision_at(inside, partial(_checkpoint_files, filename=filename))
-    if params.controls is not None:
-        text = params.controls.dataset
+    for text in _texts_of_setup(params):
         setup[data_place(text)] = revision_at(text_repository(text))
     setup["plug-ins"] = revision(plugin_root(), _code_files)
     data = {
@@ -120,13 +119,17 @@ def places_of(entry: Mapping[str, Any], params: Params, manifest: Manifest) -> l
         case {"dataset": str(dataset)}:
             places.append(data_place(dataset))
     if entry["atoms"] is not None:
-        places.append(sae_place(params.baseline_sae.repo_id, params.baseline_sae.filename))
+        baseline = params.baseline_sae
+        places += [data_place(settings.dataset) for settings in baseline.trainings]
+        if baseline.repo_id is not None:
+            places.append(sae_place(baseline.repo_id, baseline.filename or ""))
     return places
 
 
 def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
     """Repository and filename of every SAE that they name; of a folder that is gone, `files` chooses `""` alone."""
-    named = [(params.baseline_sae.repo_id, params.baseline_sae.filename)]
+    baseline = params.baseline_sae
+    named = [] if baseline.repo_id is None else [(baseline.repo_id, baseline.filename or "")]
     for entry in params.comparison_saes:
         repo_id, files = entry.repo_id, entry.files
         if repo_id is not None:
@@ -147,6 +150,13 @@ def _names_here(hub: Hub, repo_id: str) -> Iterable[str] | None:
             return None
     folder = hub.local_folder(repo_id)
     return None if folder is None else names_in(folder)
+
+
+def _texts_of_setup(params: Params) -> set[str]:
+    """What controls are made from and SAEs are trained on."""
+    entries = [params.baseline_sae, *params.comparison_saes]
+    trained_on = {settings.dataset for entry in entries for settings in entry.trainings}
+    return trained_on | ({params.controls.dataset} if params.controls is not None else set())
 
 
 def _model_files(root: Path) -> Iterable[str]:

@@ -110,14 +110,18 @@ class Params:
         return (data_set.repository or data_set.name) if described is None else described.repo
 
     def _data_sets(self) -> list[tuple[str, str]]:
-        """The data of the controls and of the enabled evals that have settings: where each is named, where it lies."""
+        """The data of controls, trainings and enabled evals that have settings: where each is named, where it lies."""
         of_evals = [
             (f"{evaluated.section}.{data_set.field}", self.repository_of(data_set))
             for evaluated in map(find_eval, self.enabled_evals)
             if evaluated.name in self.settings
             for data_set in evaluated.data(self.settings_of(evaluated))
         ]
-        return [*([("controls.dataset", self.controls.dataset)] if self.controls else []), *of_evals]
+        trained = [("baseline_sae", self.baseline_sae.trainings)]
+        trained += [(f"comparison_saes[{i}]", entry.trainings) for i, entry in enumerate(self.comparison_saes)]
+        of_trainings = [(f"{place}.train.dataset", one.dataset) for place, several in trained for one in several]
+        of_controls = [("controls.dataset", self.controls.dataset)] if self.controls else []
+        return [*of_controls, *of_trainings, *of_evals]
 
     def _check_names(self) -> None:
         """Names that no model, SAE or data set can have, or that would lead out of the place they are looked for in."""
@@ -168,7 +172,7 @@ class Params:
 
     def _refuse_the_worlds_data(self) -> None:
         """The embedded world's SAEs and texts are made for its own model."""
-        named = [("baseline_sae.repo_id", self.baseline_sae.repo_id)]
+        named = [("baseline_sae.repo_id", self.baseline_sae.repo_id or "")]
         named += [("comparison_saes", entry.repo_id or "") for entry in self.comparison_saes]
         named += self._data_sets()
         for place in dict.fromkeys(place for place, _ in named):

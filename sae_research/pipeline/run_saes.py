@@ -6,7 +6,7 @@ import filecmp
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import product
@@ -47,28 +47,37 @@ _WRITTEN_FILE = ".written.json"
 _LONGEST_NAME = 120
 
 
-def fetch_baseline(hub: Hub, entry: BaselineSae, *, model_name: str) -> Sae:
-    """The SAE that variants are derived from, in any format; it must be of layer `entry.hook_layer`."""
-    sae = _fetch(hub, entry.repo_id, entry.filename, entry.revision)
+def fetch_baseline(hub: Hub, entry: BaselineSae, trained: Iterable[Sae] = (), *, model_name: str) -> Sae:
+    """The SAE that variants are derived from, in any format; it must be of layer `entry.hook_layer`.
+
+    `trained` holds the SAE of an entry that has it trained.
+    """
+    if entry.repo_id is not None and entry.filename is not None:
+        sae = _fetch(hub, entry.repo_id, entry.filename, entry.revision)
+    else:
+        sae = next(iter(trained))
     card = sae.card
     if card.site.layer != entry.hook_layer:
         raise UserError(
-            f"baseline_sae: hook_layer is {entry.hook_layer}, but {entry.filename} of {entry.repo_id!r} was trained on "
-            f"layer {card.site.layer}; correct hook_layer or filename"
+            f"baseline_sae: hook_layer is {entry.hook_layer}, but {entry.shown} was trained on layer "
+            f"{card.site.layer}; correct hook_layer, or name another SAE"
         )
     if _last_part(card.model_name) != _last_part(model_name):
         log.warning("SAE %s was trained on %s but will be evaluated on %s", card.name, card.model_name, model_name)
     return sae
 
 
-def fetch_comparison(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
-    """The SAEs that one entry of `comparison_saes` names, one after the other; the first that fails is an error."""
-    for sae in _fetch_entry(hub, entry):
+def fetch_comparison(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae] = ()) -> Iterator[Sae]:
+    """The SAEs that one entry of `comparison_saes` names, one after the other; the first that fails is an error.
+
+    `trained` are those of an entry that has SAEs trained.
+    """
+    for sae in _fetch_entry(hub, entry, trained):
         sae.card = replace(sae.card, control=entry.control)
         yield sae
 
 
-def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
+def _fetch_entry(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae]) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
         yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, label=entry.label)
     elif entry.repo_id is not None and entry.files is not None:
@@ -77,8 +86,10 @@ def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
         for filename in matching_checkpoints(listing.names, entry.files, repo_id=entry.repo_id, key=FILES_KEY):
             name = path_name_of(filename)
             yield _fetch(hub, entry.repo_id, filename, revision, label=entry.label, name=name)
-    elif entry.release is not None and entry.sae_id is not None:
-        for sae in read_pretrained(entry.release, entry.sae_id):
+    else:
+        if entry.release is not None and entry.sae_id is not None:
+            trained = read_pretrained(entry.release, entry.sae_id)
+        for sae in trained:
             yield _named_by_label(sae, entry.label) if entry.label else sae
 
 
@@ -204,17 +215,18 @@ def write_saes(
     model: Mapping[str, Any],
     local: Mapping[str, str] = MappingProxyType({}),
     scratch: Path | None = None,
+    record_of: Callable[[SaeCard], Path | None] = lambda _: None,
 ) -> dict[str, Any]:
     """Makes `folder` hold exactly `saes`, a sub-folder each, and their manifest, which is returned.
 
     Nothing there changes before all SAEs are written to `scratch` (default: a hidden folder beside `folder`, on the
     same file system). An unchanged SAE's folder is left alone. Without a manifest the folder is unfinished. If `saes`
-    is an iterator, only one SAE is in memory at a time.
+    is an iterator, only one SAE is in memory at a time. What `record_of` names for a card is copied beside the SAE.
     """
     workshop = scratch or folder.parent / f".{folder.name}.part"
     try:
         with explained_disk_errors(folder), temporary_folder(workshop) as draft:
-            entries = _write_all(saes, draft)
+            entries = _write_all(saes, draft, record_of)
             text = manifest_text(model, entries, local)
             _publish(draft, folder, [entry["name"] for entry in entries], text)
     finally:
@@ -223,8 +235,8 @@ def write_saes(
     return json.loads(text)
 
 
-def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
-    """Writes every SAE under a name that no other has; returns their manifest entries."""
+def _write_all(saes: Iterable[Sae], draft: Path, record_of: Callable[[SaeCard], Path | None]) -> list[dict[str, Any]]:
+    """Writes every SAE under a name that no other has, its record beside it; returns their manifest entries."""
     taken: set[str] = set()
     names: dict[str, str] = {}
     entries = []
@@ -238,6 +250,9 @@ def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
         if same != name:
             log.warning("SAEs %s and %s are the same one, with equal numbers", same, name)
         write_folder(named, draft / name)
+        record = record_of(sae.card)
+        if record is not None:
+            shutil.copyfile(record, draft / name / record.name)
         entry = named.describe()
         entries.append({**entry, "control_for": names.get(entry["control_for"], entry["control_for"])})
     return entries

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from sae_research.foreign import shown
 from sae_research.records import at_least, distinct
+from sae_research.training.settings import TrainSettings, read_settings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Atoms = Literal["random", "raw", "pca"]
@@ -38,24 +40,41 @@ class ModelParams:
 
 @dataclass(frozen=True)
 class BaselineSae:
-    """The SAE that the variants are derived from."""
+    """The SAE that the variants are derived from: a checkpoint, or one that `setup` trains."""
 
-    repo_id: str
+    repo_id: str | None = None
     """A Hub id, a local folder, or `embedded/<name>`."""
-    filename: str
+    filename: str | None = None
     """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
-    hook_layer: int
+    hook_layer: int = field(kw_only=True)
     revision: str | None = None
+    train: Mapping[str, Any] | None = None
+    """Settings of a training, see `training.settings`."""
 
     def __post_init__(self) -> None:
         at_least(self, hook_layer=0)
+        is_checkpoint = self.repo_id is not None and self.filename is not None
+        if is_checkpoint == (self.train is not None):
+            raise ValueError("give either repo_id and filename, or train")
+        if len(self.trainings) > 1:
+            raise ValueError(f"train describes {len(self.trainings)} SAEs, expected one: it is the only baseline")
+
+    @property
+    def trainings(self) -> tuple[TrainSettings, ...]:
+        """The SAE that is to be trained, if it is."""
+        return () if self.train is None else read_settings(self.train, where="train")
+
+    @property
+    def shown(self) -> str:
+        """What it is called in messages."""
+        return f"{self.repo_id}/{self.filename}" if self.train is None else f"trained {self.trainings[0].title}"
 
 
 @dataclass(frozen=True)
 class ComparisonSae:
     """SAEs to compare with: one checkpoint (`repo_id` and `filename`), all checkpoints of a repository or folder whose
-    path a regular expression matches in full (`repo_id` and `files`), or all SAEs of SAELens' registry that two match
-    in full (`release` and `sae_id`)."""
+    path a regular expression matches in full (`repo_id` and `files`), all SAEs of SAELens' registry that two match in
+    full (`release` and `sae_id`), or SAEs that `setup` trains (`train`)."""
 
     repo_id: str | None = None
     filename: str | None = None
@@ -64,6 +83,8 @@ class ComparisonSae:
     revision: str | None = None
     release: str | None = None
     sae_id: str | None = None
+    train: Mapping[str, Any] | None = None
+    """Settings of a training, see `training.settings`; with a list `saes` in it, of several on the same text."""
     label: str | None = None
     """What tables and plots call its architecture (default: the architecture's name), and how its own name starts.
     Changing it re-runs no eval."""
@@ -78,14 +99,21 @@ class ComparisonSae:
             )
         checkpoints = self.repo_id is not None and (self.filename is None) != (self.files is None)
         registry = self.release is not None and self.sae_id is not None
-        mixed = (self.repo_id or self.filename or self.files or self.revision) and (self.release or self.sae_id)
-        if mixed or checkpoints == registry:
-            raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id")
+        named = [(self.repo_id, self.filename, self.files, self.revision), (self.release, self.sae_id), (self.train,)]
+        kinds = sum(any(part is not None for part in parts) for parts in named)
+        if kinds != 1 or not (checkpoints or registry or self.trainings):
+            raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id, or train")
 
     @property
     def named(self) -> tuple[str | None, ...]:
         """What determines which SAEs these are."""
-        return self.repo_id, self.filename, self.files, self.revision, self.release, self.sae_id
+        trained = None if self.train is None else repr(self.trainings)
+        return self.repo_id, self.filename, self.files, self.revision, self.release, self.sae_id, trained
+
+    @property
+    def trainings(self) -> tuple[TrainSettings, ...]:
+        """The SAEs that are to be trained."""
+        return () if self.train is None else read_settings(self.train, where="train")
 
 
 @dataclass(frozen=True)

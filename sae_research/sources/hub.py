@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from sae_research.errors import UserError
 from sae_research.sources.described import DescribedSet
-from sae_research.sources.folders import check_revision, exists, names_in, revision_of
+from sae_research.sources.folders import FOLDER_REVISION, check_revision, exists, names_in, revision_of
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
@@ -233,6 +233,11 @@ class Hub:
         listing = list_files(remote_id, kind, revision or "main")
         names = tuple(sorted(name for name in listing.names if keep(name)))
         return RemoteFiles(names, listing.commit, lambda name: fetch(remote_id, kind, name, listing.commit))
+
+
+def is_of_folder(revision: str) -> bool:
+    """Whether a revision is that of a local folder, which its content alone decides."""
+    return revision.startswith(FOLDER_REVISION)
 
 
 def is_model_file(name: str) -> bool:

@@ -43,7 +43,7 @@ def test_a_mistake_in_the_parameters_ends_every_stage_at_once(bench: Bench, stag
         ({"sae_variants": {"ihtp": {"k_values": [10**6]}}}, r"sae_variants.ihtp: SAE .*: k is 1000000, but d_sae is"),
         ({"sae_variants": {"mpsae": {"s_values": [0]}}}, r"sae_variants.mpsae: SAE .*: s is 0, expected at least 1"),
         ({"sae_variants": {"mpsae": {"s_values": [10**6]}}}, r"sae_variants.mpsae: SAE .*: s is 1000000, but d_sae is"),
-        ({"baseline_sae": {"hook_layer": 1}}, r"hook_layer is 1, but .* was trained on layer 0; correct hook_layer or"),
+        ({"baseline_sae": {"hook_layer": 1}}, r"hook_layer is 1, but .* was trained on layer 0; correct hook_layer"),
         ({"baseline_sae": {"hook_layer": -1}}, r"hook_layer is -1, expected at least 0"),
         ({"baseline_sae": {"filename": "none/ae.pt"}}, r"has no file or folder 'none/ae.pt'; correct 'filename'; it h"),
         ({"baseline_sae": {"repo_id": "embedded/sae-x"}}, r"no folder .*; build it with .*; it has: .*embedded/sae-r"),

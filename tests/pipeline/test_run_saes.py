@@ -88,7 +88,7 @@ def test_the_baseline_is_named_after_its_folder_and_records_its_source(hub: Hub)
 
 
 def test_a_baseline_of_another_layer_is_refused(hub: Hub) -> None:
-    with pytest.raises(UserError, match=r"hook_layer is 4, but .*ae\.pt of 'embedded/sae-relu' was trained on layer 3"):
+    with pytest.raises(UserError, match=r"hook_layer is 4, but embedded/sae-relu/.*ae\.pt was trained on layer 3"):
         _baseline(hub, hook_layer=4)
 
 

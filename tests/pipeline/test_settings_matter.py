@@ -70,6 +70,10 @@ def _comparison(**changes: Any) -> Mapping[str, Any]:
 _KEPT = {"activation_caching": {"save_activations": True}}
 _REGISTRY = {"comparison_saes": [{"release": "none", "sae_id": "none"}]}
 _UNKNOWN_ID = {"comparison_saes": [{"release": "gpt2-small-res-jb", "sae_id": "none"}]}
+_TRAIN = {
+    "architecture": "topk", "k": 2, "d_sae": 32, "layer": 0, "dataset": "embedded/text", "context_size": 32,
+    "training_tokens": 256, "train_batch_size_tokens": 128, "store_batch_size_prompts": 4, "n_batches_in_buffer": 2,
+}  # fmt: skip
 CHANGES: Mapping[str, Change] = {
     "random_seed": Change("saes", {"random_seed": 7}),
     "engine": Change("saes", {"engine": "sae_bench"}, {"eval_types": {"tpp": True}}, error="does not offer tpp"),
@@ -83,6 +87,7 @@ CHANGES: Mapping[str, Change] = {
     "baseline_sae.filename": Change("saes", {"baseline_sae": {"filename": "resid_post_layer_0/trainer_1/ae.pt"}}),
     "baseline_sae.hook_layer": Change("saes", {"baseline_sae": {"hook_layer": 1}}, error="hook_layer is 1"),
     "baseline_sae.revision": Change("saes", {"baseline_sae": {"revision": "sha256:0"}}, error="expected sha256:0"),
+    "baseline_sae.train": Change("saes", {"baseline_sae": {"repo_id": None, "filename": None, "train": _TRAIN}}),
     "comparison_saes.repo_id": Change("saes", _comparison(repo_id="embedded/sae-batchtopk")),
     "comparison_saes.filename": Change("saes", _comparison(filename="k16")),
     "comparison_saes.files": Change(
@@ -91,6 +96,7 @@ CHANGES: Mapping[str, Change] = {
     "comparison_saes.revision": Change("saes", _comparison(revision="sha256:0"), error="expected sha256:0"),
     "comparison_saes.release": Change("saes", _REGISTRY, error="no release in SAELens"),
     "comparison_saes.sae_id": Change("saes", _UNKNOWN_ID, error="matches sae_id 'none'"),
+    "comparison_saes.train": Change("saes", {"comparison_saes": [{"train": _TRAIN}]}),
     "comparison_saes.label": Change("saes", _comparison(label="mine")),
     "comparison_saes.control": Change("saes", _comparison(control=True)),
     # What it changes in an eval: tests/data/test_described.py.
