@@ -133,12 +133,23 @@ def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
     for entry in params.comparison_saes:
         repo_id, files = entry.repo_id, entry.files
         if repo_id is not None:
-            folder = hub.local_folder(repo_id) if files is not None else None
+            names = _names_here(hub, repo_id) if files is not None else None
             chosen = [entry.filename or ""]
-            if folder is not None and files is not None:
-                chosen = matching_checkpoints(names_in(folder), files, repo_id=repo_id, key=FILES_KEY)
+            if names is not None and files is not None:
+                chosen = matching_checkpoints(names, files, repo_id=repo_id, key=FILES_KEY)
             named += [(repo_id, filename) for filename in chosen]
     return named
+
+
+def _names_here(hub: Hub, repo_id: str) -> Iterable[str] | None:
+    """The files of a local folder or an installed package; None where there is none."""
+    if is_package(repo_id):
+        try:
+            return package_files(repo_id).recorded
+        except UserError:  # What needs it says how to install it.
+            return None
+    folder = hub.local_folder(repo_id)
+    return None if folder is None else names_in(folder)
 
 
 def _texts_of_setup(params: Params) -> set[str]:

@@ -54,7 +54,7 @@ class Names:
 
     names: tuple[str, ...]
     revision: str | None
-    """The commit on the hub; None for a folder, whose revision is that of what is read from it."""
+    """The commit on the hub; None elsewhere, where the revision is that of what is read."""
 
 
 class Hub:
@@ -151,7 +151,9 @@ class Hub:
             ) from error
 
     def names(self, repo_id: str, *, revision: str | None = None) -> Names:
-        """The files of a model repository, or those in a folder, at any depth."""
+        """The files of a model repository, or those in a folder or package, at any depth."""
+        if is_package(repo_id):
+            return Names(tuple(sorted(package_files(repo_id).recorded)), None)
         root = self._root(repo_id, "model")
         if root is not None:
             return Names(names_in(root), None)

@@ -88,6 +88,24 @@ def test_saelens_registry(capsys: pytest.CaptureFixture[str]) -> None:
     assert (jb["model"], jb["hook_name"], jb["layer"]) == ("gpt2-small", "blocks.7.hook_resid_pre", 7)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_registrys_configurations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two registered SAEs one has its configuration in the repository, which lies beside the process here."""
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "canrager/lm_sae/pythia70m_sweep_topk_ctx128_0730/resid_post_layer_3/trainer_2"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"trainer": TRAINER}))
+    chosen = ["--release", "sae_bench_pythia70m_sweep_topk.*0730", "--sae-id", r"blocks\.3.*trainer_(2|10)"]
+    first, second = _found(capsys, *chosen, "--configs")
+    assert (first["path"], first["architecture"], first["d_in"], first["d_sae"], first["l0"]) == (
+        "blocks.3.hook_resid_post__trainer_2", "topk", 512, 4096, 40.0
+    )  # fmt: skip
+    assert (second["architecture"], second["d_sae"], second["layer"]) == (None, None, 3)
+    assert _found(capsys, *chosen)[0]["architecture"] is None, "nothing is fetched unless it is asked for"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

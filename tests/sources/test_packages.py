@@ -57,6 +57,7 @@ def test_models_saes_and_data_in_folders_and_single_files(install: Install, tmp_
     assert folder.revision.startswith("lab-stuff==1.2 sha256:")
     assert hub.model("package:Lab_Stuff/lab_stuff/small.gguf").path == site / "lab_stuff" / "small.gguf"
     assert hub.file("package:lab-stuff/lab_stuff", "lm").path == site / "lab_stuff" / "lm"
+    assert hub.names("package:lab-stuff/lab_stuff/lm").names == ("config.json", "model.safetensors", "setup.py")
     assert hub.file("package:lab-stuff/lab_stuff", "lm/config.json").path.read_bytes() == b"{}"
     files = hub.dataset_files("package:lab-stuff/lab_stuff/data", lambda _: True)
     assert files.names == ("train.csv",)
