@@ -207,7 +207,7 @@ def test_a_gguf_file_counts_by_its_bytes_and_nothing_beside_it(tmp_path: Path) -
 
     def revision(data: bytes) -> str | None:
         file.write_bytes(data)
-        return local_revisions(params, paths)[model_place(str(file))]
+        return local_revisions(params, paths).setup[model_place(str(file))]
 
     first = revision(b"GGUF a")
     (file.parent / "another.gguf").write_bytes(b"GGUF c")
