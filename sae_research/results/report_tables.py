@@ -61,9 +61,9 @@ def main_table(rows: Sequence[Row], contenders: Contenders, marks: Marks, signs:
     header = [*_about(sites), *(_title(row, signs) for row in columns.values())]
     bands = f" Bands of matched L0: {', '.join(contenders.bands)}." if contenders.bands else ""
     reading = (
-        "SAEs by L0, controls last. **Bold**: the best trained SAE over all, together with every SAE that cannot be "
-        f"told apart from it; *italics*: the same among SAEs of matched L0 (within a factor of 1.5).{bands} Where all "
-        "are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on the "
+        f"SAEs by {'site and ' if len(sites) > 1 else ''}L0, controls last. **Bold**: the best trained SAE over all, "
+        "together with every SAE that cannot be told apart from it; *italics*: the same among SAEs of matched L0 "
+        f"(within a factor of 1.5).{bands} Where all are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on the "
         "column ([*Which numbers to trust*](#which-numbers-to-trust))."
     )
     text_columns = len(_about(sites)) - 2
