@@ -63,8 +63,8 @@ def main_table(rows: Sequence[Row], contenders: Contenders, marks: Marks, signs:
     reading = (
         f"SAEs by {'site and ' if len(sites) > 1 else ''}L0, controls last. **Bold**: the best trained SAE over all, "
         "together with every SAE that cannot be told apart from it; *italics*: the same among SAEs of matched L0 "
-        f"(within a factor of 1.5).{bands} Where all are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on the "
-        "column ([*Which numbers to trust*](#which-numbers-to-trust))."
+        f"(within a factor of 1.5).{bands} Where all are alike, nothing is marked. Intervals are in the tables by eval; "
+        "signs after an arrow are verdicts on the column ([*Which numbers to trust*](#which-numbers-to-trust))."
     )
     text_columns = len(_about(sites)) - 2
     return "\n\n".join(["## Main columns", table(header, lines, numbers_from=text_columns), reading, *_notes(computed)])
