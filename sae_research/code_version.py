@@ -31,9 +31,12 @@ WITHOUT_INFLUENCE = frozenset(
         "progress",
         "records",
         "saes.about",
+        "sources.blobs",
         "sources.described",
+        "sources.gguf_names",
         "sources.hub",
         "sources.huggingface",
+        "sources.listings",
         "sources.memory",
         "tensor_files",
     )

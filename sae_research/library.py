@@ -78,13 +78,18 @@ class Evaluation:
         return audit_columns(self._entries(), with_controls(self.table(), controls))
 
     def health(
-        self, settings: HealthSettings | None = None, training: Mapping[str, Training] | None = None
+        self,
+        settings: HealthSettings | None = None,
+        training: Mapping[str, Training] | None = None,
+        *,
+        dataset: str | None = None,
     ) -> list[Health]:
         """Each SAE's loss recovered, L0, dead and redundant latents and absorption, judged by `settings`.
 
-        Needs the eval `core`, and `absorption` for its question. `training` says by SAE how it was trained, for advice.
+        Needs the eval `core`, and `absorption` for its question. For advice, `training` says by SAE how it was trained,
+        and `dataset` what texts that were passed in memory are called.
         """
-        return assess(self._entries(), settings or HealthSettings(), training)
+        return assess(self._entries(), settings or HealthSettings(), training, dataset=dataset)
 
     def _entries(self) -> list[Entry]:
         entries = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,9 +68,15 @@ def run(parsed: argparse.Namespace) -> None:
     from sae_research.results.health.settings import HealthSettings
     from sae_research.results.numbers import json_text
 
-    params = find_paths().params
-    settings = load_params(params).health if params.exists() else HealthSettings()
-    healths, about = (_of_run if parsed.sae_path is None else _of_checkpoint)(parsed, settings)
+    path = find_paths().params
+    params = load_params(path) if path.exists() else None
+    settings = params.health if params is not None else HealthSettings()
+    if parsed.sae_path is None:
+        healths, about = _of_run(parsed, settings), {}
+    else:
+        of_words = params.settings.get("absorption") if params is not None else None
+        evals = {"absorption": of_words or {}} if parsed.absorption else {}
+        healths, about = _of_checkpoint(parsed, settings, evals)
     show(_text(healths, settings, in_detail=bool(about or parsed.saes), verbose=parsed.verbose))
     if parsed.output is not None:
         write_atomically(parsed.output, json_text(health_document(healths, settings) | about))
@@ -84,7 +90,7 @@ def _text(healths: Sequence[Health], settings: HealthSettings, *, in_detail: boo
     return health_section(healths, settings) + "\n"
 
 
-def _of_run(parsed: argparse.Namespace, settings: HealthSettings) -> tuple[list[Health], dict[str, Any]]:
+def _of_run(parsed: argparse.Namespace, settings: HealthSettings) -> list[Health]:
     """The SAEs of a run, or those that were named, from its results."""
     from sae_research.results.health.assess import assess
     from sae_research.results.health.training import training_records
@@ -102,11 +108,13 @@ def _of_run(parsed: argparse.Namespace, settings: HealthSettings) -> tuple[list[
     unknown = next((name for name in parsed.saes if name not in names), None)
     if unknown is not None:
         raise UserError(f"{results} has no SAE {unknown!r}; it has: {', '.join(names)}")
-    return [health for health in healths if not parsed.saes or health.sae in parsed.saes], {}
+    return [health for health in healths if not parsed.saes or health.sae in parsed.saes]
 
 
-def _of_checkpoint(parsed: argparse.Namespace, settings: HealthSettings) -> tuple[list[Health], dict[str, Any]]:
-    """One checkpoint, measured now, and what it was measured on."""
+def _of_checkpoint(
+    parsed: argparse.Namespace, settings: HealthSettings, evals: Mapping[str, Any]
+) -> tuple[list[Health], dict[str, Any]]:
+    """One checkpoint, measured now by core and these `evals`, and what it was measured on."""
     from sae_research.formats.registry import read_sae
     from sae_research.lm.load import load_language_model
     from sae_research.results.health.training import read_training
@@ -133,9 +141,13 @@ def _of_checkpoint(parsed: argparse.Namespace, settings: HealthSettings) -> tupl
         parsed.context_length or _LENGTH, parsed.batch_size or _BATCH,
     )  # fmt: skip
     lm = load_language_model(hub, model, dtype=parsed.dtype or "float32", device=parsed.device)
-    measured = _measure(sae, lm, hub, text, absorption=parsed.absorption)
+    measured = _measure(sae, lm, hub, text, evals)
+    if measured.failures:
+        reasons = [f"{failure.eval_name} failed: {failure.error}" for failure in measured.failures]
+        raise UserError(f"{path}: {'; '.join(reasons)}")
     about = {"measured_on": {"sae": str(path), "model": model, "revision": lm.revision, **text._asdict()}}
-    return measured.health(settings, {sae.card.name: training} if training is not None else {}), about
+    records = {sae.card.name: training} if training is not None else {}
+    return measured.health(settings, records, dataset=dataset), about
 
 
 def _first_split(hub: Hub, dataset: str) -> str:
@@ -145,8 +157,8 @@ def _first_split(hub: Hub, dataset: str) -> str:
     return next((split for split in _SPLITS[:-1] if has_split(hub, dataset, split)), _SPLITS[-1])
 
 
-def _measure(sae: Sae, lm: LanguageModel, hub: Hub, text: _Text, *, absorption: bool) -> Evaluation:
-    """The evals that health asks. Both passes of core read the same rows, so that `n_rows` rows are enough."""
+def _measure(sae: Sae, lm: LanguageModel, hub: Hub, text: _Text, evals: Mapping[str, Any]) -> Evaluation:
+    """Core and these `evals`. Both passes of core read the same rows, so that `num_samples` rows are enough."""
     import torch
 
     from sae_research.data.text import load_texts, token_rows
@@ -164,5 +176,6 @@ def _measure(sae: Sae, lm: LanguageModel, hub: Hub, text: _Text, *, absorption: 
     batch = math.gcd(text.num_samples, text.batch_size)
     n_batches = text.num_samples // batch
     core = {"batch_size": batch, "n_reconstruction_batches": n_batches, "n_sparsity_batches": n_batches}
-    evals: dict[str, Any] = {"core": core} | ({"absorption": {}} if absorption else {})
-    return evaluate(lm, sae, evals, texts=torch.cat([rows, rows]), world=find_paths().world, batch_size=text.batch_size)
+    both = torch.cat([rows, rows])
+    chosen = {"core": core, **evals}
+    return evaluate(lm, sae, chosen, texts=both, world=find_paths().world, batch_size=text.batch_size)

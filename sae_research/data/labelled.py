@@ -64,7 +64,7 @@ def _names_by_kind() -> list[str]:
     for family in dict.fromkeys(families()[name] for name in valid_names()):
         many = len(family.names) > _MOST_SHOWN
         prefix = family.names[0].partition("/")[0]
-        shown += [f"{prefix}/... ({len(family.names)} names, docs/adding.md)"] if many else family.names
+        shown += [f"{prefix}/... ({len(family.names)} names, in {family.__module__})"] if many else family.names
     return shown
 
 

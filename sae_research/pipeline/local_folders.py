@@ -3,14 +3,16 @@ always runs does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sae_research.data.running import text_repository
 from sae_research.errors import UserError
-from sae_research.evals.registry import find_eval
+from sae_research.evals.base import DataSet
+from sae_research.evals.registry import eval_names, find_eval
 from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import Params
@@ -18,6 +20,7 @@ from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.sections import FILES_KEY
 from sae_research.plugins import plugin_root
 from sae_research.sources.folders import exists, names_in, revision_of
+from sae_research.sources.gguf_names import only_gguf
 from sae_research.sources.hub import Hub, is_model_file
 from sae_research.sources.packages import is_package, package_files
 from sae_research.sources.remembered import RememberedDigests
@@ -25,9 +28,19 @@ from sae_research.sources.remembered import RememberedDigests
 _SOURCE_CODE = (".py", ".cpp")
 
 
-def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
+@dataclass(frozen=True)
+class LocalRevisions:
     """The revision of everything that `params` and SAE_PLUGINS name; None for what is neither in a local folder nor in
-    an installed package, or gone.
+    an installed package, or gone."""
+
+    setup: Mapping[str, str | None]
+    """Of what the setup stage reads, by place, and of plug-ins."""
+    data: Mapping[str, Mapping[str, str | None]]
+    """Of the data sets of each eval, by its name; a disabled one has none."""
+
+
+def local_revisions(params: Params, paths: Paths) -> LocalRevisions:
+    """The revisions as they are now.
 
     Needs no torch, unless an SAE is one file: its format then says which files belong to it.
     """
@@ -40,19 +53,23 @@ def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
         files = sorted(names(root)) if root is not None else []
         return revision_of(root, files, digest=digests.of) if root is not None and files else None
 
-    def revision_at(repo_id: str, names: Callable[[Path], Iterable[str]]) -> str | None:
+    def revision_at(repo_id: str, names: Callable[[Path], Iterable[str]] = names_in) -> str | None:
         return _in_package(repo_id) if is_package(repo_id) else revision(hub.local_path(repo_id), names)
 
-    revisions = {model_place(params.model.name): revision_at(params.model.name, _model_files)}
+    setup = {model_place(params.model.name): revision_at(params.model.name, _model_files)}
     for repo_id, filename in _checkpoints(params, hub):
-        names = partial(_checkpoint_files, filename=filename)
         inside = f"{repo_id.rstrip('/')}/{filename}" if is_package(repo_id) else repo_id
-        revisions[sae_place(repo_id, filename)] = revision_at(inside, names)
-    for name, repository in _data_sets(params):
-        revisions[data_place(name)] = revision_at(repository, names_in)
-    revisions["plug-ins"] = revision(plugin_root(), _code_files)
+        setup[sae_place(repo_id, filename)] = revision_at(inside, partial(_checkpoint_files, filename=filename))
+    if params.controls is not None:
+        text = params.controls.dataset
+        setup[data_place(text)] = revision_at(text_repository(text))
+    setup["plug-ins"] = revision(plugin_root(), _code_files)
+    data = {
+        name: {data_place(of.name): revision_at(params.repository_of(of)) for of in _data_sets(params, name)}
+        for name in eval_names()
+    }
     digests.save()
-    return revisions
+    return LocalRevisions(setup, data)
 
 
 def _in_package(repo_id: str) -> str | None:
@@ -90,7 +107,7 @@ def data_place(name: str) -> str:
 
 def changed_since_setup(params: Params, paths: Paths, manifest: Manifest) -> frozenset[str]:
     """The places whose content is not what the setup stage read."""
-    current = present(local_revisions(params, paths))
+    current = present(local_revisions(params, paths).setup)
     return frozenset(place for place, read in manifest.local.items() if current.get(place, read) != read)
 
 
@@ -122,7 +139,9 @@ def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
 
 
 def _model_files(root: Path) -> Iterable[str]:
-    return filter(is_model_file, names_in(root, recursive=False))
+    names = names_in(root, recursive=False)
+    gguf = only_gguf(str(root), names)
+    return filter(is_model_file, names) if gguf is None else [gguf]
 
 
 def _code_files(root: Path) -> Iterable[str]:
@@ -141,13 +160,9 @@ def _checkpoint_files(root: Path, filename: str) -> list[str]:
     return [name for name in (filename, *companions_of(filename)) if (root / name).is_file()]
 
 
-def _data_sets(params: Params) -> list[tuple[str, str]]:
-    """Name and repository of what the enabled evals and the controls read."""
-    read = [
-        (data_set.name, params.repository_of(data_set))
-        for evaluated in map(find_eval, params.enabled_evals)
-        for data_set in evaluated.data(params.settings_of(evaluated))
-    ]
-    if params.controls is None:
-        return read
-    return [*read, (params.controls.dataset, text_repository(params.controls.dataset))]
+def _data_sets(params: Params, eval_name: str) -> Sequence[DataSet]:
+    """What the eval reads; nothing if it is switched off."""
+    if not params.is_enabled(eval_name):
+        return []
+    evaluated = find_eval(eval_name)
+    return evaluated.data(params.settings_of(evaluated))

@@ -65,6 +65,8 @@ def _measured(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
     text = f"**What was measured.** {len(groups)} SAEs"
     text += f", {controls} of them controls that learned nothing a metric should reward," if controls else ""
     text += f" at {listed(sites)} of {listed(models)}" if sites and models else ""
+    if len(sites) > 1:
+        text += " (what holds over all speaks of all sites together; tables mark the best of each)"
     published = len(by_sae([row for row in rows if row.source == "published"]))
     text += f", and {published} published ones" if published else ""
     text += f", evals: {', '.join(evals) or 'none'}."

@@ -13,7 +13,7 @@ from sae_research.results.numbers import shown
 from sae_research.results.panels import wide_supports
 from sae_research.results.references import references
 from sae_research.results.rows import Row, Source, interpolation
-from sae_research.results.sites import sites_of
+from sae_research.results.sites import at_site, sites_of
 from sae_research.results.summary import by_sae, headline_columns
 
 _INTERPOLATES = {"most": "†", "some": "‡"}
@@ -23,13 +23,13 @@ Signs = Mapping[tuple[str, str], str]
 
 
 class Marks(NamedTuple):
-    """The SAEs that lead each column."""
+    """The SAEs that lead each column among those of their site."""
 
     everywhere: Mapping[str, Collection[str]]
     at_matched_l0: Mapping[str, Collection[str]]
 
     def on(self, text: str, row: Row) -> str:
-        """`text` in bold if the row's SAE leads over all, in italics if it leads at its L0."""
+        """`text` in bold if the row's SAE leads at its site, in italics if it leads at its L0."""
         if row.source != "computed":
             return text
         leads = row.sae in self.everywhere.get(row.column or "", ())
@@ -42,9 +42,10 @@ def leading_marks(rows: Sequence[Row], contenders: Contenders, pairs: Pairs) -> 
     """Those of all headline columns."""
     everywhere, at_matched_l0 = {}, {}
     rows = [row for row in rows if row.headline and row.source == "computed"]
+    of_sites = [contenders.everywhere.intersection(row.sae for row in at_site(rows, site)) for site in sites_of(rows)]
     for column in headline_columns(rows):
-        leaders = leaders_of(rows, column, contenders.everywhere, pairs)
-        everywhere[column] = leaders.saes if leaders else ()
+        of_each = [leaders_of(rows, column, saes, pairs) for saes in of_sites or [contenders.everywhere]]
+        everywhere[column] = [sae for leaders in of_each if leaders for sae in leaders.saes]
         of_bands = [leaders_of(rows, column, saes, pairs) for saes in contenders.bands.values()]
         at_matched_l0[column] = [sae for leaders in of_bands if leaders for sae in leaders.saes]
     return Marks(everywhere, at_matched_l0)
@@ -60,11 +61,12 @@ def main_table(rows: Sequence[Row], contenders: Contenders, marks: Marks, signs:
     lines = _sae_lines(computed, computed, list(columns), marks, by="l0", intervals=False, sites=sites)
     header = [*_about(sites), *(_title(row, signs) for row in columns.values())]
     bands = f" Bands of matched L0: {', '.join(contenders.bands)}." if contenders.bands else ""
+    order, whole = ("site and L0", "of its site") if len(sites) > 1 else ("L0", "over all")
     reading = (
-        f"SAEs by {'site and ' if len(sites) > 1 else ''}L0, controls last. **Bold**: the best trained SAE over all, "
-        "together with every SAE that cannot be told apart from it; *italics*: the same among SAEs of matched L0 "
-        f"(within a factor of 1.5).{bands} Where all are alike, nothing is marked. Intervals are in the tables by eval; "
-        "signs after an arrow are verdicts on the column ([*Which numbers to trust*](#which-numbers-to-trust))."
+        f"SAEs by {order}, controls last. **Bold**: the best trained SAE {whole}, together with every SAE that cannot "
+        f"be told apart from it; *italics*: the same among SAEs of matched L0 (within a factor of 1.5).{bands} Where "
+        "all are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on "
+        "the column ([*Which numbers to trust*](#which-numbers-to-trust))."
     )
     text_columns = len(_about(sites)) - 2
     return "\n\n".join(["## Main columns", table(header, lines, numbers_from=text_columns), reading, *_notes(computed)])

@@ -7,7 +7,7 @@ Nothing falls through from one place to another: the id alone says where a thing
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from sae_research.errors import UserError
 from sae_research.sources.described import DescribedSet
 from sae_research.sources.folders import check_revision, exists, names_in, revision_of
+from sae_research.sources.gguf_names import is_gguf, only_gguf, repository_and_file
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
@@ -73,11 +74,11 @@ class Hub:
     """The one way to models, SAE files and data sets.
 
     `embedded/<x>` is `<world>/models/<x>` or `<world>/datasets/<x>`; `package:<distribution>/<path>` is a file or
-    folder of an installed package; an existing folder is itself, and so is a file that is a data set; all else is a
-    repository of the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are respected). A revision is the commit
-    hash on the hub, the version and a digest for a package, and `sha256:` + the digest of names and bytes for a folder.
-    Data sets that are `given` in memory come before all others of their name; `described` are labelled ones that
-    `params.yaml` gives names to.
+    folder of an installed package; an existing folder is itself, and so is a file that is a data set or a model; all
+    else is a repository of the Hugging Face hub, or a GGUF file in one (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE are
+    respected). A revision is the commit hash on the hub, the version and a digest for a package, and `sha256:` + the
+    digest of names and bytes for a folder. Data sets that are `given` in memory come before all others of their name;
+    `described` are labelled ones that `params.yaml` gives names to.
     """
 
     def __init__(
@@ -93,14 +94,27 @@ class Hub:
     def model(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a language model: config, tokenizer and safetensors; pickled weights are never fetched.
 
-        Of a package also one file that holds a model.
+        Or the one file that is the model: a GGUF file.
         """
         if is_package(repo_id):
             return _from_package(repo_id, is_model_file, revision)
-        root = self._root(repo_id, "model")
+        local = self.local_gguf(repo_id)
+        if local is not None:
+            check_revision(repo_id, revision, found := revision_of(local))
+            return Snapshot(local, found)
+        repository, filename = repository_and_file(repo_id)
+        root = self._root(repository, "model")
         if root is not None and not (root / "config.json").is_file():
             raise UserError(f"model {repo_id!r}: {root} has no config.json, so it is no model folder; correct the path")
-        return _whole(self._files(repo_id, "model", is_model_file, revision), root)
+        if root is not None:
+            return _whole(self._files(repo_id, "model", is_model_file, revision), root)
+        files = self._files(repository, "model", lambda name: is_model_file(name) or is_gguf(name), revision)
+        filename = filename or only_gguf(repo_id, files.names)
+        if filename is None:
+            return _whole(replace(files, names=tuple(filter(is_model_file, files.names))), None)
+        if filename not in files.names:
+            raise UserError(_no_such_file(repository, filename, tuple(filter(is_gguf, files.names))))
+        return Snapshot(files.fetch(filename), files.revision)
 
     def dataset(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a data set, all of its tables in place."""
@@ -186,6 +200,14 @@ class Hub:
         is_elsewhere = repo_id.startswith((WORLD_PREFIX, PACKAGE_PREFIX))
         return path.resolve() if not is_elsewhere and exists(path) else None
 
+    def local_gguf(self, repo_id: str) -> Path | None:
+        """The GGUF file on this machine that the model `repo_id` is, or that its folder holds; None for other names."""
+        path = self.local_path(repo_id)
+        if path is None or path.is_file():
+            return path if path is not None and is_gguf(path.name) else None
+        filename = only_gguf(repo_id, names_in(path, recursive=False))
+        return None if filename is None else path / filename
+
     def _root(self, repo_id: str, kind: Kind) -> Path | None:
         """The local folder that `repo_id` means, or the file that is a data set; None for a repository on the hub."""
         if repo_id.startswith(WORLD_PREFIX):
@@ -201,8 +223,8 @@ class Hub:
             return path
         if repo_id.startswith(("/", ".", "~")) or repo_id.count("/") > 1:
             raise UserError(
-                f"{noun(kind)} {repo_id!r}: there is no such folder (looked in {Path.cwd()}); correct the path, "
-                "or give a hub id such as 'EleutherAI/pythia-70m-deduped'"
+                f"{noun(kind)} {repo_id!r}: there is no such folder or file (looked in {Path.cwd()}); correct "
+                "the path, or give a hub id such as 'EleutherAI/pythia-70m-deduped'"
             )
         return None
 

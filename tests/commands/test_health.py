@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ def test_what_the_checkpoint_says_need_not_be_given(lab: Lab, capsys: pytest.Cap
         record.unlink()
     shown = capsys.readouterr().out
     assert "trained on 400 tokens, 10 per latent" in shown
+    assert "and measured on" not in shown, "the same text"
     assert "77 tokens" in shown
 
 
@@ -169,6 +171,16 @@ def test_a_mistake_is_one_message(
     [record] = [r for r in caplog.records if r.levelname == "ERROR"]
     assert re.search(message, record.getMessage()), record.getMessage()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_cannot_be_measured_is_an_error(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(lab.root / "sae", tmp_path / "huge")
+    save_file({**lab.sae, "W_enc": 3e38 * lab.sae["W_enc"].sign()}, folder / "sae_weights.safetensors")
+    assert main(lab.options(sae_path=str(folder))) == 1
+    assert re.search("huge: core failed: ", caplog.text)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_saes_of_a_run(workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.project import Finished, Project
+from support.project import ROOT, Finished, Project
 
+from sae_research.pipeline.local_folders import local_revisions, model_place
+from sae_research.pipeline.params import read_params
+from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.sources.remembered import RememberedDigests
 
 pytestmark = pytest.mark.slow
@@ -192,3 +196,21 @@ def _stamp(file: Path) -> list[int]:
 def _plan(project: Project) -> str:
     done: Finished = project.run("python", "-m", "sae_research", "plan")
     return done.out
+
+
+def test_a_gguf_file_counts_by_its_bytes_and_nothing_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "models" / "tiny.gguf"
+    file.parent.mkdir()
+    content = read_yaml(ROOT / "params.yaml") | read_yaml(ROOT / "profiles" / "pythia-70m.yaml")
+    content["model"] |= {"name": str(file)}
+    params, paths = read_params(content, where="params.yaml"), Paths(tmp_path, tmp_path / "store")
+
+    def revision(data: bytes) -> str | None:
+        file.write_bytes(data)
+        return local_revisions(params, paths)[model_place(str(file))]
+
+    first = revision(b"GGUF a")
+    (file.parent / "another.gguf").write_bytes(b"GGUF c")
+    assert first is not None and first.startswith("sha256:")
+    assert revision(b"GGUF b") != first
+    assert revision(b"GGUF a") == first

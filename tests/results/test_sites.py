@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 from typing import Any
 
+import numpy as np
 from support.workspace import make_card, make_core
 
+from sae_research.measurements import EvalOutput, Result, measured
+from sae_research.metrics.intervals import Estimate
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.sites import depth_of, site_of
 
@@ -62,3 +65,23 @@ def test_one_site_needs_no_column(workspace: Any) -> None:
     text = _report(workspace, "blocks.1.hook_resid_post")
     assert "| SAE | architecture | d_sae | L0 |" in text and "SAEs by L0, controls last." in text
     assert "By layer" not in text and "images/layers_" not in text
+
+
+def test_each_site_has_its_best(workspace: Any) -> None:
+    """Every SAE of layer 9 is better than those of layer 10; one of each is in bold."""
+    tight = np.linspace(-1e-4, 1e-4, 32)
+    for i, (name, layer, error) in enumerate((("a", 10, 5.0), ("b", 10, 6.0), ("c", 9, 1.0), ("d", 9, 2.0))):
+        base = make_core(make_card(name, hook_name=f"blocks.{layer}.hook_resid_post"), l0=8.0 + 20 * (i % 2))
+        replicates = tuple(error + v for v in np.roll(tight, 5 * i))
+        score = measured("mse", Estimate(error, error - 0.01, error + 0.01, replicates))
+        output = EvalOutput((*base.output.measurements, score))
+        workspace.add(Result(base.key, "core", base.sae, base.settings, base.key_parts, output))
+    process_results(workspace.paths, {"core": True})
+    text = workspace.paths.report.read_text(encoding="utf-8")
+    lines = {
+        line[3]: line for line in text.split("### core")[1].split("\n## ")[0].splitlines() if line.startswith("| `")
+    }
+    assert "| **1** [" in lines["c"] and "| **5** [" in lines["a"]
+    assert "*" not in lines["b"] + lines["d"]
+    assert "SAEs by site and L0, controls last. **Bold**: the best trained SAE of its site" in text
+    assert "speaks of all sites together; tables mark the best of each" in text.split("## Main columns")[0]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _BUDGET = 2**28
-"""Bytes that the cosines of one tile and the rows behind it may take together."""
+"""Bytes that the cosines of a tile and the rows behind it may take together."""
 _ROWS = 2**13
 """Rows of a tile at most: larger ones are not faster."""
 
@@ -37,15 +37,17 @@ def describe_weights(
 def largest_cosines(rows: Float[Tensor, "n d"], *, budget: int = _BUDGET) -> Float[Tensor, " n"]:
     """For each row its largest cosine with any other row.
 
-    Cosines are computed tile by tile, each pair of rows once. What one tile needs stays below `budget` bytes.
+    Cosines are computed tile by tile, each pair of rows once, in `budget` bytes.
     """
-    step = tile_rows(rows.shape[1], budget)
+    step = min(tile_rows(rows.shape[1], budget), len(rows))
     largest = torch.full((len(rows),), -torch.inf, device=rows.device)
+    cosines = torch.empty(step * step, device=rows.device)
     for start in range(0, len(rows), step):
         units = _units(rows[start : start + step])
         for other in range(start, len(rows), step):
             others = units if other == start else _units(rows[other : other + step])
-            tile = units @ others.T
+            tile = cosines[: len(units) * len(others)].view(len(units), len(others))
+            torch.mm(units, others.T, out=tile)
             if other == start:
                 tile.fill_diagonal_(-torch.inf)
             else:
@@ -55,9 +57,12 @@ def largest_cosines(rows: Float[Tensor, "n d"], *, budget: int = _BUDGET) -> Flo
 
 
 def tile_rows(width: int, budget: int) -> int:
-    """The rows n of a tile, of which n² cosines and two blocks of n float32 rows fit into `budget` bytes."""
-    # n² + 2 n width = budget / 4
-    return max(1, min(_ROWS, math.isqrt(width**2 + budget // 4) - width))
+    """The rows n of a tile, of which n² cosines and the unit rows fit into `budget` bytes.
+
+    Four blocks of n float32 rows are held at once: those of the tile, the next ones, and what makes unit rows of them.
+    """
+    # n² + 4 n width = budget / 4
+    return max(1, min(_ROWS, math.isqrt(4 * width**2 + budget // 4) - 2 * width))
 
 
 def _side_by_side(encoder: Tensor, decoder: Tensor) -> tuple[Tensor, Tensor]:

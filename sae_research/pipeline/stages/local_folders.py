@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 
 from sae_research.files import write_atomically
 from sae_research.pipeline.local_folders import is_at, local_revisions, present
@@ -20,20 +21,28 @@ def local_folders_stage() -> None:
     write_local_folders(load_params(paths.params), paths)
 
 
-def write_local_folders(params: Params, paths: Paths) -> dict[str, str]:
-    """Writes the revisions of the local folders that `params` name, on which the setup stage depends.
+def write_local_folders(params: Params, paths: Paths) -> dict[str, dict[str, str]]:
+    """Writes the revisions of the local folders that `params` name, by the stage that depends on them: `setup`, or an
+    eval's.
 
     What is gone keeps the revision written last: on a machine without the folder, results that were pulled stay what
     they are.
     """
-    content = read_note(paths.local_folders)
-    before = content if isinstance(content, dict) else {}
+    before = read_note(paths.local_folders)
     revisions = local_revisions(params, paths)
-    missing = [place for place, revision in revisions.items() if revision is None]
-    gone = {place: revision for place, revision in before.items() if any(is_at(place, other) for other in missing)}
-    for place in gone:
-        log.warning("%s is not on this machine; nothing tells whether it has changed", place)
-    written = {**present(revisions), **gone}
+    written = {
+        stage: _with_gone(of_stage, before.get(stage) if isinstance(before, dict) else None)
+        for stage, of_stage in {"setup": revisions.setup, **revisions.data}.items()
+    }
     text = json.dumps(written, indent=2, sort_keys=True) + "\n"
     write_atomically(paths.local_folders, text, scratch=paths.store / "scratch")
     return written
+
+
+def _with_gone(revisions: Mapping[str, str | None], before: object) -> dict[str, str]:
+    known = before if isinstance(before, dict) else {}
+    missing = [place for place, revision in revisions.items() if revision is None]
+    gone = {place: revision for place, revision in known.items() if any(is_at(place, other) for other in missing)}
+    for place in gone:
+        log.warning("%s is not on this machine; nothing tells whether it has changed", place)
+    return {**present(revisions), **gone}

@@ -51,7 +51,7 @@ def run_setup(params: Params, paths: Paths) -> None:
         with Progress("setup") as progress:
             ensure_world(params, paths, progress)
     # Before anything is read, so that what changes meanwhile is noticed next time.
-    local = present(local_revisions(params, paths))
+    local = present(local_revisions(params, paths).setup)
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
     manifest = write_saes(

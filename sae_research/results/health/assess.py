@@ -51,10 +51,13 @@ def assess(
     settings: HealthSettings,
     training: Mapping[str, Training] | None = None,
     saes: Sequence[Mapping[str, Any]] = (),
+    *,
+    dataset: str | None = None,
 ) -> list[Health]:
     """The health of every SAE that was measured here, in the order of the entries.
 
-    `training` is by SAE. `saes` are the manifest's entries, for SAEs of which every cell failed.
+    `training` is by SAE. `saes` are the manifest's entries, for SAEs of which every cell failed. `dataset` is the text
+    that core read, where its settings do not name it.
     """
     cards = {card["name"]: card for card in saes}
     of_sae: dict[str, dict[str, Entry]] = {}
@@ -65,13 +68,17 @@ def assess(
                 cards[entry.sae_name] = entry.result.sae
     records = training or {}
     return [
-        _assess({"name": name, **cards.get(name, {})}, evals, settings, records.get(name))
+        _assess({"name": name, **cards.get(name, {})}, evals, settings, records.get(name), dataset)
         for name, evals in of_sae.items()
     ]
 
 
 def _assess(
-    card: Mapping[str, Any], evals: Mapping[str, Entry], settings: HealthSettings, training: Training | None
+    card: Mapping[str, Any],
+    evals: Mapping[str, Entry],
+    settings: HealthSettings,
+    training: Training | None,
+    dataset: str | None,
 ) -> Health:
     control = bool(card.get("control", False))
     answered: dict[Question, Answer] = {
@@ -80,7 +87,7 @@ def _assess(
     }
     core = evals.get("core")
     text = core.result.settings if core is not None and core.result is not None else {}
-    measured = Measured(card, answered, text.get("dataset"), text.get("context_size"))
+    measured = Measured(card, answered, dataset or text.get("dataset"), text.get("context_size"))
     return Health(
         sae=card["name"],
         label=card_label(card),

@@ -136,14 +136,12 @@ def _silence(healths: Sequence[Health]) -> Iterator[str]:
 
 
 def _controls(healths: Sequence[Health]) -> Iterator[str]:
-    """How many controls these thresholds let pass."""
-    controls = [health for health in healths if health.control and health.verdicts]
-    if controls:
-        passed = sum(health.n_healthy == len(health.verdicts) for health in controls)
-        yield (
-            f"{passed} of {len(controls)} controls, which learned nothing, are healthy in all that can be asked of "
-            "them: *healthy* does not mean that anything was learned."
-        )
+    """How many controls recover as much loss as these thresholds ask for."""
+    recovered = [health.answers["loss_recovered"].verdict for health in healths if health.control]
+    n, n_healthy = sum(verdict is not None for verdict in recovered), recovered.count("healthy")
+    if n:
+        moral = ": a healthy number does not show that anything was learned" if n_healthy else ""
+        yield f"Of {n} controls, which learned nothing, {n_healthy} recover a healthy share of the loss{moral}."
 
 
 def _verdict(health: Health) -> str:

@@ -61,8 +61,8 @@ class HealthSettings:
     redundant: RedundancyLimits = field(default_factory=RedundancyLimits)
     absorption: Limits = field(default_factory=lambda: Limits(healthy=0.25, borderline=0.35))
     """The mean absorption fraction; at most."""
-    tokens_per_latent: float = 76.0
-    """Training tokens per latent below which advice asks for more: 10 M for 131,072 latents. Changes no verdict."""
+    tokens_per_latent: float = 100.0
+    """Training tokens per latent below which advice asks for more; `train` warns below the same. Changes no verdict."""
 
     def __post_init__(self) -> None:
         at_least(self, tokens_per_latent=0)
