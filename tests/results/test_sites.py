@@ -44,6 +44,8 @@ def test_saes_are_grouped_by_site(workspace: Any) -> None:
             for l0 in (10, 20)
         ], section
     assert text.split("## Main columns")[1].splitlines()[2].startswith("| SAE | site | architecture |")
+    assert "SAEs by site and L0, controls last." in text
+    assert "at `blocks.9.hook_resid_post` and `blocks.10.hook_resid_post` of" in text
     with (workspace.paths.merged / "results.csv").open(encoding="utf-8") as file:
         assert {row["sae"]: row["layer"] for row in csv.DictReader(file)} == {
             "s0_l20": "10", "s0_l10": "10", "s1_l20": "9", "s1_l10": "9",
@@ -61,7 +63,7 @@ def test_losses_and_accuracy_by_layer(workspace: Any) -> None:
 
 def test_one_site_needs_no_column(workspace: Any) -> None:
     text = _report(workspace, "blocks.1.hook_resid_post")
-    assert "| SAE | architecture | d_sae | L0 |" in text
+    assert "| SAE | architecture | d_sae | L0 |" in text and "SAEs by L0, controls last." in text
     assert "By layer" not in text and "images/layers_" not in text
 
 
