@@ -33,7 +33,7 @@ WITHOUT_INFLUENCE = frozenset(
         "saes.about",
         "sources.blobs",
         "sources.described",
-        "sources.gguf_names",
+        "sources.model_names",
         "sources.hub",
         "sources.huggingface",
         "sources.listings",

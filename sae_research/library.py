@@ -20,6 +20,7 @@ from sae_research.evals.keys import shared_parts
 from sae_research.evals.registry import find_eval
 from sae_research.evals.run import run_eval
 from sae_research.formats.registry import read_sae
+from sae_research.lm.hooks import evaluation_mode
 from sae_research.lm.load import completed_tokenizer, load_language_model, wrap_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
@@ -256,14 +257,10 @@ def _language_model(
     else:
         if tokenizer is None:
             raise UserError("the model is already loaded; pass its tokenizer too (tokenizer=...)")
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluation_mode(model):
             completed = completed_tokenizer(copy.deepcopy(tokenizer))
             name = model.config.name_or_path or type(model).__name__
             yield wrap_language_model(model, completed, name=name, revision="in memory")
-        finally:
-            model.train(was_training)
 
 
 def _read_saes(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sae_research.lm.model import LanguageModel
     from sae_research.results.health.assess import Health
     from sae_research.results.health.settings import HealthSettings
+    from sae_research.results.health.training import Training
     from sae_research.saes.base import Sae
     from sae_research.sources.hub import Hub
 
@@ -87,7 +88,10 @@ def _text(healths: Sequence[Health], settings: HealthSettings, *, in_detail: boo
 
     if in_detail:
         return "\n\n".join(health_page(health, settings, verbose=verbose) for health in healths) + "\n"
-    return health_section(healths, settings) + "\n"
+    section = health_section(healths, settings)
+    if not section:
+        raise UserError("neither core nor absorption has measured an SAE, so nothing can be said; run `dvc repro`")
+    return section + "\n"
 
 
 def _of_run(parsed: argparse.Namespace, settings: HealthSettings) -> list[Health]:
@@ -103,7 +107,8 @@ def _of_run(parsed: argparse.Namespace, settings: HealthSettings) -> list[Health
         raise UserError(f"--{option} says how a checkpoint is measured; give it with --sae_path PATH")
     results = parsed.results or paths.results
     entries = finished_entries(results)
-    healths = assess(entries, settings, training_records(paths.saes, entries))
+    saes = paths.saes if parsed.results is None else results.resolve().parent / paths.saes.name
+    healths = assess(entries, settings, training_records(saes, entries))
     names = [health.sae for health in healths]
     unknown = next((name for name in parsed.saes if name not in names), None)
     if unknown is not None:
@@ -125,21 +130,12 @@ def _of_checkpoint(
         raise UserError("--sae_path measures that checkpoint alone; leave out the names of SAEs, and --results")
     if not path.exists():
         raise UserError(f"--sae_path: {path} does not exist")
-    for name, least in (("num_samples", 1), ("context_length", 2), ("batch_size", 1)):
-        if (value := getattr(parsed, name)) is not None and value < least:
-            raise UserError(f"--{name} is {value}, expected at least {least}")
     training = read_training(path if path.is_dir() else path.parent)
     sae = read_sae(path, name=path.resolve().name, source={"path": str(path)}).eval()
     if parsed.layer not in (None, sae.card.site.layer):
         raise UserError(f"--layer is {parsed.layer}, but {path} reads {sae.card.site.hook_name}; leave --layer out")
-    dataset = parsed.dataset or (training.dataset if training is not None else None)
-    if dataset is None:
-        raise UserError(f"{path} does not say what it was trained on; give --dataset, a folder or hub id")
     hub, model = Hub(find_paths().world), parsed.model_name or sae.card.model_name
-    text = _Text(
-        dataset, parsed.split or _first_split(hub, dataset), parsed.num_samples or _ROWS,
-        parsed.context_length or _LENGTH, parsed.batch_size or _BATCH,
-    )  # fmt: skip
+    text = _text_of(parsed, training, hub)
     lm = load_language_model(hub, model, dtype=parsed.dtype or "float32", device=parsed.device)
     measured = _measure(sae, lm, hub, text, evals)
     if measured.failures:
@@ -147,13 +143,30 @@ def _of_checkpoint(
         raise UserError(f"{path}: {'; '.join(reasons)}")
     about = {"measured_on": {"sae": str(path), "model": model, "revision": lm.revision, **text._asdict()}}
     records = {sae.card.name: training} if training is not None else {}
-    return measured.health(settings, records, dataset=dataset), about
+    return measured.health(settings, records, dataset=text.dataset), about
+
+
+def _text_of(parsed: argparse.Namespace, training: Training | None, hub: Hub) -> _Text:
+    """What the options say, the SAE's own training text and the defaults where they say nothing."""
+    for name, least in (("num_samples", 1), ("context_length", 2), ("batch_size", 1)):
+        if (value := getattr(parsed, name)) is not None and value < least:
+            raise UserError(f"--{name} is {value}, expected at least {least}")
+    dataset = parsed.dataset or (training.dataset if training is not None else None)
+    if dataset is None:
+        raise UserError(f"{parsed.sae_path} does not say what it was trained on; give --dataset, a folder or hub id")
+    return _Text(
+        dataset, parsed.split or _first_split(hub, dataset), parsed.num_samples or _ROWS,
+        parsed.context_length or _LENGTH, parsed.batch_size or _BATCH,
+    )  # fmt: skip
 
 
 def _first_split(hub: Hub, dataset: str) -> str:
-    """The first of `_SPLITS` that the data set has."""
+    """The first of `_SPLITS` that the data set has; those that the package knows by name have a test split."""
+    from sae_research.data.running import running_text_family
     from sae_research.data.tables import has_split
 
+    if running_text_family(dataset) is not None:
+        return _SPLITS[0]
     return next((split for split in _SPLITS[:-1] if has_split(hub, dataset, split)), _SPLITS[-1])
 
 

@@ -23,8 +23,8 @@ from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making
 from sae_research.lm.transformers_calls import FROM_FOLDER, LOADING_ERRORS, first_line, without_progress_bar
 from sae_research.sources.blobs import content_digest
-from sae_research.sources.gguf_names import is_gguf
 from sae_research.sources.listings import hub_cache
+from sae_research.sources.model_names import is_gguf
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
-from sae_research.lm.hooks import change_input, change_output, replaced_forward
+from sae_research.lm.hooks import replaced_forward
 from sae_research.lm.positions import Positions, run_inputs
 from sae_research.lm.site import Site
 from sae_research.lm.structure import BackboneOutput, Decoder
@@ -61,7 +61,7 @@ class LanguageModel:
         self.revision = revision
         self.tokenizer = tokenizer
         self.dtype: torch.dtype = parameter.dtype
-        self.device: torch.device = parameter.device
+        self.device: torch.device = decoder.device
         self.n_layers: int = len(decoder.layers)
         self.d_model: int = config.get_text_config().hidden_size
         self.vocab_size: int = head.weight.shape[0]
@@ -189,7 +189,7 @@ class LanguageModel:
 
         with suppress(_AllReached), ExitStack() as stack:
             for site in wanted:
-                stack.enter_context(self._at(site, partial(keep, site)))
+                stack.enter_context(self._decoder.changed_at(site, partial(keep, site)))
             self._run(tokens, attention_mask)
         missing = [site.hook_name for site in wanted if site not in reached]
         assert not missing, f"{', '.join(missing)}: never reached"
@@ -216,7 +216,7 @@ class LanguageModel:
                 stack.enter_context(replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
                 # A copy, because some layers add to what a module returned in place.
-                stack.enter_context(self._at(site, lambda _: x.clone()))
+                stack.enter_context(self._decoder.changed_at(site, lambda _: x.clone()))
             return self._run(tokens, attention_mask)
 
     def resume_unchanged(
@@ -253,7 +253,7 @@ class LanguageModel:
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
-        with self._at(site, lambda _: x.clone()):
+        with self._decoder.changed_at(site, lambda _: x.clone()):
             output = run(input_ids=tokens, use_cache=True)
         generated = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
         while len(generated) < n:
@@ -277,24 +277,6 @@ class LanguageModel:
 
     def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
         return self._decoder.backbone(**run_inputs(tokens, attention_mask)).last_hidden_state
-
-    @contextmanager
-    def _at(self, site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Within the block, the activation at `site` becomes `change(activation)`."""
-        layer = self._decoder.layers[site.layer]
-        match site.kind:
-            case "resid_pre":
-                handle = change_input(layer, change)
-            case "resid_post":
-                handle = change_output(layer, change)
-            case "attn_z":
-                handle = change_input(self._decoder.attention_projection(site.layer), change)
-            case _:
-                handle = change_output(self._decoder.writer(site), change)
-        try:
-            yield
-        finally:
-            handle.remove()
 
 
 class _AllReached(Exception):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
+from sae_research.lm.hooks import change_input, change_output
 from sae_research.lm.module_names import ATTENTION, ATTENTION_PROJECTIONS, MLP, POST_NORMS
 from sae_research.lm.site import Site
 
@@ -28,6 +31,15 @@ class Decoder:
     def with_modules_of_its_own(self) -> Decoder:
         """The same tensors in new module objects, which another thread may change temporarily."""
         return deepcopy(self, {id(t): t for t in (*self.model.parameters(), *self.model.buffers())})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes, which is not where weights lie that accelerate has offloaded."""
+        embedding: Any = self.model.get_input_embeddings()  # type: ignore[operator]
+        device = next(embedding.parameters()).device
+        if device.type == "meta":
+            device = torch.device(getattr(getattr(embedding, "_hf_hook", None), "execution_device", device))
+        return device
 
     def has_mlp(self, layer: int) -> bool:
         """Whether the MLP of `layer` is a module."""
@@ -71,6 +83,24 @@ class Decoder:
         weight: Any = self.attention_projection(site.layer).weight
         return weight.numel() // d_model
 
+    @contextmanager
+    def changed_at(self, site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Within the block, the activation at `site` becomes `change(activation)`."""
+        layer = self.layers[site.layer]
+        match site.kind:
+            case "resid_pre":
+                handle = change_input(layer, change)
+            case "resid_post":
+                handle = change_output(layer, change)
+            case "attn_z":
+                handle = change_input(self.attention_projection(site.layer), change)
+            case _:
+                handle = change_output(self.writer(site), change)
+        try:
+            yield
+        finally:
+            handle.remove()
+
     def layer_arity(self) -> int | None:
         """How many values a layer returns, None if it returns a bare tensor; determined by running two tokens."""
         seen: list[int | None] = []
@@ -78,7 +108,7 @@ class Decoder:
         def look(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
             seen.append(len(output) if isinstance(output, tuple) else None)
 
-        tokens = torch.zeros((1, 2), dtype=torch.long, device=next(self.model.parameters()).device)
+        tokens = torch.zeros((1, 2), dtype=torch.long, device=self.device)
         handle = self.layers[0].register_forward_hook(look)
         try:
             with torch.no_grad():

@@ -20,8 +20,8 @@ from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.sections import FILES_KEY
 from sae_research.plugins import plugin_root
 from sae_research.sources.folders import exists, names_in, revision_of
-from sae_research.sources.gguf_names import only_gguf
 from sae_research.sources.hub import Hub, is_model_file
+from sae_research.sources.model_names import only_gguf
 from sae_research.sources.packages import is_package, package_files
 from sae_research.sources.remembered import RememberedDigests
 

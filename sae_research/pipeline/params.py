@@ -26,6 +26,9 @@ from sae_research.sources.hub import WORLD_PREFIX
 from sae_research.sources.packages import PACKAGE_PREFIX
 from sae_research.world.settings import WorldSettings
 
+_LONGEST_KEY = 100
+"""DVC writes keys into dvc.lock, which takes 128 letters."""
+
 
 @dataclass(frozen=True)
 class Params:
@@ -140,6 +143,8 @@ class Params:
                 plain_name(name, "data_sets: the name")
             except UserError as error:
                 raise ValueError(str(error)) from error
+            if len(name) > _LONGEST_KEY:
+                raise ValueError(f"data_sets: the name {shown(name)} is longer than {_LONGEST_KEY} letters")
             taken = name in families() or running_text_family(name) is not None
             if taken or name.startswith((WORLD_PREFIX, PACKAGE_PREFIX)):
                 raise ValueError(f"data_sets: the name {name!r} is taken by another data set; choose a name of its own")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_LONGEST_LABEL = 100
+
 
 @dataclass(frozen=True)
 class DescribedSet:
@@ -36,6 +38,8 @@ class DescribedSet:
             names = list(self.classes.values())
             if len(names) < 2 or len(set(names)) != len(names) or "" in names:
                 raise ValueError(f"classes is {dict(self.classes)}, expected at least two labels with different names")
+            if max(map(len, self.classes)) > _LONGEST_LABEL:
+                raise ValueError(f"classes has a label of more than {_LONGEST_LABEL} letters, which is no class")
         if self.groups is not None and (self.group is None or len(set(self.groups)) != 2):
             raise ValueError("groups needs two different labels, and group, the column that they stand in")
         for pair in self.pairs or ():

@@ -15,27 +15,14 @@ from types import MappingProxyType
 from sae_research.errors import UserError
 from sae_research.sources.described import DescribedSet
 from sae_research.sources.folders import FOLDER_REVISION, check_revision, exists, names_in, revision_of
-from sae_research.sources.gguf_names import is_gguf, only_gguf, repository_and_file
 from sae_research.sources.hub_errors import Kind, noun
 from sae_research.sources.huggingface import fetch, list_files
 from sae_research.sources.memory import Given
+from sae_research.sources.model_names import full_model_id, is_gguf, only_gguf, repository_and_file
 from sae_research.sources.packages import PACKAGE_PREFIX, is_package, package_files
 from sae_research.sources.tables import has_splits, is_table
 
 WORLD_PREFIX = "embedded/"
-# TransformerLens' short names, which SAE configs and SAEBench use, by the start of the name.
-_ORGANISATIONS = {
-    "pythia-": "EleutherAI",
-    "gpt-neo": "EleutherAI",
-    "gpt-j-": "EleutherAI",
-    "gemma-": "google",
-    "gpt2": "openai-community",
-    "opt-": "facebook",
-    "Llama-": "meta-llama",
-    "Meta-Llama-": "meta-llama",
-    "Mistral-": "mistralai",
-    "Qwen": "Qwen",
-}
 CONVERTED = "refs/convert/parquet"
 """Branch where the hub keeps the parquet form of data sets that are published as a script or as other files."""
 
@@ -249,14 +236,6 @@ class Hub:
 def is_of_folder(revision: str) -> bool:
     """Whether a revision is that of a local folder, which its content alone decides."""
     return revision.startswith(FOLDER_REVISION)
-
-
-def full_model_id(name: str) -> str:
-    """The hub id of a model that is named as TransformerLens names it: `pythia-70m-deduped`, `gpt2-small`."""
-    if "/" in name:
-        return name
-    organisation = next((org for start, org in _ORGANISATIONS.items() if name.startswith(start)), None)
-    return f"{organisation}/{name.removesuffix('-small')}" if organisation else name
 
 
 def is_model_file(name: str) -> bool:

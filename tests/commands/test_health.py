@@ -196,6 +196,26 @@ def test_the_saes_of_a_run(workspace: Workspace, tmp_path: Path, capsys: pytest.
     assert [sae["name"] for sae in json.loads((tmp_path / "health.json").read_text())["saes"]] == ["b"]
 
 
+def test_a_run_in_which_nothing_was_measured_has_no_health(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace.fail("core", "a", "NaN weights")
+    assert main(["health"]) == 1
+    assert "neither core nor absorption has measured an SAE" in caplog.text
+
+
+def test_another_runs_training_records_lie_beside_its_results(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.add(make_core(make_card("a"), ce_loss_score=0.1))
+    (workspace.paths.saes / "a").mkdir(parents=True)
+    (workspace.paths.saes / "a" / "training.json").write_text('{"tokens": 512}')
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["health", "a", "--results", "../eval_results"]) == 0
+    assert "trained on 512 tokens, 1 per latent" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
+import sae_research
 from sae_research.errors import UserError
 from sae_research.lm.checks import check_site
 from sae_research.lm.load import wrap_language_model
@@ -240,3 +241,29 @@ def test_a_scaled_layer_is_refused_where_it_scales(tokenizer: PreTrainedTokenize
     for name in ("model.layers.1.mlp", "blocks.1.hook_attn_out"):
         with pytest.raises(UserError, match=r"'granite': blocks.1.hook_\w+_out: its layers do not add .* as it is"):
             check_site(lm, lm.canonical(Site.parse(name)), length=12)
+
+
+class _Identity:
+    """An SAE that loses nothing: a latent for each sign of each dimension of heads that are wider than the model."""
+
+    W_dec = torch.cat([torch.eye(24), -torch.eye(24)])
+
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.relu(x @ self.W_dec.T)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return codes @ self.W_dec
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gemma3"])
+def test_an_attention_sae_is_as_wide_as_the_heads_not_as_the_model(
+    tokenizer: PreTrainedTokenizerFast, name: str
+) -> None:
+    core = {"context_size": 12, "batch_size": 4, "n_reconstruction_batches": 1, "n_sparsity_batches": 1}
+    evaluation = sae_research.evaluate(
+        _model(FAMILIES[name]()), _Identity(), {"core": core}, tokenizer=tokenizer,
+        site="model.layers.1.self_attn.o_proj.input", texts=["the cat sat on the mat and ran far away"] * 20,
+    )  # fmt: skip
+    assert evaluation.failures == () and evaluation.results[0].sae["hook_name"] == "blocks.1.attn.hook_z"
+    values = {row.metric: row.value for row in evaluation.table()}
+    assert values["explained_variance"] == pytest.approx(1) and values["ce_loss_score"] == pytest.approx(1)

@@ -59,6 +59,7 @@ def _read(changes: dict[str, Any]) -> None:
         ({"embedded/other": {"repo": "/d"}}, "the name 'embedded/other' is taken"),
         ({"sae-probes/texts": {"repo": "/d"}}, "the name 'sae-probes/texts' is taken"),
         ({"package:x/y": {"repo": "/d"}}, "the name 'package:x/y' is taken"),
+        ({"n" * 101: {"repo": "/d"}}, "longer than 100 letters"),
         ({"<b>": {"repo": "/d"}}, "data_sets: the name is '<b>', expected letters"),
         ({"things": {"repo": "a" * 2000}}, r"data_sets\.things\.repo is .* 2000 letters long"),
         (

@@ -122,6 +122,7 @@ def test_changed_text_is_noticed(local_project: Project, folders: Path) -> None:
     _rewrite_the_text(folders)
     assert _plan(local_project).endswith("0 cached, 4 to compute\n")
     again = local_project.repro("core_eval")
+    assert again.ran == ["core_eval"]
     assert again.counts == {"core": (4, 0, 0)}
     assert local_project.run(*CORE_BY_HAND).counts == {"core": (0, 4, 0)}
     assert local_project.repro("core_eval").ran == []
@@ -153,10 +154,11 @@ def test_without_the_folders_results_stay_what_they_are(local_project: Project, 
 def test_one_more_checkpoint_that_an_expression_matches_is_noticed(local_project: Project, folders: Path) -> None:
     written = local_project.root / "local_folders.json"
     before = json.loads(written.read_text())
+    named = before["places"]["setup"].keys()
     shutil.copytree(folders / "k8", folders / "k16")
     try:
         local_project.run("python", "-m", "scripts.check_local_folders")
-        assert json.loads(written.read_text()).keys() - before.keys() == {f"SAE {folders} k16"}
+        assert json.loads(written.read_text())["places"]["setup"].keys() - named == {f"SAE {folders} k16"}
     finally:
         shutil.rmtree(folders / "k16")
     local_project.run("python", "-m", "scripts.check_local_folders")
@@ -207,7 +209,7 @@ def test_a_gguf_file_counts_by_its_bytes_and_nothing_beside_it(tmp_path: Path) -
 
     def revision(data: bytes) -> str | None:
         file.write_bytes(data)
-        return local_revisions(params, paths)[model_place(str(file))]
+        return local_revisions(params, paths).setup[model_place(str(file))]
 
     first = revision(b"GGUF a")
     (file.parent / "another.gguf").write_bytes(b"GGUF c")

@@ -90,12 +90,17 @@ CHANGES: Mapping[str, Change] = {
     "baseline_sae.train": Change("saes", {"baseline_sae": {"repo_id": None, "filename": None, "train": _TRAIN}}),
     "comparison_saes.repo_id": Change("saes", _comparison(repo_id="embedded/sae-batchtopk")),
     "comparison_saes.filename": Change("saes", _comparison(filename="k16")),
+    "comparison_saes.files": Change(
+        "saes", {"comparison_saes": [{"repo_id": "embedded/sae-topk", "files": "k(8|16)"}]}
+    ),
     "comparison_saes.revision": Change("saes", _comparison(revision="sha256:0"), error="expected sha256:0"),
     "comparison_saes.release": Change("saes", _REGISTRY, error="no release in SAELens"),
     "comparison_saes.sae_id": Change("saes", _UNKNOWN_ID, error="matches sae_id 'none'"),
     "comparison_saes.train": Change("saes", {"comparison_saes": [{"train": _TRAIN}]}),
     "comparison_saes.label": Change("saes", _comparison(label="mine")),
     "comparison_saes.control": Change("saes", _comparison(control=True)),
+    # What it changes in an eval: tests/data/test_described.py.
+    "data_sets": Change("saes", {"data_sets": {"embedded/news": {"repo": "a", "label": "b"}}}, error="is taken by"),
     "controls.dataset": Change("saes", {"controls": {"dataset": "embedded/forget"}}),
     "controls.split": Change("saes", {"controls": {"split": "test"}}, {"controls": {"first_text": 1}}),
     "controls.first_text": Change("saes", {"controls": {"first_text": 1}}),

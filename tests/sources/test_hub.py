@@ -15,7 +15,8 @@ from support import hub_server as server
 from support.hub_server import ask, ask_all
 
 from sae_research.errors import UserError
-from sae_research.sources.hub import Hub, full_model_id
+from sae_research.sources.hub import Hub
+from sae_research.sources.model_names import full_model_id
 
 
 @pytest.fixture

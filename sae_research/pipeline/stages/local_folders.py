@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 
+from sae_research.digests import digest_of
 from sae_research.files import write_atomically
 from sae_research.pipeline.local_folders import is_at, local_revisions, present
 from sae_research.pipeline.params import Params, load_params
@@ -22,21 +23,23 @@ def local_folders_stage() -> None:
 
 
 def write_local_folders(params: Params, paths: Paths) -> dict[str, dict[str, str]]:
-    """Writes the revisions of the local folders that `params` name, by the stage that depends on them: `setup`, or an
-    eval's.
+    """Writes the revisions of local folders that `params` name, by the stage that reads them: `setup`, or an eval's.
 
-    What is gone keeps the revision written last: on a machine without the folder, results that were pulled stay what
-    they are.
+    `digests` has one value for each stage, on which DVC lets it depend: the names of places are too long to be keys in
+    `dvc.lock`. What is gone keeps the revision written last: on a machine without the folder, results that were pulled
+    stay what they are.
     """
-    before = read_note(paths.local_folders)
+    content = read_note(paths.local_folders)
+    before = content.get("places") if isinstance(content, dict) else None
     revisions = local_revisions(params, paths)
-    written = {
+    places = {
         stage: _with_gone(of_stage, before.get(stage) if isinstance(before, dict) else None)
         for stage, of_stage in {"setup": revisions.setup, **revisions.data}.items()
     }
-    text = json.dumps(written, indent=2, sort_keys=True) + "\n"
+    digests = {stage: digest_of(of_stage) for stage, of_stage in places.items()}
+    text = json.dumps({"digests": digests, "places": places}, indent=2, sort_keys=True) + "\n"
     write_atomically(paths.local_folders, text, scratch=paths.store / "scratch")
-    return written
+    return places
 
 
 def _with_gone(revisions: Mapping[str, str | None], before: object) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Names of models that are one GGUF file: a path, or `<owner>/<repository>/<file>.gguf` on the hub."""
+"""Names of language models: TransformerLens' short ones, and GGUF files, `<owner>/<repository>/<file>.gguf`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ from collections.abc import Iterable
 
 from sae_research.errors import UserError
 
-_SUFFIX = ".gguf"
+# TransformerLens' short names, which SAE configs and SAEBench use, by the start of the name.
+_ORGANISATIONS = {
+    "pythia-": "EleutherAI",
+    "gpt-neo": "EleutherAI",
+    "gpt-j-": "EleutherAI",
+    "gemma-": "google",
+    "gpt2": "openai-community",
+    "opt-": "facebook",
+    "Llama-": "meta-llama",
+    "Meta-Llama-": "meta-llama",
+    "Mistral-": "mistralai",
+    "Qwen": "Qwen",
+}
+_GGUF = ".gguf"
+
+
+def full_model_id(name: str) -> str:
+    """The hub id of a model that is named as TransformerLens names it: `pythia-70m-deduped`, `gpt2-small`."""
+    if "/" in name:
+        return name
+    organisation = next((org for start, org in _ORGANISATIONS.items() if name.startswith(start)), None)
+    return f"{organisation}/{name.removesuffix('-small')}" if organisation else name
 
 
 def is_gguf(name: str) -> bool:
     """Whether a file is GGUF by its name."""
-    return name.endswith(_SUFFIX)
+    return name.endswith(_GGUF)
 
 
 def repository_and_file(name: str) -> tuple[str, str | None]:
