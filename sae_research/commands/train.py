@@ -54,7 +54,7 @@ _SETTINGS: Mapping[str, tuple[type, str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_name", required=True, help="a Hub id, a local folder, or embedded/lm")
-    parser.add_argument("--dataset_path", help="the text: a Hub id, a local folder, or embedded/text")
+    parser.add_argument("--dataset_path", help="the text: a Hub id, a local folder or file, or embedded/text")
     for name, (kind, words) in _SETTINGS.items():
         parser.add_argument(f"--{name}", type=kind, help=words)
     parser.add_argument(
