@@ -13,9 +13,9 @@ from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making, remove_leftovers
 from sae_research.foreign import read_json_object
 from sae_research.pipeline.paths import find_paths
-from sae_research.yaml_text import read_yaml
 from sae_research.stdout import show
 from sae_research.training.settings import TrainSettings, read_settings
+from sae_research.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from sae_research.training.keys import Request

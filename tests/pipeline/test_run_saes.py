@@ -241,7 +241,7 @@ def test_a_label_that_is_no_word_is_refused() -> None:
 
 
 def test_a_checkpoint_without_its_config_is_refused(hub: Hub) -> None:
-    (hub.world / "models" / "sae-relu" / BASELINE.filename).with_name("config.json").unlink()
+    (hub.world / "models" / "sae-relu" / str(BASELINE.filename)).with_name("config.json").unlink()
     with pytest.raises(
         UserError, match=r"ae\.pt is not in a known format: .* dictionary_learning: ae.pt with config\.json"
     ):
