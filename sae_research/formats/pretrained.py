@@ -38,10 +38,10 @@ def registry_entries(release: str, sae_id: str, *, place: str) -> list[RegistryE
     return [_entry(directory[name], name, i) for name, i in _matches(directory, release, sae_id, place=place)]
 
 
-def _entry(found: Any, release: str, sae_id: str) -> RegistryEntry:
+def _entry(listed: Any, release: str, sae_id: str) -> RegistryEntry:
     # The registry has 0 where it does not know.
-    l0 = (found.expected_l0 or {}).get(sae_id) or None
-    return RegistryEntry(release, sae_id, found.repo_id, found.saes_map[sae_id], found.model, l0)
+    l0 = (listed.expected_l0 or {}).get(sae_id) or None
+    return RegistryEntry(release, sae_id, listed.repo_id, listed.saes_map[sae_id], listed.model, l0)
 
 
 def _directory() -> dict[str, Any]:

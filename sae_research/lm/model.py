@@ -150,9 +150,9 @@ class LanguageModel:
                 captured.update(self._run_to(tokens, sites, attention_mask))
             return captured[site]
 
-        return {site: self._kept([mask], tokens, site, partial(compute, site)) for site in sites}
+        return {site: self._cached([mask], tokens, site, partial(compute, site)) for site in sites}
 
-    def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
+    def _cached(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
         """What `compute` gives, from the cache of activations if there is one."""
         if self._cache is None:
             return compute()
@@ -223,7 +223,7 @@ class LanguageModel:
         self, site: Site, x: Float[Tensor, "batch position d"], tokens: Int[Tensor, "batch position"]
     ) -> Float[Tensor, "batch position d_model"]:
         """What `resume` returns for the `x` that `capture` returned; kept where activations are."""
-        return self._kept(["final"], tokens, site, lambda: self.resume(site, x, tokens))
+        return self._cached(["final"], tokens, site, lambda: self.resume(site, x, tokens))
 
     @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:

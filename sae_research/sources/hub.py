@@ -87,8 +87,8 @@ class Hub:
             return _from_package(repo_id, is_model_file, revision)
         local = self.local_gguf(repo_id)
         if local is not None:
-            check_revision(repo_id, revision, found := revision_of(local))
-            return Snapshot(local, found)
+            check_revision(repo_id, revision, present := revision_of(local))
+            return Snapshot(local, present)
         repository, filename = repository_and_file(repo_id)
         root = self._root(repository, "model")
         if root is not None and not (root / "config.json").is_file():
@@ -170,8 +170,8 @@ class Hub:
         if root is not None:
             if ".." in Path(inside).parts or not exists(root / inside):
                 raise UserError(_no_such_file(repo_id, filename, names_in(root)))
-            check_revision(repo_id, revision, found := revision_of(root / inside))
-            return Snapshot(root / inside, found)
+            check_revision(repo_id, revision, present := revision_of(root / inside))
+            return Snapshot(root / inside, present)
         files = self._files(repo_id, "model", lambda name: _is_within(name, inside), revision)
         if not files.names:
             every = self._files(repo_id, "model", _any_file, revision).names
@@ -228,14 +228,14 @@ class Hub:
         counts = is_model_file if kind == "model" else is_dataset_file
         if is_package(repo_id):
             package = package_files(repo_id, counts)
-            check_revision(repo_id, revision, found := package.revision(package.recorded))
-            return RemoteFiles(tuple(sorted(filter(keep, package.recorded))), found, package.fetch)
+            check_revision(repo_id, revision, present := package.revision(package.recorded))
+            return RemoteFiles(tuple(sorted(filter(keep, package.recorded))), present, package.fetch)
         root = self._root(repo_id, kind)
         if root is not None:
             names = names_in(root, recursive=kind == "dataset") if root.is_dir() else (root.name,)
             root = root if root.is_dir() else root.parent
-            check_revision(repo_id, revision, found := revision_of(root, filter(counts, names)))
-            return RemoteFiles(tuple(filter(keep, names)), found, lambda name: root / name)
+            check_revision(repo_id, revision, present := revision_of(root, filter(counts, names)))
+            return RemoteFiles(tuple(filter(keep, names)), present, lambda name: root / name)
         remote_id = full_model_id(repo_id) if kind == "model" else repo_id
         listing = list_files(remote_id, kind, revision or "main")
         names = tuple(sorted(name for name in listing.names if keep(name)))
@@ -275,9 +275,9 @@ def _expanded(name: str) -> Path:
 def _from_package(repo_id: str, keep: Callable[[str], bool], revision: str | None) -> Snapshot:
     """The file or the folder in place, each of its files as it was published."""
     package = package_files(repo_id, keep)
-    check_revision(repo_id, revision, found := package.revision(package.recorded))
+    check_revision(repo_id, revision, present := package.revision(package.recorded))
     paths = [package.fetch(name) for name in package.recorded]
-    return Snapshot(paths[0] if package.is_one_file else package.root, found)
+    return Snapshot(paths[0] if package.is_one_file else package.root, present)
 
 
 def _whole(files: RemoteFiles, root: Path | None) -> Snapshot:

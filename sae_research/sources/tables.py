@@ -46,12 +46,12 @@ def by_config(names: Sequence[str], split: str) -> dict[str, list[str]]:
     gigabytes `<config>/partial-<split>/0000.parquet`; without a configuration `<split>.csv` or `<split>/part1.csv`.
     """
     of_split = re.compile(rf"(?:(?P<config>.+)/)?(?:partial-)?{re.escape(split)}(?:[-._/].*)?\.[a-z]+")
-    found: dict[str, list[str]] = {}
+    by_folder: dict[str, list[str]] = {}
     for name in filter(is_table, names):
         match = of_split.fullmatch(name)
         if match:
-            found.setdefault(match["config"] or "", []).append(name)
-    return found
+            by_folder.setdefault(match["config"] or "", []).append(name)
+    return by_folder
 
 
 def has_splits(names: Sequence[str]) -> bool:

@@ -107,10 +107,10 @@ def _tensors(content: Mapping[str, Any], hook_name: str, name: str) -> dict[str,
 def _config(path: Path, name: str) -> dict[str, Any]:
     """The run's configuration; empty where a file that names its hook points has none."""
     candidates = [path.with_suffix(".yaml"), path.with_name(_RUN_CONFIG)]
-    found = next((candidate for candidate in candidates if candidate.is_file()), None)
-    config = {} if found is None else read_yaml(found)
+    file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    config = {} if file is None else read_yaml(file)
     if not isinstance(config, dict):
-        raise UserError(f"SAE {name!r}: {found} holds {shown(config)}, expected a mapping; fetch it again")
+        raise UserError(f"SAE {name!r}: {file} holds {shown(config)}, expected a mapping; fetch it again")
     return config
 
 
