@@ -89,6 +89,7 @@ def core_rows_run(rng: Rng, metric: str, *, n_rows: int, mean_rows: float, icc: 
             ce = {"clean": clean, "sae": clean + 0.05 * error, "zero": 9 * tokens, "mean": 8 * tokens}
             rows = {f"ce_{name}": values for name, values in {**ce, "unigram": 6 * tokens, "tokens": tokens}.items()}
             rows |= {f"kl_{name}": error for name in ("sae", "zero", "mean")} | {"kl_tokens": tokens}
+            rows |= {f"right_{name}": 0.5 * tokens for name in ("sae", "clean")}
             estimates.append(estimate_behaviour(rows, documents)[metric])
             true.append(0.05 * level)
     return SimulatedRun(_of_each(metric, estimates), (true[0], true[1]))

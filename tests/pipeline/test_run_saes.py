@@ -138,9 +138,9 @@ def test_what_no_sae_can_be_is_not_stated(keys: dict[str, Any], message: str) ->
         read_record(BaselineSae, {**entry, "hook_layer": 0}, where="baseline_sae")
 
 
-def test_nothing_is_stated_of_saes_of_the_registry() -> None:
+def test_nothing_is_stated_of_saes_that_are_no_checkpoint() -> None:
     entry = {"release": "r", "sae_id": "s", "hook_name": "blocks.0.hook_mlp_out"}
-    with pytest.raises(UserError, match="hook_name: SAELens' registry says so itself; remove it"):
+    with pytest.raises(UserError, match="hook_name: only a checkpoint's files may lack it; remove it"):
         read_record(ComparisonSae, entry, where="comparison_saes[0]")
 
 
