@@ -373,7 +373,7 @@ def test_no_eval_reads_the_embedded_world_by_default() -> None:
 
 
 def test_a_data_set_that_is_not_known_is_refused_before_anything_is_measured(model: Any, tokenizer: Any) -> None:
-    with pytest.raises(UserError, match="labelled data set 'newz' is not known; valid: .*embedded/"):
+    with pytest.raises(UserError, match=r"labelled data set 'newz' is not known; valid: .*embedded/"):
         sae_research.evaluate(
             model, Foreign(), {"sparse_probing": {"dataset_names": ["newz"]}}, tokenizer=tokenizer, site=HOOK
         )
