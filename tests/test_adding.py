@@ -159,7 +159,7 @@ def test_an_eval_is_one_folder_and_lines_of_two_files(extended: Extended) -> Non
     assert "optional_evals@persistence" in extended.first.ran
     tracked = extended.project.run("git", "diff", "--name-only").out.split()
     changed = {name for name in tracked if not name.startswith("docs/figures/")}
-    assert changed <= {"METRICS.md", "metrics.json", "dvc.lock"}, "the pipeline writes these"
+    assert changed <= {"METRICS.md", "metrics.json", "dvc.lock", "local_folders.json"}, "the pipeline writes these"
 
 
 def test_the_new_eval_is_planned_reported_and_drawn(extended: Extended) -> None:
