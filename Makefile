@@ -1,10 +1,15 @@
-# `make repro` runs the pipeline, `make test` the tests; each does all of its own set-up.
+# `make repro` runs the pipeline, `make test` the tests, `make real` the pipeline on a real language model; each does all
+# of its own set-up.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(abspath $(VENV))/bin
 # The PyTorch build the lock was made with; its own dependencies come with it, all else from the lock alone.
 TORCH  := torch==2.13.0
 STAMP  := $(VENV)/.installed
+# A real model and labelled texts, 140 MB, without which some tests are skipped.
+REAL   := $(VENV)/.installed-real
+REAL_RUN     := .real
+REAL_RESULTS := docs/results/smollm2
 
 export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -12,11 +17,19 @@ export PYTHONDONTWRITEBYTECODE := 1
 export OMP_WAIT_POLICY := PASSIVE
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test lint types unit install clean
+.PHONY: repro real test lint types unit install clean
 
 repro: install
 	@python -m sae_research unlock
 	dvc repro
+
+# In a clone, so that params.yaml and the results here stay as they are. Finished work is kept in it.
+real: install $(REAL)
+	@test -d $(REAL_RUN) || git clone --quiet . $(REAL_RUN)
+	cd $(REAL_RUN) && git fetch --quiet && git reset --quiet --hard @{upstream}
+	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && dvc repro
+	mkdir -p $(REAL_RESULTS)
+	cp $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)
 
 test: lint types unit
 
@@ -28,6 +41,7 @@ types: install
 	pyright
 
 unit: install
+	@$(MAKE) --no-print-directory $(REAL) || echo "not installed: requirements-real.lock; tests of it are skipped"
 	HF_HUB_OFFLINE=1 pytest -n 2 --dist worksteal
 
 install: $(STAMP)
@@ -40,6 +54,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+$(REAL): requirements-real.lock $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
+	@touch $(REAL)
 
 clean:
 	rm -rf $(VENV) .sae_cache dvc_plots

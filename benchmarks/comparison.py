@@ -28,21 +28,24 @@ from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.base import EvalContext
+from sae_research.evals.core.eval import CORE
 from sae_research.evals.core.measure import CorePlan
 from sae_research.evals.sparse_probing.eval import SPARSE_PROBING
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.formats.readers.saelens import load_sae
 from sae_research.lm.cache import ActivationCache
+from sae_research.lm.gguf import model_folder
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.pipeline.manifest import read_manifest
-from sae_research.pipeline.params import load_params
+from sae_research.pipeline.params import Params, load_params
 from sae_research.progress import Progress
 from sae_research.reference.lens import load_lens
 from sae_research.saes.base import Sae
 from sae_research.sources.hub import Hub
 
+EMBEDDED, PIPELINE = "embedded", "pipeline"
 _CONTEXT = 128
 _CLASSES = 5
 _CACHE = 100 * 2**30
@@ -55,15 +58,18 @@ class Comparison:
         self.arguments = arguments
         self.scratch = scratch
         self.hub = Hub(Path("world"))
-        self.embedded = arguments.model == "embedded"
+        self.embedded = arguments.model == EMBEDDED
+        """Whether the SAEs, texts and questions are those of the embedded world's pipeline in this folder."""
+        self.of_pipeline = arguments.model in (EMBEDDED, PIPELINE)
+        """Whether model, SAEs and texts are those of the pipeline in this folder."""
         folder = self._model_folder()
         self.lm = self._load(folder, cache=None)
         self.lens = load_lens(folder, device=str(self.lm.device), dtype=arguments.dtype)
 
     def _model_folder(self) -> Path:
         name = self.arguments.model
-        if self.embedded:
-            return self.hub.model("embedded/lm").path
+        if self.of_pipeline:
+            return model_folder(self.hub.model(self._params.model.name).path)
         if name not in SHAPES:
             return self.hub.model(name).path
         folder = self.scratch / "model"  # TransformerLens reads meaning into names such as llama.
@@ -76,9 +82,13 @@ class Comparison:
         )
 
     @cached_property
+    def _params(self) -> Params:
+        return load_params(Path("params.yaml"))
+
+    @cached_property
     def site(self) -> Site:
         """Where the SAEs are."""
-        if self.embedded:
+        if self.of_pipeline:
             return self._stored_saes[0].card.site
         shape = SHAPES.get(self.arguments.model)
         return Site(shape.site_layer if shape else (self.lm.n_layers - 1) // 2, "resid_post")
@@ -94,7 +104,7 @@ class Comparison:
 
     def saes(self, n: int | None) -> list[Sae]:
         """`n` SAEs at the site, architectures by turns; None: all that the pipeline has."""
-        if self.embedded:
+        if self.of_pipeline:
             if n is not None and n > len(self._stored_saes):
                 raise UserError(f"downloaded_saes/ has {len(self._stored_saes)} SAEs, expected at least {n}")
             return [sae.to(self.lm.device) for sae in self._stored_saes[:n]]
@@ -132,7 +142,7 @@ class Comparison:
     def core_pairs(self) -> list[list[Pair]]:
         """Every number of the core eval on both sides, for each SAE that both sides treat alike."""
         case, saes = self._core_case(), self.saes(self.arguments.saes)
-        if self.embedded:
+        if self.of_pipeline:
             saes = [sae for sae in saes if sae.scope == "token"]
         theirs = [case.theirs(sae, Inside()).value for sae in saes]
         ours = case.ours(saes, Inside()).value
@@ -151,11 +161,12 @@ class Comparison:
         return CoreCase(self._context(self.lm), self.lens, rows, CorePlan(size, reconstruction, keep_special=True))
 
     def _rows(self, n: int) -> Any:
-        if not self.embedded:
+        if not self.of_pipeline:
             return random_rows(
                 self.lm, n, context_size=_CONTEXT, seed=self.arguments.seed, special=not self.arguments.plain_rows
             )
-        texts = load_texts(self.hub, "embedded/text", "test")
+        core = self._params.settings_of(CORE)
+        texts = load_texts(self.hub, core.dataset, core.split)
         return token_rows(texts, self.lm.tokenizer, context_size=_CONTEXT, n_rows=n)
 
     def _context(self, lm: LanguageModel) -> EvalContext:
@@ -191,13 +202,12 @@ class Comparison:
     def _sets(self) -> list[LabelledSet]:
         train, test = self.arguments.texts
         seed = self.arguments.seed
-        if not self.embedded:
+        if not self.of_pipeline:
             lengths = [tuple(self.arguments.words)] if self.arguments.words else WORDS
             return random_sets(
                 self.lm, self.arguments.sets, _CLASSES, train=train, test=test, seed=seed, lengths=lengths
             )
-        params = load_params(Path("params.yaml"))
-        names = params.settings_of(SPARSE_PROBING).dataset_names[: self.arguments.sets]
+        names = self._params.settings_of(SPARSE_PROBING).dataset_names[: self.arguments.sets]
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
 
     def _absorption(self) -> Iterator[str]:

@@ -89,6 +89,7 @@ def core_rows_run(rng: Rng, metric: str, *, n_rows: int, mean_rows: float, icc: 
             ce = {"clean": clean, "sae": clean + 0.05 * error, "zero": 9 * tokens, "mean": 8 * tokens}
             rows = {f"ce_{name}": values for name, values in {**ce, "unigram": 6 * tokens, "tokens": tokens}.items()}
             rows |= {f"kl_{name}": error for name in ("sae", "zero", "mean")} | {"kl_tokens": tokens}
+            rows |= {f"right_{name}": 0.5 * tokens for name in ("sae", "clean")}
             estimates.append(estimate_behaviour(rows, documents)[metric])
             true.append(0.05 * level)
     return SimulatedRun(_of_each(metric, estimates), (true[0], true[1]))
@@ -142,7 +143,7 @@ def ravel_run(rng: Rng, metric: str, *, entities: int, pairs: int, icc: float) -
             name: SwapHits(Pairs(at, at, is_cause), {"": right}, None, 0)
             for name, at, right in zip("ab", torch.from_numpy(base).split(pairs), np.split(hits, 2), strict=True)
         }
-        estimates.append(class_scores(ClassHits(prompts, entities, attributes), "")["all"][metric])
+        estimates.append(class_scores(ClassHits(prompts, entities, {0: attributes}), "")["all"][metric].mean)
     return SimulatedRun(_of_each(metric, estimates), (0.6, 0.65))
 
 

@@ -43,8 +43,9 @@ def parse_arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
         "--model", default="pythia-70m-shaped",
-        help="embedded (with the SAEs and texts of this folder's pipeline), pythia-70m-shaped, gemma-shaped, "
-        "gemma-2-2b-shaped, tiny-neox, tiny-gpt2, tiny-llama, tiny-gemma2 (random weights), or a model folder",
+        help="pipeline (model, SAEs and texts of the pipeline in this folder; core and sparse probing), embedded (the "
+        "same of the embedded world, all parts), pythia-70m-shaped, gemma-shaped, gemma-2-2b-shaped, tiny-neox, "
+        "tiny-gpt2, tiny-llama, tiny-gemma2 (random weights), or a model folder",
     )  # fmt: skip
     parts = (CORE, PROBING, ABSORPTION, RAVEL, UNLEARNING, ABLATIONS)
     parser.add_argument("--parts", nargs="+", choices=parts, default=[CORE, PROBING])

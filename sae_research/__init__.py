@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sae_research.formats.load import load_sae as load_sae
     from sae_research.library import Evaluation as Evaluation
     from sae_research.library import evaluate as evaluate
     from sae_research.saes.wrapped import wrap_sae as wrap_sae
@@ -17,6 +18,7 @@ _LIBRARY = {
     "Evaluation": "sae_research.library",
     "GivenLabels": "sae_research.sources.memory",
     "evaluate": "sae_research.library",
+    "load_sae": "sae_research.formats.load",
     "wrap_sae": "sae_research.saes.wrapped",
 }
 

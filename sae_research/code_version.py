@@ -31,8 +31,12 @@ WITHOUT_INFLUENCE = frozenset(
         "progress",
         "records",
         "saes.about",
+        "sources.blobs",
+        "sources.described",
+        "sources.model_names",
         "sources.hub",
         "sources.huggingface",
+        "sources.listings",
         "sources.memory",
         "tensor_files",
     )

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ from sae_research.errors import UserError
 log = logging.getLogger(__name__)
 
 _TEMPORARY = ".tmp-"
+_TORCH_CANNOT_WRITE = "enforce fail at inline_container.cc"
 _ABANDONED_AFTER = 3600.0
 """Seconds after which a dead process's files belong to nobody."""
 
@@ -39,9 +41,8 @@ def disk_message(error: Exception, path: Path) -> str | None:
     if isinstance(error, UserError):
         return None
     number = error.errno if isinstance(error, OSError) else None
-    # Libraries in Rust (safetensors, tokenizers) and shutil.copytree raise errors that only say so in words.
-    if number is None and any(words in str(error) for words in ("(os error 28)", "[Errno 28]")):
-        number = errno.ENOSPC
+    if number is None:
+        number = _number_in(str(error))
     if number in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"disk full while writing {path}: free some space on that file system and run again; "
@@ -59,6 +60,14 @@ def disk_message(error: Exception, path: Path) -> str | None:
     if number == errno.EBUSY:
         return f"{path} is in use, or a mount point, and cannot be replaced: unmount it, or make it a plain folder"
     return None
+
+
+def _number_in(message: str) -> int | None:
+    """The error's number where a message alone says it: libraries in Rust, shutil.copytree, torch.save."""
+    match = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", message)
+    if match is not None:
+        return int(match[1] or match[2])
+    return errno.ENOSPC if _TORCH_CANNOT_WRITE in message else None
 
 
 def write_atomically(path: Path, content: bytes | str, *, scratch: Path | None = None) -> None:

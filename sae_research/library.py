@@ -19,7 +19,8 @@ from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.keys import shared_parts
 from sae_research.evals.registry import find_eval
 from sae_research.evals.run import run_eval
-from sae_research.formats.registry import read_sae
+from sae_research.formats.load import load_sae
+from sae_research.lm.hooks import evaluation_mode
 from sae_research.lm.load import completed_tokenizer, load_language_model, wrap_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
@@ -27,10 +28,15 @@ from sae_research.measurements import Result
 from sae_research.progress import Progress
 from sae_research.records import read_record
 from sae_research.results.audit import ColumnAudit, audit_columns
+from sae_research.results.health.assess import Health, assess
+from sae_research.results.health.settings import HealthSettings
+from sae_research.results.health.training import Training
+from sae_research.results.latents import latents_of
 from sae_research.results.merge import Entry, tidy_rows
 from sae_research.results.panels import with_controls
 from sae_research.results.rows import Row
 from sae_research.saes.base import Sae
+from sae_research.saes.build import at_site
 from sae_research.saes.wrapped import EncoderDecoder, wrap_sae
 from sae_research.sources.hub import Hub
 from sae_research.sources.memory import Given, GivenLabels, GivenRows, GivenTexts
@@ -72,8 +78,28 @@ class Evaluation:
         """Verdicts on each metric; `controls` are names of SAEs that learned nothing a metric should reward."""
         return audit_columns(self._entries(), with_controls(self.table(), controls))
 
+    def health(
+        self,
+        settings: HealthSettings | None = None,
+        training: Mapping[str, Training] | None = None,
+        *,
+        dataset: str | None = None,
+    ) -> list[Health]:
+        """Each SAE's loss recovered, L0, dead and redundant latents and absorption, judged by `settings`.
+
+        Needs the eval `core`, and `absorption` for its question. For advice, `training` says by SAE how it was trained,
+        and `dataset` what texts that were passed in memory are called.
+        """
+        return assess(self._entries(), settings or HealthSettings(), training, dataset=dataset)
+
     def _entries(self) -> list[Entry]:
-        entries = [Entry("computed", r.sae["name"], r.eval_name, r, find_eval(r.eval_name).specs) for r in self.results]
+        entries = [
+            Entry(
+                "computed", r.sae["name"], r.eval_name, r, find_eval(r.eval_name).specs,
+                latents=latents_of(r.output.details),
+            )
+            for r in self.results
+        ]  # fmt: skip
         entries += [
             Entry("computed", f.sae["name"], f.eval_name, None, reason=f"{type(f.error).__name__}: {f.error}")
             for f in self.failures
@@ -183,7 +209,7 @@ def _read_evals(
         settings = _settings(evaluated, (evals.get(name) or {}) if isinstance(evals, Mapping) else {}, in_memory)
         for data_set in evaluated.data(settings):
             if data_set.name not in hub.given:
-                data_set.require()
+                data_set.require({})
         chosen.append((evaluated, settings))
     return chosen
 
@@ -231,14 +257,10 @@ def _language_model(
     else:
         if tokenizer is None:
             raise UserError("the model is already loaded; pass its tokenizer too (tokenizer=...)")
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluation_mode(model):
             completed = completed_tokenizer(copy.deepcopy(tokenizer))
             name = model.config.name_or_path or type(model).__name__
             yield wrap_language_model(model, completed, name=name, revision="in memory")
-        finally:
-            model.train(was_training)
 
 
 def _read_saes(
@@ -263,8 +285,7 @@ def _read_saes(
 
 def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | None) -> Sae:
     if isinstance(source, str | Path):
-        path = Path(source)
-        sae = read_sae(path, name=name or path.name, source={"path": str(path)})
+        sae = load_sae(source, name=name, default_site=site)
     elif isinstance(source, Sae):
         sae = copy.deepcopy(source) if source.W_dec.device != lm.device or source.training else copy.copy(source)
         sae.card = replace(sae.card, name=name or sae.card.name)
@@ -272,7 +293,7 @@ def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | N
         width = lm.width(Site.parse(site)) if site is not None else None
         sae = wrap_sae(source, site=site, name=name, d_in=width, model_name=lm.name)
     lm.require_site(sae.card.site, sae.card.d_in)
-    return sae.to(lm.device).eval()
+    return at_site(sae, lm.canonical(sae.card.site)).to(lm.device).eval()
 
 
 def _run(

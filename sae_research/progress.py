@@ -62,9 +62,9 @@ class Progress:
         share, left = "", ""
         if self._expected > 0 and self.done > 0:
             share = f" of {self._expected:,} {self._unit}s ({self.done / self._expected:.0%})".replace("%", " %")
-            left = f", about {_duration(elapsed * max(self._expected - self.done, 0) / self.done)} left"
+            left = f", about {duration(elapsed * max(self._expected - self.done, 0) / self.done)} left"
         doing = f"; {self._doing}" if self._doing else ""
-        return f"{self._title}: {self.done:,}{share}, {_duration(elapsed)}{left}{doing}"
+        return f"{self._title}: {self.done:,}{share}, {duration(elapsed)}{left}{doing}"
 
     def __enter__(self) -> Progress:
         return self
@@ -75,7 +75,7 @@ class Progress:
         self._bar.close()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Hours and minutes, or minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_of_hour = divmod(minutes, 60)

@@ -28,7 +28,7 @@ def read_record(record: type[Record], values: object, *, where: str) -> Record:
         if key not in fields:
             raise UserError(f"{where}: unknown key {shown(key)}; valid: {_keys(record)}")
     hints = _hints(record)
-    arguments = {key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()}
+    arguments = {key: read_value(hints[key], value, f"{where}.{key}") for key, value in values.items()}
     missing = [name for name, f in fields.items() if name not in arguments and _required(f)]
     if missing:
         raise UserError(f"{where}: missing {', '.join(missing)}")
@@ -85,7 +85,7 @@ def _shown(value: object) -> str:
     return f"{shown(value)} ({type(value).__name__})"
 
 
-def _convert(hint: Any, value: object, where: str) -> Any:
+def read_value(hint: Any, value: object, where: str) -> Any:
     """`value` as the type `hint`, or a UserError that names both."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -97,11 +97,11 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if origin is tuple:
         if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
             raise UserError(f"{where}: got {_shown(value)}, expected a list")
-        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(read_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict or origin is Mapping or origin is typing.get_origin(Mapping[str, Any]):
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: got {_shown(value)}, expected a mapping")
-        return {str(key): _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {str(key): read_value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return read_record(hint, value, where=where)  # type: ignore[arg-type]
     return _convert_scalar(hint, value, where)
@@ -112,11 +112,11 @@ def _convert_union(arguments: tuple[Any, ...], value: object, where: str) -> Any
         return None
     choices = [a for a in arguments if a is not type(None)]
     if len(choices) == 1:
-        return _convert(choices[0], value, where)
+        return read_value(choices[0], value, where)
     errors = []
     for choice in choices:
         try:
-            return _convert(choice, value, where)
+            return read_value(choice, value, where)
         except UserError as error:
             errors.append(str(error))
     raise UserError(" / ".join(errors))

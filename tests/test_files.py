@@ -116,6 +116,7 @@ def test_what_the_disk_did_is_told_whatever_library_says_it() -> None:
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("I/O error: No space left on device (os error 28)"),
         shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
     ]
     assert {disk_message(error, place) for error in full} == {
         "disk full while writing /data/world: free some space on that file system and run again; "
@@ -123,6 +124,7 @@ def test_what_the_disk_did_is_told_whatever_library_says_it() -> None:
     }
     assert "check the owner and mode of /data" in str(disk_message(OSError(errno.EACCES, "x"), place))
     assert "different file systems" in str(disk_message(OSError(errno.EXDEV, "x"), place))
+    assert "ulimit -f" in str(disk_message(ValueError("I/O error: File too large (os error 27)"), place))
     assert "mount point" in str(disk_message(OSError(errno.EBUSY, "x"), place))
     assert disk_message(ValueError("x"), place) is None
     assert disk_message(UserError("no such file [Errno 28]"), place) is None

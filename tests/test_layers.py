@@ -15,7 +15,7 @@ PACKAGE = ROOT / "sae_research"
 
 GROUND = {
     "errors", "foreign", "records", "files", "digests", "plugins", "progress", "workers", "measurements",
-    "code_version", "device_memory", "stdout", "tensor_files",
+    "code_version", "device_memory", "stdout", "tensor_files", "yaml_text",
 }  # fmt: skip
 FACE = {"library", "cli", "commands", "__init__", "__main__"}
 # From the bottom up. A module imports from its own room and from the floors below it.
@@ -27,7 +27,7 @@ FLOORS = [
     {"formats", "data", "metrics"},
     {"probes", "judges"},
     {"evals"},
-    {"world", "reference"},
+    {"world", "reference", "training"},
     {"results"},
     {"plots"},
     {"pipeline"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.checkpoints import CHECKPOINTS, Checkpoint
 from support.ravel import SETTINGS as RAVEL_SETTINGS
 from support.ravel import write_ravel_tables
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -25,6 +27,7 @@ import sae_research
 from sae_research.errors import UserError
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.registry import all_evals
+from sae_research.formats.readers.saelens import write_folder
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
@@ -104,6 +107,44 @@ def _numbers(found: sae_research.Evaluation, sae: str) -> dict[Any, float | None
     return {(row.eval, row.metric, row.at): row.value for row in rows}
 
 
+class Formula:
+    """What another project's file means, in plain float64."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.state = {key: value.double() for key, value in checkpoint.state().items()}
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.checkpoint.expected(self.state, x.double())[0].float()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        _, atoms, b_dec = self.checkpoint.expected(self.state, torch.zeros(1, D_IN, dtype=torch.float64))
+        at_zero = self.encode(torch.zeros(1, D_IN)).double()
+        return (codes.double() @ atoms + b_dec - at_zero @ atoms).float()
+
+
+@pytest.mark.parametrize("name", ["goodfire", "llama_scope"])
+def test_a_checkpoint_of_another_project_gives_the_numbers_of_its_formula(
+    name: str, model: Any, tokenizer: Any, texts: list[str], tmp_path: Path
+) -> None:
+    checkpoint = CHECKPOINTS[name]
+    saes: dict[str, Any] = {"file": checkpoint.write(tmp_path), "formula": Formula(checkpoint)}
+    found = sae_research.evaluate(
+        model, saes, {"core": SMALL}, tokenizer=tokenizer, texts=texts, site="blocks.1.hook_resid_post"
+    )
+    for metric in ("l0", "explained_variance", "ce_loss_score", "mse"):
+        assert found.value("file", metric) == pytest.approx(found.value("formula", metric), rel=1e-4), metric
+
+
+def test_a_file_of_openais_is_measured_in_the_units_of_activations(
+    model: Any, tokenizer: Any, texts: list[str], tmp_path: Path
+) -> None:
+    sae = sae_research.load_sae(CHECKPOINTS["openai v5"].write(tmp_path), k=5)
+    found = sae_research.evaluate(model, sae, {"core": SMALL}, tokenizer=tokenizer, texts=texts)
+    assert (sae.card.name, found.failures) == ("1.pt", ())
+    assert 0 < (found.value("1.pt", "l0") or 0) <= 5
+
+
 def test_a_foreign_sae_and_the_same_in_ours_give_the_same_numbers(
     model: Any, tokenizer: Any, texts: list[str], labelled: Any
 ) -> None:
@@ -160,6 +201,27 @@ def test_a_forward_that_the_caller_has_set_stays(tokenizer: Any, texts: list[str
     for name in saes:
         assert _numbers(after, name) == _numbers(before, name)
     assert after.value("a", "ce_loss_increase") != after.value("b", "ce_loss_increase")
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [("gpt_neox.layers.0", "resid_post"), ("gpt_neox.layers.0.mlp", "mlp_out")]
+)
+def test_an_sae_that_names_a_module_is_measured_at_that_site(
+    model: Any, tokenizer: Any, texts: list[str], tmp_path: Path, module: str, kind: Any
+) -> None:
+    """As SAELens writes them for Hugging Face models, whose modules TransformerLens calls otherwise."""
+    hook_name = Site(0, kind).hook_name
+    for name in (module, hook_name):
+        write_folder(ours(Foreign()), tmp_path / name)
+        config = json.loads((tmp_path / name / "cfg.json").read_text())
+        del config["sae_research"]
+        config["metadata"] |= {"hook_name": name, "model_class_name": "AutoModelForCausalLM"}
+        (tmp_path / name / "cfg.json").write_text(json.dumps(config))
+    folders = [tmp_path / module, tmp_path / hook_name]
+    evaluation = sae_research.evaluate(model, folders, {"core": SMALL}, tokenizer=tokenizer, texts=texts)
+    assert [r.sae["hook_name"] for r in evaluation.results] == [hook_name] * 2
+    assert _numbers(evaluation, module) == _numbers(evaluation, hook_name)
+    assert evaluation.results[0].sae["digest"] == evaluation.results[1].sae["digest"]
 
 
 def test_the_table_has_intervals_units_and_a_frame(model: Any, tokenizer: Any, texts: list[str]) -> None:
@@ -311,7 +373,7 @@ def test_no_eval_reads_the_embedded_world_by_default() -> None:
 
 
 def test_a_data_set_that_is_not_known_is_refused_before_anything_is_measured(model: Any, tokenizer: Any) -> None:
-    with pytest.raises(UserError, match="labelled data set 'newz' is not known; valid: embedded/"):
+    with pytest.raises(UserError, match=r"labelled data set 'newz' is not known; valid: .*embedded/"):
         sae_research.evaluate(
             model, Foreign(), {"sparse_probing": {"dataset_names": ["newz"]}}, tokenizer=tokenizer, site=HOOK
         )

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from sae_research.progress import Progress, _duration
+from sae_research.progress import Progress, duration
 
 
 def test_without_a_terminal_a_line_says_how_far_and_how_long(caplog: pytest.LogCaptureFixture) -> None:
@@ -33,5 +33,5 @@ def test_a_bar_that_was_asked_for_or_refused_logs_nothing(shown: bool, caplog: p
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(7.4, "7 s"), (125, "2 min 5 s"), (3_600 * 2 + 60 * 3, "2 h 3 min")])
-def test_durations_are_words(seconds: float, words: str) -> None:
-    assert _duration(seconds) == words
+def testdurations_are_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> None:
+    from sae_research.pipeline.params import load_params
     from sae_research.results.report import report_of_folder
 
     paths = find_paths()
-    show(report_of_folder(parsed.results or paths.results, None if parsed.results else paths.published))
+    health = load_params(paths.params).health if paths.params.exists() else None
+    show(report_of_folder(parsed.results or paths.results, None if parsed.results else paths.published, health))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from sae_research.data.parquet import read_files, split_files
+from sae_research.data.tables import read_files, split_files
 from sae_research.errors import UserError
+from sae_research.foreign import read_json_object, shown
 from sae_research.sources.hub import Hub
 
 Groups = Mapping[str, list[str]]
@@ -65,6 +65,8 @@ class Family(ABC):
     """Names of its data sets in `params.yaml`."""
     crossed: ClassVar[Mapping[str, Crossed]] = MappingProxyType({})
     """Those of its data sets that SCR can use, by name in `params.yaml`."""
+    running_texts: ClassVar[tuple[str, ...]] = ()
+    """Names of running texts for core, controls and training that come from the same repository."""
 
     @classmethod
     @abstractmethod
@@ -80,6 +82,11 @@ class Family(ABC):
     @abstractmethod
     def read(cls, hub: Hub, name: str, *, n_texts: int) -> Pool:
         """The pool of `name`; `n_texts` of each class suffice where reading all would take too long."""
+
+    @classmethod
+    def documents(cls, hub: Hub, name: str, split: str) -> Iterator[str]:
+        """The documents of a split of one of its running texts."""
+        raise NotImplementedError(f"{cls.__name__} offers no running text {name!r}")
 
 
 def read_splits(hub: Hub, repository: str, columns: Columns, codes: Mapping[str, str]) -> Pool:
@@ -107,17 +114,38 @@ def by_class(rows: Iterable[tuple[Any, ...]], codes: Mapping[str, str]) -> ByCla
 
 
 def class_codes(hub: Hub, repository: str, column: str) -> dict[str, str]:
-    """The classes of `column` as the data set's `dataset_info.json` names them: label by name, in order of label.
+    """The classes of `column` as the data set's `dataset_info.json` names them: label by name, in order of label."""
+    classes = named_classes(hub, repository)
+    if not classes.get(column):
+        raise UserError(
+            f"data set {repository!r}: no classes for column {column!r} in its dataset_info.json; it has: "
+            f"{', '.join(classes) or 'none'}; run the setup stage"
+        )
+    return {classes[column][label]: label for label in in_order(classes[column])}
+
+
+def named_classes(hub: Hub, repository: str) -> Mapping[str, Mapping[str, str]]:
+    """The names of classes by column and label in `dataset_info.json`; nothing where there is no such file.
 
     {"classes": {"profession": {"0": "nurse", "1": "chef"}, "gender": {"0": "man", "1": "woman"}}}
     """
     files = hub.dataset_files(repository, lambda name: name == "dataset_info.json")
     if not files.names:
-        raise UserError(f"data set {repository!r} has no dataset_info.json to name its classes; run the setup stage")
+        return {}
     path = files.fetch(files.names[0])
-    classes: Mapping[str, Mapping[str, str]] = json.loads(path.read_text()).get("classes", {})
-    if not classes.get(column):
-        raise UserError(f"{path}: no classes for column {column!r}; it has: {', '.join(classes) or 'none'}")
-    names = classes[column]
-    in_order = sorted(names, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
-    return {names[label]: label for label in in_order}
+    classes = read_json_object(path, remedy="correct it or remove it").get("classes", {})
+    match classes:
+        case {**columns} if all(_is_naming(labels) for labels in columns.values()):
+            return columns
+    raise UserError(f"{path}: classes is {shown(classes)}, expected {{column: {{label: name}}}}, each name once")
+
+
+def _is_naming(labels: object) -> bool:
+    if not isinstance(labels, dict) or not all(isinstance(name, str) for name in labels.values()):
+        return False
+    return len(set(labels.values())) == len(labels)
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Whole numbers first, in their order; then all others."""
+    return sorted(labels, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
+from types import MappingProxyType
 
 from sae_research.data import families as package
+from sae_research.data.described import read_described
 from sae_research.data.draw import draw, shares
 from sae_research.data.family import ONE_GROUP, ByClass, Family, Pool
 from sae_research.errors import UserError
 from sae_research.plugins import only_class, plugin_names
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import Hub
 from sae_research.sources.memory import GivenLabels
+
+_MOST_SHOWN = 12
+"""Names of a family that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +46,34 @@ def valid_names() -> tuple[str, ...]:
     return tuple(sorted(families(), key=lambda name: (not name.startswith("embedded/"), name)))
 
 
-def require_name(name: str) -> None:
-    """Raises a UserError that lists the valid names unless `name` is a labelled data set."""
-    if name not in families():
-        raise UserError(f"labelled data set {name!r} is not known; valid: {', '.join(valid_names())}")
+def require_name(name: str, described: Mapping[str, DescribedSet] = MappingProxyType({})) -> None:
+    """Raises a UserError that lists the valid names unless `name` is a labelled data set, or one of `described`."""
+    if name in families() or name in described:
+        return
+    near = get_close_matches(name, valid_names(), n=3)
+    raise UserError(
+        f"labelled data set {name!r} is not known{'; near to it: ' + ', '.join(near) if near else ''}; valid: "
+        f"{', '.join([*described, *_names_by_kind()])}. To use a data set of your own, describe it in params.yaml: "
+        "data_sets: {NAME: {repo: FOLDER, text: COLUMN, label: COLUMN}}, and give that name here"
+    )
+
+
+def _names_by_kind() -> list[str]:
+    """The valid names, those of a large family in one."""
+    shown: list[str] = []
+    for family in dict.fromkeys(families()[name] for name in valid_names()):
+        many = len(family.names) > _MOST_SHOWN
+        prefix = family.names[0].partition("/")[0]
+        shown += [f"{prefix}/... ({len(family.names)} names, in {family.__module__})"] if many else family.names
+    return shown
 
 
 def labelled_revision(hub: Hub, name: str) -> str:
     """The revision that determines the content of `name`; downloads nothing."""
     if name in hub.given:
         return hub.dataset_revision(name)
+    if name in hub.described:
+        return hub.dataset_revision(hub.described[name].repo)
     require_name(name)
     return hub.dataset_revision(families()[name].repository(name))
 
@@ -61,6 +86,8 @@ def load_labelled(hub: Hub, name: str, *, train_per_class: int, test_per_class: 
     in_memory = hub.given.get(name)
     if isinstance(in_memory, GivenLabels):
         pool = _pool_in_memory(in_memory)
+    elif name in hub.described:
+        pool = read_described(hub, name)
     else:
         require_name(name)
         pool = families()[name].read(hub, name, n_texts=train_per_class + test_per_class)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
+from sae_research.data.described import pairs_of, read_described, require_pairs, two_groups
 from sae_research.data.draw import Sampling, draw
 from sae_research.data.family import ByClass, Crossed, class_codes, read_splits
 from sae_research.data.labelled import families
 from sae_research.errors import UserError
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import Hub
 
 
@@ -55,15 +58,24 @@ def _crossed() -> Mapping[str, Crossed]:
     return {name: crossed for family in dict.fromkeys(families().values()) for name, crossed in family.crossed.items()}
 
 
-def require_crossed(name: str) -> None:
+def require_crossed(name: str, described: Mapping[str, DescribedSet] = MappingProxyType({})) -> None:
     """Raises a UserError that lists the valid names unless `name` is a data set of classes crossed with groups."""
+    if name in described:
+        require_pairs(name, described[name])
+        return
     if name not in _crossed():
         valid = sorted(_crossed(), key=lambda other: (not other.startswith("embedded/"), other))
-        raise UserError(f"data set {name!r} has no pairs of classes for SCR; valid: {', '.join(valid)}")
+        raise UserError(
+            f"data set {name!r} has no pairs of classes for SCR; valid: {', '.join(valid)}. To use one of your own, "
+            "describe it in params.yaml: data_sets: {NAME: {repo: FOLDER, text: COLUMN, label: COLUMN, group: COLUMN, "
+            "pairs: [[CLASS, OTHER CLASS]]}}"
+        )
 
 
 def read_pairs(hub: Hub, name: str) -> PairPool:
     """The pool of `name`."""
+    if name in hub.described:
+        return _read_described_pairs(hub, name)
     require_crossed(name)
     crossed = _crossed()[name]
     label = crossed.columns.label
@@ -73,6 +85,13 @@ def read_pairs(hub: Hub, name: str) -> PairPool:
     if pool.test is None:
         raise UserError(f"data set {crossed.repository!r} has no test split, which SCR needs")
     return PairPool(name, crossed.groups, crossed.pairs, pool.train, pool.test)
+
+
+def _read_described_pairs(hub: Hub, name: str) -> PairPool:
+    described, pool = hub.described[name], read_described(hub, name)
+    pairs = pairs_of(name, described, pool)
+    assert pool.test is not None
+    return PairPool(name, two_groups(name, described, pool), pairs, pool.train, pool.test)
 
 
 def load_pairs(hub: Hub, name: str, *, train: int, test: int, seed: int, sampling: Sampling) -> list[PairedSet]:

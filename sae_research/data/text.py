@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sae_research.data.parquet import read_files, split_files
+from sae_research.data.running import documents
 from sae_research.errors import UserError
 from sae_research.lm.tokens import bos_id, encode_plain
 from sae_research.sources.hub import Hub
@@ -27,8 +27,7 @@ def load_texts(
     in_memory = hub.given.get(dataset_id)
     if isinstance(in_memory, GivenTexts):
         return iter(in_memory.texts)
-    files = split_files(hub, dataset_id, split, revision=revision)
-    return (text for (text,) in read_files(files, [column]) if text is not None)
+    return documents(hub, dataset_id, split, revision=revision, column=column)
 
 
 def token_rows(
@@ -50,14 +49,20 @@ def token_rows(
         raise UserError(f"n_rows is {n_rows}, expected at least 1 row of tokens")
     if context_size < 2:
         raise UserError(f"context_size is {context_size}, expected at least 2: BOS and one token")
-    documents = _encode(texts, tokenizer)
-    rows = list(islice(_cut(documents, bos_id(tokenizer), context_size, prepend_bos=prepend_bos), n_rows))
+    rows = list(islice(stream_rows(texts, tokenizer, context_size=context_size, prepend_bos=prepend_bos), n_rows))
     if len(rows) < (n_rows or 1):
         raise UserError(
             f"{name or 'the texts'}: {len(rows)} rows of {context_size} tokens, needed {n_rows or 1}; "
             "ask for fewer rows (fewer batches), or give a larger data set"
         )
     return torch.tensor(rows, dtype=torch.long)
+
+
+def stream_rows(
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, context_size: int, prepend_bos: bool = True
+) -> Iterator[list[int]]:
+    """The rows of `token_rows` one after the other, without holding the text in memory."""
+    return _cut(_encode(texts, tokenizer), bos_id(tokenizer), context_size, prepend_bos=prepend_bos)
 
 
 def rows_in_memory(

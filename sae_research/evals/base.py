@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sae_research.measurements import EvalOutput, MetricSpec
 from sae_research.progress import Progress
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import Hub
 
 if TYPE_CHECKING:  # These import torch, which planning does not need.
@@ -57,7 +58,7 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[[EvalContext, Sequence["Sae"], Any], Iterator[Outcome]]
-"""Measures SAEs of one site with given settings; returns one outcome per SAE."""
+"""Measures SAEs, of one site unless the eval takes `sites_together`, with given settings; one outcome per SAE."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ class DataSet:
     """The repository that holds it, where that has another name."""
     reader: str | None = None
     """The module that reads it, if it is found by name and not imported; its code is part of the key."""
-    require: Callable[[], None] = lambda: None
-    """Raises a UserError that lists the valid names if there is no such data set; reads nothing."""
+    require: Callable[[Mapping[str, DescribedSet]], None] = lambda _described: None
+    """Raises a UserError that lists the valid names if there is no such data set, not even among those that
+    `params.yaml` describes; reads nothing."""
     texts: str | None = None
     """What it labels; sets that say the same share texts, which a mean over sets takes for independent."""
 
@@ -156,6 +158,8 @@ class Eval:
     data: Callable[[Any], Sequence[DataSet]]
     """The data sets that settings name."""
     run: Run
+    sites_together: bool = False
+    """Whether `run` takes the SAEs of all sites at once; the others are run site by site."""
     has_own_stage: bool = False
     """Whether it has a DVC stage of its own; the others share `optional_evals`."""
     check: Callable[[Any, int], None] = lambda _settings, _random_seed: None

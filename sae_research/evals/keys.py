@@ -9,6 +9,7 @@ from typing import Any
 
 from sae_research.digests import digest_of
 from sae_research.evals.base import Eval
+from sae_research.sources.described import DescribedSet
 from sae_research.sources.folders import FOLDER_REVISION
 from sae_research.sources.hub import Hub
 
@@ -22,14 +23,22 @@ def shared_parts(
     evaluated: Eval, settings: Any, *, engine: str, model: Mapping[str, Any], hub: Hub, seed: int
 ) -> dict[str, Any]:
     """The parts of a key that all SAEs of one eval share; `model` holds name, revision and dtype."""
+    data = evaluated.data(settings)
+    described = {d.name: _meaning(hub.described[d.name]) for d in data if d.name in hub.described}
     return {
         "eval": evaluated.name,
         "engine": engine,
         "settings": plain(settings),
         "model": dict(model),
-        "data": {data_set.name: data_set.revision(hub) for data_set in evaluated.data(settings)},
+        "data": {data_set.name: data_set.revision(hub) for data_set in data},
+        **({"data_sets": described} if described else {}),
         "seed": seed,
     }
+
+
+def _meaning(described: DescribedSet) -> dict[str, Any]:
+    """What the columns of a data set hold; what they contain, its revision says, wherever it lies."""
+    return {name: value for name, value in plain(described).items() if name != "repo"}
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

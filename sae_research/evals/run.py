@@ -41,7 +41,7 @@ def run_eval(
     parts: Callable[[Sae], Mapping[str, Any]],
     run: Run | None = None,
 ) -> Iterator[Measured]:
-    """One result per SAE, site by site; the language model runs once for all SAEs of a site.
+    """One result per SAE; the language model runs once for all SAEs of a site, or of all sites where the eval says so.
 
     `parts` returns the parts of the key of an SAE's result. `run` replaces the eval's own function; SAEBench's
     implementation is run that way.
@@ -54,13 +54,17 @@ def run_eval(
     for sae in saes:
         by_site[sae.card.site].append(sae)
     versions = library_versions() | kernels_in_use(context.lm.device)
-    for site, group in by_site.items():
-        try:
-            check_site(context.lm, site, length=getattr(settings, "context_size", _PROMPT))
-        except UserError as error:
-            yield from (Measured(sae, None, error) for sae in group)
-            continue
-        for sae, output, error in (run or evaluated.run)(context, group, settings):
+    together = evaluated.sites_together and run is None
+    for sites in [list(by_site)] if together else [[site] for site in by_site]:
+        group: list[Sae] = []
+        for site in sites:
+            try:
+                check_site(context.lm, site, length=getattr(settings, "context_size", _PROMPT))
+            except UserError as error:
+                yield from (Measured(sae, None, error) for sae in by_site[site])
+            else:
+                group += by_site[site]
+        for sae, output, error in (run or evaluated.run)(context, group, settings) if group else ():
             if output is None:
                 yield Measured(sae, None, error)
                 continue

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-import time
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-import regex
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from sae_research.errors import UserError
 from sae_research.foreign import shown
+from sae_research.formats.expressions import matching, near_misses
 from sae_research.formats.readers.saelens import from_lens
 from sae_research.saes.base import Sae
 
-# `regex` is in every install (transformers needs it) and, unlike `re`, can be told to give up.
-_SECONDS = 5.0
-_LONGEST = 1000
+_REGISTRY = "SAELens' registry"
+
+
+class RegistryEntry(NamedTuple):
+    """What the registry says of an SAE."""
+
+    release: str
+    sae_id: str
+    repo_id: str
+    path: str
+    """Where it lies in the repository."""
+    model: str
+    l0: float | None
 
 
 def read_pretrained(release: str, sae_id: str) -> Iterator[Sae]:
     """Every SAE whose release and id match the two expressions in full, in the registry's order."""
-    for release_name, sae_name in _matches(_directory(), release, sae_id):
+    for release_name, sae_name in _matches(_directory(), release, sae_id, place="comparison_saes"):
         yield _read_one(release_name, sae_name)
+
+
+def registry_entries(release: str, sae_id: str, *, place: str) -> list[RegistryEntry]:
+    """What the registry says of those SAEs; `place` is where the expressions stand, for messages."""
+    directory = _directory()
+    return [_entry(directory[name], name, i) for name, i in _matches(directory, release, sae_id, place=place)]
+
+
+def _entry(listed: Any, release: str, sae_id: str) -> RegistryEntry:
+    # The registry has 0 where it does not know.
+    l0 = (listed.expected_l0 or {}).get(sae_id) or None
+    return RegistryEntry(release, sae_id, listed.repo_id, listed.saes_map[sae_id], listed.model, l0)
 
 
 def _directory() -> dict[str, Any]:
@@ -32,52 +50,28 @@ def _directory() -> dict[str, Any]:
         from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
     except ImportError as error:
         raise UserError(
-            "comparison_saes with release and sae_id need SAELens' registry, which is not installed: "
+            "release and sae_id need SAELens' registry, which is not installed: "
             f"pip install 'sae-research[registry]' ({error})"
         ) from error
     return dict(get_pretrained_saes_directory())
 
 
-def _matches(directory: dict[str, Any], release: str, sae_id: str) -> list[tuple[str, str]]:
-    releases = _matching("release", release, directory)
+def _matches(directory: dict[str, Any], release: str, sae_id: str, *, place: str) -> list[tuple[str, str]]:
+    releases = matching(f"{place}: release", release, directory, of=_REGISTRY)
     if not releases:
-        near = difflib.get_close_matches(release, directory, n=3, cutoff=0.4)
+        near = near_misses(release, list(directory), most=3)
         raise UserError(
-            f"comparison_saes: no release in SAELens' registry matches {shown(release)} in full; "
-            f"similar: {', '.join(near) or 'none'}"
+            f"{place}: no release in {_REGISTRY} matches {shown(release)} in full; similar: {', '.join(near) or 'none'}"
         )
     ids = [(name, i) for name in releases for i in directory[name].saes_map]
-    wanted = set(_matching("sae_id", sae_id, dict.fromkeys(i for _, i in ids)))
+    wanted = set(matching(f"{place}: sae_id", sae_id, dict.fromkeys(i for _, i in ids), of=_REGISTRY))
     if not wanted:
         some = list(directory[releases[0]].saes_map)[:5]
         raise UserError(
-            f"comparison_saes: no SAE of {', '.join(releases[:3])} matches sae_id {shown(sae_id)} in full; "
+            f"{place}: no SAE of {', '.join(releases[:3])} matches sae_id {shown(sae_id)} in full; "
             f"its ids look like: {', '.join(some)}"
         )
     return [(name, i) for name, i in ids if i in wanted]
-
-
-def _matching(key: str, expression: str, names: Iterable[str]) -> list[str]:
-    """Those of `names` that the expression matches in full; an error where that takes longer than any sensible one."""
-    if len(expression) > _LONGEST:
-        raise UserError(
-            f"comparison_saes: {key} {shown(expression)} has {len(expression)} letters, expected at most {_LONGEST}"
-        )
-    try:
-        re.compile(expression)  # what the standard library refuses is refused, whatever else `regex` knows
-        wanted = regex.compile(expression)
-    except (re.error, regex.error, RecursionError, OverflowError) as error:
-        raise UserError(
-            f"comparison_saes: {key} {shown(expression)} is not a valid regular expression: {error}"
-        ) from None
-    end = time.monotonic() + _SECONDS
-    try:
-        return [name for name in names if wanted.fullmatch(name, timeout=max(end - time.monotonic(), 1e-3))]
-    except TimeoutError:
-        raise UserError(
-            f"comparison_saes: {key} {shown(expression)} takes more than {_SECONDS:g} s to match SAELens' registry; "
-            "write it without repetitions of repetitions, such as (a+)+"
-        ) from None
 
 
 def _read_one(release: str, sae_id: str) -> Sae:

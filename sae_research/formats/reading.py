@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -86,6 +88,43 @@ def read_safetensors(path: Path, *, sae: str) -> dict[str, Tensor]:
         raise UserError(
             f"SAE {sae!r}: {path} is truncated or not a safetensors file ({error}); delete it and fetch it again"
         ) from None
+
+
+def read_npz(path: Path, *, sae: str) -> dict[str, Tensor]:
+    """Every array of an `.npz` archive as a tensor; arrays of pickled objects are refused, never read."""
+    _refuse_stand_in(path, sae)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for record in archive.infolist():
+                _require_whole_array(archive, record, path, sae)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (UserError, PermissionError):
+        raise
+    except Exception as error:  # of bytes that anyone may have written the readers raise anything
+        raise UserError(
+            f"SAE {sae!r}: {path} is truncated or not an npz archive of numbers ({type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]}); delete it and fetch it again"
+        ) from None
+
+
+def _require_whole_array(archive: zipfile.ZipFile, record: zipfile.ZipInfo, path: Path, sae: str) -> None:
+    """Fails on an array whose header claims more numbers than follow it: numpy would make room for them first."""
+    with archive.open(record) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        held = record.file_size - file.tell()
+    if dtype.hasobject:
+        raise UserError(
+            f"SAE {sae!r}: {path}: {record.filename} holds pickled objects, which are refused and were not read; save "
+            "arrays of numbers"
+        )
+    if math.prod(shape) * dtype.itemsize != held:
+        raise UserError(
+            f"SAE {sae!r}: {path}: {record.filename} of shape {shape} holds {held} bytes, expected "
+            f"{math.prod(shape) * dtype.itemsize}; the file is damaged: fetch it again"
+        )
 
 
 def read_pickled(path: Path, *, sae: str) -> dict[str, Any]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from sae_research.errors import UserError
 from sae_research.lm.model import LanguageModel
+from sae_research.lm.module_names import Kind
 from sae_research.lm.site import Site
 
 _TOLERANCE = 1e-4
 """Of float32: how far results may differ, as a share of the largest."""
 _TOLERANCE_LOW = 3e-2
 """Of bfloat16 and float16."""
+_ROUNDINGS = 16
+"""How many roundings of the largest value sums of a layer may differ by."""
 _A_PRIME = 7919
 
 
@@ -49,15 +50,28 @@ def check_site(lm: LanguageModel, site: Site, *, length: int) -> None:
         # What a layer may have stored for a later one must not be that of the same tokens.
         lm.capture_anew(tokens.flip(1), site)
         resumed = lm.resume(site, x, tokens).float()
-        adds_residual = site.kind == "mlp_out" and torch.equal(
-            x, lm.capture_anew(tokens, replace(site, kind="resid_post"))
-        )
-    if adds_residual:
-        raise UserError(
-            f"model {lm.name!r}: {site.hook_name}: its MLP adds the residual stream itself, so that what it returns is "
-            f"blocks.{site.layer}.hook_resid_post; choose SAEs of another site"
-        )
+    if site.kind in ("mlp_out", "attn_out") and lm.has_mlp(site.layer):
+        _require_added(lm, site)
     _require_equal(lm, site, plain, resumed, f"hidden states of {tokens.shape[1]} tokens")
+
+
+@torch.no_grad()
+def _require_added(lm: LanguageModel, site: Site) -> None:
+    """UserError unless its layer adds what attention and the MLP return to the residual stream, and nothing else.
+
+    That is what TransformerLens' `hook_attn_out` and `hook_mlp_out` mean.
+    """
+    tokens = _tokens(lm, 8)
+    kinds: tuple[Kind, ...] = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    before, attention, mlp, after = (lm.capture_anew(tokens, Site(site.layer, kind)).double() for kind in kinds)
+    largest = torch.stack([before, attention, mlp, after]).abs().amax(dim=(0, -1))
+    rounding = _ROUNDINGS * torch.finfo(lm.dtype).eps * largest
+    if not bool(((after - before - attention - mlp).abs().amax(dim=-1) <= rounding).all()):
+        raise UserError(
+            f"model {lm.name!r}: {site.hook_name}: its layers do not add what the modules of attention and MLP return "
+            "to the residual stream as it is (a module may add the stream itself, or its output is scaled); choose "
+            "SAEs of a residual site"
+        )
 
 
 def _tokens(lm: LanguageModel, length: int) -> Int[Tensor, "1 position"]:

@@ -1,4 +1,4 @@
-"""Changes what a module reads, returns or computes, for as long as a run takes."""
+"""Changes what a module reads, returns or computes, or its mode, for as long as a run takes."""
 
 from __future__ import annotations
 
@@ -44,3 +44,15 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
             del module.forward
         else:
             module.forward = set_before
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Within the block, `module` is in evaluation mode; afterwards each part of it is in the mode that it was in."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging as library_logging
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.checks import check_model
+from sae_research.lm.gguf import model_folder
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.structure import Decoder, take_apart
+from sae_research.lm.transformers_calls import FROM_FOLDER, LOADING_ERRORS, first_line, without_progress_bar
 from sae_research.sources.hub import Hub
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-_FROM_FOLDER: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load_language_model(
@@ -40,7 +37,7 @@ def load_language_model(
     device: str = "auto",
     cache: ActivationCache | None = None,
 ) -> LanguageModel:
-    """The model `name` (embedded, folder or hub id), frozen, in evaluation mode, on `device`.
+    """The model `name` (embedded, folder, GGUF file or hub id), frozen, in evaluation mode, on `device`.
 
     With a `cache`, captured activations are stored on disk and reused.
     """
@@ -48,8 +45,9 @@ def load_language_model(
         raise UserError(f"model dtype {dtype!r} is not known; valid: {', '.join(DTYPES)}")
     target = find_device(device)
     snapshot = hub.model(name, revision=revision)
-    model: Any = _load_weights(snapshot.path, name, DTYPES[dtype]).to(target)
-    tokenizer = _load_tokenizer(snapshot.path, name)
+    folder = model_folder(snapshot.path)
+    model: Any = _load_weights(folder, name, DTYPES[dtype]).to(target)
+    tokenizer = _load_tokenizer(folder, name)
     lm = wrap_language_model(model, tokenizer, name=name, revision=snapshot.revision, cache=cache)
     logger.info("model %s, revision %s, %s on %s", name, snapshot.revision, dtype, target)
     return lm
@@ -90,18 +88,24 @@ class ModelShape:
         # How wide the heads are side by side, each architecture computes in its own way.
         return self._without_weights.width(site)
 
+    def canonical(self, site: Site) -> Site:
+        """`site` under the one name that all names of it have in this model."""
+        is_module = site.kind in ("mlp_module", "attn_module")
+        return self._without_weights.canonical(site) if is_module else site
+
     @cached_property
     def _without_weights(self) -> Decoder:
         with torch.device("meta"):
             return take_apart(AutoModelForCausalLM.from_config(self.config), self.n_layers)
 
 
-def model_shape(folder: Path) -> ModelShape:
-    """The shape of the model in `folder`."""
+def model_shape(path: Path) -> ModelShape:
+    """The shape of the model that is at `path`, a folder or a GGUF file."""
+    folder = model_folder(path)
     try:
-        return ModelShape(AutoConfig.from_pretrained(folder, **_FROM_FOLDER))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot read the config of the model in {folder}: {_first_line(error)}") from error
+        return ModelShape(AutoConfig.from_pretrained(folder, **FROM_FOLDER))
+    except LOADING_ERRORS as error:
+        raise UserError(f"cannot read the config of the model in {folder}: {first_line(error)}") from error
 
 
 def find_device(device: str) -> torch.device:
@@ -126,12 +130,12 @@ def _load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
             "choose a repository or revision with safetensors, or save the model again with save_pretrained"
         )
     try:
-        config = AutoConfig.from_pretrained(folder, **_FROM_FOLDER)
-        options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, **_attention(config), **_FROM_FOLDER}
-        with _without_progress_bar():
+        config = AutoConfig.from_pretrained(folder, **FROM_FOLDER)
+        options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, **_attention(config), **FROM_FOLDER}
+        with without_progress_bar():
             loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options, output_loading_info=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"model {name!r}: cannot load {folder}: {_first_line(error)}") from error
+    except LOADING_ERRORS as error:
+        raise UserError(f"model {name!r}: cannot load {folder}: {first_line(error)}") from error
     model, report = loaded
     if report["missing_keys"]:
         raise UserError(
@@ -139,18 +143,6 @@ def _load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
             f"({len(report['missing_keys'])} in all); is the checkpoint complete, and a decoder language model?"
         )
     return model.eval().requires_grad_(False)
-
-
-@contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Within the block, the library shows no bar of its own; it would even if stderr is not a terminal."""
-    was_on = library_logging.is_progress_bar_enabled()
-    library_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            library_logging.enable_progress_bar()
 
 
 def _attention(config: Any) -> dict[str, str]:
@@ -167,9 +159,9 @@ def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
             "save it there with its save_pretrained"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **_FROM_FOLDER)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"model {name!r}: cannot load the tokenizer of {folder}: {_first_line(error)}") from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, **FROM_FOLDER)
+    except LOADING_ERRORS as error:
+        raise UserError(f"model {name!r}: cannot load the tokenizer of {folder}: {first_line(error)}") from error
     return completed_tokenizer(tokenizer)
 
 
@@ -180,7 +172,3 @@ def completed_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokeniz
         if getattr(tokenizer, token) is None:
             setattr(tokenizer, token, tokenizer.eos_token)
     return tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import wraps
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
 
 from sae_research.errors import UserError
 from sae_research.lm.cache import ActivationCache
-from sae_research.lm.hooks import change_input, change_output, replaced_forward
-from sae_research.lm.positions import Positions
+from sae_research.lm.hooks import replaced_forward
+from sae_research.lm.positions import Positions, run_inputs
 from sae_research.lm.site import Site
-from sae_research.lm.structure import Decoder
+from sae_research.lm.structure import BackboneOutput, Decoder
 from sae_research.lm.tokens import special_ids
 
 Arguments = ParamSpec("Arguments")
@@ -62,7 +61,7 @@ class LanguageModel:
         self.revision = revision
         self.tokenizer = tokenizer
         self.dtype: torch.dtype = parameter.dtype
-        self.device: torch.device = parameter.device
+        self.device: torch.device = decoder.device
         self.n_layers: int = len(decoder.layers)
         self.d_model: int = config.get_text_config().hidden_size
         self.vocab_size: int = head.weight.shape[0]
@@ -115,6 +114,14 @@ class LanguageModel:
         """The number of dimensions of the activation at `site`."""
         return self._decoder.width(site)
 
+    def canonical(self, site: Site) -> Site:
+        """`site` under the one name that all names of it have here."""
+        return self._decoder.canonical(site)
+
+    def has_mlp(self, layer: int) -> bool:
+        """Whether the MLP of `layer` is a module, so that what it returns can be read."""
+        return self._decoder.has_mlp(layer)
+
     def capture(
         self,
         tokens: Int[Tensor, "batch position"],
@@ -122,13 +129,30 @@ class LanguageModel:
         attention_mask: Bool[Tensor, "batch position"] | None = None,
     ) -> Float[Tensor, "batch position d"]:
         """The activation at `site`; layers after the site are not run."""
-        self.require_site(site)
+        return self.capture_each(tokens, [site], attention_mask)[site]
+
+    def capture_each(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        sites: Sequence[Site],
+        attention_mask: Bool[Tensor, "batch position"] | None = None,
+    ) -> dict[Site, Float[Tensor, "batch position d"]]:
+        """The activations at all of `sites`, from one run that ends at the last of them."""
+        for site in sites:
+            self.require_site(site)
         self.positions.require(tokens.shape[1])
         self.tokens_read += tokens.numel()
         mask = None if attention_mask is None else attention_mask.tolist()
-        return self._kept([mask], tokens, site, lambda: self.capture_anew(tokens, site, attention_mask))
+        captured: dict[Site, Tensor] = {}
 
-    def _kept(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
+        def compute(site: Site) -> Tensor:
+            if not captured:
+                captured.update(self._run_to(tokens, sites, attention_mask))
+            return captured[site]
+
+        return {site: self._cached([mask], tokens, site, partial(compute, site)) for site in sites}
+
+    def _cached(self, parts: list[Any], tokens: Tensor, site: Site, compute: Callable[[], Tensor]) -> Tensor:
         """What `compute` gives, from the cache of activations if there is one."""
         if self._cache is None:
             return compute()
@@ -140,7 +164,6 @@ class LanguageModel:
         special = torch.tensor(sorted(self.special_ids), device=tokens.device)
         return self.capture(tokens, site)[~torch.isin(tokens, special)]
 
-    @_in_turn
     def capture_anew(
         self,
         tokens: Int[Tensor, "batch position"],
@@ -148,12 +171,29 @@ class LanguageModel:
         attention_mask: Bool[Tensor, "batch position"] | None = None,
     ) -> Float[Tensor, "batch position d"]:
         """What `capture` returns, computed whatever the cache holds, and not counted."""
-        try:
-            with self._at(site, _stop):
-                self._run(tokens, attention_mask)
-        except _Reached as reached:
-            return _centred(reached.activation) if site.centred else reached.activation
-        raise AssertionError(f"{site.hook_name} was never reached")
+        return self._run_to(tokens, [site], attention_mask)[site]
+
+    @_in_turn
+    def _run_to(self, tokens: Tensor, sites: Sequence[Site], attention_mask: Tensor | None) -> dict[Site, Tensor]:
+        wanted = dict.fromkeys(sites)
+        reached: dict[Site, Tensor] = {}
+
+        def keep(site: Site, activation: Tensor) -> Tensor:
+            x = _centred(activation) if site.centred else activation
+            reached[site] = x
+            if len(reached) == len(wanted):
+                raise _AllReached
+            # Later layers may work in place.
+            reached[site] = x.clone()
+            return activation
+
+        with suppress(_AllReached), ExitStack() as stack:
+            for site in wanted:
+                stack.enter_context(self._decoder.changed_at(site, partial(keep, site)))
+            self._run(tokens, attention_mask)
+        missing = [site.hook_name for site in wanted if site not in reached]
+        assert not missing, f"{', '.join(missing)}: never reached"
+        return {site: reached[site] for site in wanted}
 
     @_in_turn
     def resume(
@@ -175,20 +215,21 @@ class LanguageModel:
             for layer in self._decoder.layers[:skipped]:
                 stack.enter_context(replaced_forward(layer, lambda *_, **__: output))
             if skipped == 0:
-                stack.enter_context(self._at(site, lambda _: x))
+                # A copy, because some layers add to what a module returned in place.
+                stack.enter_context(self._decoder.changed_at(site, lambda _: x.clone()))
             return self._run(tokens, attention_mask)
 
     def resume_unchanged(
         self, site: Site, x: Float[Tensor, "batch position d"], tokens: Int[Tensor, "batch position"]
     ) -> Float[Tensor, "batch position d_model"]:
         """What `resume` returns for the `x` that `capture` returned; kept where activations are."""
-        return self._kept(["final"], tokens, site, lambda: self.resume(site, x, tokens))
+        return self._cached(["final"], tokens, site, lambda: self.resume(site, x, tokens))
 
     @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """Logits of final hidden states by the model's own head, with its bias, soft cap and scale."""
         flat = hidden.reshape(1, -1, hidden.shape[-1])
-        output = _BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
+        output = BackboneOutput(last_hidden_state=flat)  # type: ignore[arg-type]
         unused = torch.zeros(flat.shape[:2], dtype=torch.long, device=flat.device)
         with replaced_forward(self._decoder.backbone, lambda *_, **__: output):
             logits = self._decoder.model(input_ids=unused, use_cache=False).logits
@@ -212,7 +253,7 @@ class LanguageModel:
         if n == 1:
             return self.unembed(self.resume(site, x, tokens)[:, -1]).argmax(dim=-1, keepdim=True)
         run: Any = self._decoder.backbone
-        with self._at(site, lambda _: x):
+        with self._decoder.changed_at(site, lambda _: x.clone()):
             output = run(input_ids=tokens, use_cache=True)
         generated = [self.unembed(output.last_hidden_state[:, -1]).argmax(dim=-1, keepdim=True)]
         while len(generated) < n:
@@ -226,7 +267,7 @@ class LanguageModel:
     ) -> Float[Tensor, "batch position vocab"]:
         """Logits of a plain, complete run."""
         self.positions.require(tokens.shape[1])
-        return self._decoder.model(**_inputs(tokens, attention_mask)).logits
+        return self._decoder.model(**run_inputs(tokens, attention_mask)).logits
 
     @_in_turn
     def hidden(self, tokens: Int[Tensor, "batch position"]) -> Float[Tensor, "batch position d_model"]:
@@ -235,57 +276,13 @@ class LanguageModel:
         return self._run(tokens, None)
 
     def _run(self, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
-        return self._decoder.backbone(**_inputs(tokens, attention_mask)).last_hidden_state
-
-    @contextmanager
-    def _at(self, site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Within the block, the activation at `site` becomes `change(activation)`."""
-        layer = self._decoder.layers[site.layer]
-        match site.kind:
-            case "resid_pre":
-                handle = change_input(layer, change)
-            case "resid_post":
-                handle = change_output(layer, change)
-            case "mlp_out":
-                handle = change_output(self._decoder.mlp_output(site.layer), change)
-            case "attn_z":
-                handle = change_input(self._decoder.attention_projection(site.layer), change)
-        try:
-            yield
-        finally:
-            handle.remove()
+        return self._decoder.backbone(**run_inputs(tokens, attention_mask)).last_hidden_state
 
 
-class _BackboneOutput(BaseModelOutput):
-    """Final hidden states; anything else that a head may ask for (router logits, ...) is None."""
-
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-
-class _Reached(Exception):
-    """Ends a forward run at the site and carries the activation there."""
-
-    def __init__(self, activation: Tensor) -> None:
-        super().__init__()
-        self.activation = activation
-
-
-def _stop(activation: Tensor) -> NoReturn:
-    raise _Reached(activation)
+class _AllReached(Exception):
+    """Ends a forward run at the last of its sites."""
 
 
 def _centred(x: Tensor) -> Tensor:
     exact = x.float()
     return (exact - exact.mean(dim=-1, keepdim=True)).to(x.dtype)
-
-
-def _inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
-    """Arguments of a forward run; with padding on the left, positions count real tokens only."""
-    inputs: dict[str, Any] = {"input_ids": tokens, "use_cache": False}
-    if attention_mask is not None:
-        inputs["attention_mask"] = attention_mask.long()
-        if not bool(attention_mask[:, 0].all()):
-            inputs["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
-    return inputs

@@ -1,11 +1,11 @@
-"""How long a row of tokens a model can read, and how long the rows were that it was trained on."""
+"""How long a row of tokens a model can read, how long the rows were that it was trained on, and its positions."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sae_research.errors import UserError
 
@@ -42,3 +42,13 @@ class Positions:
             log.warning(
                 "rows of %d tokens are longer than the %d that model %r was trained on", length, self._most, self._name
             )
+
+
+def run_inputs(tokens: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
+    """Arguments of a forward run; with padding on the left, positions count real tokens only."""
+    inputs: dict[str, Any] = {"input_ids": tokens, "use_cache": False}
+    if attention_mask is not None:
+        inputs["attention_mask"] = attention_mask.long()
+        if not bool(attention_mask[:, 0].all()):
+            inputs["position_ids"] = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
+    return inputs

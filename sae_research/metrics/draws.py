@@ -41,9 +41,9 @@ def error_over_draws(values: np.ndarray, replicates: np.ndarray) -> DrawnError:
     single = (standard_errors(replicates) ** 2).mean(axis=-1)
     shared = np.clip((draws * units - single) / (draws - 1), 0.0, single)
     spread = values.var(axis=-1, ddof=1)
-    own = np.maximum(0.0, spread - (single - shared)) / draws
-    total = units + own
-    uncertain = units**2 / (groups - 1) + np.where(own > 0, (spread / draws) ** 2 / (draws - 1), 0.0)
+    of_draws = np.maximum(0.0, spread - (single - shared)) / draws
+    total = units + of_draws
+    uncertain = units**2 / (groups - 1) + np.where(of_draws > 0, (spread / draws) ** 2 / (draws - 1), 0.0)
     degrees = np.divide(total**2, uncertain, out=np.full_like(total, groups - 1.0), where=uncertain > 0)
     return DrawnError(np.sqrt(total), np.maximum(degrees, 1.0))
 
@@ -97,7 +97,9 @@ def average_repeated(numbers: Sequence[Repeated]) -> Repeated:
     shares = [
         [(seed in n.by_seed) / sum(seed in other.by_seed for other in numbers) for seed in seeds] for n in numbers
     ]
-    mean = average([number.mean for number in numbers], weights=[math.fsum(own) / len(seeds) for own in shares])
+    mean = average(
+        [number.mean for number in numbers], weights=[math.fsum(by_seed_share) / len(seeds) for by_seed_share in shares]
+    )
     over = over_seeds(by_seed).mean
     if len(seeds) == 1 or mean.low is None or mean.high is None:
         return Repeated(mean if len(seeds) == 1 else over, by_seed)

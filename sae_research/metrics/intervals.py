@@ -86,17 +86,17 @@ def estimate(
     have the same SE, and for `units` of them where no group makes a difference. Without an interval where a replicate
     is not finite.
     """
-    kept = as_replicates(replicates)
-    if not kept or not math.isfinite(value):
+    usable = as_replicates(replicates)
+    if not usable or not math.isfinite(value):
         return Estimate(value)
-    quantile = float(stdtrit(len(kept) - 1, _TAIL))
-    error = max(float(standard_errors(np.asarray(kept))), least)
+    quantile = float(stdtrit(len(usable) - 1, _TAIL))
+    error = max(float(standard_errors(np.asarray(usable))), least)
     if units is None:
         low, high = value - quantile * error, value + quantile * error
     else:
         spread = value * (1 - value)
         low, high = _wilson_ends(value, spread / error**2 if error > _ROUNDING and spread > 0 else units, quantile)
-    return Estimate(value, min(value, max(low, bounds[0])), max(value, min(high, bounds[1])), kept)
+    return Estimate(value, min(value, max(low, bounds[0])), max(value, min(high, bounds[1])), usable)
 
 
 def as_replicates(values: np.ndarray | Sequence[float]) -> tuple[float, ...]:

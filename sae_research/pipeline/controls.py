@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_research.code_version import code_version
+from sae_research.data.running import text_revision
 from sae_research.data.text import load_texts, token_rows
 from sae_research.digests import digest_of
 from sae_research.errors import UserError
@@ -26,6 +27,7 @@ from sae_research.pipeline.sections import Atoms, ControlParams, ModelParams
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
 from sae_research.saes.controls import principal_atoms, random_atoms, raw_atoms, topk_tensors
+from sae_research.saes.normalisation import normalise
 from sae_research.sources.hub import Hub, Snapshot
 
 TITLES: Mapping[Atoms, str] = {"random": "random atoms", "raw": "raw activations", "pca": "PCA directions"}
@@ -127,7 +129,7 @@ class ControlInputs:
         return {
             "model": {"name": self.model.name, "revision": self.snapshot.revision, "dtype": self.model.torch_dtype},
             "dataset": settings.dataset,
-            "revision": self.hub.dataset_revision(settings.dataset),
+            "revision": text_revision(self.hub, settings.dataset),
             **{name: getattr(settings, name) for name in ("split", "first_text", "context_size", "n_sequences")},
         }
 
@@ -156,7 +158,7 @@ class ControlInputs:
 
     @cached_property
     def x(self) -> Float[Tensor, "token d_in"]:
-        """The activations of the text's real tokens at the baseline's site, in float32 on the CPU."""
+        """The activations of the text's real tokens at the baseline's site, as it sees them, in float32 on the CPU."""
         settings, site = self.settings, self.baseline.card.site
         lm = load_language_model(
             self.hub, self.model.name, revision=self.snapshot.revision, dtype=self.model.torch_dtype,
@@ -178,4 +180,4 @@ class ControlInputs:
                 f"controls: {settings.n_sequences} sequences hold {len(x)} tokens, but raw activations as atoms need "
                 f"{self.baseline.card.d_sae}, as many as the baseline has latents; raise controls.n_sequences"
             )
-        return x
+        return normalise(self.baseline.card.input_norm, x).y

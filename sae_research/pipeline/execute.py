@@ -1,4 +1,4 @@
-"""Computes cells: the language model is loaded once, and all SAEs of a site read the same pass of it."""
+"""Computes cells: the language model is loaded once, and all SAEs of a site, or of all, read the same pass of it."""
 
 from __future__ import annotations
 
@@ -74,9 +74,12 @@ def execute_cells(cells: Sequence[Cell], job: Job) -> Executed:
             lm=lm, hub=job.hub, seed=job.seed, batch_size=job.model.llm_batch_size, progress=progress,
             model_results=_model_results(cells, lm, job.model_results),
         )  # fmt: skip
-        for site_cells in by_site.values():
-            for saes in _load_in_groups(site_cells.values(), job.saes_folder, lm, failures):
-                _measure(saes, site_cells, context, job, failures)
+        passes = list(by_site.values())
+        if job.evaluated.sites_together and job.engine == "native":
+            passes = [{name: cell for of_site in passes for name, cell in of_site.items()}]
+        for pass_cells in passes:
+            for saes in _load_in_groups(pass_cells.values(), job.saes_folder, lm, failures):
+                _measure(saes, pass_cells, context, job, failures)
     return Executed(failures, lm.tokens_read)
 
 

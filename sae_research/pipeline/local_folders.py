@@ -1,26 +1,46 @@
-"""What lies in local folders outside the world: DVC does not look there, so a stage that always runs does."""
+"""What lies in local folders outside the world and in installed packages: DVC does not look there, so a stage that
+always runs does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sae_research.evals.registry import find_eval
+from sae_research.data.running import text_repository
+from sae_research.errors import UserError
+from sae_research.evals.base import DataSet
+from sae_research.evals.registry import eval_names, find_eval
+from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.pipeline.manifest import Manifest
 from sae_research.pipeline.params import Params
 from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.sections import FILES_KEY
 from sae_research.plugins import plugin_root
 from sae_research.sources.folders import exists, names_in, revision_of
 from sae_research.sources.hub import Hub, is_model_file
+from sae_research.sources.model_names import only_gguf
+from sae_research.sources.packages import is_package, package_files
 from sae_research.sources.remembered import RememberedDigests
 
 _SOURCE_CODE = (".py", ".cpp")
 
 
-def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
-    """The revision of everything that `params` and SAE_PLUGINS name; None for what is in no local folder, or gone.
+@dataclass(frozen=True)
+class LocalRevisions:
+    """The revision of everything that `params` and SAE_PLUGINS name; None for what is neither in a local folder nor in
+    an installed package, or gone."""
+
+    setup: Mapping[str, str | None]
+    """Of what the setup stage reads, by place, and of plug-ins."""
+    data: Mapping[str, Mapping[str, str | None]]
+    """Of the data sets of each eval, by its name; a disabled one has none."""
+
+
+def local_revisions(params: Params, paths: Paths) -> LocalRevisions:
+    """The revisions as they are now.
 
     Needs no torch, unless an SAE is one file: its format then says which files belong to it.
     """
@@ -28,18 +48,35 @@ def local_revisions(params: Params, paths: Paths) -> dict[str, str | None]:
     digests = RememberedDigests(paths.store / "digests.json")
 
     def revision(root: Path | None, names: Callable[[Path], Iterable[str]]) -> str | None:
+        if root is not None and root.is_file():
+            return revision_of(root, digest=digests.of)
         files = sorted(names(root)) if root is not None else []
         return revision_of(root, files, digest=digests.of) if root is not None and files else None
 
-    revisions = {model_place(params.model.name): revision(hub.local_folder(params.model.name), _model_files)}
-    for repo_id, filename in _checkpoints(params):
-        names = partial(_checkpoint_files, filename=filename)
-        revisions[sae_place(repo_id, filename)] = revision(hub.local_folder(repo_id), names)
-    for name, repository in _data_sets(params):
-        revisions[data_place(name)] = revision(hub.local_folder(repository), names_in)
-    revisions["plug-ins"] = revision(plugin_root(), _code_files)
+    def revision_at(repo_id: str, names: Callable[[Path], Iterable[str]] = names_in) -> str | None:
+        return _in_package(repo_id) if is_package(repo_id) else revision(hub.local_path(repo_id), names)
+
+    setup = {model_place(params.model.name): revision_at(params.model.name, _model_files)}
+    for repo_id, filename in _checkpoints(params, hub):
+        inside = f"{repo_id.rstrip('/')}/{filename}" if is_package(repo_id) else repo_id
+        setup[sae_place(repo_id, filename)] = revision_at(inside, partial(_checkpoint_files, filename=filename))
+    for text in _texts_of_setup(params):
+        setup[data_place(text)] = revision_at(text_repository(text))
+    setup["plug-ins"] = revision(plugin_root(), _code_files)
+    data = {
+        name: {data_place(of.name): revision_at(params.repository_of(of)) for of in _data_sets(params, name)}
+        for name in eval_names()
+    }
     digests.save()
-    return revisions
+    return LocalRevisions(setup, data)
+
+
+def _in_package(repo_id: str) -> str | None:
+    try:
+        package = package_files(repo_id)
+    except UserError:  # What needs it says how to install it.
+        return None
+    return package.revision(package.recorded)
 
 
 def present(revisions: Mapping[str, str | None]) -> dict[str, str]:
@@ -53,8 +90,13 @@ def model_place(name: str) -> str:
 
 
 def sae_place(repo_id: str, filename: str) -> str:
-    """What `local_revisions` calls an SAE's checkpoint."""
+    """What `local_revisions` calls an SAE's checkpoint; with an empty name, all that `files` chose from a folder."""
     return f"SAE {repo_id} {filename}"
+
+
+def is_at(place: str, missing: str) -> bool:
+    """Whether `place` is gone with `missing`: the same place, or the folder that it was chosen from."""
+    return place == missing or (missing.endswith(" ") and place.startswith(missing))
 
 
 def data_place(name: str) -> str:
@@ -64,7 +106,7 @@ def data_place(name: str) -> str:
 
 def changed_since_setup(params: Params, paths: Paths, manifest: Manifest) -> frozenset[str]:
     """The places whose content is not what the setup stage read."""
-    current = present(local_revisions(params, paths))
+    current = present(local_revisions(params, paths).setup)
     return frozenset(place for place, read in manifest.local.items() if current.get(place, read) != read)
 
 
@@ -77,19 +119,50 @@ def places_of(entry: Mapping[str, Any], params: Params, manifest: Manifest) -> l
         case {"dataset": str(dataset)}:
             places.append(data_place(dataset))
     if entry["atoms"] is not None:
-        places.append(sae_place(params.baseline_sae.repo_id, params.baseline_sae.filename))
+        baseline = params.baseline_sae
+        places += [data_place(settings.dataset) for settings in baseline.trainings]
+        if baseline.repo_id is not None:
+            places.append(sae_place(baseline.repo_id, baseline.filename or ""))
     return places
 
 
-def _checkpoints(params: Params) -> list[tuple[str, str]]:
-    """Repository and filename of every SAE that is named by them."""
-    named = [(params.baseline_sae.repo_id, params.baseline_sae.filename)]
-    named += [(entry.repo_id or "", entry.filename or "") for entry in params.comparison_saes]
-    return [(repo_id, filename) for repo_id, filename in named if repo_id]
+def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
+    """Repository and filename of every SAE that they name; of a folder that is gone, `files` chooses `""` alone."""
+    baseline = params.baseline_sae
+    named = [] if baseline.repo_id is None else [(baseline.repo_id, baseline.filename or "")]
+    for entry in params.comparison_saes:
+        repo_id, files = entry.repo_id, entry.files
+        if repo_id is not None:
+            names = _names_here(hub, repo_id) if files is not None else None
+            chosen = [entry.filename or ""]
+            if names is not None and files is not None:
+                chosen = matching_checkpoints(names, files, repo_id=repo_id, key=FILES_KEY)
+            named += [(repo_id, filename) for filename in chosen]
+    return named
+
+
+def _names_here(hub: Hub, repo_id: str) -> Iterable[str] | None:
+    """The files of a local folder or an installed package; None where there is none."""
+    if is_package(repo_id):
+        try:
+            return package_files(repo_id).recorded
+        except UserError:  # What needs it says how to install it.
+            return None
+    folder = hub.local_folder(repo_id)
+    return None if folder is None else names_in(folder)
+
+
+def _texts_of_setup(params: Params) -> set[str]:
+    """What controls are made from and SAEs are trained on."""
+    entries = [params.baseline_sae, *params.comparison_saes]
+    trained_on = {settings.dataset for entry in entries for settings in entry.trainings}
+    return trained_on | ({params.controls.dataset} if params.controls is not None else set())
 
 
 def _model_files(root: Path) -> Iterable[str]:
-    return filter(is_model_file, names_in(root, recursive=False))
+    names = names_in(root, recursive=False)
+    gguf = only_gguf(str(root), names)
+    return filter(is_model_file, names) if gguf is None else [gguf]
 
 
 def _code_files(root: Path) -> Iterable[str]:
@@ -108,11 +181,9 @@ def _checkpoint_files(root: Path, filename: str) -> list[str]:
     return [name for name in (filename, *companions_of(filename)) if (root / name).is_file()]
 
 
-def _data_sets(params: Params) -> list[tuple[str, str]]:
-    """Name and repository of what the enabled evals and the controls read."""
-    read = [
-        (data_set.name, data_set.repository or data_set.name)
-        for evaluated in map(find_eval, params.enabled_evals)
-        for data_set in evaluated.data(params.settings_of(evaluated))
-    ]
-    return read if params.controls is None else [*read, (params.controls.dataset, params.controls.dataset)]
+def _data_sets(params: Params, eval_name: str) -> Sequence[DataSet]:
+    """What the eval reads; nothing if it is switched off."""
+    if not params.is_enabled(eval_name):
+        return []
+    evaluated = find_eval(eval_name)
+    return evaluated.data(params.settings_of(evaluated))

@@ -31,7 +31,7 @@ class Manifest:
     saes: tuple[Mapping[str, Any], ...]
     """An entry per SAE in the order of `params.yaml`, see `Entry`."""
     local: Mapping[str, str] = field(default_factory=dict)
-    """The revisions of the local folders that were named then, see `local_folders`."""
+    """The revisions of what setup read in local folders, see `local_folders`."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 from sae_research.foreign import shown
@@ -35,3 +36,8 @@ def check_filename(name: str, place: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"{place} is {shown(name)}, which lies outside the repository; name its folder in repo_id")
+
+
+def slug(text: str) -> str:
+    """`text` as a file name: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "sae"

@@ -21,7 +21,7 @@ def explain_plan(params: Params, paths: Paths) -> str:
     manifest = read_manifest(paths.saes)
     store = ResultStore(paths.store / "cells")
     past = list(store.past_cells())
-    hub = Hub(paths.world)
+    hub = Hub(paths.world, described=params.data_sets)
     changed = changed_since_setup(params, paths, manifest)
     lines = [f"{'eval':<16} {'SAE':<40} {'key':<{_KEY_SHOWN}} state"]
     cached = missing = 0

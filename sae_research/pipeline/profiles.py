@@ -15,7 +15,7 @@ from sae_research.errors import UserError
 from sae_research.files import write_atomically
 from sae_research.pipeline.params import read_params
 from sae_research.pipeline.paths import Paths
-from sae_research.pipeline.yaml_text import parse_yaml, read_yaml
+from sae_research.yaml_text import parse_yaml, read_yaml
 
 Place = tuple[str, ...]
 """Where a value stands in `params.yaml`: (section, key), or (key,) where the section is a list or a scalar."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import filecmp
 import json
 import logging
-import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -27,12 +26,14 @@ from sae_research.files import (
     write_atomically,
 )
 from sae_research.foreign import shown
+from sae_research.formats.checkpoints import matching_checkpoints
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
-from sae_research.formats.registry import companions_of, read_sae, short_name_of
+from sae_research.formats.registry import companions_of, path_name_of, read_sae, read_saes, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
-from sae_research.pipeline.sections import BaselineSae, ComparisonSae
+from sae_research.pipeline.names import slug
+from sae_research.pipeline.sections import FILES_KEY, BaselineSae, ComparisonSae, stated
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae, rename, unit_atoms
 from sae_research.saes.registry import sae_class
@@ -46,42 +47,81 @@ _WRITTEN_FILE = ".written.json"
 _LONGEST_NAME = 120
 
 
-def fetch_baseline(hub: Hub, entry: BaselineSae, *, model_name: str) -> Sae:
-    """The SAE that variants are derived from, in any format; it must be of layer `entry.hook_layer`."""
-    sae = _fetch(hub, entry.repo_id, entry.filename, entry.revision)
+def fetch_baseline(hub: Hub, entry: BaselineSae, trained: Iterable[Sae] = (), *, model_name: str) -> Sae:
+    """The SAE that variants are derived from, in any format; it must be of layer `entry.hook_layer`.
+
+    `trained` holds the SAE of an entry that has it trained.
+    """
+    if entry.repo_id is not None and entry.filename is not None:
+        path, name, source = _fetch(hub, entry.repo_id, entry.filename, entry.revision, stated(entry))
+        sae = _named_by_label(read_sae(path, name=name, source=source), None)
+    else:
+        sae = next(iter(trained))
     card = sae.card
     if card.site.layer != entry.hook_layer:
         raise UserError(
-            f"baseline_sae: hook_layer is {entry.hook_layer}, but {entry.filename} of {entry.repo_id!r} was trained on "
-            f"layer {card.site.layer}; correct hook_layer or filename"
+            f"baseline_sae: hook_layer is {entry.hook_layer}, but {entry.shown} was trained on layer "
+            f"{card.site.layer}; correct hook_layer, or name another SAE"
         )
     if _last_part(card.model_name) != _last_part(model_name):
         log.warning("SAE %s was trained on %s but will be evaluated on %s", card.name, card.model_name, model_name)
     return sae
 
 
-def fetch_comparison(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
-    """The SAEs that one entry of `comparison_saes` names, one after the other; the first that fails is an error."""
-    for sae in _fetch_entry(hub, entry):
+def fetch_comparison(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae] = ()) -> Iterator[Sae]:
+    """The SAEs that one entry of `comparison_saes` names, one after the other; the first that fails is an error.
+
+    `trained` are those of an entry that has SAEs trained.
+    """
+    for sae in _fetch_entry(hub, entry, trained):
         sae.card = replace(sae.card, control=entry.control)
         yield sae
 
 
-def _fetch_entry(hub: Hub, entry: ComparisonSae) -> Iterator[Sae]:
+def _fetch_entry(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae]) -> Iterator[Sae]:
     if entry.repo_id is not None and entry.filename is not None:
-        yield _fetch(hub, entry.repo_id, entry.filename, entry.revision, label=entry.label)
-    elif entry.release is not None and entry.sae_id is not None:
-        for sae in read_pretrained(entry.release, entry.sae_id):
+        yield from _fetch_saes(hub, entry, entry.filename, entry.revision)
+    elif entry.repo_id is not None and entry.files is not None:
+        listing = hub.names(entry.repo_id, revision=entry.revision)
+        revision = listing.revision or entry.revision
+        for filename in matching_checkpoints(listing.names, entry.files, repo_id=entry.repo_id, key=FILES_KEY):
+            yield from _fetch_saes(hub, entry, filename, revision, name=path_name_of(filename))
+    else:
+        if entry.release is not None and entry.sae_id is not None:
+            trained = read_pretrained(entry.release, entry.sae_id)
+        for sae in trained:
             yield _named_by_label(sae, entry.label) if entry.label else sae
 
 
-def _fetch(hub: Hub, repo_id: str, filename: str, revision: str | None, *, label: str | None = None) -> Sae:
+def _fetch_saes(
+    hub: Hub, entry: ComparisonSae, filename: str, revision: str | None, *, name: str | None = None
+) -> Iterator[Sae]:
+    """The SAEs in one checkpoint of the entry's repository."""
+    assert entry.repo_id is not None
+    path, sae_name, source = _fetch(hub, entry.repo_id, filename, revision, stated(entry), name=name)
+    for sae in read_saes(path, name=sae_name, source=source):
+        yield _named_by_label(sae, entry.label)
+
+
+class Fetched(NamedTuple):
+    """A checkpoint on this machine."""
+
+    path: Path
+    name: str
+    """What its SAE is called, architecture or label aside."""
+    source: Mapping[str, Any]
+
+
+def _fetch(
+    hub: Hub, repo_id: str, filename: str, revision: str | None, statements: Mapping[str, str | int], *,
+    name: str | None = None,
+) -> Fetched:  # fmt: skip
     snapshot = hub.file(repo_id, filename, revision=revision)
-    for other in companions_of(filename):
-        hub.file(repo_id, other, revision=revision)
-    name = slug(short_name_of(filename) or _last_part(repo_id))
-    source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision}
-    return _named_by_label(read_sae(snapshot.path, name=name, source=source), label)
+    if snapshot.path.is_file():  # A folder, whatever its name ends with, is complete.
+        hub.fetch_present(repo_id, companions_of(filename), revision=snapshot.revision)
+    sae_name = slug(name or short_name_of(filename) or _last_part(repo_id))
+    source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision, **statements}
+    return Fetched(snapshot.path, sae_name, source)
 
 
 def _named_by_label(sae: Sae, label: str | None) -> Sae:
@@ -93,11 +133,6 @@ def _named_by_label(sae: Sae, label: str | None) -> Sae:
 
 def _last_part(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1]
-
-
-def slug(text: str) -> str:
-    """`text` as a file name: letters, digits, dots, dashes and underscores."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "sae"
 
 
 def derive_variants(baseline: Sae, grids: Mapping[str, Mapping[str, Any]]) -> Iterator[Sae]:
@@ -199,17 +234,18 @@ def write_saes(
     model: Mapping[str, Any],
     local: Mapping[str, str] = MappingProxyType({}),
     scratch: Path | None = None,
+    record_of: Callable[[SaeCard], Path | None] = lambda _: None,
 ) -> dict[str, Any]:
     """Makes `folder` hold exactly `saes`, a sub-folder each, and their manifest, which is returned.
 
     Nothing there changes before all SAEs are written to `scratch` (default: a hidden folder beside `folder`, on the
     same file system). An unchanged SAE's folder is left alone. Without a manifest the folder is unfinished. If `saes`
-    is an iterator, only one SAE is in memory at a time.
+    is an iterator, only one SAE is in memory at a time. What `record_of` names for a card is copied beside the SAE.
     """
     workshop = scratch or folder.parent / f".{folder.name}.part"
     try:
         with explained_disk_errors(folder), temporary_folder(workshop) as draft:
-            entries = _write_all(saes, draft)
+            entries = _write_all(saes, draft, record_of)
             text = manifest_text(model, entries, local)
             _publish(draft, folder, [entry["name"] for entry in entries], text)
     finally:
@@ -218,8 +254,8 @@ def write_saes(
     return json.loads(text)
 
 
-def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
-    """Writes every SAE under a name that no other has; returns their manifest entries."""
+def _write_all(saes: Iterable[Sae], draft: Path, record_of: Callable[[SaeCard], Path | None]) -> list[dict[str, Any]]:
+    """Writes every SAE under a name that no other has, its record beside it; returns their manifest entries."""
     taken: set[str] = set()
     names: dict[str, str] = {}
     entries = []
@@ -233,6 +269,9 @@ def _write_all(saes: Iterable[Sae], draft: Path) -> list[dict[str, Any]]:
         if same != name:
             log.warning("SAEs %s and %s are the same one, with equal numbers", same, name)
         write_folder(named, draft / name)
+        record = record_of(sae.card)
+        if record is not None:
+            shutil.copyfile(record, draft / name / record.name)
         entry = named.describe()
         entries.append({**entry, "control_for": names.get(entry["control_for"], entry["control_for"])})
     return entries

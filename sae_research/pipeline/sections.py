@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from sae_research.foreign import shown
+from sae_research.errors import UserError
+from sae_research.foreign import plain_name, shown
+from sae_research.lm.site import Site
 from sae_research.records import at_least, distinct
+from sae_research.training.settings import TrainSettings, read_settings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Atoms = Literal["random", "raw", "pca"]
+FILES_KEY = "comparison_saes: files"
+"""Where an expression over the files of a repository stands, for messages."""
 
 
 @dataclass(frozen=True)
@@ -36,51 +42,118 @@ class ModelParams:
 
 @dataclass(frozen=True)
 class BaselineSae:
-    """The SAE that the variants are derived from."""
+    """The SAE that the variants are derived from: a checkpoint, or one that `setup` trains."""
 
-    repo_id: str
+    repo_id: str | None = None
     """A Hub id, a local folder, or `embedded/<name>`."""
-    filename: str
+    filename: str | None = None
     """The checkpoint in it: a file (`.../ae.pt`) or a folder in SAELens layout."""
-    hook_layer: int
+    hook_layer: int = field(kw_only=True)
     revision: str | None = None
+    hook_name: str | None = None
+    """Where it reads, such as `blocks.4.hook_resid_post`, if its files do not say so; it may not contradict them."""
+    model_name: str | None = None
+    """The model that it was trained on, if its files do not say so."""
+    k: int | None = None
+    """How many of its latents fire at a time, if its files do not say so or offer several k."""
+    train: Mapping[str, Any] | None = None
+    """Settings of a training, see `training.settings`."""
 
     def __post_init__(self) -> None:
         at_least(self, hook_layer=0)
+        _check_stated(self)
+        is_checkpoint = self.repo_id is not None and self.filename is not None
+        if is_checkpoint == (self.train is not None):
+            raise ValueError("give either repo_id and filename, or train")
+        if self.train is not None and stated(self):
+            raise ValueError(f"{', '.join(stated(self))}: train says so itself; remove it")
+        if len(self.trainings) > 1:
+            raise ValueError(f"train describes {len(self.trainings)} SAEs, expected one: it is the only baseline")
+
+    @property
+    def trainings(self) -> tuple[TrainSettings, ...]:
+        """The SAE that is to be trained, if it is."""
+        return () if self.train is None else read_settings(self.train, where="train")
+
+    @property
+    def shown(self) -> str:
+        """What it is called in messages."""
+        return f"{self.repo_id}/{self.filename}" if self.train is None else f"trained {self.trainings[0].title}"
 
 
 @dataclass(frozen=True)
 class ComparisonSae:
-    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), or all SAEs of SAELens' registry that two
-    regular expressions match in full (`release` and `sae_id`)."""
+    """SAEs to compare with: one checkpoint (`repo_id` and `filename`), all checkpoints of a repository or folder whose
+    path a regular expression matches in full (`repo_id` and `files`), all SAEs of SAELens' registry that two match in
+    full (`release` and `sae_id`), or SAEs that `setup` trains (`train`)."""
 
     repo_id: str | None = None
     filename: str | None = None
+    files: str | None = None
+    """The path that it matches is what `filename` would be: that of a file, or of a folder with `cfg.json`."""
     revision: str | None = None
     release: str | None = None
     sae_id: str | None = None
+    train: Mapping[str, Any] | None = None
+    """Settings of a training, see `training.settings`; with a list `saes` in it, of several on the same text."""
     label: str | None = None
     """What tables and plots call its architecture (default: the architecture's name), and how its own name starts.
     Changing it re-runs no eval."""
     control: bool = False
     """Whether these SAEs learned nothing that a metric should reward (random atoms, PCA): the audit asks of every
     metric that they fall below all others. Re-runs no eval."""
+    hook_name: str | None = None
+    """As in `BaselineSae`; of a checkpoint that holds several SAEs it picks one."""
+    model_name: str | None = None
+    """As in `BaselineSae`."""
+    k: int | None = None
+    """As in `BaselineSae`; null: every k that the checkpoint offers, one SAE each."""
 
     def __post_init__(self) -> None:
         if self.label is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", self.label):
             raise ValueError(
                 f"label is {shown(self.label)}, expected letters, digits, dots, dashes and underscores, at most 100"
             )
-        checkpoint = self.repo_id is not None and self.filename is not None
+        checkpoints = self.repo_id is not None and (self.filename is None) != (self.files is None)
         registry = self.release is not None and self.sae_id is not None
-        mixed = (self.repo_id or self.filename or self.revision) and (self.release or self.sae_id)
-        if mixed or checkpoint == registry:
-            raise ValueError("give either repo_id and filename, or release and sae_id")
+        named = [(self.repo_id, self.filename, self.files, self.revision), (self.release, self.sae_id), (self.train,)]
+        kinds = sum(any(part is not None for part in parts) for parts in named)
+        if kinds != 1 or not (checkpoints or registry or self.trainings):
+            raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id, or train")
+        if not checkpoints and stated(self):
+            raise ValueError(f"{', '.join(stated(self))}: only a checkpoint's files may lack it; remove it")
+        _check_stated(self)
 
     @property
-    def named(self) -> tuple[str | None, ...]:
+    def named(self) -> tuple[str | int | None, ...]:
         """What determines which SAEs these are."""
-        return self.repo_id, self.filename, self.revision, self.release, self.sae_id
+        trained = None if self.train is None else repr(self.trainings)
+        checkpoint = (self.repo_id, self.filename, self.files, self.revision, self.hook_name, self.k)
+        return *checkpoint, self.release, self.sae_id, trained
+
+    @property
+    def trainings(self) -> tuple[TrainSettings, ...]:
+        """The SAEs that are to be trained."""
+        return () if self.train is None else read_settings(self.train, where="train")
+
+
+def stated(entry: BaselineSae | ComparisonSae) -> dict[str, str | int]:
+    """What the entry states of its SAE beside where it lies."""
+    values = {"hook_name": entry.hook_name, "model_name": entry.model_name, "k": entry.k}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _check_stated(entry: BaselineSae | ComparisonSae) -> None:
+    """ValueError where what the entry states can be of no SAE."""
+    if entry.k is not None:
+        at_least(entry, k=1)
+    try:
+        if entry.hook_name is not None:
+            Site.parse(entry.hook_name)
+        if entry.model_name is not None:
+            plain_name(entry.model_name.lstrip("/.~"), "model_name")
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)

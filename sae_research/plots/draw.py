@@ -51,6 +51,10 @@ def plain_matplotlib(settings: VisualizationSettings) -> Iterator[None]:
 
 def draw_figure(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
     """The picture as a Matplotlib figure; one without points says why it is empty."""
+    if figure.kind == "layers":
+        from sae_research.plots.layers import draw_layers
+
+        return draw_layers(figure, rows, style)
     if figure.parts is not None and figure.kind != "panels":
         from sae_research.plots.curve import draw_curve
         from sae_research.plots.heatmap import draw_heatmap

@@ -16,6 +16,7 @@ from sae_research.plots.labels import axis_label, label_rank, label_text
 from sae_research.plots.style import Style, marker_look
 from sae_research.results.figures import Figure, is_part
 from sae_research.results.rows import Row, interpolation
+from sae_research.results.sites import depth_of, sites_of
 from sae_research.results.summary import by_sae
 
 _COLUMN, _LINE = 0.34, 0.3
@@ -30,10 +31,8 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
 
     (place,) = parts.places
     chosen = [row for row in rows if is_part(row, figure.eval, figure.metric, parts.places)]
-    groups = sorted(
-        by_sae(chosen).values(),
-        key=lambda g: (g[0].source, label_rank(g[0].label), g[0].l0 is None, g[0].l0 or 0.0, g[0].sae),
-    )
+    several = len(sites_of(rows)) > 1
+    groups = sorted(by_sae(chosen).values(), key=lambda group: _order(group[0], by_site=several))
     columns = sorted({str(row.place[place]) for row in chosen})
     width = _COLUMN * len(columns)
     size = (_MARGINS[0] + width + _MEAN_WIDTH, _MARGINS[1] + _LINE * len(groups))
@@ -43,7 +42,7 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
     drawing.suptitle(textwrap.fill(caption, int(8.5 * size[0])), x=0.02, ha="left")
     widths = (width, _MEAN_WIDTH) if parts.mean else (width,)
     shades, *beside = drawing.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
-    image = _draw_shades(shades, groups, place, columns)
+    image = _draw_shades(shades, groups, place, columns, with_site=several)
     shades.set_xlabel(parts.axis)
     if parts.mean:
         beside[0].set_xlabel(f"Mean over {place}s")
@@ -52,7 +51,15 @@ def draw_heatmap(figure: Figure, parts: PartsFigure, rows: Sequence[Row], style:
     return drawing
 
 
-def _draw_shades(axes: Axes, groups: Sequence[Sequence[Row]], place: str, columns: Sequence[str]) -> Any:
+def _order(row: Row, *, by_site: bool) -> tuple[object, ...]:
+    """Where the line of the row's SAE stands among the others."""
+    site = (depth_of(row.hook_name), row.hook_name or "") if by_site else ()
+    return row.source, *site, label_rank(row.label), row.l0 is None, row.l0 or 0.0, row.sae
+
+
+def _draw_shades(
+    axes: Axes, groups: Sequence[Sequence[Row]], place: str, columns: Sequence[str], *, with_site: bool
+) -> Any:
     values = np.full((len(groups), len(columns)), np.nan)
     for line, group in enumerate(groups):
         for row in group:
@@ -67,6 +74,7 @@ def _draw_shades(axes: Axes, groups: Sequence[Sequence[Row]], place: str, column
         label_text(first.label, first.source)
         + (" †" if interpolation(first.interpolates) == "most" else "")
         + ("" if first.l0 is None else f", L0 {first.l0:.3g}")
+        + (f", {first.hook_name}" if with_site and first.hook_name else "")
         for first, *_ in groups
     ]
     axes.set_yticks(range(len(groups)), names)

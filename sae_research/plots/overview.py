@@ -20,6 +20,7 @@ from sae_research.results.figures import Figure, is_part
 from sae_research.results.markdown import ARROWS, column_title
 from sae_research.results.numbers import json_text
 from sae_research.results.rows import Row, read_table
+from sae_research.results.sites import at_site, sites_of
 
 NUMBERS = "sae_research"
 """The PNG's text entry that holds the numbers it shows, as JSON."""
@@ -35,6 +36,13 @@ class OverviewPart(NamedTuple):
 
     panel: Panel
     example: Row
+    site: str | None = None
+    """Whose SAEs are shown, where there are those of several sites."""
+
+    @property
+    def title(self) -> str:
+        title = f"{column_title(self.example)}{ARROWS.get(self.example.direction, '')}"
+        return title if self.site is None else f"{title}, {self.site}"
 
 
 def write_overview(table: Path, picture: Path, settings: VisualizationSettings, *, scratch: Path) -> None:
@@ -61,17 +69,27 @@ def overview_parts(rows: Sequence[Row]) -> list[OverviewPart]:
     parts = []
     for eval_name, wanted in sorted(declared, key=lambda pair: pair[1].position):
         measured = [row for row in rows if is_part(row, eval_name, wanted.metric, wanted.at)]
+        site = _most_common_site(measured)
+        measured = measured if site is None else at_site(measured, site)
         places = {row.at: row.place for row in measured}
         if not places:
             continue
         nearest = min(places, key=lambda at: sum(abs(places[at][key] - wanted.at[key]) for key in wanted.at))
-        panel = panel_at(Figure("overview", "metric", eval_name, wanted.metric, ""), rows, nearest)
+        of_site = rows if site is None else at_site(rows, site)
+        panel = panel_at(Figure("overview", "metric", eval_name, wanted.metric, ""), of_site, nearest)
         # A level over all places would stretch the axis, and says less than one at this very place.
         here = tuple(level for level in panel.references if not level.everywhere)
         panel = dataclasses.replace(panel, references=here or panel.references)
         if panel.points:
-            parts.append(OverviewPart(panel, next(row for row in measured if row.at == nearest)))
+            parts.append(OverviewPart(panel, next(row for row in measured if row.at == nearest), site))
     return parts
+
+
+def _most_common_site(rows: Sequence[Row]) -> str | None:
+    """Of several sites that of most SAEs, the first of those with equally many; None where there is one."""
+    sites = sites_of(rows)
+    counts = {site: len({row.sae for row in at_site(rows, site)}) for site in sites}
+    return max(sites, key=lambda site: counts[site]) if len(sites) > 1 else None
 
 
 def draw_overview(parts: Sequence[OverviewPart], style: Style) -> Any:
@@ -94,8 +112,7 @@ def draw_overview(parts: Sequence[OverviewPart], style: Style) -> Any:
         return drawing
     for axes, part, scale in zip(drawing.subplots(1, len(parts), squeeze=False)[0], parts, scales, strict=True):
         draw_panel(axes, part.panel, style, scale, levels=reference_labels(panels))
-        title = f"{column_title(part.example)}{ARROWS.get(part.example.direction, '')}"
-        axes.set_title(textwrap.fill(title, int(120 / len(parts))), fontsize="medium")
+        axes.set_title(textwrap.fill(part.title, int(120 / len(parts))), fontsize="medium")
         axes.set_xlabel("L0 (left is sparser)")
     drawing.legend(handles=entries, loc="outside lower center", ncols=columns, fontsize="small")
     return drawing

@@ -21,6 +21,7 @@ class SaeBenchSae:
     def __init__(self, sae: Sae, *, watch_signs: bool = False) -> None:
         self._sae = sae
         self._watch_signs = watch_signs
+        self._x: Tensor | None = None
         self._below_zero = torch.zeros((), dtype=torch.bool, device=sae.W_dec.device)
         self.W_dec = sae.W_dec
         self.W_enc = sae.encoder_directions
@@ -33,6 +34,7 @@ class SaeBenchSae:
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes of all tokens."""
+        self._x = x if self._sae.card.input_norm != "none" else None
         codes = self._sae.encode(x)
         if self._watch_signs:
             self._below_zero |= (codes < 0).any()
@@ -44,8 +46,8 @@ class SaeBenchSae:
         return bool(self._below_zero)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """x_hat."""
-        return self._sae.decode(codes)
+        """x_hat of the activations that were encoded last, as SAELens does it where the input is normalised."""
+        return self._sae.decode(codes, self._x)
 
     def forward(self, x: Tensor) -> Tensor:
         """x_hat of all tokens."""

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sae_research.evals.base import EvalContext
+from sae_research.lm.gguf import model_folder
 from sae_research.reference.adapter import silenced
 
 
@@ -32,7 +33,7 @@ def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> A
 def lens_of(context: EvalContext) -> Any:
     """The context's language model in TransformerLens, same device and dtype; the last one is cached."""
     lm = context.lm
-    folder = context.hub.model(lm.name, revision=lm.revision).path
+    folder = model_folder(context.hub.model(lm.name, revision=lm.revision).path)
     return _cached_lens(folder, str(lm.device), str(lm.dtype).removeprefix("torch."))
 
 

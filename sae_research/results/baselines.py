@@ -9,6 +9,7 @@ from sae_research.results.leaders import Pairs
 from sae_research.results.numbers import shown
 from sae_research.results.references import baseline_name, baselines, is_least, references
 from sae_research.results.rows import Row
+from sae_research.results.sites import at_site, sites_of
 
 
 class BaselineRow(NamedTuple):
@@ -35,8 +36,9 @@ def baseline_rows(rows: Sequence[Row], example: Row) -> list[BaselineRow]:
         baseline = str(place.pop("baseline", ""))
         if baseline in baselines() and place == example.place:
             name = baseline_name(baseline, row.hook_name, of_many_sites=several)
-            title = baselines()[baseline].title + (f" at {row.hook_name}" if several else "")
-            chosen.setdefault(name, BaselineRow(name, title, row, is_least(baseline, example.metric)))
+            chosen.setdefault(
+                name, BaselineRow(name, baselines()[baseline].title, row, is_least(baseline, example.metric))
+            )
     order = [*baselines()]
     return sorted(chosen.values(), key=lambda line: order.index(str(line.row.place["baseline"])))
 
@@ -48,8 +50,21 @@ def baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[Base
 
 
 def out_of_reach(rows: Sequence[Row], example: Row, pairs: Pairs) -> str | None:
-    """That no trained SAE is significantly above the best baseline that one has to be above; None where one is."""
-    least = [line for line in baseline_rows(rows, example) if line.is_least]
+    """That no trained SAE is significantly above the best baseline that one has to be above; None where one is.
+
+    An SAE is held against the baselines of its own site.
+    """
+    sites = sites_of(rows)
+    findings = [_out_of_reach_at(at_site(rows, site), baseline_rows(rows, example), example, pairs) for site in sites]
+    if not findings or None in findings:
+        return None
+    return findings[0] if len(sites) == 1 else "no SAE is significantly above the best baseline of its site"
+
+
+def _out_of_reach_at(rows: Sequence[Row], lines: Sequence[BaselineRow], example: Row, pairs: Pairs) -> str | None:
+    """The same of the SAEs of one site, whose rows these are."""
+    site = rows[0].hook_name
+    least = [line for line in lines if line.is_least and line.row.hook_name == site]
     sign = -1 if example.direction == "lower" else 1
     saes = {row.sae: sign * (row.value or 0.0) for row in rows if _is_trained(row, example) and row.value is not None}
     if not least or not saes:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sae_research.evals.base import PartsFigure, PartsFigureKind
 from sae_research.evals.registry import all_evals
 from sae_research.results.rows import Row
+from sae_research.results.sites import depth_of, sites_of
 
 LOSS = "ce_loss_increase"
 """What the model loses: the one metric of loss that is not crowded at its best value."""
-FigureKind = Literal["metric", "loss"] | PartsFigureKind
+FigureKind = Literal["metric", "loss", "layers"] | PartsFigureKind
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Figure:
     """The file's name without its ending."""
     kind: FigureKind
     """`metric`: L0 against the metric. `loss`: L0 against the cross-entropy that the SAE adds, coloured by the metric.
-    The others are those of `PartsFigure`."""
+    `layers`: the metric over layers. The others are those of `PartsFigure`."""
     eval: str
     metric: str
     caption: str
@@ -32,7 +33,11 @@ class Figure:
 
 
 def planned_figures(rows: Sequence[Row]) -> list[Figure]:
-    """Two pictures for every headline metric, the loss itself only one, and those of metrics' parts by kind."""
+    """Two pictures for every headline metric, the loss itself only one, and those of metrics' parts by kind.
+
+    With SAEs at several depths the second one is over layers.
+    """
+    several = len({depth_of(name) for name in sites_of(rows)}) > 1
     metrics: dict[tuple[str, str], str] = {}
     for row in rows:
         if row.headline and row.metric is not None and row.column is not None:
@@ -41,7 +46,7 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
         Figure(f"{eval_name}_{metric}", "metric", eval_name, metric, f"{title} against L0")
         for (eval_name, metric), title in metrics.items()
     ]
-    if any(row.metric == LOSS for row in rows):
+    if any(row.metric == LOSS for row in rows) and not several:
         for (eval_name, metric), title in metrics.items():
             if metric == LOSS:
                 continue
@@ -55,7 +60,22 @@ def planned_figures(rows: Sequence[Row]) -> list[Figure]:
         if any(is_part(row, eval_name, parts.metric, parts.places) for row in rows):
             name = f"{eval_name}_{parts.metric}_{parts.suffix}"
             figures.append(Figure(name, parts.kind, eval_name, parts.metric, parts.caption, parts))
-    return figures
+    return [*figures, *(_over_layers(figures) if several else ())]
+
+
+def _over_layers(figures: Sequence[Figure]) -> Iterator[Figure]:
+    """A further picture of each metric, and of its parts that have panels."""
+    for figure in figures:
+        if figure.kind in ("metric", "panels"):
+            caption = f"{figure.caption.removesuffix(' against L0')} over layers"
+            yield replace(figure, name=f"layers_{figure.name}", kind="layers", caption=caption)
+
+
+def belongs(row: Row, figure: Figure) -> bool:
+    """Whether `row` is a number that the panels of `figure` show."""
+    if figure.parts is not None:
+        return is_part(row, figure.eval, figure.metric, figure.parts.places)
+    return (row.eval, row.metric) == (figure.eval, figure.metric) and row.column is not None
 
 
 def is_part(row: Row, eval_name: str, metric: str, places: Collection[str]) -> bool:

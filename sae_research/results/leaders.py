@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sae_research.evals.registry import all_evals
 from sae_research.results.comparisons import Comparison
 from sae_research.results.numbers import shown
-from sae_research.results.panels import l0_bands, trained_saes, wide_supports
+from sae_research.results.panels import bands_of_sites, trained_saes, wide_supports
 from sae_research.results.rows import Row, interpolation
 from sae_research.results.summary import headline_columns
 
@@ -59,10 +59,10 @@ def contenders_of(rows: Sequence[Row]) -> Contenders:
     honest = {name for name in trained if interpolation(known[name].interpolates) in ("no", "unknown")}
     l0 = {name: known[name].l0 or 0.0 for name in trained if known[name].l0}
     bands = {
-        " to ".join(dict.fromkeys(shown(l0[sae], 3) for sae in (band[0], band[-1]))): frozenset(
+        " to ".join(dict.fromkeys(shown(l0[sae], 3) for sae in (band[0], band[-1]))) + place: frozenset(
             honest.intersection(band)
         )
-        for band in l0_bands(l0)
+        for place, band in bands_of_sites(known, l0)
     }
     several = {name: saes for name, saes in bands.items() if len(saes) > 1}
     return Contenders(frozenset(honest - set(wide_supports(rows))), several)

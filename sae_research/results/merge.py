@@ -14,8 +14,10 @@ from sae_research.evals.registry import eval_names
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.records import read_record
 from sae_research.results.document import explained_version, from_document, is_intact, metric_specs, read_document
+from sae_research.results.latents import Latents, latents_of
 from sae_research.results.published import read_published
 from sae_research.results.rows import Row, Source, card_label, column_name, place_text
+from sae_research.results.sites import site_of
 
 STATUS_FILE = "_status.json"
 
@@ -31,6 +33,8 @@ class Entry:
     """None: the cell failed, for `reason`."""
     specs: tuple[MetricSpec, ...] = ()
     reason: str | None = None
+    latents: Latents | None = None
+    """Of a core result that was computed here: what it records of each latent."""
 
     @property
     def identity(self) -> tuple[Source, str]:
@@ -97,13 +101,14 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
         if not is_intact(document):
             raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
         with explained_version(path):
-            result = _without_records(from_document(document))
+            result = from_document(document)
             specs = metric_specs(document)
-        yield Entry("computed", cell.sae, eval_name, result, specs)
+        latents = latents_of(result.output.details)
+        yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents)
 
 
 def _without_records(result: Result) -> Result:
-    """`result` without its records per latent or data set: no table uses them, and those of many SAEs fill memory."""
+    """`result` without its records per latent or data set: no table lists them, and those of many SAEs fill memory."""
     return dataclasses.replace(result, output=EvalOutput(result.output.measurements))
 
 
@@ -154,6 +159,7 @@ def _about(entry: Entry, card: Mapping[str, Any], core: Mapping[str, float | Non
         "d_in": card.get("d_in"),
         "d_sae": card.get("d_sae"),
         "hook_name": card.get("hook_name"),
+        "layer": site.layer if (site := site_of(card.get("hook_name"))) else None,
         "scope": card.get("scope"),
         "control_for": card.get("control_for"),
         "atoms": card.get("atoms"),

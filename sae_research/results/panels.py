@@ -46,11 +46,13 @@ def sae_panels(rows: Sequence[Row], *, at_least: int) -> list[Panel]:
     for_one = {name: saes[name].control_for or "" for name in controls if saes[name].control_for}
     l0 = {name: row.l0 for name, row in saes.items() if row.l0}
     panels = [Panel(TRAINED, trained, controls, for_one), Panel(CONTROLS, controls)]
-    for band in l0_bands({name: l0[name] for name in trained if name in l0}):
+    for place, band in bands_of_sites(saes, {name: l0[name] for name in trained if name in l0}):
         low, high = l0[band[0]], l0[band[-1]]
-        matched = tuple(name for name in controls if low <= l0.get(name, 0.0) <= low * BAND_FACTOR)
+        site = saes[band[0]].hook_name
+        at_l0 = [name for name in controls if low <= l0.get(name, 0.0) <= low * BAND_FACTOR]
+        matched = tuple(name for name in at_l0 if saes[name].hook_name == site)
         if len(band) >= at_least:
-            panels.append(Panel(f"{BANDS}{shown(low, 3)} to {shown(high, 3)}", band, matched, for_one))
+            panels.append(Panel(f"{BANDS}{shown(low, 3)} to {shown(high, 3)}{place}", band, matched, for_one))
     return panels
 
 
@@ -77,6 +79,15 @@ def with_controls(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     if unknown:
         raise UserError(f"controls: no SAE is called {', '.join(unknown)}; valid: {', '.join(saes)}")
     return [replace(row, control=row.control or row.sae in names) for row in rows]
+
+
+def bands_of_sites(saes: Mapping[str, Row], l0: Mapping[str, float]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The bands of each site by itself, with ` at <site>` where there are several; `saes` are rows by SAE."""
+    sites = list(dict.fromkeys(saes[name].hook_name for name in l0))
+    for site in sites:
+        of_site = {name: value for name, value in l0.items() if saes[name].hook_name == site}
+        for band in l0_bands(of_site):
+            yield f" at {site}" if len(sites) > 1 else "", band
 
 
 def l0_bands(l0: Mapping[str, float]) -> Iterator[tuple[str, ...]]:

@@ -11,8 +11,12 @@ from sae_research.results.audit_report import audit_section, column_signs
 from sae_research.results.comparison_report import comparison_section
 from sae_research.results.comparisons import Comparison, compare_saes
 from sae_research.results.figures import planned_figures
+from sae_research.results.health.assess import assess
+from sae_research.results.health.report import health_section
+from sae_research.results.health.settings import HealthSettings
 from sae_research.results.leaders import contenders_of, pairs_of
 from sae_research.results.merge import Entry, finished_entries, tidy_rows
+from sae_research.results.report_layers import layers_section
 from sae_research.results.report_opening import opening
 from sae_research.results.report_settings import saes_section, settings_section
 from sae_research.results.report_tables import eval_tables, leading_marks, main_table, missing_section
@@ -25,14 +29,17 @@ def report_text(
     rows: Sequence[Row],
     comparisons: Sequence[Comparison] = (),
     audits: Sequence[ColumnAudit] = (),
+    health: str = "",
 ) -> str:
-    """The report in Markdown; the same results give the same bytes."""
+    """The report in Markdown, with the section on `health`; the same results give the same bytes."""
     contenders, pairs, signs = contenders_of(rows), pairs_of(comparisons), column_signs(audits)
     marks = leading_marks(rows, contenders, pairs)
     sections = [
         opening(entries, rows, comparisons, audits, contenders, pairs),
         main_table(rows, contenders, marks, signs),
+        layers_section(rows),
         variants_section(rows, comparisons),
+        health,
         *eval_tables(rows, "computed", "Results", marks, signs),
         *eval_tables(rows, "published", "Published results", marks, {}),
         audit_section(rows, audits),
@@ -45,11 +52,15 @@ def report_text(
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def report_of_folder(results: Path, published: Path | None = None) -> str:
-    """The report on the evals whose stages have run, of which `results` is the folder `eval_results`."""
+def report_of_folder(results: Path, published: Path | None = None, health: HealthSettings | None = None) -> str:
+    """The report on the evals whose stages have run, of which `results` is the folder `eval_results`.
+
+    `health` are the thresholds of the health report.
+    """
     entries = finished_entries(results, published)
-    rows, comparisons = tidy_rows(entries), compare_saes(entries)
-    return report_text(entries, with_differences(rows, comparisons), comparisons, audit_columns(entries, rows))
+    rows, comparisons, limits = tidy_rows(entries), compare_saes(entries), health or HealthSettings()
+    section = health_section(assess(entries, limits), limits)
+    return report_text(entries, with_differences(rows, comparisons), comparisons, audit_columns(entries, rows), section)
 
 
 def _pictures(rows: Sequence[Row]) -> str:

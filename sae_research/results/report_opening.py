@@ -14,6 +14,7 @@ from sae_research.results.merge import Entry
 from sae_research.results.numbers import shown
 from sae_research.results.panels import TRAINED
 from sae_research.results.rows import Row
+from sae_research.results.sites import sites_of
 from sae_research.results.summary import by_sae, headline_columns
 from sae_research.results.verdicts import SIGNS, Verdict, as_list
 
@@ -59,11 +60,13 @@ def _measured(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
     evals = list(dict.fromkeys(row.eval for row in rows))
     parts = [entry.result.key_parts for entry in entries if entry.result is not None and entry.source == "computed"]
     models = list(dict.fromkeys(code((p.get("model") or {}).get("name") or "?") for p in parts))
-    sites = list(dict.fromkeys(code(row.hook_name) for row in computed if row.hook_name))
+    sites = [code(site) for site in sites_of(computed)]
     tokens = {row.value for row in computed if row.metric == "total_tokens_eval_sparsity_variance" and row.value}
     text = f"**What was measured.** {len(groups)} SAEs"
     text += f", {controls} of them controls that learned nothing a metric should reward," if controls else ""
     text += f" at {listed(sites)} of {listed(models)}" if sites and models else ""
+    if len(sites) > 1:
+        text += " (what holds over all speaks of all sites together; tables mark the best of each)"
     published = len(by_sae([row for row in rows if row.source == "published"]))
     text += f", and {published} published ones" if published else ""
     text += f", evals: {', '.join(evals) or 'none'}."

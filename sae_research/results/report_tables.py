@@ -13,6 +13,7 @@ from sae_research.results.numbers import shown
 from sae_research.results.panels import wide_supports
 from sae_research.results.references import references
 from sae_research.results.rows import Row, Source, interpolation
+from sae_research.results.sites import at_site, sites_of
 from sae_research.results.summary import by_sae, headline_columns
 
 _INTERPOLATES = {"most": "†", "some": "‡"}
@@ -22,13 +23,13 @@ Signs = Mapping[tuple[str, str], str]
 
 
 class Marks(NamedTuple):
-    """The SAEs that lead each column."""
+    """The SAEs that lead each column among those of their site."""
 
     everywhere: Mapping[str, Collection[str]]
     at_matched_l0: Mapping[str, Collection[str]]
 
     def on(self, text: str, row: Row) -> str:
-        """`text` in bold if the row's SAE leads over all, in italics if it leads at its L0."""
+        """`text` in bold if the row's SAE leads at its site, in italics if it leads at its L0."""
         if row.source != "computed":
             return text
         leads = row.sae in self.everywhere.get(row.column or "", ())
@@ -41,9 +42,10 @@ def leading_marks(rows: Sequence[Row], contenders: Contenders, pairs: Pairs) -> 
     """Those of all headline columns."""
     everywhere, at_matched_l0 = {}, {}
     rows = [row for row in rows if row.headline and row.source == "computed"]
+    of_sites = [contenders.everywhere.intersection(row.sae for row in at_site(rows, site)) for site in sites_of(rows)]
     for column in headline_columns(rows):
-        leaders = leaders_of(rows, column, contenders.everywhere, pairs)
-        everywhere[column] = leaders.saes if leaders else ()
+        of_each = [leaders_of(rows, column, saes, pairs) for saes in of_sites or [contenders.everywhere]]
+        everywhere[column] = [sae for leaders in of_each if leaders for sae in leaders.saes]
         of_bands = [leaders_of(rows, column, saes, pairs) for saes in contenders.bands.values()]
         at_matched_l0[column] = [sae for leaders in of_bands if leaders for sae in leaders.saes]
     return Marks(everywhere, at_matched_l0)
@@ -55,16 +57,19 @@ def main_table(rows: Sequence[Row], contenders: Contenders, marks: Marks, signs:
     columns = main_columns(computed)
     if not columns:
         return ""
-    lines = _sae_lines(computed, computed, list(columns), marks, by="l0", intervals=False)
-    header = [*_ABOUT, *(_title(row, signs) for row in columns.values())]
+    sites = sites_of(computed)
+    lines = _sae_lines(computed, computed, list(columns), marks, by="l0", intervals=False, sites=sites)
+    header = [*_about(sites), *(_title(row, signs) for row in columns.values())]
     bands = f" Bands of matched L0: {', '.join(contenders.bands)}." if contenders.bands else ""
+    order, whole = ("site and L0", "of its site") if len(sites) > 1 else ("L0", "over all")
     reading = (
-        "SAEs by L0, controls last. **Bold**: the best trained SAE over all, together with every SAE that cannot be "
-        f"told apart from it; *italics*: the same among SAEs of matched L0 (within a factor of 1.5).{bands} Where all "
-        "are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on the "
-        "column ([*Which numbers to trust*](#which-numbers-to-trust))."
+        f"SAEs by {order}, controls last. **Bold**: the best trained SAE {whole}, together with every SAE that cannot "
+        f"be told apart from it; *italics*: the same among SAEs of matched L0 (within a factor of 1.5).{bands} Where "
+        "all are alike, nothing is marked. Intervals are in the tables by eval; signs after an arrow are verdicts on "
+        "the column ([*Which numbers to trust*](#which-numbers-to-trust))."
     )
-    return "\n\n".join(["## Main columns", table(header, lines, numbers_from=2), reading, *_notes(computed)])
+    text_columns = len(_about(sites)) - 2
+    return "\n\n".join(["## Main columns", table(header, lines, numbers_from=text_columns), reading, *_notes(computed)])
 
 
 def eval_tables(rows: Sequence[Row], source: Source, title: str, marks: Marks, signs: Signs) -> Iterator[str]:
@@ -76,21 +81,23 @@ def eval_tables(rows: Sequence[Row], source: Source, title: str, marks: Marks, s
         yield f"## {title}"
     for name in evals:
         of_eval = [row for row in chosen if row.eval == name]
-        columns = headline_columns(of_eval)
-        lines = _sae_lines(of_eval, rows, list(columns), marks, by="label", intervals=True)
-        lines += _baseline_lines(of_eval, columns)
-        reference = _reference_line(of_eval, columns)
+        columns, sites = headline_columns(of_eval), sites_of(chosen)
+        lines = _sae_lines(of_eval, rows, list(columns), marks, by="label", intervals=True, sites=sites)
+        lines += _baseline_lines(of_eval, columns, sites)
+        reference = _reference_line(of_eval, columns, sites)
         lines += [reference] if reference else []
-        header = [*_ABOUT, *(_title(row, signs) for row in columns.values())]
+        header = [*_about(sites), *(_title(row, signs) for row in columns.values())]
         more = f"; nor {left_out[name]}" if left_out.get(name) else ""
         caveat = (
             f"95 % intervals in brackets. They do not cover the SAE's training seed or another language model{more}."
         )
-        parts = [caveat, *_sizes(of_eval), table(header, lines, numbers_from=2)]
+        parts = [caveat, *_sizes(of_eval), table(header, lines, numbers_from=len(_about(sites)) - 2)]
         yield f"### {name}\n\n" + "\n\n".join(parts)
 
 
-_ABOUT = ["SAE", "architecture", "d_sae", "L0"]
+def _about(sites: Sequence[str]) -> list[str]:
+    """The header of what is said of every SAE; its site where there are several."""
+    return ["SAE", *(["site"] if len(sites) > 1 else []), "architecture", "d_sae", "L0"]
 
 
 def _title(row: Row, signs: Signs) -> str:
@@ -106,25 +113,29 @@ def _sae_lines(
     *,
     by: Literal["l0", "label"],
     intervals: bool,
+    sites: Sequence[str],
 ) -> list[list[str]]:
-    """Trained SAEs, then a line that announces the controls, then these."""
+    """Trained SAEs by site, then a line that announces the controls, then these."""
     wide = wide_supports(every_row)
 
     def place(group: Sequence[Row]) -> tuple[object, ...]:
         first = group[0]
         l0 = (first.l0 is None, first.l0 or 0.0)
-        return (first.control, *((l0, first.label) if by == "l0" else (first.label, l0)), first.sae)
+        site = sites.index(first.hook_name) if first.hook_name in sites else len(sites)
+        return (first.control, site, *((l0, first.label) if by == "l0" else (first.label, l0)), first.sae)
 
     lines: list[list[str]] = []
     announced = False
     for group in sorted(by_sae(rows).values(), key=place):
         first, of_column = group[0], {row.column: row for row in group}
         if first.control and not announced:
-            lines.append(["*controls*", *[""] * (len(columns) + 3)])
+            lines.append(["*controls*", *[""] * (len(columns) + len(_about(sites)) - 1)])
             announced = True
         sign = _INTERPOLATES.get(interpolation(first.interpolates)) or (_WIDE if first.sae in wide else "")
         failed = " (failed)" if any(row.metric is None for row in group) else ""
-        about = [f"{code(first.sae)} {sign}".rstrip() + failed, first.label]
+        about = [f"{code(first.sae)} {sign}".rstrip() + failed]
+        about += [code(first.hook_name) if first.hook_name else "–"] if len(sites) > 1 else []
+        about += [first.label]
         about += ["–" if number is None else shown(number) for number in (first.d_sae, first.l0)]
         lines.append(about + [_value(of_column.get(column), marks, intervals=intervals) for column in columns])
     return lines
@@ -145,14 +156,15 @@ def _with_interval(row: Row | None, text: str | None = None) -> str:
     return text if row.ci_low is None or row.ci_high is None else f"{text} [{shown(row.ci_low)}, {shown(row.ci_high)}]"
 
 
-def _baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[list[str]]:
+def _baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row], sites: Sequence[str]) -> list[list[str]]:
     """A line that announces the baselines, then these, with their intervals."""
-    lines = []
+    lines, about = [], len(_about(sites))
     of_columns = [{line.name: line.row for line in baseline_rows(rows, example)} for example in columns.values()]
     for baseline in baseline_lines(rows, columns):
         values = [_with_interval(numbers.get(baseline.name)) for numbers in of_columns]
-        lines.append([code(baseline.name), baseline.title, "–", "–", *values])
-    return [["*baselines*", *[""] * (len(columns) + 3)], *lines] if lines else []
+        site = [code(baseline.row.hook_name or "–")] if len(sites) > 1 else []
+        lines.append([code(baseline.name), *site, baseline.title, "–", "–", *values])
+    return [["*baselines*", *[""] * (len(columns) + about - 1)], *lines] if lines else []
 
 
 def _sizes(rows: Sequence[Row]) -> Iterator[str]:
@@ -168,7 +180,7 @@ def _sizes(rows: Sequence[Row]) -> Iterator[str]:
         yield f"What a number rests on: {', '.join(f'{plain(title)} {size}' for title, size in stated.items())}."
 
 
-def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[str] | None:
+def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row], sites: Sequence[str]) -> list[str] | None:
     """The model's own numbers, where the metrics have such a reference and all SAEs agree on it."""
     cells = []
     for example in columns.values():
@@ -179,7 +191,8 @@ def _reference_line(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[str
             if len(values) == 1:
                 levels.append(f"{values.pop()} ({'k best' if '_k_' in metric else 'all channels'})")
         cells.append(", ".join(levels) or "–")
-    return ["*language model*", "–", "–", "–", *cells] if any(cell != "–" for cell in cells) else None
+    about = ["–"] * (len(_about(sites)) - 1)
+    return ["*language model*", *about, *cells] if any(cell != "–" for cell in cells) else None
 
 
 def _notes(rows: Sequence[Row]) -> Iterator[str]:

@@ -43,6 +43,9 @@ class Row:
     d_in: int | None
     d_sae: int | None
     hook_name: str | None
+    """The site, by the name that TransformerLens has for it."""
+    layer: int | None
+    """The layer of the site."""
     eval: str
     metric: str | None
     """None: the whole cell failed, and `reason` says why."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sae_research.errors import UserError
 from sae_research.lm.site import Site
 from sae_research.records import read_record
+from sae_research.saes.normalisation import Normalisation, normalise
 
 Scope = Literal["token", "sequence"]
 Shapes = Mapping[str, tuple[str, ...]]
@@ -46,6 +47,8 @@ class SaeCard:
     training_tokens: int | None = None
     prepend_bos: bool = True
     """Whether the rows that it was trained on begin with BOS, as far as its checkpoint says."""
+    input_norm: Normalisation = "none"
+    """What it does to each token's activation before it encodes it, and undoes in the reconstruction."""
     label: str = ""
     """What tables and plots call its architecture, from params; empty: its own name. Changes nothing that is computed,
     and is stored in the manifest only."""
@@ -100,9 +103,36 @@ class Sae(nn.Module, ABC):
         3-D input is (sequence, token, d_in); a 2-D input is a batch of one-token sequences.
         """
 
-    def decode(self, codes: Float[Tensor, "*batch d_sae"]) -> Float[Tensor, "*batch d_in"]:
-        """x_hat = codes W_dec + b_dec."""
-        return codes @ self.W_dec + self.b_dec
+    @final
+    def decode(
+        self, codes: Float[Tensor, "*batch d_sae"], x: Float[Tensor, "*batch d_in"] | None = None
+    ) -> Float[Tensor, "*batch d_in"]:
+        """x_hat = codes W_dec + b_dec, in the units of `x`, which only SAEs that normalise their input need."""
+        return self.in_units_of(x, codes @ self.W_dec + self.b_dec)
+
+    @final
+    def in_units_of(
+        self, x: Float[Tensor, "*batch d_in"] | None, y_hat: Float[Tensor, "*batch d_in"]
+    ) -> Float[Tensor, "*batch d_in"]:
+        """The reconstruction `y_hat` with the normalisation of `x` undone."""
+        if self.card.input_norm == "none":
+            return y_hat
+        if x is None:
+            raise UserError(
+                f"SAE {self.card.name!r}: it normalises each token's activation ({self.card.input_norm}), so codes "
+                "alone say nothing about its reconstruction; call decode(codes, x)"
+            )
+        _, gain, shift = normalise(self.card.input_norm, x.to(y_hat.dtype))
+        return y_hat * gain + shift
+
+    @final
+    def contributions(
+        self, codes: Float[Tensor, "*batch some"], x: Float[Tensor, "*batch d_in"]
+    ) -> Float[Tensor, "*batch some"]:
+        """What each code adds to the activation, in atoms: the code itself, unless the input is normalised."""
+        if self.card.input_norm == "none":
+            return codes
+        return codes * normalise(self.card.input_norm, x.to(self.W_dec.dtype)).gain
 
     def describe(self) -> dict[str, Any]:
         """The SAE's entry in manifests and results."""
@@ -126,6 +156,7 @@ class Sae(nn.Module, ABC):
             "model_name": card.model_name,
             "prepend_bos": card.prepend_bos,
             "centred": card.site.centred,
+            "input_norm": card.input_norm,
         }
 
     @property
@@ -142,8 +173,8 @@ class Sae(nn.Module, ABC):
 
 
 def centred(sae: Sae, x: Float[Tensor, "*batch d_in"], *, subtract: bool = True) -> Float[Tensor, "*batch d_in"]:
-    """`x` in the SAE's own dtype, minus `b_dec` if `subtract`."""
-    x = x.to(sae.b_dec.dtype)
+    """`x` in the SAE's own dtype and normalised as it wants it, minus `b_dec` if `subtract`."""
+    x = normalise(sae.card.input_norm, x.to(sae.b_dec.dtype)).y
     return x - sae.b_dec if subtract else x
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_research.digests import digest_of
+from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.registry import sae_class
 
@@ -29,6 +30,14 @@ def rename(sae: Sae, name: str) -> Sae:
     return sae
 
 
+def at_site(sae: Sae, site: Site) -> Sae:
+    """`sae` itself, now read at `site`, which its digest counts."""
+    if site != sae.card.site:
+        sae.card = replace(sae.card, site=site)
+        sae.card = replace(sae.card, digest=sae_digest(sae))
+    return sae
+
+
 def held_tensors(sae: Sae) -> dict[str, Tensor]:
     """The tensors that determine the SAE, by name, on the CPU."""
     return {name: sae.get_buffer(name).detach().cpu().contiguous() for name in sorted(sae.shapes)}
@@ -44,6 +53,7 @@ def sae_digest(sae: Sae) -> str:
     # Only what differs from what is usual counts: SAEs without such a field keep their digests.
     unusual = {"centred": True} if card.site.centred else {}
     unusual |= {} if card.prepend_bos else {"prepend_bos": False}
+    unusual |= {} if card.input_norm == "none" else {"input_norm": card.input_norm}
     return digest_of(
         {
             **unusual,

@@ -40,10 +40,14 @@ class Encoder:
     `x` is (sequence, token, d_in). Tokens that are not `real` get no codes and do not influence others. Codes of linear
     encoders come from the screened kernel as long as they are sparse, all others from `Sae.encode`, a bounded number of
     sequences at a time. On a GPU nothing is screened. FloatingPointError if a result is NaN or infinite.
+
+    With `contributions`, codes and their means are what each adds to the activation (`Sae.contributions`): what an eval
+    needs that removes latents from activations.
     """
 
-    def __init__(self, sae: Sae, supports: Supports | None = None) -> None:
+    def __init__(self, sae: Sae, supports: Supports | None = None, *, contributions: bool = False) -> None:
         self.sae = sae
+        self._is_scaled = contributions and sae.card.input_norm != "none"
         self._supports = supports if sae.scope == "sequence" else None
         """Counts the sequences that get codes or mean codes."""
         self._is_sparse = True
@@ -63,7 +67,7 @@ class Encoder:
         wanted = real if wanted is None else wanted
         screened = self._screened(x, wanted)
         if screened is not None:
-            yield screened
+            yield self._scaled_sparse(screened, x, wanted)
             return
         if self._is_long(real.shape):
             x = x[wanted]
@@ -73,7 +77,7 @@ class Encoder:
             dense = self.sae.encode(x[part], mask=real[part])
             if self._supports is not None:
                 self._supports.add(self.sae, dense, real[part])
-            codes = sparse_codes(dense[wanted[part]])
+            codes = sparse_codes(self._scaled(dense[wanted[part]], x[part][wanted[part]]))
             finite(codes.values, "codes")
             yield codes
 
@@ -84,23 +88,24 @@ class Encoder:
         means = x.new_zeros(len(x), self.sae.card.d_sae, dtype=torch.float32)
         screened = self._screened(x, real)
         if screened is not None:
-            add_codes(screened, real.nonzero()[:, 0], means)
+            add_codes(self._scaled_sparse(screened, x, real), real.nonzero()[:, 0], means)
             means /= real.sum(dim=1, keepdim=True).clamp(min=1)
         elif self.sae.scope == "sequence":
             for part in pieces(self.sae, *real.shape):
                 codes = self.sae.encode(x[part], mask=real[part])
                 if self._supports is not None:
                     self._supports.add(self.sae, codes, real[part])
-                means[part] = mean_over(codes.float(), real[part])
+                means[part] = mean_over(self._scaled(codes, x[part]).float(), real[part])
         elif self._is_long(real.shape):
             for mean, sequence, is_real in zip(means, x, real, strict=True):
                 tokens = sequence[is_real]
                 for part in pieces(self.sae, len(tokens)):
-                    mean += self.sae.encode(tokens[part]).float().sum(dim=0)
+                    mean += self._scaled(self.sae.encode(tokens[part]), tokens[part]).float().sum(dim=0)
                 mean /= max(1, len(tokens))
         else:
             for part in pieces(self.sae, *real.shape):
-                means[part] = _shares(real[part]) @ self.sae.encode(x[part][real[part]]).float()
+                tokens = x[part][real[part]]
+                means[part] = _shares(real[part]) @ self._scaled(self.sae.encode(tokens), tokens).float()
         return finite(means, "mean code")
 
     def reconstruct(
@@ -112,13 +117,13 @@ class Encoder:
             codes = self._screened(x_part, real_part)
             if codes is not None:
                 x_hat = x.new_zeros(x_part.shape, dtype=torch.float32)
-                x_hat[real_part] = finite(self._decode(codes), "reconstruction")
+                x_hat[real_part] = finite(self._decode(codes, x_part[real_part]), "reconstruction")
             elif self._is_long(real_part.shape):
                 x_hat = x.new_zeros(x_part.shape, dtype=torch.float32)
                 x_hat[real_part], codes = self._in_parts(x_part[real_part])
             else:
                 codes = self.sae.encode(x_part, mask=real_part)
-                x_hat = finite(self.sae.decode(codes), "reconstruction")
+                x_hat = finite(self.sae.decode(codes, x_part), "reconstruction")
             yield Reconstruction(part, real_part, x_hat, codes)
 
     def _is_long(self, shape: torch.Size) -> bool:
@@ -133,7 +138,7 @@ class Encoder:
         x_hat, codes = [], []
         for part in pieces(self.sae, len(tokens)):
             dense = self.sae.encode(tokens[part])
-            x_hat.append(finite(self.sae.decode(dense), "reconstruction").float())
+            x_hat.append(finite(self.sae.decode(dense, tokens[part]), "reconstruction").float())
             codes.append(sparse_codes(dense))
         return torch.cat([tokens[:0].float(), *x_hat]), joined([no_codes(tokens.device), *codes])
 
@@ -153,13 +158,24 @@ class Encoder:
         self._is_sparse = codes is not None
         return codes
 
-    def _decode(self, codes: SparseCodes) -> Float[Tensor, "tokens d_in"]:
+    def _scaled(self, codes: Float[Tensor, "*batch d_sae"], x: Float[Tensor, "*batch d_in"]) -> Tensor:
+        """The codes, or what they contribute."""
+        return self.sae.contributions(codes, x) if self._is_scaled else codes
+
+    def _scaled_sparse(self, codes: SparseCodes, x: Tensor, wanted: Tensor) -> SparseCodes:
+        """The same of the codes of the `wanted` tokens."""
+        if not self._is_scaled:
+            return codes
+        gains = self.sae.contributions(x.new_ones(len(codes.counts), 1), x[wanted])
+        return codes._replace(values=codes.values * gains[codes.owners, 0])
+
+    def _decode(self, codes: SparseCodes, x: Float[Tensor, "tokens d_in"]) -> Float[Tensor, "tokens d_in"]:
         """x_hat of each token, a weighted sum of few atoms."""
         starts = codes.counts.cumsum(0) - codes.counts
         sums = torch.nn.functional.embedding_bag(
             codes.latents.long(), self.sae.W_dec, starts, mode="sum", per_sample_weights=codes.values
         )
-        return sums + self.sae.b_dec
+        return self.sae.in_units_of(x, sums + self.sae.b_dec)
 
 
 class CodeSums(NamedTuple):
@@ -207,13 +223,13 @@ def encode_at(
     x: Float[Tensor, "sequences tokens d_in"],
     real: Bool[Tensor, "sequences tokens"],
     places: Int[Tensor, " sequences"],
-) -> Iterator[Float[Tensor, "some d_sae"]]:
-    """Dense codes at one token of each sequence, a few sequences after the other."""
+) -> Iterator[tuple[Float[Tensor, "some d_in"], Float[Tensor, "some d_sae"]]]:
+    """One token of each sequence and its dense codes, a few sequences after the other."""
     in_context = sae.scope == "sequence"
     for part in pieces(sae, len(x), real.shape[1] if in_context else 1):
         at = torch.arange(len(places[part]), device=x.device), places[part]
         codes = sae.encode(x[part], mask=real[part])[at] if in_context else sae.encode(x[part][at])
-        yield finite(codes.float(), "code")
+        yield x[part][at], finite(codes.float(), "code")
 
 
 def pieces(sae: Sae, sequences: int, tokens: int = 1) -> Iterator[slice]:

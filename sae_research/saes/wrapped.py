@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sae_research.errors import UserError
+from sae_research.lm.hooks import evaluation_mode
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae, SaeCard, zero_masked
 from sae_research.saes.build import sae_digest
@@ -116,17 +117,9 @@ def _read(source: Any, places: tuple[str, ...]) -> Any:
     return None
 
 
-@contextmanager
-def _evaluating(source: Any) -> Iterator[None]:
+def _evaluating(source: Any) -> AbstractContextManager[None]:
     """Within the block, a module is in evaluation mode."""
-    was_training = isinstance(source, nn.Module) and source.training
-    if was_training:
-        source.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            source.train()
+    return evaluation_mode(source) if isinstance(source, nn.Module) else nullcontext()
 
 
 def _like(source: Any, x: Tensor) -> Tensor:
@@ -190,7 +183,8 @@ def _check(source: Any, tensors: Mapping[str, Tensor], name: str) -> None:
     if not _near(_decoded(source, codes), affine):
         raise UserError(
             f"SAE {name!r}: decode is not codes @ W_dec + b_dec (a scale of the input that it remembers, a "
-            "non-linearity, or a W_dec that it does not use); evals change single codes, so it has to be"
+            "non-linearity, or a W_dec that it does not use); evals change single codes, so it has to be. An SAE of "
+            "SAELens that normalises its input is read from its folder: save it and give the path"
         )
 
 

@@ -48,10 +48,10 @@ def revision_of(
     return FOLDER_REVISION + whole.hexdigest()
 
 
-def check_revision(repo_id: str, wanted: str | None, found: str) -> None:
+def check_revision(repo_id: str, wanted: str | None, present: str) -> None:
     """Raises UserError if a folder's revision is not the one that is wanted."""
-    if wanted is not None and wanted != found:
+    if wanted is not None and wanted != present:
         raise UserError(
-            f"folder {repo_id!r}: its content is {found}, expected {wanted}; if it was changed or damaged since setup, "
-            "run the setup stage again; if this 'revision' stands in params.yaml, remove it there"
+            f"folder {repo_id!r}: its content is {present}, expected {wanted}; if it was changed or damaged since "
+            "setup, run the setup stage again; if this 'revision' stands in params.yaml, remove it there"
         )

@@ -110,7 +110,9 @@ def _fit(
     rates = [_rate((step + 1) / n_steps) for step in range(n_steps)]
     for start in range(0, n_steps, _STEPS_AT_ONCE):
         now = slice(start, start + _STEPS_AT_ONCE)
-        list(pool.map(lambda learner, own, now=now: learner.learn(own[now], rates[now]), learners, batches))
+        list(
+            pool.map(lambda learner, of_learner, now=now: learner.learn(of_learner[now], rates[now]), learners, batches)
+        )
         progress.advance(len(learners) * len(rates[now]), doing="SAEs")
 
 

@@ -204,7 +204,10 @@ def test_empty_data_set(shelf: Any) -> None:
 
 
 def test_unknown_name_lists_the_valid_ones(shelf: Any) -> None:
-    with pytest.raises(UserError, match=r"'embedded/bio' is not known; valid: .*embedded/bios, .*fancyzhx/ag_news"):
+    with pytest.raises(
+        UserError,
+        match=r"'embedded/bio' is not known; near to it: embedded/bios.*; valid: .*fancyzhx/ag_news.*data_sets",
+    ):
         load_labelled(shelf.hub, "embedded/bio", train_per_class=1, test_per_class=1, seed=0)
     require_name("embedded/bios")
 
@@ -223,10 +226,10 @@ def test_classes_come_in_the_order_of_their_labels(shelf: Any, crossed: Crossed)
 def test_missing_class_names(shelf: Any, crossed: Crossed) -> None:
     table = renamed(crossed([0, 1], [0, 1], 3), "hard_text", "profession", "gender")
     shelf.put("embedded/bios", {TRAIN: table, TEST: table})
-    with pytest.raises(UserError, match=r"no dataset_info\.json"):
+    with pytest.raises(UserError, match=r"no classes .* in its dataset_info\.json; it has: none"):
         load_labelled(shelf.hub, "embedded/bios", train_per_class=2, test_per_class=2, seed=0)
     shelf.put("embedded/bios", {}, {"gender": named("man", "woman")})
-    with pytest.raises(UserError, match=r"no classes for column 'profession'; it has: gender"):
+    with pytest.raises(UserError, match=r"no classes for column 'profession' .*; it has: gender"):
         load_labelled(shelf.hub, "embedded/bios", train_per_class=2, test_per_class=2, seed=0)
 
 

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from sae_research.data.parquet import split_files
+from sae_research.data.tables import split_files
 from sae_research.data.text import load_texts, token_rows
 from sae_research.errors import UserError
 from sae_research.sources.hub import Hub
@@ -177,5 +177,5 @@ def test_configurations_are_named_or_the_usual_one(write: Callable[..., Hub]) ->
 
 def test_folder_without_parquet(tmp_path: Path) -> None:
     (tmp_path / "datasets" / "text").mkdir(parents=True)
-    with pytest.raises(UserError, match="no parquet file"):
+    with pytest.raises(UserError, match="has no parquet, JSON lines, CSV or text file"):
         load_texts(Hub(tmp_path), "embedded/text")

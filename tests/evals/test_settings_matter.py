@@ -132,7 +132,13 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "top_n_entities": Change(12),
         "num_pairs_per_attribute": Change(16),
         "train_share": Change(0.5),
+        "templates": Change({"Country": ("w50 %s w52",)}),
+        "prepend_bos": Change(False),
         "split": Change("sae_bench"),
+        "hottest": Change(9.0),
+        "coldest": Change(0.5),
+        "cooling": Change("linear"),
+        "train_with_error": Change(True),
         "answer": Change("generation"),
         "n_generated_tokens": Change(1, {"answer": "generation"}),
         "batch_size": Change(8),
@@ -141,6 +147,7 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "rotation_learning_rate": Change(0.5),
         "das_dimension": Change(2),
         "baselines": Change(("das",)),
+        "seeds": Change((7,)),
     },
     "unlearning": {
         **{

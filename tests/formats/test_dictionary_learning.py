@@ -81,11 +81,44 @@ def test_atoms_get_norm_one_where_nothing_else_changes(dict_class: str, checkpoi
     torch.testing.assert_close(sae.decode(sae.encode(_x())), x_hat, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("trainer", ["StandardTrainerAprilUpdate", "PAnnealTrainer"])
-def test_trainers_of_a_plain_autoencoder(trainer: str, checkpoint) -> None:
-    sae = _read(checkpoint("AutoEncoder", trainer_class=trainer, drop=("dict_class", "submodule_name")))
-    assert sae.card.architecture == "relu"
-    assert sae.card.source["trainer_class"] == trainer
+@pytest.mark.parametrize(
+    ("trainer", "dict_class", "architecture"),
+    [
+        ("StandardTrainer", "AutoEncoder", "relu"), ("StandardTrainerAprilUpdate", "AutoEncoder", "relu"),
+        ("PAnnealTrainer", "AutoEncoder", "relu"), ("GatedSAETrainer", "GatedAutoEncoder", "gated"),
+        ("GatedAnnealTrainer", "GatedAutoEncoder", "gated"), ("TopKTrainer", "AutoEncoderTopK", "topk"),
+        ("BatchTopKTrainer", "BatchTopKSAE", "batchtopk"), ("JumpReluTrainer", "JumpReluAutoEncoder", "jumprelu"),
+        ("MatryoshkaBatchTopKTrainer", "MatryoshkaBatchTopKSAE", "batchtopk"),
+    ],
+)  # fmt: skip
+def test_every_trainer_without_a_dict_class(trainer: str, dict_class: str, architecture: str, checkpoint) -> None:
+    path = checkpoint(dict_class, trainer_class=trainer, drop=("dict_class", "submodule_name"))
+    sae = _read(path)
+    assert (sae.card.architecture, sae.card.source["trainer_class"]) == (architecture, trainer)
+    codes, _ = _reference(dict_class, torch.load(path, weights_only=True), _x())
+    torch.testing.assert_close(sae.encode(_x()), codes, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dict_class", "in_units_of_x"),
+    [
+        ("AutoEncoder", ("bias", "encoder.bias")), ("GatedAutoEncoder", ("decoder_bias", "gate_bias", "mag_bias")),
+        ("JumpReluAutoEncoder", ("b_enc", "b_dec", "threshold")), ("AutoEncoderTopK", ("encoder.bias", "b_dec")),
+    ],
+)  # fmt: skip
+def test_backups_of_other_classes_scale_the_same(dict_class: str, in_units_of_x: tuple[str, ...], checkpoint) -> None:
+    """As the class's `scale_biases` does it when training ends."""
+    state = torch.load(checkpoint(dict_class), weights_only=True)
+    sae = _read(checkpoint(dict_class, state={"step": 5, "ae": state, "norm_factor": 2.5}))
+    codes, x_hat = _reference(dict_class, {k: v * 2.5 if k in in_units_of_x else v for k, v in state.items()}, _x())
+    torch.testing.assert_close(sae.encode(_x()), codes, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sae.decode(sae.encode(_x())), x_hat, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("submodule", ["resid_pre", "mlp_out_layer_3", "attn_out_layer3"])
+def test_submodules_are_sites(submodule: str, checkpoint) -> None:
+    site = _read(checkpoint("AutoEncoder", submodule_name=submodule)).card.site
+    assert site.hook_name == f"blocks.3.hook_{submodule.partition('_layer')[0]}"
 
 
 def test_a_training_backup_is_read_in_units_of_the_activations(checkpoint) -> None:
@@ -203,8 +236,8 @@ def test_configs_that_disagree_are_told(checkpoint) -> None:
         _read(checkpoint("AutoEncoderTopK", k=80))
     with pytest.raises(UserError, match=r"'resid_post_layer_3' and trainer.layer 5 disagree.*config\.json"):
         _read(checkpoint("AutoEncoder", layer=5))
-    with pytest.raises(UserError, match=r"submodule_name 'attn_out' is not supported; supported: resid_pre"):
-        _read(checkpoint("AutoEncoder", submodule_name="attn_out"))
+    with pytest.raises(UserError, match=r"submodule_name 'attn_in' is not supported; supported: resid_pre"):
+        _read(checkpoint("AutoEncoder", submodule_name="attn_in"))
     with pytest.raises(UserError, match=r"trainer.layer is None"):
         _read(checkpoint("AutoEncoder", layer=None))
     with pytest.raises(UserError, match=r"dict_class 'CrossCoder'.*is not supported; supported: AutoEncoder"):
@@ -232,5 +265,5 @@ def test_broken_configs_are_told(checkpoint) -> None:
     config.unlink()
     with pytest.raises(UserError, match=r"'mine': .*config\.json does not exist"):
         _read(path)
-    with pytest.raises(UserError, match=r"is not in a known format; known: dictionary_learning, saelens"):
+    with pytest.raises(UserError, match=r"is not in a known format: .* Known: .*dictionary_learning, .*saelens"):
         read_sae(path, name="mine", source={})

@@ -81,8 +81,8 @@ OLD: Mapping[str, Any] = {"metadata": ..., "hook_point": "blocks.2.hook_mlp_out"
         ("relu", {**OLD, "normalize_activations": []}, r"normalize_activations is \[\], expected"),
         # Only one normalisation can be folded into the weights.
         ("relu", {"normalize_activations": "expected_average_only_in"}, "fold_activation_norm_scaling_factor"),
-        ("relu", {"normalize_activations": "layer_norm"}, "is not supported, .*: choose an SAE without it"),
-        ("relu", {"normalize_activations": "covariance_whitening"}, "is not supported, .*: choose an SAE without it"),
+        ("relu", {"normalize_activations": "covariance_whitening"}, "fold_activation_whitening"),
+        ("relu", {"normalize_activations": "batch_norm"}, "is not supported, expected one of none, layer_norm"),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip

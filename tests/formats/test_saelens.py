@@ -203,15 +203,19 @@ def test_folders_from_before_version_6_are_read(tmp_path: Path) -> None:
     assert sae.card.site.hook_name == "blocks.1.hook_resid_pre"
     assert torch.equal(sae.encode(_x()), _make("topk").encode(_x()))
     (folder / "cfg.json").write_text(json.dumps({**old, "normalize_activations": True}))
-    with pytest.raises(UserError, match="'expected_average_only_in' is not supported"):
+    with pytest.raises(UserError, match=r"does not say by how much: it has no activation_scaler\.json"):
         _read(folder)
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architecture": "temporal"}, r"architecture 'temporal' is not supported; supported: batchtopk, .*standard"),
-        ({"normalize_activations": "layer_norm"}, r"normalize_activations = 'layer_norm' is not supported"),
+        ({"architecture": "temporl"}, r"architecture 'temporl' is not supported; supported: abstopk, .*standard"),
+        ({"architecture": "temporal"}, r"'temporal': .* predicted by attention over the earlier tokens, .*choose"),
+        ({"architecture": "skip_transcoder"}, r"'skip_transcoder': it is a transcoder: it reads one activation and"),
+        ({"normalize_activations": "batch_norm"}, r"'batch_norm' is not supported, expected one of none, layer_norm"),
+        ({"input_scale": 2.0}, r"has 'input_scale', which is not known and might change what it computes"),
+        ({"architecture": "topk", "k": 3, "k_aux": 2, "max_iterations": 9}, r"has 'k_aux, max_iterations', which"),
         ({"reshape_activations": "hook_z"}, r"reshape_activations = 'hook_z' is not supported"),
         ({"metadata": {"model_name": "m"}}, r"names no hook"),
         ({"metadata": {"hook_name": "blocks.1.hook_q"}}, r"hook name 'blocks.1.hook_q' is not known; valid:"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -90,3 +90,23 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         return target
 
     return folder
+
+
+SPACED_PIECES = ["\u2581Paris", "\u2581Rome", "\u2581A", "\u2581B", "\u2581(", "\u2581is", "\u2581in"]
+
+
+@pytest.fixture(scope="session")
+def spaced() -> PreTrainedTokenizerFast:
+    """Built as Llama 2's and Mistral 7B's are: BPE over whole texts, a mark put in front and in place of each space."""
+    letters = [*map(chr, range(33, 127)), "\u2581", "\n"]
+    vocab = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", *letters])}
+    merges: list[tuple[str, str]] = []
+    for piece in SPACED_PIECES:
+        for end in range(2, len(piece) + 1):
+            if piece[:end] not in vocab:
+                vocab[piece[:end]] = len(vocab)
+                merges.append((piece[: end - 1], piece[end - 1]))
+    plain = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>"))
+    plain.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])  # type: ignore[assignment]
+    plain.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])  # type: ignore[assignment]
+    return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", bos_token="<s>", eos_token="</s>")

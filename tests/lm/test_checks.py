@@ -26,7 +26,7 @@ def test_sound_models_pass_at_every_site(model_folder: Callable[[str], Path], fa
     """Rows are longer than the sliding window, which has four tokens; 200 are more than there are positions."""
     lm = load_language_model(Hub(Path("no-world")), str(model_folder(family)), dtype=dtype, device="cpu")
     for layer in range(lm.n_layers):
-        for kind in ("resid_pre", "resid_post", "mlp_out", "attn_z"):
+        for kind in ("resid_pre", "resid_post", "mlp_out", "attn_out", "attn_z"):
             for length in (12, 200):
                 check_site(lm, Site(layer, kind), length=length)  # type: ignore[arg-type]
 
@@ -68,8 +68,9 @@ def _bloom(tokenizer: PreTrainedTokenizerFast) -> LanguageModel:
     return wrap_language_model(model.eval(), tokenizer, name="bloom", revision="none")
 
 
-def test_an_mlp_that_adds_the_residual_stream_itself_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_modules_that_add_the_residual_stream_themselves_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     lm = _bloom(tokenizer)
     check_site(lm, Site(0, "resid_post"), length=12)
-    with pytest.raises(UserError, match=r"blocks.1.hook_mlp_out: its MLP adds the residual stream itself"):
-        check_site(lm, Site(1, "mlp_out"), length=12)
+    for kind in ("mlp_out", "attn_out"):
+        with pytest.raises(UserError, match=rf"blocks.1.hook_{kind}: its layers do not add what .* as it is"):
+            check_site(lm, Site(1, kind), length=12)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sae_research.evals.ravel.entities import EntityPrompt
@@ -17,25 +17,6 @@ from sae_research.lm.load import wrap_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
 from sae_research.lm.tokens import encode_continuations, encode_plain
-
-PIECES = ["\u2581Paris", "\u2581Rome", "\u2581A", "\u2581B", "\u2581(", "\u2581is", "\u2581in"]
-
-
-@pytest.fixture(scope="module")
-def spaced() -> PreTrainedTokenizerFast:
-    """Built as Llama 2's and Mistral 7B's are: BPE over whole texts, a mark put in front and in place of each space."""
-    letters = [*map(chr, range(33, 127)), "\u2581", "\n"]
-    vocab = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", *letters])}
-    merges: list[tuple[str, str]] = []
-    for piece in PIECES:
-        for end in range(2, len(piece) + 1):
-            if piece[:end] not in vocab:
-                vocab[piece[:end]] = len(vocab)
-                merges.append((piece[: end - 1], piece[end - 1]))
-    plain = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>"))
-    plain.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])  # type: ignore[assignment]
-    plain.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])  # type: ignore[assignment]
-    return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +41,17 @@ def test_a_continuation_is_what_follows_the_prompt(spaced: PreTrainedTokenizerFa
     (changes,) = encode_continuations(spaced, "it is i", ["n"])
     assert _tokens(spaced, changes) == ["\u2581", "n"], "the prompt's own tokens stand"
     assert encode_continuations(spaced, "it is", []) == []
+
+
+@pytest.mark.parametrize("scheme", ["always", "first", "never"])
+def test_of_sentence_pieces_with_a_mark_everywhere_in_front_or_nowhere(scheme: str) -> None:
+    """Gemma's and T5's kind; by itself a continuation has another mark in two of the three schemes."""
+    pieces = ["<unk>", "\u2581", "it", "is", "in", "Paris", "\u2581it", "\u2581is", "\u2581in", "\u2581Paris", "x"]
+    plain = Tokenizer(models.Unigram([(piece, -len(pieces) + len(piece)) for piece in pieces], unk_id=0))
+    plain.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)  # type: ignore[assignment]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>")
+    spelled = encode_continuations(tokenizer, "it is in", [" Paris", " is in", "x"])
+    assert [_tokens(tokenizer, ids) for ids in spelled] == [["\u2581Paris"], ["\u2581is", "\u2581in"], ["x"]]
 
 
 def test_without_a_mark_nothing_changes(tokenizer: PreTrainedTokenizerFast) -> None:

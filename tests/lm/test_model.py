@@ -20,7 +20,7 @@ from sae_research.lm.site import Site
 from sae_research.sources.hub import Hub
 
 FAMILIES = ("neox", "neox_serial", "gpt2", "llm_rope", "softcapped")
-KINDS = ("resid_pre", "resid_post", "mlp_out", "attn_z")
+KINDS = ("resid_pre", "resid_post", "mlp_out", "attn_out", "attn_z")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -189,6 +189,24 @@ def test_only_the_layers_needed_are_run(lm: LanguageModel, tokens: Tensor) -> No
     assert ran == []
     for handle in handles:
         handle.remove()
+
+
+def test_one_run_captures_several_sites_and_ends_at_the_last(lm: LanguageModel, tokens: Tensor) -> None:
+    sites = [Site(1, "resid_post"), Site(0, "resid_pre"), Site(1, "mlp_out"), Site(0, "resid_post", centred=True)]
+    ran: list[int] = []
+    handles = [
+        layer.register_forward_hook(lambda *_, i=i: ran.append(i)) for i, layer in enumerate(lm.layers)
+    ]  # fmt: skip
+    before = lm.tokens_read
+    with torch.no_grad():
+        together = lm.capture_each(tokens, sites)
+    for handle in handles:
+        handle.remove()
+    assert ran in ([0], [0, 1]), "each layer once, and none after the last site"
+    assert lm.tokens_read - before == tokens.numel()
+    assert list(together) == sites
+    for site, x in together.items():
+        assert torch.equal(x, lm.capture(tokens, site)), site
 
 
 def test_gradient_reaches_the_replacement_and_no_weight(lm: LanguageModel, tokens: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from sae_research.errors import UserError
+from sae_research.lm.load import completed_tokenizer
 from sae_research.lm.tokens import encode_beginnings, encode_plain, special_ids, tokenize_texts
 
 
@@ -76,6 +78,26 @@ def test_long_texts_are_cut_before_they_are_tokenised(tokenizer: PreTrainedToken
     texts += ["a" * 20_000, " " * 20_000, "x", ""]
     for n in (1, 11, 127):
         assert encode_beginnings(tokenizer, texts, n) == [ids[:n] for ids in encode_plain(tokenizer, texts)]
+
+
+def test_long_texts_without_words_of_their_own_are_cut_as_well(spaced: PreTrainedTokenizerFast) -> None:
+    """Llama 2's kind merges over the whole text, so that a cut could reach further back."""
+    rng = np.random.default_rng(1)
+    words = ["Paris", "Rome", "A", "is in", "(", "\n", "xyz", "  "]
+    texts = [" ".join(words[i] for i in rng.integers(0, len(words), 3000)) for _ in range(4)]
+    for n in (1, 40):
+        assert encode_beginnings(spaced, texts, n) == [ids[:n] for ids in encode_plain(spaced, texts)]
+
+
+def test_bos_and_padding_of_a_tokenizer_that_has_neither(spaced: PreTrainedTokenizerFast) -> None:
+    """GPT-2's and Qwen's kind: EOS stands in for both, and none of the three counts."""
+    bare = PreTrainedTokenizerFast(tokenizer_object=spaced.backend_tokenizer, eos_token="</s>", padding_side="left")
+    eos: Any = bare.convert_tokens_to_ids("</s>")
+    batch = tokenize_texts(completed_tokenizer(bare), ["Paris", "A Paris</s>A"], context_size=6)
+    ids = encode_plain(spaced, ["Paris", "A Paris</s>A"])
+    assert batch.tokens.tolist() == [([eos, *row, *[eos] * 6])[:6] for row in ids]
+    assert batch.real.tolist() == [[token != eos for token in row] for row in batch.tokens.tolist()]
+    assert bare.padding_side == "right" and special_ids(bare) == {eos}
 
 
 def test_a_text_of_long_words_is_read_as_far_as_needed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -90,3 +91,34 @@ def test_the_report_and_the_command_say_so(audited: Project, server: StageServer
         assert title in header
     shown = _run(audited, server, "sae_research", "audit")
     assert shown.strip() in report
+
+
+def test_the_health_report_rests_on_what_core_measured(audited: Project) -> None:
+    core = {
+        path.name.removesuffix("_eval_results.json"): json.loads(path.read_text())
+        for path in (audited.root / "eval_results" / "core").glob("*_eval_*")
+    }
+    saes = json.loads((audited.root / "eval_results" / "merged" / "health.json").read_text())["saes"]
+    assert {sae["name"] for sae in saes} == set(core)
+    for sae in saes:
+        latents, metrics = core[sae["name"]]["eval_result_details"], core[sae["name"]]["eval_result_metrics"]
+        silent = sum(latent["feature_density"] == 0 for latent in latents)
+        alike = sum(latent["max_decoder_cosine_sim"] >= 0.9 for latent in latents)
+        answers = sae["answers"]
+        assert answers["dead"]["value"] == pytest.approx(silent / len(latents))
+        assert answers["redundant"]["value"] == pytest.approx(alike / len(latents))
+        assert answers["loss_recovered"]["value"] == metrics["model_performance_preservation"]["ce_loss_score"]
+        # Every row begins with BOS, which is no real token.
+        assert (
+            0 < answers["dead"]["tokens"] <= metrics["token_stats"]["total_tokens_eval_sparsity_variance"] * 127 / 128
+        )
+        # The rarest latent that fired did so on a whole number of tokens.
+        firings = (
+            min((d for latent in latents if (d := latent["feature_density"])), default=1) * answers["dead"]["tokens"]
+        )
+        assert firings == pytest.approx(round(firings), abs=1e-3)
+    verdicts = {sae["name"]: sae["answers"]["redundant"]["verdict"] for sae in saes}
+    assert verdicts["random_topk_k2"] is verdicts["relu_trainer_0_mpsae_s4"] is None
+    assert None not in {verdicts["topk_k8"], verdicts["relu_trainer_0"]}
+    section = (audited.root / "METRICS.md").read_text().split("## Health\n")[1].split("\n## ")[0]
+    assert section.count("\n| `") == len(saes)

@@ -76,7 +76,7 @@ def test_a_local_model_counts_by_its_content_and_not_by_how_its_path_is_spelled(
 
 
 def _cell(**change: Any) -> Cell:
-    return Cell(sae={"name": "topk"}, eval_name="core", key="k", parts=PARTS | change)
+    return Cell(sae={"name": "topk"}, eval_name="core", key="k", parts=PARTS | change, model_parts={})
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ DAMAGES: Mapping[str, tuple[Callable[[Checkpoint], object], str]] = {
         lambda c: c.configure(layer=7, submodule_name="resid_post_layer_7"),
         r"SAE 'relu_ae_pt' is of layer 7, but the model has layers 0 to \d",
     ),
-    "no config": (lambda c: c.config.unlink(), r"no file or folder '.*config.json'; correct 'filename'; it has: ae.pt"),
+    "no config": (lambda c: c.config.unlink(), r"the file holds .*dictionary_learning: ae.pt with config.json"),
     "config cut": (lambda c: c.config.write_text('{"trai'), r"config.json is not valid JSON .*; fetch it again"),
 }  # fmt: skip
 
@@ -117,6 +117,8 @@ def _remove_all_latents(folder: Path) -> None:
     _edit(folder, lambda s: s.update({n: t[..., :0].clone() if n != "W_dec" else t[:0].clone()
                                       for n, t in s.items() if n != "b_dec"}))  # fmt: skip
     _configure(folder, architecture="standard", d_sae=0)
+    config = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps({key: value for key, value in config.items() if key != "k"}))
 
 
 LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
@@ -137,7 +139,7 @@ LENS_DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _configure(f, metadata={"hook_name": "blocks.0.hook_nothing", "model_name": "x"}),
         r"blocks.0.hook_nothing.*(supported|valid|expected)",
     ),
-    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"is not in a known format; known: "),
+    "weights missing": (lambda f: (f / "sae_weights.safetensors").unlink(), r"known format: the folder holds .* Known"),
 }  # fmt: skip
 
 

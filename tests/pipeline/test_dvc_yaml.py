@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
-from sae_research.evals.registry import find_eval, optional_evals
+from sae_research.evals.registry import eval_names, find_eval, optional_evals
 from sae_research.formats.registry import format_names
-from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.reference.registry import reference_module, reference_names
 from sae_research.saes.registry import architectures
+from sae_research.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[2]
-ALL_STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+_OPTIONAL = read_yaml(ROOT / "dvc.yaml")["stages"]["optional_evals"]["foreach"]
+ALL_STAGES = {name: stage.get("do", stage) for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items()}
 # One always runs, whatever has changed.
 STAGES = {name: stage for name, stage in ALL_STAGES.items() if not stage.get("always_changed")}
 # What they hold reaches a stage only as values of params.yaml, which DVC tracks by themselves, or as
@@ -65,9 +67,19 @@ def test_one_stage_alone_always_runs_and_needs_nothing_of_the_large_libraries() 
     assert shown.strip() == "set()"
 
 
-def test_matrix_lists_are_literal_and_name_every_optional_eval() -> None:
-    evals = STAGES["optional_evals"]["matrix"]["eval"]
-    assert sorted(evals) == sorted(optional_evals())
+def test_every_optional_eval_has_a_stage() -> None:
+    assert sorted(_OPTIONAL) == sorted(optional_evals())
+
+
+def test_data_sets_of_ones_own_are_a_parameter_of_the_evals_that_read_them() -> None:
+    readers = {"sparse_probing"} | {name for name, of_eval in _OPTIONAL.items() if of_eval["data"] == "data_sets"}
+    assert readers == {
+        name for name in eval_names() if "dataset_names" in {f.name for f in fields(find_eval(name).settings)}
+    }
+    stages = {name for name, stage in STAGES.items() if "data_sets" in stage.get("params", [])}
+    assert stages == {"sparse_probing_eval"}
+    # The others name their data sets in their own section.
+    assert all(of_eval["data"] in ("data_sets", name) for name, of_eval in _OPTIONAL.items())
 
 
 def test_the_table_is_merged_from_every_eval() -> None:
@@ -76,8 +88,12 @@ def test_the_table_is_merged_from_every_eval() -> None:
 
 
 def test_what_only_changes_speed_is_no_stages_parameter() -> None:
-    declared = {param for stage in STAGES.values() for param in stage.get("params", [])}
+    declared = {param for stage in STAGES.values() for param in stage.get("params", []) if isinstance(param, str)}
     assert declared.isdisjoint({"model", "model.device", "model.llm_batch_size", "activation_caching"})
+
+
+def test_thresholds_of_health_are_read_by_the_tables_alone() -> None:
+    assert [name for name, stage in STAGES.items() if "health" in stage.get("params", [])] == ["process_results"]
 
 
 def test_outputs_stay_ignored_by_git_after_they_are_removed() -> None:
@@ -87,8 +103,8 @@ def test_outputs_stay_ignored_by_git_after_they_are_removed() -> None:
         for out in stage["outs"]
         for name in ([out] if isinstance(out, str) else out)
     ]
-    ignored = [out for out in outs if out not in {"METRICS.md", "docs/figures/overview.png"}]
-    ignored = [out.replace("${item.eval}", "absorption") for out in ignored]
+    ignored = [out for out in outs if out not in {"METRICS.md", "docs/figures/overview.png", "local_folders.json"}]
+    ignored = [out.replace("${key}", "absorption") for out in ignored]
     # As folders: rules that end in a slash hold for names that do not exist only when asked for as folders.
     asked = [out if out.endswith(".json") else f"{out}/" for out in ignored]
     shown = subprocess.run(["git", "check-ignore", *asked], cwd=ROOT, capture_output=True, text=True).stdout

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 HUB_PARAMS: Mapping[str, Any] = {
     "model": {"name": "lab/lm"},
     "baseline_sae": {"repo_id": "lab/saes", "filename": "sweep/resid_post_layer_0/trainer_0/ae.pt"},
-    "comparison_saes": [{"repo_id": "lab/topk", "filename": "k8"}],
+    "comparison_saes": [{"repo_id": "lab/topk", "files": "k8"}],
     "controls": None,
     "core_eval": {"dataset": "lab/text", "split": "train"},
     "sparse_probing": {"dataset_names": ["fancyzhx/ag_news"]},

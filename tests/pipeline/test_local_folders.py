@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.project import Finished, Project
+from support.project import ROOT, Finished, Project
 
+from sae_research.pipeline.local_folders import local_revisions, model_place
+from sae_research.pipeline.params import read_params
+from sae_research.pipeline.paths import Paths
 from sae_research.sources.remembered import RememberedDigests
+from sae_research.yaml_text import read_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +41,7 @@ def local_project(finished_project: Project, folders: Path, tmp_path_factory: py
     project.edit({
         "model": {"name": str(folders / "lm")},
         "baseline_sae": {"repo_id": str(folders / "sae-relu")},
-        "comparison_saes": [{"repo_id": str(folders), "filename": "k8"}],
+        "comparison_saes": [{"repo_id": str(folders), "files": r"k\d+"}],
         "controls": None,
         "core_eval": {"dataset": str(folders / "text")},
         "eval_types": {"sparse_probing": False},
@@ -118,6 +122,7 @@ def test_changed_text_is_noticed(local_project: Project, folders: Path) -> None:
     _rewrite_the_text(folders)
     assert _plan(local_project).endswith("0 cached, 4 to compute\n")
     again = local_project.repro("core_eval")
+    assert again.ran == ["core_eval"]
     assert again.counts == {"core": (4, 0, 0)}
     assert local_project.run(*CORE_BY_HAND).counts == {"core": (0, 4, 0)}
     assert local_project.repro("core_eval").ran == []
@@ -144,6 +149,20 @@ def test_without_the_folders_results_stay_what_they_are(local_project: Project, 
         aside.rename(folders)
     assert again.ran == []
     assert f"model {folders / 'lm'} is not on this machine" in again.out
+
+
+def test_one_more_checkpoint_that_an_expression_matches_is_noticed(local_project: Project, folders: Path) -> None:
+    written = local_project.root / "local_folders.json"
+    before = json.loads(written.read_text())
+    named = before["places"]["setup"].keys()
+    shutil.copytree(folders / "k8", folders / "k16")
+    try:
+        local_project.run("python", "-m", "scripts.check_local_folders")
+        assert json.loads(written.read_text())["places"]["setup"].keys() - named == {f"SAE {folders} k16"}
+    finally:
+        shutil.rmtree(folders / "k16")
+    local_project.run("python", "-m", "scripts.check_local_folders")
+    assert json.loads(written.read_text()) == before
 
 
 def test_an_sae_that_is_trained_on_meanwhile_stops_no_run(local_project: Project, folders: Path) -> None:
@@ -179,3 +198,21 @@ def _stamp(file: Path) -> list[int]:
 def _plan(project: Project) -> str:
     done: Finished = project.run("python", "-m", "sae_research", "plan")
     return done.out
+
+
+def test_a_gguf_file_counts_by_its_bytes_and_nothing_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "models" / "tiny.gguf"
+    file.parent.mkdir()
+    content = read_yaml(ROOT / "params.yaml") | read_yaml(ROOT / "profiles" / "pythia-70m.yaml")
+    content["model"] |= {"name": str(file)}
+    params, paths = read_params(content, where="params.yaml"), Paths(tmp_path, tmp_path / "store")
+
+    def revision(data: bytes) -> str | None:
+        file.write_bytes(data)
+        return local_revisions(params, paths).setup[model_place(str(file))]
+
+    first = revision(b"GGUF a")
+    (file.parent / "another.gguf").write_bytes(b"GGUF c")
+    assert first is not None and first.startswith("sha256:")
+    assert revision(b"GGUF b") != first
+    assert revision(b"GGUF a") == first

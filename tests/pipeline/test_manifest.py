@@ -66,7 +66,7 @@ def refused(paths: Paths, text: str, message: str) -> None:
         ({"name": 5}, r"saes\[0\].name: got 5 \(int\), expected str"),
         ({"digest": None}, r"saes\[0\].digest: got None"),
         ({"digest": ...}, r"saes\[0\]: missing digest"),
-        ({"architecture": "fista"}, r"saes\[0\]: architecture is 'fista', expected one of batchtopk, "),
+        ({"architecture": "fista"}, r"saes\[0\]: architecture is 'fista', expected one of abstopk, batchtopk, "),
         ({"hook_name": "<script>"}, r"saes\[0\]: hook_name is '<script>', expected"),
         ({"label": "=cmd"}, r"saes\[0\]: label is '=cmd', expected"),
         ({"d_sae": "8"}, r"saes\[0\].d_sae: got '8' \(str\), expected int"),

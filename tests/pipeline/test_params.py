@@ -13,7 +13,6 @@ from support.project import ROOT, merge
 
 from sae_research.errors import UserError
 from sae_research.evals.registry import find_eval
-from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.pipeline.params import load_params, shared_texts
 
 
@@ -106,6 +105,8 @@ VALUES: list[tuple[Mapping[str, Any], str]] = [
     # The same twice
     ({"comparison_saes": [{"repo_id": "a/b", "filename": "c"}] * 2}, r"comparison_saes\[1\] names the same"),
     ({"comparison_saes": [{"repo_id": "a/b", "filename": "c", "label": x} for x in "de"]}, r"\[1\] names"),
+    ({"comparison_saes": [{"repo_id": "a/b", "files": "c"}] * 2}, r"comparison_saes\[1\] names the same"),
+    ({"comparison_saes": [{"repo_id": "~nobodyatall/x", "files": "c"}]}, r"\[0\].repo_id is .*no such user"),
     ({"comparison_saes": [{"release": "a", "sae_id": "c"}] * 2}, r"comparison_saes\[1\] names the same"),
     ({"sparse_probing": {"seeds": [1, 42]}}, "sparse_probing.seeds holds 42, which is random_seed itself"),
     # Long values are shown short
@@ -137,11 +138,13 @@ def test_a_seed_is_any_whole_number_of_64_bits(seed: int, tmp_path: Path) -> Non
         (["embedded/bios", "embedded/reviews", "embedded/news"], False),
         ([f"LabHC/bias_in_bios_class_set{i}" for i in (1, 2, 3)], False),  # other professions are other people
         (["embedded/bios", "embedded/bios_gender"], True),
+        (["topic", "tone"], True),
         (["canrager/amazon_reviews_mcauley_1and5", "canrager/amazon_reviews_mcauley_1and5_sentiment"], True),
     ],
 )
-def test_data_sets_that_label_the_same_texts_are_told(names: list[str], told: bool) -> None:
-    settings = SparseProbingSettings(tuple(names))
-    said = shared_texts(find_eval("sparse_probing"), settings)
+def test_data_sets_that_label_the_same_texts_are_told(names: list[str], told: bool, tmp_path: Path) -> None:
+    described = {"topic": {"repo": "lab/news", "label": "topic"}, "tone": {"repo": "lab/news", "label": "tone"}}
+    changes = {"sparse_probing": {"dataset_names": names}, "data_sets": described}
+    said = shared_texts(find_eval("sparse_probing"), load_params(params_with(tmp_path, changes)))
     assert (said is not None) is told
     assert said is None or f"sparse_probing: {' and '.join(names)} label texts of the same source" in said

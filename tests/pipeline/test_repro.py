@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.project import Project, environment
 
-from sae_research.pipeline.yaml_text import read_yaml
+from sae_research.yaml_text import read_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,8 @@ def test_everything_is_there_and_a_second_run_runs_nothing(finished_project: Pro
     assert again.ran == []
     assert again.out.count("didn't change, skipping") == 10
     outputs = finished_project.outputs()
-    assert all(name in outputs for name in ("eval_results/merged/results.csv", "eval_results/merged/results.json"))
+    assert all(f"eval_results/merged/{name}" in outputs for name in ("results.csv", "results.json", "health.json"))
+    assert b"## Health" in outputs["METRICS.md"]
     assert any(name.startswith("images/") and name.endswith(".png") for name in outputs)
     for name in ("absorption", "scr", "tpp", "ravel", "unlearning"):
         status = json.loads(outputs[f"eval_results/{name}/_status.json"])

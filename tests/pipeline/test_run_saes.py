@@ -19,13 +19,14 @@ import torch
 from transformers import Gemma2Config
 
 from sae_research.errors import UserError
-from sae_research.formats import pretrained
+from sae_research.formats import expressions, pretrained
 from sae_research.formats.readers.saelens import load_sae, save_sae
 from sae_research.formats.registry import short_name_of
 from sae_research.lm.load import ModelShape, model_shape
 from sae_research.lm.site import Site
 from sae_research.pipeline import run_saes
 from sae_research.pipeline.manifest import read_manifest
+from sae_research.pipeline.names import slug
 from sae_research.pipeline.run_saes import (
     check_baseline,
     check_comparison,
@@ -87,7 +88,7 @@ def test_the_baseline_is_named_after_its_folder_and_records_its_source(hub: Hub)
 
 
 def test_a_baseline_of_another_layer_is_refused(hub: Hub) -> None:
-    with pytest.raises(UserError, match=r"hook_layer is 4, but .*ae\.pt of 'embedded/sae-relu' was trained on layer 3"):
+    with pytest.raises(UserError, match=r"hook_layer is 4, but embedded/sae-relu/.*ae\.pt was trained on layer 3"):
         _baseline(hub, hook_layer=4)
 
 
@@ -108,7 +109,39 @@ def test_a_baseline_trained_on_another_model_causes_a_warning(hub: Hub, caplog: 
     ],
 )  # fmt: skip
 def test_short_names_tell_neighbours_apart(filename: str, short: str) -> None:
-    assert run_saes.slug(short_name_of(filename) or "sae-relu") == short
+    assert slug(short_name_of(filename) or "sae-relu") == short
+
+
+def test_what_an_entry_states_is_in_the_source_and_may_not_contradict_the_files(hub: Hub) -> None:
+    entry = ComparisonSae("embedded/sae-topk", "k4", hook_name="blocks.3.hook_resid_post", k=4)
+    [sae] = fetch_comparison(hub, entry)
+    assert (sae.card.source["hook_name"], sae.card.source["k"]) == ("blocks.3.hook_resid_post", 4)
+    with pytest.raises(UserError, match="k is given as 5, but its files say 4"):
+        list(fetch_comparison(hub, replace(entry, k=5)))
+    with pytest.raises(UserError, match=r"hook_name is given as 'blocks\.0\.hook_mlp_out', but its files say"):
+        fetch_baseline(hub, replace(BASELINE, hook_name="blocks.0.hook_mlp_out"), model_name="embedded/lm")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"hook_name": "layer 4"}, "hook name 'layer 4' is not known; valid: blocks.N"),
+        ({"k": 0}, "k is 0, expected at least 1"),
+        ({"model_name": "<b>"}, "model_name is '<b>', expected letters"),
+    ],
+)
+def test_what_no_sae_can_be_is_not_stated(keys: dict[str, Any], message: str) -> None:
+    entry = {"repo_id": "r", "filename": "f", **keys}
+    with pytest.raises(UserError, match=rf"comparison_saes\[0\]: {message}"):
+        read_record(ComparisonSae, entry, where="comparison_saes[0]")
+    with pytest.raises(UserError, match=f"baseline_sae: {message}"):
+        read_record(BaselineSae, {**entry, "hook_layer": 0}, where="baseline_sae")
+
+
+def test_nothing_is_stated_of_saes_that_are_no_checkpoint() -> None:
+    entry = {"release": "r", "sae_id": "s", "hook_name": "blocks.0.hook_mlp_out"}
+    with pytest.raises(UserError, match="hook_name: only a checkpoint's files may lack it; remove it"):
+        read_record(ComparisonSae, entry, where="comparison_saes[0]")
 
 
 def test_variants_are_pursuits_on_unit_atoms(hub: Hub) -> None:
@@ -146,10 +179,36 @@ def test_comparisons_from_folders(hub: Hub) -> None:
         list(fetch_comparison(hub, ComparisonSae("embedded/sae-topk", "k9")))
 
 
-@pytest.mark.parametrize("keys", [{"repo_id": "a"}, {"release": "a"}, {"repo_id": "a", "filename": "b", "sae_id": "c"}])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"repo_id": "a"}, {"release": "a"}, {"repo_id": "a", "filename": "b", "sae_id": "c"}, {"files": "b"},
+        {"repo_id": "a", "filename": "b", "files": "c"}, {"files": "b", "release": "c", "sae_id": "d"},
+    ],
+)  # fmt: skip
 def test_half_an_entry_of_comparison_saes_is_refused(keys: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=r"comparison_saes\[0\]: give either repo_id and filename, or release and sae"):
+    with pytest.raises(UserError, match=r"saes\[0\]: give either repo_id and filename, or repo_id and files, or rel"):
         read_record(ComparisonSae, keys, where="comparison_saes[0]")
+
+
+def test_one_entry_chooses_many_checkpoints_by_their_paths(hub: Hub, tmp_path: Path) -> None:
+    """Names hold the whole path, so that equal last folders differ and a new neighbour renames nothing."""
+    folder = tmp_path / "saes"
+    for seed, path in enumerate(("l3/k4", "l4/k4", "l4/k8")):
+        save_sae(_sae(path, "topk", seed=seed, k=4), folder / path)
+
+    def names(files: str, label: str | None = None) -> list[tuple[str, str]]:
+        entry = ComparisonSae(str(folder), files=files, label=label)
+        entries = write_saes(fetch_comparison(hub, entry), tmp_path / "s", model=MODEL)["saes"]
+        return [(e["name"], e["label"]) for e in entries]
+
+    assert names(r"l\d/k4") == [("topk_l3_k4", "topk"), ("topk_l4_k4", "topk")]
+    assert names(r"l4/k.*", label="mine") == [("mine_l4_k4", "mine"), ("mine_l4_k8", "mine")]
+    [sae] = fetch_comparison(hub, ComparisonSae(str(folder), files="l4/k8"))
+    assert (sae.card.source["repo_id"], sae.card.source["filename"]) == (str(folder), "l4/k8")
+    assert [s.card.name for s in fetch_comparison(hub, ComparisonSae("embedded/sae-topk", files=".*"))] == ["topk_k4"]
+    with pytest.raises(UserError, match=r"comparison_saes: files: none of the 3 checkpoints .* matches 'k4' in full"):
+        names("k4")
 
 
 def test_a_label_renames_and_changes_nothing_that_is_computed(hub: Hub, tmp_path: Path) -> None:
@@ -182,8 +241,10 @@ def test_a_label_that_is_no_word_is_refused() -> None:
 
 
 def test_a_checkpoint_without_its_config_is_refused(hub: Hub) -> None:
-    (hub.world / "models" / "sae-relu" / BASELINE.filename).with_name("config.json").unlink()
-    with pytest.raises(UserError, match=r"'embedded/sae-relu' has no file or folder .*config\.json"):
+    (hub.world / "models" / "sae-relu" / str(BASELINE.filename)).with_name("config.json").unlink()
+    with pytest.raises(
+        UserError, match=r"ae\.pt is not in a known format: .* dictionary_learning: ae.pt with config\.json"
+    ):
         _baseline(hub)
 
 
@@ -233,7 +294,7 @@ def test_the_folder_and_its_manifest(tmp_path: Path) -> None:
         "layer": 3, "scope": "sequence", "d_in": 6, "d_sae": 16, "hyperparameters": {"k": 1, "nonneg": False},
         "digest": saes[1].card.digest,
         "source": {"baseline": "a", "baseline_digest": saes[0].card.digest}, "training_tokens": None,
-        "model_name": "gpt2", "prepend_bos": True, "centred": False,
+        "model_name": "gpt2", "prepend_bos": True, "centred": False, "input_norm": "none",
     }  # fmt: skip
     for entry in manifest.saes:
         assert load_sae(folder / entry["name"]).card.digest == entry["digest"]
@@ -397,7 +458,7 @@ def test_comparisons_from_the_registry(hub: Hub, registry: list[tuple[str, str]]
         ("(" * 990, ".*", r"release '\(\(\(.* is not a valid regular expression"),
         ("x" * 5000, ".*", r"release 'xxx.*' has 5000 letters, expected at most 1000"),
         ("rel-b", "gone", r"'gone' of release 'rel-b': SAELens could not load it: OSError: no route to host; check"),
-        ("rel-b", "odd", r"'rel-b_odd': SAELens architecture 'temporal' is not supported"),
+        ("rel-b", "odd", r"'rel-b_odd': architecture 'temporal': .*predicted by attention"),
     ],
 )
 def test_registry_errors_name_the_sae(
@@ -416,7 +477,7 @@ def test_without_sae_lens_the_error_says_what_to_install(hub: Hub, monkeypatch: 
 
 def test_an_expression_that_would_never_end_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "_directory", lambda: {"sae_bench_pythia70m_sweep_standard_ctx128_0712": None})
-    monkeypatch.setattr(pretrained, "_SECONDS", 0.1)
+    monkeypatch.setattr(expressions, "_SECONDS", 0.1)
     slow = r"(.*?)(.*?)(.*?)(.*?)(.*?)(.*?)(.*?)(.*?)\8\7\6\5\4\3\2\1\d\d\d\d\d"
     with pytest.raises(UserError, match=r"release .* takes more than 0.1 s to match .*; write it without"):
         list(fetch_comparison(hub, ComparisonSae(release=slow, sae_id=".*")))
@@ -424,7 +485,9 @@ def test_an_expression_that_would_never_end_is_given_up(hub: Hub, monkeypatch: p
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_registry_is_read() -> None:
-    matches = pretrained._matches(pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre")
+    matches = pretrained._matches(
+        pretrained._directory(), r"gpt2-small-res-jb", r"blocks\.[01]\.hook_resid_pre", place="x"
+    )
     assert matches == [("gpt2-small-res-jb", f"blocks.{layer}.hook_resid_pre") for layer in (0, 1)]
 
 
@@ -481,7 +544,7 @@ def test_a_variant_is_derived_for_each_combination_of_values() -> None:
         ),
         ({"ihtp": {"k": 1, "k_values": [2]}}, r"sae_variants.ihtp: k and k_values are both given; remove one"),
         ({"topk": {"k": 4}}, r"sae_variants.topk: topk has trained tensors of its own \(W_enc, b_enc, W_dec, b_dec\)"),
-        ({"fista": {}}, r"SAE architecture 'fista' is not known; valid: batchtopk,"),
+        ({"fista": {}}, r"SAE architecture 'fista' is not known; valid: abstopk, batchtopk,"),
     ],
 )
 def test_unusable_options_of_variants_are_named(grids: dict[str, dict[str, Any]], message: str) -> None:

@@ -11,19 +11,26 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from support.project import ROOT, merge
 from support.rows import make_row
+from support.workspace import make_card, make_core
 
 from sae_research.errors import UserError
+from sae_research.measurements import EvalOutput, Measurement
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params, read_params
 from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.stages.evals import run_eval_stage
 from sae_research.pipeline.stages.setup import run_setup
 from sae_research.pipeline.stages.visualize import visualize
-from sae_research.pipeline.yaml_text import read_yaml
+from sae_research.results.health.assess import assess
+from sae_research.results.health.document import health_document
+from sae_research.results.latents import Latents
+from sae_research.results.merge import Entry
 from sae_research.results.rows import TABLE_FILE, Row, table_as_parquet
+from sae_research.yaml_text import read_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +70,10 @@ def _comparison(**changes: Any) -> Mapping[str, Any]:
 _KEPT = {"activation_caching": {"save_activations": True}}
 _REGISTRY = {"comparison_saes": [{"release": "none", "sae_id": "none"}]}
 _UNKNOWN_ID = {"comparison_saes": [{"release": "gpt2-small-res-jb", "sae_id": "none"}]}
+_TRAIN = {
+    "architecture": "topk", "k": 2, "d_sae": 32, "layer": 0, "dataset": "embedded/text", "context_size": 32,
+    "training_tokens": 256, "train_batch_size_tokens": 128, "store_batch_size_prompts": 4, "n_batches_in_buffer": 2,
+}  # fmt: skip
 CHANGES: Mapping[str, Change] = {
     "random_seed": Change("saes", {"random_seed": 7}),
     "engine": Change("saes", {"engine": "sae_bench"}, {"eval_types": {"tpp": True}}, error="does not offer tpp"),
@@ -76,13 +87,28 @@ CHANGES: Mapping[str, Change] = {
     "baseline_sae.filename": Change("saes", {"baseline_sae": {"filename": "resid_post_layer_0/trainer_1/ae.pt"}}),
     "baseline_sae.hook_layer": Change("saes", {"baseline_sae": {"hook_layer": 1}}, error="hook_layer is 1"),
     "baseline_sae.revision": Change("saes", {"baseline_sae": {"revision": "sha256:0"}}, error="expected sha256:0"),
+    "baseline_sae.train": Change("saes", {"baseline_sae": {"repo_id": None, "filename": None, "train": _TRAIN}}),
+    "baseline_sae.hook_name": Change(
+        "saes", {"baseline_sae": {"hook_name": "blocks.1.hook_resid_post"}}, error="its files say 'blocks.0"
+    ),
+    "baseline_sae.model_name": Change("saes", {"baseline_sae": {"model_name": "gpt2"}}, error="its files say"),
+    "baseline_sae.k": Change("saes", {"baseline_sae": {"k": 3}}, error="its files say 'no k"),
+    "comparison_saes.hook_name": Change("saes", _comparison(hook_name="blocks.1.hook_mlp_out"), error="its files say"),
+    "comparison_saes.model_name": Change("saes", _comparison(model_name="gpt2"), error="its files say"),
+    "comparison_saes.k": Change("saes", _comparison(k=3), error="its files say 8"),
     "comparison_saes.repo_id": Change("saes", _comparison(repo_id="embedded/sae-batchtopk")),
     "comparison_saes.filename": Change("saes", _comparison(filename="k16")),
+    "comparison_saes.files": Change(
+        "saes", {"comparison_saes": [{"repo_id": "embedded/sae-topk", "files": "k(8|16)"}]}
+    ),
     "comparison_saes.revision": Change("saes", _comparison(revision="sha256:0"), error="expected sha256:0"),
     "comparison_saes.release": Change("saes", _REGISTRY, error="no release in SAELens"),
     "comparison_saes.sae_id": Change("saes", _UNKNOWN_ID, error="matches sae_id 'none'"),
+    "comparison_saes.train": Change("saes", {"comparison_saes": [{"train": _TRAIN}]}),
     "comparison_saes.label": Change("saes", _comparison(label="mine")),
     "comparison_saes.control": Change("saes", _comparison(control=True)),
+    # What it changes in an eval: tests/data/test_described.py.
+    "data_sets": Change("saes", {"data_sets": {"embedded/news": {"repo": "a", "label": "b"}}}, error="is taken by"),
     "controls.dataset": Change("saes", {"controls": {"dataset": "embedded/forget"}}),
     "controls.split": Change("saes", {"controls": {"split": "test"}}, {"controls": {"first_text": 1}}),
     "controls.first_text": Change("saes", {"controls": {"first_text": 1}}),
@@ -107,6 +133,18 @@ CHANGES: Mapping[str, Change] = {
     "visualization.font_size": Change("pictures", {"visualization": {"font_size": 15}}),
     "visualization.dpi": Change("pictures", {"visualization": {"dpi": 60}}),
     "visualization.extra_formats": Change("pictures", {"visualization": {"extra_formats": ["svg"]}}),
+    "health.loss_recovered.healthy": Change("health", {"health": {"loss_recovered": {"healthy": 0.8}}}),
+    "health.loss_recovered.borderline": Change("health", {"health": {"loss_recovered": {"borderline": 0.1}}}),
+    "health.l0.healthy": Change("health", {"health": {"l0": {"healthy": [1, 9]}}}),
+    "health.l0.sweet_spot": Change("health", {"health": {"l0": {"sweet_spot": [50, 60]}}}),
+    "health.dead.healthy": Change("health", {"health": {"dead": {"healthy": 0.15}}}),
+    "health.dead.borderline": Change("health", {"health": {"dead": {"borderline": 0.12}}}),
+    "health.redundant.cosine": Change("health", {"health": {"redundant": {"cosine": 0.5}}}),
+    "health.redundant.healthy": Change("health", {"health": {"redundant": {"healthy": 0.34}}}),
+    "health.redundant.borderline": Change("health", {"health": {"redundant": {"borderline": 0.3}}}),
+    "health.absorption.healthy": Change("health", {"health": {"absorption": {"healthy": 0.3}}}),
+    "health.absorption.borderline": Change("health", {"health": {"absorption": {"borderline": 0.29}}}),
+    "health.tokens_per_latent": Change("health", {"health": {"tokens_per_latent": 1}}),
     "world.seed": Change("world_key", {"world": {"seed": 1}}),
     "world.size": Change("world_key", {"world": {"size": "default"}}),
 }
@@ -167,9 +205,25 @@ class Workbench:
         visualize(self.paths, params.visualization)
         return {path.name: path.read_bytes() for path in self.paths.images.iterdir()}
 
+    def health(self, params: Params) -> Any:
+        """The health of two made-up SAEs that are at the edges of all thresholds."""
+        return health_document(assess(_edges(), params.health), params.health)["saes"]
+
     def world_key(self, params: Params) -> Any:
         """What determines the embedded world."""
         return params.world.key
+
+
+def _edges() -> list[Entry]:
+    """Cells of core and absorption, with numbers between healthy and bad, but for one's loss and L0."""
+    entries = []
+    for name, loss, l0 in (("a", 0.75, 10.0), ("b", 0.5, 30.0)):
+        card = make_card(name, training_tokens=512 * 9)
+        core = make_core(card, ce_loss_score=loss, l0=l0, frac_dead=0.14)
+        entries.append(Entry("computed", name, "core", core, latents=Latents(np.ones(3), np.array([0.95, 0.6, 0.1]))))
+        absorbed = EvalOutput((Measurement("mean_absorption_fraction_score", 0.299),))
+        entries.append(Entry("computed", name, "absorption", dataclasses.replace(core, output=absorbed)))
+    return entries
 
 
 def _rows() -> list[Row]:

@@ -141,10 +141,18 @@ def test_baselines_of_two_sites_keep_apart(workspace: Any) -> None:
     workspace.add(_ravel(other, 0.5, 3, {**LEVELS, "rotation": 0.4}))
     text = _report(workspace, BELOW)
     section = text.split("### ravel")[1].split("##")[0]
-    at = "at blocks.{}.hook_resid_post"
     for layer, level in ((0, "0.6600"), (1, "0.4000")):
-        name = f"`baseline:rotation {at.format(layer)}` | Random rotation {at.format(layer)} | – | – | {level} ["
-        assert name in section
+        site = f"blocks.{layer}.hook_resid_post"
+        assert f"| `baseline:rotation at {site}` | `{site}` | Random rotation | – | – | {level} [" in section
     rows = {(r["sae"], r["metric"]): r for r in _lines(workspace.paths.merged / "results.csv")}
     assert float(rows["deep", "disentanglement_score"]["over_rotation"]) == pytest.approx(0.1)
     assert float(rows["a", "disentanglement_score"]["over_rotation"]) == pytest.approx(-0.21)
+
+
+@pytest.mark.parametrize(("score", "reached"), [(0.5, True), (0.405, False)])
+def test_an_sae_is_held_against_the_baselines_of_its_own_site(workspace: Any, score: float, reached: bool) -> None:
+    """Those of the other site are out of its reach."""
+    other = make_card("deep", hook_name="blocks.1.hook_resid_post")
+    workspace.add(_ravel(other, score, 3, {"rotation": 0.4}))
+    opening = _report(workspace, BELOW).split("## Main columns")[0]
+    assert ("no SAE is significantly above the best baseline of its site" not in opening) is reached

@@ -33,7 +33,7 @@ def test_every_measurement_is_a_row_with_its_saes_card(filled: Any) -> None:
     (row,) = [r for r in rows if r.sae == "ihtp_k5" and r.metric == "sae_top_k_test_accuracy" and r.at == '{"k": 5}']
     assert row == Row(
         sae="ihtp_k5", architecture="ihtp", label="ihtp", control=False, source="computed", baseline="relu",
-        d_in=128, d_sae=512, hook_name="blocks.0.hook_resid_post", eval="sparse_probing",
+        d_in=128, d_sae=512, hook_name="blocks.0.hook_resid_post", layer=0, eval="sparse_probing",
         metric="sae_top_k_test_accuracy", at='{"k": 5}', value=0.85, reason=None, ci_low=0.84, ci_high=0.86, unit="",
         direction="higher", title="Probe accuracy, k best latents", headline=True, column="sae_top_5_test_accuracy",
         l0=88.0, interpolates=0.97,

@@ -20,13 +20,14 @@ from sae_research.results.rows import (
 
 FULL = Row(
     sae="a,b", architecture="topk", label="random", control=True, source="computed", baseline=None, d_in=128, d_sae=512,
-    hook_name="h", eval="core", metric="mse", at='{"k": 5}', value=1 / 3, reason=None, ci_low=0.1, ci_high=0.5,
+    hook_name="h", layer=3, eval="core", metric="mse", at='{"k": 5}', value=1 / 3, reason=None, ci_low=0.1, ci_high=0.5,
     unit="u", direction="lower", title='Squared "error"', headline=True, column="mse", l0=8.0, interpolates=0.0,
 )  # fmt: skip
 FAILED = Row(
     sae="c", architecture="unknown", label="unknown", control=False, source="published", baseline=None, d_in=None,
-    d_sae=None, hook_name=None, eval="core", metric=None, at="{}", value=None, reason="broken\nfile", ci_low=None,
-    ci_high=None, unit=None, direction=None, title=None, headline=False, column=None, l0=None, interpolates=None,
+    d_sae=None, hook_name=None, layer=None, eval="core", metric=None, at="{}", value=None, reason="broken\nfile",
+    ci_low=None, ci_high=None, unit=None, direction=None, title=None, headline=False, column=None, l0=None,
+    interpolates=None,
 )  # fmt: skip
 
 

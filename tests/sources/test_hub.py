@@ -15,7 +15,8 @@ from support import hub_server as server
 from support.hub_server import ask, ask_all
 
 from sae_research.errors import UserError
-from sae_research.sources.hub import Hub, full_model_id
+from sae_research.sources.hub import Hub
+from sae_research.sources.model_names import full_model_id
 
 
 @pytest.fixture
@@ -28,16 +29,24 @@ def hub() -> Iterator[Any]:
         "onnx/config.json": b"{}",
         "README.md": b"read me",
     }
+    packed = {"README.md": b"read me", "lm.Q4_1.gguf": b"GGUF 4"}
     sae = {"layer_3/k_5/cfg.json": b"{}", "layer_3/k_5/sae_weights.safetensors": b"w", "layer_4/ae.pt": b"pickle"}
     table = {"data/train-00000-of-00002.parquet": b"a", "data/train-00001-of-00002.parquet": b"b", "script.py": b"x"}
     repos = {
         "lab/lm": server.Repo({"main": model, "step1": model}),
+        "lab/one-gguf": server.Repo({"main": packed}),
+        "lab/two-ggufs": server.Repo({"main": {**packed, "more/lm.Q8_0.gguf": b"GGUF 8"}}),
         "lab/saes": server.Repo({"main": sae}),
         "lab/secret": server.Repo({"main": model}, gated=True, token="hf_right"),
         "lab/down": server.Repo({"main": model}, failing=503),
         "lab/table": server.Repo({"main": table}, kind="datasets"),
         "lab/script": server.Repo(
             {"main": {"script.py": b"x"}, "refs/convert/parquet": {"plain/train/0000.parquet": b"p"}}, kind="datasets"
+        ),
+        "lab/sheets": server.Repo({"main": {"test.csv": b"text\nb\n", "train.csv": b"text\na\n"}}, kind="datasets"),
+        "lab/lines": server.Repo(
+            {"main": {"corpus-a.jsonl": b"{}"}, "refs/convert/parquet": {"corpus-a/train/0000.parquet": b"p"}},
+            kind="datasets",
         ),
     }
     with server.running_hub(repos) as running:
@@ -56,6 +65,19 @@ def test_model_at_a_named_revision(hub: Any, tmp_path: Path) -> None:
     assert found["revision"] == hub.commit_of("step1")
 
 
+def test_a_gguf_file_by_its_repository_or_its_name(hub: Any, tmp_path: Path) -> None:
+    calls = [
+        "hub.model('lab/one-gguf')", "hub.model('lab/two-ggufs/more/lm.Q8_0.gguf')", "hub.model('lab/two-ggufs')",
+        "hub.model('lab/two-ggufs/lm.Q2.gguf')",
+    ]  # fmt: skip
+    one, named, several, absent = ask_all(hub.endpoint, tmp_path, calls)
+    assert (one["name"], one["text"], one["revision"]) == ("lm.Q4_1.gguf", "GGUF 4", server.COMMIT)
+    assert (named["name"], named["text"]) == ("lm.Q8_0.gguf", "GGUF 8")
+    assert "name one of them: lab/two-ggufs/lm.Q4_1.gguf, lab/two-ggufs/more/lm.Q8_0.gguf" in several["error"]
+    assert "'lab/two-ggufs' has no file or folder 'lm.Q2.gguf'" in absent["error"]
+    assert len(hub.downloads()) == 2
+
+
 def test_one_file_and_a_folder_of_a_repository(hub: Any, tmp_path: Path) -> None:
     calls = ["hub.file('lab/saes', 'layer_4/ae.pt')", "hub.file('lab/saes', 'layer_3/k_5')"]
     file, folder = ask_all(hub.endpoint, tmp_path, calls)
@@ -70,6 +92,21 @@ def test_dataset_from_its_own_parquet_and_from_the_conversion(hub: Any, tmp_path
     assert script["files"] == ["plain/train/0000.parquet"]
     assert script["revision"] == hub.commit_of("refs/convert/parquet")
     assert not any(path.endswith("script.py") for path in hub.downloads())
+
+
+def test_a_dataset_without_parquet_is_read_as_it_is_where_its_tables_are_named_after_splits(
+    hub: Any, tmp_path: Path
+) -> None:
+    """All else may be of several configurations, which the hub's conversion tells apart."""
+    sheets, lines = ask_all(hub.endpoint, tmp_path, ["hub.dataset('lab/sheets')", "hub.dataset('lab/lines')"])
+    assert sheets["files"] == ["test.csv", "train.csv"]
+    assert sheets["revision"] == server.COMMIT
+    assert lines["files"] == ["corpus-a/train/0000.parquet"]
+    script = (
+        "from pathlib import Path\nfrom sae_research.data.running import documents\n"
+        "from sae_research.sources.hub import Hub\nprint(*documents(Hub(Path('w')), 'lab/sheets', 'train'))"
+    )
+    assert server.run_against(hub.endpoint, tmp_path, script).stdout.strip() == "a"
 
 
 def test_listing_downloads_nothing_and_fetch_only_what_is_asked(hub: Any, tmp_path: Path) -> None:
@@ -162,7 +199,7 @@ def test_texts_stream_from_the_conversion_shard_by_shard(tmp_path: Path) -> None
     branches = {"main": {"openwebtext.py": b"raise SystemExit('remote code was run')"}, "refs/convert/parquet": shards}
     script = (
         "from itertools import islice\nfrom pathlib import Path\nfrom sae_research.sources.hub import Hub\n"
-        "from sae_research.data.parquet import read_files, split_files\n"
+        "from sae_research.data.tables import read_files, split_files\n"
         "files = split_files(Hub(Path('no-world')), 'lab/webtext', 'train')\n"
         "print(*(text for (text,) in islice(read_files(files, ['text']), 3)), sep=',')"
     )

@@ -122,11 +122,17 @@ def test_a_transfer_that_breaks_off_is_tried_again(hub: FakeHub, tmp_path: Path)
         assert answer["waits"] == [1, 4]
 
 
-def test_a_transfer_that_the_client_resumes_is_not_begun_anew(hub: FakeHub, tmp_path: Path) -> None:
-    hub.faults = [Fault(FILE, times=1, body=WEIGHTS[:1000], headers={"Content-Length": str(len(WEIGHTS))})]
-    answer = ask(hub.endpoint, tmp_path, "hub.file('lab/lm', 'model.safetensors')")
-    assert answer["text"] == WEIGHTS.decode()
+def test_a_transfer_that_breaks_off_late_is_resumed_where_it_ended(hub: FakeHub, tmp_path: Path) -> None:
+    """The client holds what it receives in pieces of 10 MiB, so that it can resume at multiples of these alone."""
+    piece = 10 * 2**20
+    large = WEIGHTS * (piece // len(WEIGHTS) + 2)
+    hub.repos["lab/lm"] = server.Repo({"main": {"large.pt": large}})
+    cut = large[: piece + 1000]
+    hub.faults = [Fault(FILE, times=1, body=cut, headers={"Content-Length": str(len(large))})]
+    answer = ask(hub.endpoint, tmp_path, "hub.file('lab/lm', 'large.pt')")
+    assert answer["text"] == large.decode()
     assert _asked(hub, FILE, "HEAD") == 1 and _asked(hub, FILE) == 2
+    assert hub.resumed == [(f"{FILE}/{server.COMMIT}/large.pt", piece)]
 
 
 def test_a_transfer_that_always_breaks_off_is_told(hub: FakeHub, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -58,6 +59,8 @@ class FakeHub:
     repos: dict[str, Repo] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    resumed: list[tuple[str, int]] = field(default_factory=list)
+    """Path and first byte of the requests for the rest of a file."""
     endpoint: str = ""
 
     def commit_of(self, branch: str) -> str:
@@ -83,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path).strip("/")
         self.hub.requests.append((self.command, path))
-        reply = _reply(self.hub, path, self.headers.get("authorization"))
+        reply = self._rest_of(_reply(self.hub, path, self.headers.get("authorization")), path)
         fault = next((f for f in self.hub.faults if f.times and f.part in path and f.method == self.command), None)
         if fault is not None:
             fault.times -= 1
@@ -102,6 +105,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         elif self.command == "GET":
             self.wfile.write(reply.body)
+
+    def _rest_of(self, reply: _Reply, path: str) -> _Reply:
+        """`reply` from the byte on that the client asks for, as the hub's storage resumes a transfer."""
+        wanted = re.fullmatch(r"bytes=([1-9][0-9]*)-", self.headers.get("range", ""))
+        if wanted is None or reply.status != 200:
+            return reply
+        first, size = int(wanted[1]), len(reply.body)
+        self.hub.resumed.append((path, first))
+        headers = {**reply.headers, "Content-Range": f"bytes {first}-{size - 1}/{size}"}
+        return _Reply(206, headers, reply.body[first:])
 
     def _reset(self) -> None:
         """Ends the connection as a crash does: what was sent may still arrive, then a reset."""

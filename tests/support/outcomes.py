@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 from support.threads import torch_threads
 
@@ -42,6 +44,20 @@ def check_threads(measure: Measure, saes: Sequence[Sae], outputs: Sequence[EvalO
     """`outputs` are the same with three threads."""
     with torch_threads(3):
         assert list(outputs) == [output_of(o) for o in measure(saes)]
+
+
+def check_normalised_sae(measure: Measure, make_sae: MakeSae) -> None:
+    """What an SAE without biases contributes is the same whether it scales its input to one norm or not.
+
+    relu(|x| / c * (x W) c / |x|) = relu(x W), so an eval that takes latents out of activations finds the same.
+    """
+    plain, scaled = (make_sae("topk", k=5, tensors={"b_enc": torch.zeros(48), "b_dec": torch.zeros(16)}) for _ in "ab")
+    scaled.card = replace(scaled.card, input_norm="constant_norm_rescale")
+    first, second = (
+        {(m.metric, *m.at.values()): m.value for m in output_of(outcome).measurements}
+        for outcome in (next(iter(measure([sae]))) for sae in (plain, scaled))
+    )
+    assert first == pytest.approx(second, abs=1e-3)
 
 
 def check_failing_sae(measure: Measure, make_sae: MakeSae) -> None:

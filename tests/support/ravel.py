@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,12 @@ def values_of(output: EvalOutput) -> dict[tuple[str, ...], float | None]:
 
 
 @torch.no_grad()
-def write_ravel_tables(folder: Path, model: Any, tokenizer: Any) -> None:
+def write_ravel_tables(
+    folder: Path, model: Any, tokenizer: Any, wordings: Mapping[str, Sequence[str]] = TEMPLATES
+) -> None:
     """RAVEL's files on cities w0, w1, ..., one template per attribute, labelled with what `model` goes on with."""
     entities = [f"w{i}" for i in range(N_CITIES)]
-    templates = {attribute: [wordings[0]] for attribute, wordings in TEMPLATES.items()}
+    templates = {attribute: [texts[0]] for attribute, texts in wordings.items()}
     labels: dict[str, dict[str, str]] = {entity: {} for entity in entities}
     for entity in entities:
         for attribute, (template,) in templates.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sae_research.results.rows import Row
+from sae_research.results.sites import site_of
 
 _BASE: dict[str, Any] = {
     "baseline": None, "d_in": 128, "d_sae": 512, "hook_name": "blocks.0.hook_resid_post", "reason": None,
@@ -15,5 +16,10 @@ _BASE: dict[str, Any] = {
 
 def make_row(sae: str, measured: str, value: float | None, **more: Any) -> Row:
     about = {"architecture": "topk", "label": more.get("architecture", "topk"), **more}
-    return Row(**{**_BASE, "sae": sae, "metric": measured, "value": value, "l0": 8.0,
-                  "title": measured.replace("_", " "), "column": measured, **about})  # fmt: skip
+    site = site_of(about.get("hook_name", _BASE["hook_name"]))
+    return Row(
+        **{
+            **_BASE, "layer": site.layer if site else None, "sae": sae, "metric": measured, "value": value, "l0": 8.0,
+            "title": measured.replace("_", " "), "column": measured, **about,
+        }
+    )  # fmt: skip

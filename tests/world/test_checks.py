@@ -16,7 +16,6 @@ from sae_research.evals.tpp.settings import TppSettings
 from sae_research.lm.site import Site
 from sae_research.measurements import EvalOutput, Measurement
 from sae_research.metrics.intervals import Estimate
-from sae_research.pipeline.yaml_text import read_yaml
 from sae_research.records import read_record
 from sae_research.saes.architectures.pca import PcaSae
 from sae_research.saes.base import SaeCard
@@ -36,6 +35,7 @@ from sae_research.world.checks.probing import (
 from sae_research.world.checks.ravel import SETTINGS as RAVEL
 from sae_research.world.checks.saes import dead_share, explained_variance
 from sae_research.world.checks.unlearning import SETTINGS as UNLEARNING
+from sae_research.yaml_text import read_yaml
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from sae_research.data.family import ONE_GROUP, Family, Pool
-from sae_research.data.parquet import read_files, split_files
+from sae_research.data.tables import read_files, split_files
 from sae_research.sources.hub import Hub
 
 _REPOSITORY = "Helsinki-NLP/europarl"

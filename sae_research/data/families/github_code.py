@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_research.data.family import ONE_GROUP, Columns, Family, Pool, class_codes, read_splits
-from sae_research.data.parquet import column_names, read_file, split_files
+from sae_research.data.tables import column_names, read_file, split_files
 from sae_research.sources.hub import Hub, RemoteFiles
 
 _REPOSITORY = "codeparrot/github-code"

@@ -177,7 +177,12 @@ def _absorb(
     cosines = torch.nn.functional.cosine_similarity(direction, sae.W_dec.float(), dim=-1)
     projections = words.fresh.x[of_letter] @ direction
     parts = [
-        measure_absorbed(codes.rows(of_letter[part]), cosines, projections[part], split)
+        measure_absorbed(
+            sae.contributions(codes.rows(of_letter[part]), words.fresh.x[of_letter[part]]),
+            cosines,
+            projections[part],
+            split,
+        )
         for part in pieces(sae, len(of_letter))
     ]
     return Absorbed(*(torch.cat(values) for values in zip(*parts, strict=True)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, SaeBenchSchema
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS, OTHER_FORMULA
+from sae_research.evals.shared.text_data import text_data
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def data(settings: CoreSettings) -> list[DataSet]:
     """The running text."""
-    return [DataSet("dataset", settings.dataset, lambda hub: hub.dataset_revision(settings.dataset))]
+    return [text_data("dataset", settings.dataset)]
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: CoreSettings) -> Iterator[Outcome]:

@@ -28,6 +28,7 @@ BOUNDS: Mapping[str, Bounds] = {
     **dict.fromkeys(("explained_variance", "explained_variance_legacy"), _UP_TO_ONE),
     **dict.fromkeys(("mse", "mse_sae_bench", "l2_norm_in", "l2_norm_out", "l2_ratio", "l0", "l1"), _FROM_ZERO),
     **dict.fromkeys(("support_per_sequence", "support_per_token", "support_share_of_d_in"), _FROM_ZERO),
+    **dict.fromkeys(("next_token_accuracy_with_sae", "next_token_accuracy_without_sae"), _SHARE),
     **dict.fromkeys(("negative_share", "interpolates", "frac_alive", "frac_dead"), _SHARE),
     **dict.fromkeys(("freq_over_1_percent", "freq_over_10_percent"), _SHARE),
     **dict.fromkeys(("normalized_freq_over_1_percent", "normalized_freq_over_10_percent"), _SHARE),
@@ -130,6 +131,8 @@ def _behaviour(s: Sums) -> Sums:
         "ce_loss_unigram": unigram,
         # Undefined where the model knows no more than how frequent tokens are.
         "ce_loss_score_unigram": np.where(unigram > clean, (unigram - sae) / (unigram - clean), np.nan),
+        "next_token_accuracy_with_sae": s["right_sae"] / s["ce_tokens"],
+        "next_token_accuracy_without_sae": s["right_clean"] / s["ce_tokens"],
         "kl_div_score": (kl_zero - kl_sae) / kl_zero,
         "kl_div_with_sae": kl_sae,
         "kl_div_with_ablation": kl_zero,

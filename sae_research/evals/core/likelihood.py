@@ -1,4 +1,4 @@
-"""Cross-entropy and KL divergence of next-token predictions, without holding all logits at once."""
+"""Cross-entropy, KL divergence and accuracy of next-token predictions, without holding all logits at once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,25 @@ _CHUNK_ELEMENTS = 2**23
 _ROWS = 64
 
 
+class Predicted(NamedTuple):
+    """How well next tokens are predicted, per token."""
+
+    cross_entropy: Float[Tensor, " tokens"]
+    """In nats."""
+    is_right: Bool[Tensor, " tokens"]
+    """Whether no token is likelier than the next one."""
+
+
 class Losses(NamedTuple):
     """Per token, in nats."""
 
-    cross_entropy: Float[Tensor, " tokens"]
+    predicted: Predicted
     divergence: Float[Tensor, " tokens"]
     """KL(clean || changed), summed over the vocabulary."""
+
+    @property
+    def cross_entropy(self) -> Float[Tensor, " tokens"]:
+        return self.predicted.cross_entropy
 
 
 def compare_predictions(
@@ -32,30 +45,37 @@ def compare_predictions(
     unembed: Callable[[Tensor], Tensor],
     *,
     vocab_size: int,
-) -> tuple[Float[Tensor, " tokens"], dict[Name, Losses]]:
-    """The cross-entropy of the clean predictions, and the losses of each changed one.
+) -> tuple[Predicted, dict[Name, Losses]]:
+    """How well the clean predictions do, and the losses of each changed one.
 
     Inputs are final hidden states. Logits exist for one chunk of tokens at a time; the clean ones are computed once.
     Both losses come from log_softmax in float32: no probability underflows to log(0).
     """
     step = max(1, _CHUNK_ELEMENTS // (vocab_size * _ROWS)) * _ROWS
-    clean_loss = torch.empty(len(targets), dtype=torch.float32, device=clean.device)
-    losses = {name: Losses(torch.empty_like(clean_loss), torch.empty_like(clean_loss)) for name in changed}
+
+    def per_token(dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(len(targets), dtype=dtype, device=clean.device)
+
+    predicted = Predicted(per_token(), per_token(torch.bool))
+    losses = {name: Losses(Predicted(per_token(), per_token(torch.bool)), per_token()) for name in changed}
     for start in range(0, len(targets), step):
         part = slice(start, start + step)
         log_p = torch.log_softmax(unembed(clean[part]).to(torch.float32), dim=-1)
         p = log_p.exp()
-        clean_loss[part] = _cross_entropy(log_p, targets[part])
+        _judge(predicted, part, log_p, targets)
         for name, hidden in changed.items():
             log_q = torch.log_softmax(unembed(hidden[part]).to(torch.float32), dim=-1)
-            losses[name].cross_entropy[part] = _cross_entropy(log_q, targets[part])
+            _judge(losses[name].predicted, part, log_q, targets)
             # Σ p (log p - log q), into log_q's memory. Where p underflows to 0 its term is 0: both logs are finite.
             losses[name].divergence[part] = torch.linalg.vecdot(p, torch.sub(log_p, log_q, out=log_q))
-    return clean_loss, losses
+    return predicted, losses
 
 
-def _cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
-    return -log_probabilities.gather(1, targets[:, None]).squeeze(1)
+def _judge(predicted: Predicted, part: slice, log_probabilities: Tensor, targets: Tensor) -> None:
+    """Fills in the tokens `part` of `predicted`."""
+    of_target = log_probabilities.gather(1, targets[part, None]).squeeze(1)
+    predicted.cross_entropy[part] = -of_target
+    predicted.is_right[part] = of_target >= log_probabilities.amax(dim=1)
 
 
 def unigram_surprise(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.core.codes import count_codes
-from sae_research.evals.core.likelihood import Losses, compare_predictions, unigram_surprise
+from sae_research.evals.core.likelihood import Losses, Predicted, compare_predictions, unigram_surprise
 from sae_research.evals.core.model_losses import ModelLosses
 from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
 from sae_research.evals.core.report import CoreSums, core_output
@@ -124,7 +124,7 @@ class _CorePass:
         """Adds one block of states at real tokens: KL at all of them, cross-entropy where a next token exists."""
         has_next = real.clone()
         has_next[:, -1] = False
-        clean_loss, changed = compare_predictions(
+        predicted, changed = compare_predictions(
             clean,
             hidden,
             tokens.roll(-1, dims=1)[real],
@@ -134,7 +134,7 @@ class _CorePass:
         block = {
             "ce_tokens": has_next.sum(dim=1),
             "kl_tokens": real.sum(dim=1),
-            "ce_clean": sum_real(_placed(clean_loss, real), has_next),
+            **_prediction_sums("clean", predicted, real, has_next),
             "ce_unigram": sum_real(self.surprise[tokens.roll(-1, dims=1)], has_next),
         }
         for name, losses in changed.items():
@@ -211,8 +211,15 @@ def _placed(values: Tensor, real: Tensor) -> Tensor:
     return torch.zeros(real.shape, dtype=values.dtype, device=values.device).masked_scatter(real, values)
 
 
+def _prediction_sums(name: str, predicted: Predicted, real: Tensor, has_next: Tensor) -> dict[str, Tensor]:
+    return {
+        f"ce_{name}": sum_real(_placed(predicted.cross_entropy, real), has_next),
+        f"right_{name}": sum_real(_placed(predicted.is_right.float(), real), has_next),
+    }
+
+
 def _loss_sums(name: str, losses: Losses, real: Tensor, has_next: Tensor) -> dict[str, Tensor]:
     return {
-        f"ce_{name}": sum_real(_placed(losses.cross_entropy, real), has_next),
+        **_prediction_sums(name, losses.predicted, real, has_next),
         f"kl_{name}": sum_real(_placed(losses.divergence, real), real),
     }

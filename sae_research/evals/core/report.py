@@ -87,6 +87,8 @@ def _estimates(text: CoreSums, *, d_in: int) -> dict[str, Estimate]:
             # As SAEBench counts them: special tokens included.
             "total_tokens_eval_reconstruction": Estimate(float(len(losses["ce_tokens"]) * text.context_size)),
             "total_tokens_eval_sparsity_variance": Estimate(float(len(sums["tokens"]) * text.context_size)),
+            # What densities and dead latents rest on.
+            "real_tokens_sparsity": Estimate(float(sums["tokens"].sum())),
         }
     )
 

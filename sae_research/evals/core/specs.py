@@ -69,6 +69,21 @@ _PERFORMANCE = (
         ours=True,
     ),
 )
+_ACCURACY = (
+    _spec(
+        "model_performance_preservation",
+        "next_token_accuracy_with_sae",
+        "Next-token accuracy with the SAE",
+        "higher",
+        ours=True,
+    ),
+    _spec(
+        "model_performance_preservation",
+        "next_token_accuracy_without_sae",
+        "Next-token accuracy of the model",
+        ours=True,
+    ),
+)
 _BEHAVIOUR = (
     _spec("model_behavior_preservation", "kl_div_with_sae", "KL divergence with the SAE", "lower", "nats"),
     _spec("model_behavior_preservation", "kl_div_score", "KL divergence score", "higher"),
@@ -137,6 +152,7 @@ _SPARSITY = (
 _TOKENS = (
     _spec("token_stats", "total_tokens_eval_reconstruction", "Tokens, reconstruction", unit="tokens"),
     _spec("token_stats", "total_tokens_eval_sparsity_variance", "Tokens, sparsity", unit="tokens"),
+    _spec("token_stats", "real_tokens_sparsity", "Real tokens, sparsity", unit="tokens", ours=True),
 )
 _MISC = (
     _spec("misc_metrics", "frac_alive", "Fraction of latents alive", "higher", headline=True),
@@ -158,5 +174,5 @@ OTHER_FORMULA = frozenset({"explained_variance", "mse", "relative_reconstruction
 """Metrics for which SAEBench uses another formula: its numbers are `<name>_sae_bench`, never the plain name."""
 
 CORE_SPECS: tuple[MetricSpec, ...] = (
-    *_PERFORMANCE, *_BEHAVIOUR, *_QUALITY, *_SHRINKAGE, *_SPARSITY, *_TOKENS, *_MISC, *_MISC_AS_SAE_BENCH
+    *_PERFORMANCE, *_ACCURACY, *_BEHAVIOUR, *_QUALITY, *_SHRINKAGE, *_SPARSITY, *_TOKENS, *_MISC, *_MISC_AS_SAE_BENCH
 )  # fmt: skip

@@ -22,6 +22,7 @@ class EntityCodes(NamedTuple):
     prompts: Int[Tensor, " row"]
     """Which prompts."""
     codes: SparseCodes
+    """What each contributes to the activation (`Sae.contributions`)."""
     x_hat: Float[Tensor, "row d"]
 
 
@@ -35,9 +36,9 @@ def entity_codes(
     """The codes at the positions `entity` of these prompts, and the reconstruction there."""
     codes: list[SparseCodes] = []
     x_hat: list[Tensor] = []
-    for dense in encode_at(attempt.sae, x, real, entity):
-        codes.append(sparse_codes(dense))
-        x_hat.append(attempt.sae.decode(dense.to(attempt.sae.W_dec.dtype)).float())
+    for x_at, dense in encode_at(attempt.sae, x, real, entity):
+        codes.append(sparse_codes(attempt.sae.contributions(dense, x_at)))
+        x_hat.append(attempt.sae.decode(dense.to(attempt.sae.W_dec.dtype), x_at).float())
     return EntityCodes(prompts, joined(codes), torch.cat(x_hat))
 
 

@@ -15,9 +15,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
-from sae_research.evals.ravel.entities import entity_prompts_revision, load_entity_prompts
+from sae_research.evals.ravel.entities import entity_prompts_revision, load_entity_prompts, with_templates
 from sae_research.evals.ravel.settings import RavelSettings
-from sae_research.evals.ravel.specs import BASELINE, BASELINES, RAVEL_SPECS, SCORES, SIZES, WITH_ERROR
+from sae_research.evals.ravel.specs import BASELINES, RAVEL_SPECS, REFERENCES, SCORES, SIZES
+from sae_research.evals.shared.seeds import check_seeds
+from sae_research.sources.hub import Hub
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -25,19 +27,30 @@ if TYPE_CHECKING:
 
 def data(settings: RavelSettings) -> list[DataSet]:
     """The prompts about entities."""
-    first = next(iter(settings.attributes))
-    return [DataSet("dataset", settings.dataset, lambda hub: entity_prompts_revision(hub, settings.dataset, first))]
+    entity_class, attributes = next(iter(settings.attributes.items()))
+
+    def revision(hub: Hub) -> str:
+        return entity_prompts_revision(hub, settings.dataset, entity_class, attributes)
+
+    return [DataSet("dataset", settings.dataset, revision)]
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: RavelSettings) -> Iterator[Outcome]:
-    """Masks of all SAEs, trained and tested on the same pairs; the model runs once up to the site."""
+    """Masks of all SAEs, trained and tested on the same pairs; one run of the model represents them at all sites."""
     from sae_research.evals.ravel.measure import measure_ravel
 
     prompts = {
-        entity_class: load_entity_prompts(context.hub, settings.dataset, entity_class, attributes)
+        entity_class: with_templates(
+            load_entity_prompts(context.hub, settings.dataset, entity_class, attributes), settings.templates
+        )
         for entity_class, attributes in settings.attributes.items()
     }
     yield from measure_ravel(context, saes, prompts, settings)
+
+
+def check(settings: RavelSettings, random_seed: int) -> None:
+    """The run's own seed is no further one."""
+    check_seeds(settings.seeds, random_seed, section="ravel")
 
 
 RAVEL = Eval(
@@ -47,13 +60,15 @@ RAVEL = Eval(
     specs=RAVEL_SPECS,
     data=data,
     run=run,
+    sites_together=True,
+    check=check,
     main_columns={"disentanglement_score": {}},
-    not_in_intervals="the entities and the seed with which masks are trained",
+    not_in_intervals="the entities and the seed with which masks are trained, unless `seeds` repeats the latter",
     figures=tuple(
         PartsFigure("panels", score, ("entity", "attribute"), "by_attribute", f"{title} by attribute")
         for score, title in SCORES.items()
     ),
-    references={f"{prefix}{score}": (f"{BASELINE}{score}",) for prefix in ("", WITH_ERROR) for score in SCORES},
+    references=REFERENCES,
     baselines=BASELINES,
     sizes=tuple(SIZES),
     sae_bench=SaeBenchSchema(type_id="ravel"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sae_research.evals.ravel.prompts import Prompts
-from sae_research.evals.ravel.settings import RavelSettings
+from sae_research.evals.ravel.settings import VALIDATION_SHARE, RavelSettings
 from sae_research.probes.draws import keyed_generator
 
 Pair = tuple[int, int, bool]
@@ -55,9 +55,12 @@ def draw_pairs(
 ) -> PairSplit:
     """The pairs of `attribute`: its own prompts for cause, and as many prompts of the `others` for isolation.
 
-    Both prompts of a pair are about the same attribute and have different values of it.
+    Both prompts of a pair are about the same attribute and have different values of it, which they need not have under
+    `split: original`.
     """
     n, key = settings.num_pairs_per_attribute, (*key, attribute)
+    if settings.split == "original":
+        return _draw_as_original(prompts, attribute, others, settings, key)
     if settings.split == "sae_bench":
         pairs = _draw(prompts, attribute, others, range(len(prompts.items)), n, key)
         cut = int(len(pairs) * settings.train_share)
@@ -70,6 +73,37 @@ def draw_pairs(
         train=_tensors(_draw(prompts, attribute, others, train_rows, n_train, (*key, "train"))),
         test=_tensors(_draw(prompts, attribute, others, test_rows, n - n_train, (*key, "test"))),
     )
+
+
+def _draw_as_original(
+    prompts: Prompts, attribute: str, others: Sequence[str], settings: RavelSettings, key: tuple[str | int, ...]
+) -> PairSplit:
+    """Whole batches of pairs for cause or for isolation, never both, in an order that is drawn once."""
+    about = [{item.entity for item in prompts.items if item.attribute == a} for a in (attribute, *others)]
+    known = set.intersection(*about)
+    n, size = settings.num_pairs_per_attribute, settings.batch_size
+    pairs = [(a, b, True) for a, b in _ordered_pairs(prompts, attribute, known)]
+    cause = _shuffled(pairs, (*key, "cause"))[:n]
+    pairs = [(a, b, False) for other in others for a, b in _ordered_pairs(prompts, other, known)]
+    isolation = _shuffled(pairs, (*key, "isolation"))[: len(cause)]
+    train: list[list[Pair]] = []
+    test: list[list[Pair]] = []
+    for kind in (cause, isolation):
+        batches = [kind[start : start + size] for start in range(0, len(kind) // size * size, size)]
+        # Decimal shares: 0.7 + 0.1 of 100 is 80, and not 79.
+        cut, begin = (
+            int(round(s * len(batches), 6)) for s in (settings.train_share, settings.train_share + VALIDATION_SHARE)
+        )
+        train += batches[:cut]
+        test += batches[begin:]
+    order = keyed_generator(*key, "batches").permutation(len(train))
+    return PairSplit(*(_tensors([p for b in batches for p in b]) for batches in ([train[i] for i in order], test)))
+
+
+def _ordered_pairs(prompts: Prompts, attribute: str, entities: Set[str]) -> list[tuple[int, int]]:
+    """Every prompt of the attribute about these entities with every one of the same wording, itself too."""
+    rows = [i for i, item in enumerate(prompts.items) if item.attribute == attribute and item.entity in entities]
+    return [(a, b) for a in rows for b in rows if prompts.items[a].template == prompts.items[b].template]
 
 
 def _draw(

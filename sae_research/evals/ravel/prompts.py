@@ -37,20 +37,20 @@ class Prompts(NamedTuple):
         return Prompts(items, self.tokens[at], self.lengths[at], self.entity[at], self.first[at])
 
 
-def tokenize_prompts(lm: LanguageModel, items: Sequence[EntityPrompt]) -> Prompts:
-    """Every prompt after BOS; the model has not answered any yet."""
+def tokenize_prompts(lm: LanguageModel, items: Sequence[EntityPrompt], *, prepend_bos: bool = True) -> Prompts:
+    """Every prompt, after BOS or without; the model has not answered any yet."""
     if not lm.tokenizer.is_fast:
         raise UserError(
             f"model {lm.name!r}: its tokenizer does not say which characters a token covers, which RAVEL needs; "
             "use a model with a tokenizer.json, or set 'eval_types.ravel: false'"
         )
-    start = bos_id(lm.tokenizer)
-    rows = [[start, *ids] for ids in encode_plain(lm.tokenizer, [item.text for item in items])] if items else []
+    start = [bos_id(lm.tokenizer)] if prepend_bos else []
+    rows = [[*start, *ids] for ids in encode_plain(lm.tokenizer, [item.text for item in items])] if items else []
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
     tokens = torch.full((len(rows), max(map(len, rows), default=1)), int(lm.tokenizer.pad_token_id or 0))  # type: ignore[arg-type]
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.tensor(row)
-    entity = torch.tensor([1 + place for place in _last_entity_tokens(lm, items)], dtype=torch.long)
+    entity = torch.tensor([len(start) + place for place in _last_entity_tokens(lm, items)], dtype=torch.long)
     return Prompts(list(items), tokens, lengths, entity, torch.full_like(lengths, -1))
 
 

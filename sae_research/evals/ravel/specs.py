@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sae_research.evals.base import Baseline
 from sae_research.measurements import MetricSpec
 
@@ -10,10 +12,23 @@ SCORES = {
     "cause_score": "Cause (RAVEL)",
     "isolation_score": "Isolation (RAVEL)",
 }
-WITH_ERROR = "with_error_"
-VARIANTS = {"": "", "soft_": ", soft mask", WITH_ERROR: ", with the error term"}
+SOFT, WITH_ERROR, SOFT_WITH_ERROR = "soft_", "with_error_", "soft_with_error_"
+VARIANTS = {
+    "": "",
+    SOFT: ", soft mask",
+    WITH_ERROR: ", with the error term",
+    SOFT_WITH_ERROR: ", soft mask, with the error term",
+}
 """For each way to put the codes back: the prefix of a metric's name, and the end of its title."""
 BASELINE = "baseline_"
+BASELINE_VARIANTS = {"": "", SOFT: ", soft mask"}
+"""The same of baselines, which reconstruct without an error."""
+REFERENCES = {
+    f"{prefix}{score}": (f"{BASELINE}{SOFT if prefix.startswith(SOFT) else ''}{score}",)
+    for prefix in VARIANTS
+    for score in SCORES
+}
+"""By metric of an SAE the baselines' metric."""
 _BOTH = frozenset({"disentanglement_score", f"{WITH_ERROR}disentanglement_score"})
 _ALL = frozenset(f"{prefix}{score}" for prefix in ("", WITH_ERROR) for score in SCORES)
 BASELINES = {
@@ -35,18 +50,21 @@ SIZES = {
 }
 """What stands behind a number: unit and title."""
 
+
+def _scores() -> Iterator[MetricSpec]:
+    """The scores of SAEs, then of baselines, each with its spread over seeds."""
+    for start, variants in (("", VARIANTS), (BASELINE, BASELINE_VARIANTS)):
+        for prefix, added in variants.items():
+            for score, title in SCORES.items():
+                plain = not start and not prefix
+                name, title = f"{start}{prefix}{score}", f"{title}{added}{', baseline' if start else ''}"
+                yield MetricSpec(name, "ravel", "", "higher", title, score if plain else None, headline=plain)
+                yield MetricSpec(f"{name}_seed_std", "ravel", "", "neither", f"{title}, deviation over seeds")
+
+
 RAVEL_SPECS: tuple[MetricSpec, ...] = (
-    *(
-        MetricSpec(f"{prefix}{score}", "ravel", "", "higher", f"{title}{added}", None if prefix else score,
-                   headline=not prefix)
-        for prefix, added in VARIANTS.items()
-        for score, title in SCORES.items()
-    ),
-    *(
-        MetricSpec(f"{BASELINE}{score}", "ravel", "", "higher", f"{title}, baseline")
-        for score, title in SCORES.items()
-    ),
+    *_scores(),
     MetricSpec("n_latents_swapped", "ravel", "latents", "neither", "Latents in the mask (RAVEL)"),
     *(MetricSpec(name, "ravel", unit, "neither", title) for name, (unit, title) in SIZES.items()),
     MetricSpec("prompts_kept", "ravel", "", "neither", "Share of prompts answered correctly (RAVEL)"),
-)  # fmt: skip
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -16,6 +17,13 @@ from sae_research.evals.base import EvalContext
 from sae_research.evals.ravel.pairs import Pairs, PairSplit
 from sae_research.evals.ravel.prompts import Checker, Prompts, equal_lengths, rows_at_once
 from sae_research.evals.ravel.settings import RavelSettings
+from sae_research.evals.ravel.specs import (
+    BASELINE_VARIANTS,
+    SOFT,
+    SOFT_WITH_ERROR,
+    VARIANTS,
+    WITH_ERROR,
+)
 from sae_research.evals.ravel.swaps import HARD, MaskMode, MaskSwap, RotationSwap, Swap
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.lm.site import Site
@@ -23,11 +31,6 @@ from sae_research.workers import side_by_side
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
-
-# SAEBench's temperatures: evenly spaced in their logarithm over all steps.
-_HOTTEST, _COLDEST = 1.0, 1e-4
-_SAE_VARIANTS = {"": HARD, "soft_": MaskMode(_COLDEST), "with_error_": MaskMode(with_error=True)}
-_BASELINE_VARIANTS = {"": HARD}
 
 
 @dataclass(eq=False)
@@ -45,10 +48,15 @@ class Candidate:
     def failed(self) -> bool:
         return self.attempt is not None and self.attempt.error is not None
 
-    @property
-    def variants(self) -> dict[str, MaskMode]:
+    def variants(self, coldest: float) -> dict[str, MaskMode]:
         """The ways in which it is tested, by the prefix of their metrics."""
-        return _BASELINE_VARIANTS if self.attempt is None else _SAE_VARIANTS
+        modes = {
+            "": HARD,
+            SOFT: MaskMode(coldest),
+            WITH_ERROR: MaskMode(with_error=True),
+            SOFT_WITH_ERROR: MaskMode(coldest, with_error=True),
+        }
+        return {prefix: modes[prefix] for prefix in (BASELINE_VARIANTS if self.attempt is None else VARIANTS)}
 
 
 class SwapHits(NamedTuple):
@@ -93,7 +101,8 @@ class AttributeRun:
     ) -> None:  # fmt: skip
         self._context, self._lm, self._site = context, context.lm, site
         self._prompts, self._checker, self._candidates = prompts, checker, candidates
-        self._batch_size, self._num_epochs = settings.batch_size, settings.num_epochs
+        self._settings = settings
+        self._variants = {candidate: candidate.variants(settings.coldest) for candidate in candidates}
         self._n_steps = 0
         for candidate in candidates:
             is_rotation = isinstance(candidate.swap, RotationSwap)
@@ -108,13 +117,18 @@ class AttributeRun:
         return self._test(split.test)
 
     def _train(self, pairs: Pairs) -> None:
-        parts = torch.arange(len(pairs)).split(self._batch_size)
-        self._n_steps = self._num_epochs * len(parts)
-        temperatures = torch.logspace(float(np.log10(_HOTTEST)), float(np.log10(_COLDEST)), self._n_steps).tolist()
-        for step, temperature in enumerate(temperatures):
+        settings = self._settings
+        parts = torch.arange(len(pairs)).split(settings.batch_size)
+        self._n_steps = settings.num_epochs * len(parts)
+        first, last = settings.hottest, settings.coldest
+        if settings.cooling == "log":
+            temperatures = torch.logspace(math.log10(first), math.log10(last), self._n_steps)
+        else:
+            temperatures = torch.linspace(first, last, self._n_steps)
+        for step, temperature in enumerate(temperatures.tolist()):
             batch = self._capture(pairs, parts[step % len(parts)])
             trained = [candidate for candidate in self._candidates if candidate.optimizer is not None]
-            self._each(trained, self._step, batch, MaskMode(temperature))
+            self._each(trained, self._step, batch, MaskMode(temperature, settings.train_with_error))
             self._advance(len(batch.pairs))
 
     def _capture(self, pairs: Pairs, rows: Tensor) -> _Batch:
@@ -146,7 +160,9 @@ class AttributeRun:
         candidate.optimizer.step()
 
     def _test(self, pairs: Pairs) -> dict[Candidate, SwapHits]:
-        hits = {c: {variant: np.zeros(len(pairs), dtype=bool) for variant in c.variants} for c in self._candidates}
+        hits = {
+            c: {variant: np.zeros(len(pairs), dtype=bool) for variant in self._variants[c]} for c in self._candidates
+        }
         for rows in equal_lengths(self._prompts.lengths[pairs.base], rows_at_once(self._context)):
             batch = self._capture(pairs, rows)
             for candidate, by_variant in self._each(self._candidates, self._answer, batch).items():
@@ -170,7 +186,7 @@ class AttributeRun:
         items = [all_items[i] for i in batch.pairs.base.tolist()]
         labels = [all_items[i].label for i in batch.pairs.wanted().tolist()]
         right = {}
-        for variant, mode in candidate.variants.items():
+        for variant, mode in self._variants[candidate].items():
             x = batch.with_entity(candidate.swap.mixed(batch.pairs.base, batch.pairs.source, mode))
             right[variant] = self._checker.answer(batch.tokens, self._site, x, items, labels).right
         return right

@@ -87,7 +87,9 @@ def _measure_pair(
     rest_x, _ = pool_texts(context, [], texts[n_encoded:], site=site, context_size=context_size)
     probed: dict[int, _ProbedPair] = {}
     hits: dict[Attempt, dict[int, AblatedHits]] = {}
-    for x, codes in pool_in_groups(context, attempts, texts[:n_encoded], site=site, context_size=context_size):
+    for x, codes in pool_in_groups(
+        context, attempts, texts[:n_encoded], site=site, context_size=context_size, contributions=True
+    ):
         if not probed:
             x = torch.cat([x, rest_x])
             probed = {s: _probe_pair(context, s, pair, x, settings, streams.get(s)) for s, pair in drawn.items()}

@@ -21,13 +21,14 @@ def padding_ratios(lm: LanguageModel, texts: Sequence[str], *, context_size: int
 
 
 def with_padding(sae: Sae, codes: Rows, ratios: Float[Tensor, " texts"]) -> Rows:
-    """Mean codes plus the codes of the padding, which SAEBench includes in the sum but not in the divisor.
+    """Mean contributions plus those of the padding, which SAEBench includes in the sum but not in the divisor.
 
     SAEs of scope `sequence` give masked tokens no codes, so their mean codes stay the same.
     """
     if sae.scope == "sequence":
         return codes
-    empty = sae.encode(torch.zeros(1, sae.card.d_in, dtype=sae.W_dec.dtype, device=sae.W_dec.device)).float()
+    zero = torch.zeros(1, sae.card.d_in, dtype=sae.W_dec.dtype, device=sae.W_dec.device)
+    empty = sae.contributions(sae.encode(zero), zero).float()
     if not isinstance(codes, SparseRows):
         return torch.addcmul(codes, ratios[:, None], empty)
     padded = (torch.addcmul(block, ratios[part, None], empty) for part, block in codes.blocks())

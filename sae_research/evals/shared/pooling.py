@@ -30,18 +30,20 @@ class PooledTexts(NamedTuple):
 
 
 def pool_in_groups(
-    context: EvalContext, attempts: Sequence[Attempt], texts: Sequence[str], *, site: Site, context_size: int
-) -> Iterator[PooledTexts]:
+    context: EvalContext, attempts: Sequence[Attempt], texts: Sequence[str], *, site: Site, context_size: int,
+    contributions: bool = False,
+) -> Iterator[PooledTexts]:  # fmt: skip
     """The texts for as many SAEs at a time as a third of the free memory has room for; another third is for probes.
 
     The codes of an SAE that has no room there alone are kept without their zeros, in the host's memory.
+    With `contributions` they are what each adds to the activation.
     """
     limit = free_memory(context.lm.device) // 3
     batch = tokenize_texts(context.lm.tokenizer, texts, context_size=context_size)
     for group in group_by_memory(attempts, len(texts), limit_bytes=limit):
         context.progress.expect(len(texts))
         sparse = [attempt for attempt in group if _dense_bytes(attempt, len(texts)) > limit]
-        yield _pool(context, group, batch, site, sparse)
+        yield _pool(context, group, batch, site, sparse, contributions=contributions)
 
 
 def pool_texts(
@@ -54,8 +56,9 @@ def pool_texts(
 
 
 def _pool(
-    context: EvalContext, attempts: Sequence[Attempt], batch: TokenBatch, site: Site, sparse: Sequence[Attempt]
-) -> PooledTexts:
+    context: EvalContext, attempts: Sequence[Attempt], batch: TokenBatch, site: Site, sparse: Sequence[Attempt], *,
+    contributions: bool = False,
+) -> PooledTexts:  # fmt: skip
     """The means over tokenised texts.
 
     They are read in order of length, so that little is padding, in batches of at most as many positions as a batch of
@@ -69,7 +72,7 @@ def _pool(
         for attempt in attempts
         if attempt.error is None
     }
-    encoders = {attempt: Encoder(attempt.sae, attempt.supports) for attempt in stores}
+    encoders = {attempt: Encoder(attempt.sae, attempt.supports, contributions=contributions) for attempt in stores}
 
     def pool(attempt: Attempt, x: Tensor, real: Tensor, rows: Tensor) -> None:
         stores[attempt].put(rows, encoders[attempt], x, real)

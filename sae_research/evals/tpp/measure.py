@@ -73,7 +73,7 @@ def _measure_set(
     )
     site, context_size = attempts[0].sae.card.site, settings.context_size
     probed: dict[int, _ProbedSet] = {}
-    for x, codes in pool_in_groups(context, attempts, texts, site=site, context_size=context_size):
+    for x, codes in pool_in_groups(context, attempts, texts, site=site, context_size=context_size, contributions=True):
         if not probed:
             probed = {
                 seed: _probe_set(context, labelled, x, places[seed], draws, settings, recipe)

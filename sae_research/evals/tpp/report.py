@@ -56,10 +56,14 @@ def score_set(labelled: LabelledSet, hits: Mapping[int, TppHits], n_values: Sequ
     for n, place in places.items():
         rows = {seed: _rows(of_seed, place) for seed, of_seed in hits.items()}
         scores = {seed: _class_means(of_seed, hits[seed].texts) for seed, of_seed in rows.items()}
-        by_n[n] = {metric: over_seeds({seed: own[metric] for seed, own in scores.items()}) for metric in METRICS}
+        by_n[n] = {
+            metric: over_seeds({seed: of_seed[metric] for seed, of_seed in scores.items()}) for metric in METRICS
+        }
         losses = [_losses({name: values.sum(axis=0) for name, values in of_seed.items()}) for of_seed in rows.values()]
         for column, values in enumerate(by_class.values()):
-            values.update({_key(metric, n): fmean(float(own[metric][column]) for own in losses) for metric in METRICS})
+            values.update(
+                {_key(metric, n): fmean(float(of_seed[metric][column]) for of_seed in losses) for metric in METRICS}
+            )
     return TppScores(labelled.name, by_n, by_class)
 
 

@@ -29,17 +29,24 @@ class Clamping:
     def changes(
         self, codes: Float[Tensor, "row position union"], clamped: Bool[Tensor, "row union"], level: Tensor
     ) -> Float[Tensor, "row position d"]:
-        """The change of the activation by clamping the latents `clamped` of each row: Σ (-level sign(z) - z) W_dec."""
+        """The change of the activation by clamping the latents `clamped` of each row: Σ (-level sign(z) - z) W_dec.
+
+        It is in the units of the codes (`Sae.contributions`).
+        """
         moved = torch.where((codes != 0) & clamped[:, None], -level * codes.sign() - codes, 0)
         return moved @ self.encoder.sae.W_dec[self.chosen.latents]
 
 
 def units(sae: Sae, chosen: ChosenLatents, mean_norm: float, *, scaled: bool) -> Float[Tensor, " union"]:
-    """The size of code that a multiplier of 1 stands for, by chosen latent."""
+    """The size of code that a multiplier of 1 stands for, by chosen latent.
+
+    The norm of activations that an SAE normalises is sqrt(d_in) in its own units.
+    """
     atoms = sae.W_dec[chosen.latents]
     if not scaled:
         return torch.ones(len(atoms), device=atoms.device)
-    return mean_norm / sae.card.d_in**0.5 / atoms.float().norm(dim=1).clamp(min=1e-12)
+    relative = mean_norm / sae.card.d_in**0.5 if sae.card.input_norm == "none" else 1.0
+    return relative / atoms.float().norm(dim=1).clamp(min=1e-12)
 
 
 class _Variants(NamedTuple):
@@ -79,6 +86,7 @@ def answer_clamped(
         taken, rows = batch.take(variants.prompts[part])
         for place, level in enumerate(clamping.levels):
             change = clamping.changes(codes[rows], variants.clamped[part][taken.owners], level)
+            change = clamping.encoder.sae.contributions(change, x[rows])
             hidden = lm.resume(site, x[rows] + change.to(x.dtype), taken.tokens)
             right_of_variant[part, place] = right_answers(lm, hidden, taken, protocol)
     right[variants.changed] = right_of_variant[variants.variant]

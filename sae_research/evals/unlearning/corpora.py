@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sae_research.data.parquet import read_files, split_files
+from sae_research.data.tables import read_files, split_files
 from sae_research.errors import UserError
 from sae_research.sources.hub import Hub, RemoteFiles
 

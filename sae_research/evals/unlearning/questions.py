@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sae_research.data.draw import draw
-from sae_research.data.parquet import column_names, read_files, split_files
+from sae_research.data.tables import column_names, read_files, split_files
 from sae_research.errors import UserError
 from sae_research.sources.hub import Hub
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from sae_research.errors import UserError
 from sae_research.foreign import shown
 from sae_research.formats.folding import fold_atom_norms
+from sae_research.formats.peeking import shapes_in
+from sae_research.formats.readers import qwen_scope
 from sae_research.formats.reading import (
     naming_file,
     optional,
@@ -80,14 +82,18 @@ _CLASS_OF_TRAINER = {
 }
 # nn.Linear keeps its weight as (out, in), the transpose of ours. Used only if d_in = d_sae, when the shape cannot tell.
 _TRANSPOSED = {"encoder.weight", "decoder.weight"}
+_OF_OTHERS = {"k_tensor", "ae.k_tensor", "pre_bias", "encoder_linear.weight"}
+"""Entries that only other projects' files have: seed 001's, OpenAI's, Goodfire's."""
 # In a training backup these still have to be multiplied by the norm that activations were divided by.
 _IN_UNITS_OF_X = {"b_enc", "b_dec", "threshold", "b_gate", "b_mag"}
 
 
 def recognises(path: Path) -> bool:
-    """A `.pt` file with a `config.json` beside it or one folder up, or a folder with both."""
+    """A `.pt` file with a `config.json` beside it or one folder up, or a folder with both, and not another format's."""
     weights = path / WEIGHTS if path.is_dir() else path
-    return weights.suffix == ".pt" and weights.is_file() and _config_path(weights).is_file()
+    if weights.suffix != ".pt" or not weights.is_file() or not config_path_of(weights).is_file():
+        return False
+    return not _OF_OTHERS & set(shapes_in(weights)) and not qwen_scope.recognises(weights)
 
 
 def companions(filename: str) -> tuple[str, ...]:
@@ -99,7 +105,7 @@ def companions(filename: str) -> tuple[str, ...]:
 def short_name(filename: str) -> str | None:
     """The folder of the training run, and the file if it is not the run's last; None for other formats' files."""
     path = PurePosixPath(filename)
-    if path.suffix != ".pt":
+    if re.fullmatch(r"ae(_\w+)?\.pt", path.name) is None:
         return None
     parts = [_run_folder(path).name, "" if path.name == WEIGHTS else path.stem]
     return "_".join(filter(None, parts))
@@ -109,15 +115,21 @@ def _run_folder(weights: PurePosixPath) -> PurePosixPath:
     return weights.parent.parent if weights.parent.name == "checkpoints" else weights.parent
 
 
+def architecture_of(class_name: str) -> str | None:
+    """Our architecture for a class or trainer of dictionary_learning; None where there is none."""
+    layout = _LAYOUTS.get(_CLASS_OF_TRAINER.get(class_name, class_name))
+    return layout.architecture if layout is not None else None
+
+
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     """The SAE in `ae.pt`, its atoms scaled to norm 1 if that changes nothing else (`Sae.scaled_with_atoms`)."""
     weights = path / WEIGHTS if path.is_dir() else path
-    config_path = _config_path(weights)
+    config_path = config_path_of(weights)
     config = read_json(config_path, sae=name)
     trainer = required(config, "trainer", dict, sae=name, path=config_path)
     with naming_file(config_path):
         class_name = _class_name(trainer, name)
-        site = _site(trainer, name)
+        site = trainer_site(trainer, name)
         model_name = _printable(trainer, "lm_name", sae=name) or "unknown"
         training_tokens = _training_tokens(config, weights, name)
     layout = _LAYOUTS[class_name]
@@ -142,7 +154,7 @@ def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
         return build_sae(card, fold_atom_norms(layout.architecture, tensors))
 
 
-def _config_path(weights: Path) -> Path:
+def config_path_of(weights: Path) -> Path:
     beside = weights.parent / CONFIG
     return weights.parent.parent / CONFIG if weights.parent.name == "checkpoints" and not beside.is_file() else beside
 
@@ -159,7 +171,7 @@ def _class_name(trainer: Mapping[str, Any], name: str) -> str:
     return str(class_name)
 
 
-def _site(trainer: Mapping[str, Any], name: str) -> Site:
+def trainer_site(trainer: Mapping[str, Any], name: str) -> Site:
     """From `layer` and `submodule_name`, for example 4 and `resid_post_layer_4`; by default the residual stream."""
     layer = trainer.get("layer")
     if not isinstance(layer, int) or isinstance(layer, bool) or not 0 <= layer < 10**6:
@@ -167,11 +179,11 @@ def _site(trainer: Mapping[str, Any], name: str) -> Site:
     submodule = _optional(trainer, "submodule_name", str, sae=name)
     if submodule is None:
         return Site(layer, "resid_post")
-    match = re.fullmatch(r"(resid_pre|resid_post|mlp_out)(?:_layer_?([0-9]{1,6}))?", submodule)
+    match = re.fullmatch(r"(resid_pre|resid_post|mlp_out|attn_out)(?:_layer_?([0-9]{1,6}))?", submodule)
     if match is None:
         raise UserError(
             f"SAE {name!r}: submodule_name {shown(submodule)} is not supported; "
-            "supported: resid_pre, resid_post, mlp_out"
+            "supported: resid_pre, resid_post, mlp_out, attn_out"
         )
     if match[2] is not None and int(match[2]) != layer:
         raise UserError(f"SAE {name!r}: submodule_name {submodule!r} and trainer.layer {layer} disagree; correct one")

@@ -22,14 +22,20 @@ from sae_research.files import folder_in_the_making, write_atomically
 from sae_research.foreign import reading, shown
 from sae_research.formats.folding import fold_atom_norms, scale_latents
 from sae_research.formats.lens_config import (
+    BY_FACTOR,
     CENTRED,
     CONFIG,
+    WHITENED,
     begins_with_bos,
+    folded,
+    input_norm_of,
     modern,
+    refuse_unknown_keys,
     refuse_unsupported,
     site_of,
     warn_of_other_input,
 )
+from sae_research.formats.lens_scaler import UNSCALED, Scaler, fold_factor, fold_whitening, read_scaler
 from sae_research.formats.reading import (
     naming_file,
     optional,
@@ -67,11 +73,12 @@ def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
     config = read_json(path / CONFIG, sae=name)
     runner = read_json(path / RUNNER, sae=name) if (path / RUNNER).is_file() else {}
     tensors = read_safetensors(path / WEIGHTS, sae=name)
+    scaler = read_scaler(path, sae=name)
     with naming_file(path):
         if OURS in config:
             return _from_ours(config, tensors, name=name, source=source)
         tokens = runner.get("training_tokens")
-        return from_lens(config, tensors, name=name, source=source, training_tokens=tokens)
+        return from_lens(config, tensors, name=name, source=source, scaler=scaler, training_tokens=tokens)
 
 
 def load_sae(folder: Path) -> Sae:
@@ -108,6 +115,7 @@ def from_lens(
     *,
     name: str,
     source: Mapping[str, Any],
+    scaler: Scaler = UNSCALED,
     training_tokens: int | None = None,
 ) -> Sae:
     """The SAE that SAELens' configuration and state describe.
@@ -115,11 +123,12 @@ def from_lens(
     Atoms are scaled to norm 1 if that changes nothing else, as in SAEBench. A TopK decoder is left alone, unless it was
     trained with `rescale_acts_by_decoder_norm`.
     """
-    config = modern(config, name)
-    refuse_unsupported(config, name)
+    stated, config = config, modern(config, name)
+    refuse_unsupported(config, scaler, name)
     warn_of_other_input(config, name)
     architecture = _architecture(config, name)
-    weights = _weights(config, tensors, architecture, name)
+    refuse_unknown_keys(stated, (option.name for option in fields(sae_class(architecture).settings_type)), name)
+    weights = _weights(config, tensors, architecture, scaler, name)
     card = SaeCard(
         name=name,
         architecture=architecture,
@@ -127,10 +136,11 @@ def from_lens(
         d_in=_required(config, "d_in", int, sae=name),
         d_sae=_required(config, "d_sae", int, sae=name),
         model_name=_printable(config["metadata"], "model_name", sae=name) or "unknown",
-        hyperparameters=_options(config, architecture, name),
+        hyperparameters=_options(config, architecture, scaler, name),
         source=source,
         training_tokens=training_tokens if isinstance(training_tokens, int) else None,
         prepend_bos=begins_with_bos(config["metadata"], name),
+        input_norm=input_norm_of(config, name),
     )
     check_tensors(card, sae_class(architecture).shapes, weights)
     return build_sae(card, fold_atom_norms(architecture, weights))
@@ -156,6 +166,7 @@ def _from_ours(
         source=source,
         training_tokens=_optional(block, "training_tokens", int, sae=name),
         prepend_bos=begins_with_bos(metadata, name),
+        input_norm=input_norm_of(config, name),
     )
     sae = build_sae(card, tensors)
     if sae.card.digest != field(block, "digest", str):
@@ -187,7 +198,7 @@ def _config(card: SaeCard) -> dict[str, Any]:
         "device": "cpu",
         "dtype": "float32",
         "metadata": metadata,
-        "normalize_activations": "none",
+        "normalize_activations": card.input_norm,
         "reshape_activations": "hook_z" if card.site.kind == "attn_z" else "none",
         **options,
         OURS: {
@@ -216,14 +227,18 @@ def _architecture(config: Mapping[str, Any], name: str) -> str:
     return trained if trained is not None and about(trained).sae_lens_saves_as == stated else by_name[stated]
 
 
-def _options(config: Mapping[str, Any], architecture: str, name: str) -> dict[str, Any]:
+def _options(config: Mapping[str, Any], architecture: str, scaler: Scaler, name: str) -> dict[str, Any]:
     """The options of the architecture, as far as the configuration has them."""
     details = _optional(config["metadata"], "training_architecture_details", dict, sae=name) or {}
     stated = {**config, **details}
+    factor = scaler.factor if folded(config, name) == BY_FACTOR else None
     options: dict[str, Any] = {}
     for option in fields(sae_class(architecture).settings_type):
         if option.name == "subtract_b_dec":
             options["subtract_b_dec"] = _optional(config, "apply_b_dec_to_input", bool, sae=name) is not False
+        elif option.name == "residual_threshold" and factor is not None:
+            # It is in the units of what the pursuit reads.
+            options[option.name] = _required(stated, option.name, float, sae=name) / factor
         elif stated.get(option.name) is not None:
             options[option.name] = stated[option.name]
         elif option.default is MISSING and option.default_factory is MISSING:
@@ -232,7 +247,7 @@ def _options(config: Mapping[str, Any], architecture: str, name: str) -> dict[st
 
 
 def _weights(
-    config: Mapping[str, Any], tensors: Mapping[str, Tensor], architecture: str, name: str
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], architecture: str, scaler: Scaler, name: str
 ) -> dict[str, Tensor]:
     """The tensors that inference needs, from those of a finished SAE or of a training checkpoint."""
     require_floats(tensors, sae=name)
@@ -245,9 +260,28 @@ def _weights(
     has_threshold = "threshold" in sae_class(architecture).shapes
     if has_threshold and "log_threshold" in weights:
         weights["threshold"] = weights.pop("log_threshold").exp()
-    rescaled = _optional(config, "rescale_acts_by_decoder_norm", bool, sae=name)
-    if rescaled and {"W_enc", "b_enc", "W_dec"} <= set(weights):
-        weights = scale_latents(weights, ("W_enc", "b_enc"))
     if has_threshold and {"topk_threshold", "b_enc"} <= set(weights):
         weights["threshold"] = torch.full_like(weights["b_enc"], float(weights.pop("topk_threshold")))
+    if set(weights) != set(sae_class(architecture).shapes):
+        return weights  # `check_tensors` says what is wrong
+    return _as_computed(config, weights, scaler, name)
+
+
+def _as_computed(config: Mapping[str, Any], weights: dict[str, Tensor], scaler: Scaler, name: str) -> dict[str, Tensor]:
+    """The weights with all that SAELens does around them folded in."""
+    reads_b_dec = _optional(config, "apply_b_dec_to_input", bool, sae=name) is not False
+    if not reads_b_dec and "W_enc" not in weights:
+        # Its pursuit of an SAE that does not subtract b_dec does not add it either.
+        weights = {**weights, "b_dec": torch.zeros_like(weights["b_dec"])}
+    is_jumprelu = config["architecture"] == "jumprelu"  # for which SAELens ignores the option
+    rescaled = _optional(config, "rescale_acts_by_decoder_norm", bool, sae=name) and not is_jumprelu
+    if rescaled and "b_enc" in weights:
+        weights = scale_latents(weights, ("W_enc", "b_enc"))
+    normalised = folded(config, name)
+    if normalised == BY_FACTOR and scaler.factor is not None:
+        weights = fold_factor(weights, scaler.factor)
+        if rescaled:
+            weights = scale_latents(weights, tuple(key for key in weights if key not in ("W_dec", "b_dec")))
+    if normalised == WHITENED and scaler.whitening is not None:
+        weights = fold_whitening(weights, scaler.whitening, subtracts_b_dec=reads_b_dec, sae=name)
     return weights

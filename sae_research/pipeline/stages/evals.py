@@ -67,11 +67,11 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
         log.info("%s: disabled in params.yaml (eval_types.%s)", eval_name, eval_name)
         return StageSummary(computed=0, reused=0, failures={})
     evaluated = find_eval(eval_name)
-    hub = Hub(paths.world)
+    hub = Hub(paths.world, described=params.data_sets)
     manifest = read_manifest(paths.saes)
     _require_unchanged(params, paths, manifest)
     cells = plan_cells(params, manifest, evaluated, hub)
-    shared = shared_texts(evaluated, params.settings_of(evaluated))
+    shared = shared_texts(evaluated, params)
     if shared is not None:
         log.warning("%s", shared)
     store = ResultStore(paths.store / "cells")
@@ -133,7 +133,7 @@ def _compute(
         model=params.model,
         revision=manifest.model["revision"],
         seed=params.random_seed,
-        hub=Hub(paths.world),
+        hub=Hub(paths.world, described=params.data_sets),
         saes_folder=paths.saes,
         store=ResultStore(paths.store / "cells"),
         cache=cache if caching.save_activations else None,

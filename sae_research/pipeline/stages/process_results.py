@@ -13,6 +13,11 @@ from sae_research.pipeline.params import load_params
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.comparisons import Comparison, compare_saes
+from sae_research.results.health.assess import assess
+from sae_research.results.health.document import HEALTH_FILE, health_document
+from sae_research.results.health.report import health_section
+from sae_research.results.health.settings import HealthSettings
+from sae_research.results.health.training import training_records
 from sae_research.results.merge import read_entries, tidy_rows
 from sae_research.results.numbers import json_text
 from sae_research.results.report import report_text
@@ -36,13 +41,20 @@ class MergeSummary:
 
 
 def process_results(
-    paths: Paths, enabled: Mapping[str, bool], *, saes: Sequence[Mapping[str, Any]] = ()
+    paths: Paths,
+    enabled: Mapping[str, bool],
+    *,
+    saes: Sequence[Mapping[str, Any]] = (),
+    health: HealthSettings | None = None,
 ) -> MergeSummary:
     """Fills `eval_results/merged/`, `metrics.json` and `METRICS.md` from the results of the `enabled` evals.
 
-    `saes` are the manifest's entries, for SAEs of which every cell failed. The same results give the same bytes.
+    `saes` are the manifest's entries, for SAEs of which every cell failed, `health` the thresholds of the health
+    report. The same results give the same bytes.
     """
     entries = read_entries(paths.results, paths.published, enabled)
+    limits = health or HealthSettings()
+    healths = assess(entries, limits, training_records(paths.saes, entries), saes)
     rows = tidy_rows(entries, saes)
     comparisons, audits = compare_saes(entries), audit_columns(entries, rows)
     rows = with_differences(rows, comparisons)
@@ -55,10 +67,13 @@ def process_results(
         (folder / "audit.csv").write_text(table_as_csv(audits, ColumnAudit), encoding="utf-8")
         (folder / "audit.parquet").write_bytes(table_as_parquet(audits, ColumnAudit))
         (folder / SETTINGS_FILE).write_text(table_as_csv(all_settings(entries), Setting), encoding="utf-8")
+        (folder / HEALTH_FILE).write_text(json_text(health_document(healths, limits)), encoding="utf-8")
         (folder / "results.json").write_text(json_text(merged_document(entries, rows)), encoding="utf-8")
         (folder / "plots.json").write_text(json_text(plot_records(rows)), encoding="utf-8")
     write_atomically(paths.metrics, json_text(summarize(rows)), scratch=scratch)
-    write_atomically(paths.report, report_text(entries, rows, comparisons, audits), scratch=scratch)
+    write_atomically(
+        paths.report, report_text(entries, rows, comparisons, audits, health_section(healths, limits)), scratch=scratch
+    )
     summary = MergeSummary(
         saes=len(by_sae(rows)),
         rows=len(rows),
@@ -79,4 +94,5 @@ def process_results(
 def process_results_stage() -> None:
     """Merges the results of the enabled evals in the current folder."""
     paths = find_paths()
-    process_results(paths, load_params(paths.params).eval_types, saes=read_manifest(paths.saes).saes)
+    params = load_params(paths.params)
+    process_results(paths, params.eval_types, saes=read_manifest(paths.saes).saes, health=params.health)

@@ -23,8 +23,10 @@ from sae_research.pipeline.run_saes import (
     fetch_comparison,
     write_saes,
 )
+from sae_research.pipeline.trained import TrainedSaes
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
+from sae_research.saes.build import at_site
 from sae_research.sources.hub import WORLD_PREFIX, Hub, Snapshot
 from sae_research.world.build import build_world, world_is_valid
 
@@ -42,23 +44,23 @@ def setup_stage() -> None:
 def run_setup(params: Params, paths: Paths) -> None:
     """Fills `world/` and `downloaded_saes/` as `params` ask."""
     started = time.monotonic()
-    log.info(
-        "setup: model %s, baseline %s/%s", params.model.name, params.baseline_sae.repo_id, params.baseline_sae.filename
-    )
+    log.info("setup: model %s, baseline %s", params.model.name, params.baseline_sae.shown)
     remove_leftovers(paths.store)
     if needs_world(params):
         with Progress("setup") as progress:
             ensure_world(params, paths, progress)
     # Before anything is read, so that what changes meanwhile is noticed next time.
-    local = present(local_revisions(params, paths))
+    local = present(local_revisions(params, paths).setup)
     hub = Hub(paths.world)
     model = hub.model(params.model.name, revision=params.model.revision)
+    trained = TrainedSaes.of_run(params, hub, model, written=paths.saes, store=paths.store)
     manifest = write_saes(
-        _saes_of_run(params, hub, model, written=paths.saes),
+        _saes_of_run(params, hub, model, trained, written=paths.saes),
         paths.saes,
         model={"name": params.model.name, "revision": model.revision},
         local=local,
         scratch=paths.store / "scratch",
+        record_of=trained.record_of,
     )
     if not needs_world(params):
         # Last, so that a misspelt model or an unreachable Hub does not remove the world.
@@ -91,17 +93,21 @@ def remove_world(paths: Paths) -> None:
         (draft / "_status.json").write_text(text, encoding="utf-8")
 
 
-def _saes_of_run(params: Params, hub: Hub, model: Snapshot, *, written: Path) -> Iterator[Sae]:
+def _saes_of_run(params: Params, hub: Hub, model: Snapshot, trained: TrainedSaes, *, written: Path) -> Iterator[Sae]:
     """The baseline, its variants, the comparison SAEs, and the controls."""
     shape = model_shape(model.path)
-    baseline = fetch_baseline(hub, params.baseline_sae, model_name=params.model.name)
+    trained.train([params.baseline_sae, *params.comparison_saes])
+    baseline = fetch_baseline(
+        hub, params.baseline_sae, trained.saes_of(params.baseline_sae), model_name=params.model.name
+    )
+    baseline = at_site(baseline, shape.canonical(baseline.card.site))
     check_baseline(baseline.card, shape)
     yield baseline
     yield from derive_variants(baseline, params.variants)
     for entry in params.comparison_saes:
-        for sae in fetch_comparison(hub, entry):
+        for sae in fetch_comparison(hub, entry, trained.saes_of(entry)):
             check_comparison(sae.card, shape)
-            yield sae
+            yield at_site(sae, shape.canonical(sae.card.site))
     if params.controls is not None:
         inputs = ControlInputs(baseline, params.controls, params.random_seed, hub, params.model, model)
         yield from control_saes(inputs, params.variants, written=written)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_research.data.parquet import read_files, split_files
+from sae_research.data.tables import read_files, split_files
 from sae_research.data.text import token_rows
 from sae_research.formats.registry import read_sae
 from sae_research.lm.load import load_language_model

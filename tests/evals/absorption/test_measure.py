@@ -52,6 +52,18 @@ def test_planted_absorption_is_found(context: EvalContext) -> None:
     assert ideal["mean_sae_probe_f1"] == 1
 
 
+def test_an_sae_that_normalises_absorbs_in_the_units_of_activations(
+    context: EvalContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its codes are others, but the planted absorption and the share of the projection that it explains are not."""
+    plain, scaled = (absorbing_sae(context.lm, "abcd", every=3) for _ in "ab")
+    scaled.card = dataclasses.replace(scaled.card, input_norm="constant_norm_rescale")
+    capture = context.lm.capture
+    monkeypatch.setattr(context.lm, "capture", lambda *args: 4 * capture(*args))
+    expected, found = (_by_letter(outcome, "absorption_fraction_score") for outcome in _run(context, [plain, scaled]))
+    assert {k: m.value for k, m in found.items()} == pytest.approx({k: m.value for k, m in expected.items()}, abs=0.02)
+
+
 def test_a_letter_without_a_latent_has_no_score_but_under_sae_benchs_rules(context: EvalContext) -> None:
     """All words of four letters have a latent each and these letters none: there is nothing to be absorbed."""
     sae = absorbing_sae(context.lm, "abcd")

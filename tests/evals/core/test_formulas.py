@@ -16,6 +16,7 @@ def _values(**changed: float) -> dict[str, float]:
     losses = LOSSES | changed
     rows = {"ce_tokens": TOKENS, "kl_tokens": TOKENS} | {f"ce_{n}": loss * TOKENS for n, loss in losses.items()}
     rows |= {f"kl_{name}": 1.0 * TOKENS for name in ("zero", "mean", "sae")}
+    rows |= {"right_clean": 0.75 * TOKENS, "right_sae": 0.5 * TOKENS}
     return {name: estimate.value for name, estimate in estimate_behaviour(rows, np.arange(len(TOKENS))).items()}
 
 
@@ -26,6 +27,7 @@ def test_loss_recovered_depends_on_what_it_is_held_against() -> None:
     assert values["ce_loss_score_unigram"] == pytest.approx(4 / 5)
     assert values["ce_loss_score_mean_ablation"] == pytest.approx(7 / 8)
     assert values["ce_loss_score"] == pytest.approx(9 / 10)
+    assert (values["next_token_accuracy_without_sae"], values["next_token_accuracy_with_sae"]) == (0.75, 0.5)
 
 
 def test_a_model_that_knows_less_than_token_frequencies_has_nothing_to_recover() -> None:

@@ -18,8 +18,9 @@ def _identity(hidden: torch.Tensor) -> torch.Tensor:
 def test_by_hand() -> None:
     """Two words: clean says (1/4, 3/4), changed (1/2, 1/2); the target is the second."""
     clean, changed = torch.tensor([[0.0, math.log(3)]]), {"even": torch.zeros(1, 2)}
-    loss, losses = compare_predictions(clean, changed, torch.tensor([1]), _identity, vocab_size=2)
-    assert loss.item() == pytest.approx(-math.log(3 / 4))
+    predicted, losses = compare_predictions(clean, changed, torch.tensor([1]), _identity, vocab_size=2)
+    assert predicted.cross_entropy.item() == pytest.approx(-math.log(3 / 4))
+    assert predicted.is_right.item() and losses["even"].predicted.is_right.item(), "none is likelier"
     assert losses["even"].cross_entropy.item() == pytest.approx(math.log(2))
     assert losses["even"].divergence.item() == pytest.approx(-math.log(2) / 4 + 3 / 4 * math.log(3 / 2))
 
@@ -49,5 +50,6 @@ def test_half_precision_logits_are_widened() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4, 30, generator=generator).bfloat16()
     targets = torch.arange(4)
-    loss, _ = compare_predictions(logits, {}, targets, _identity, vocab_size=30)
-    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none"))
+    predicted, _ = compare_predictions(logits, {}, targets, _identity, vocab_size=30)
+    expected = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    torch.testing.assert_close(predicted.cross_entropy, expected)

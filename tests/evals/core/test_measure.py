@@ -185,6 +185,9 @@ def test_losses_against_full_logits(context: EvalContext, make_sae: MakeSae, row
     has_next = real[:, :-1]
     ce = {name: -log[:, :-1].gather(2, text[:, 1:, None])[..., 0][has_next].mean() for name, log in logs.items()}
     kl = {name: (logs["clean"].exp() * (logs["clean"] - log)).sum(-1)[real].mean() for name, log in logs.items()}
+    for name, which in (("with_sae", "sae"), ("without_sae", "clean")):
+        right = (logs[which][:, :-1].argmax(-1) == text[:, 1:])[has_next].double().mean()
+        assert values[f"next_token_accuracy_{name}"] == pytest.approx(float(right)), name
     assert values["ce_loss_without_sae"] == pytest.approx(float(ce["clean"]), rel=1e-5)
     assert values["ce_loss_with_sae"] == pytest.approx(float(ce["sae"]), rel=1e-5)
     assert values["ce_loss_with_ablation"] == pytest.approx(float(ce["zero"]), rel=1e-5)

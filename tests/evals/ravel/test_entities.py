@@ -39,7 +39,7 @@ def test_tables(folder: Path) -> None:
         EntityPrompt("Paris", "Language", "People in %s speak", "French", held_out=False),
         EntityPrompt("Rome", "Country", "%s is in", "Italy", held_out=True),
     ]
-    assert entity_prompts_revision(Hub(folder), str(folder), "city").startswith("sha256:")
+    assert entity_prompts_revision(Hub(folder), str(folder), "city", ["Country"]).startswith("sha256:")
 
 
 def test_where_the_entity_ends() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.outcomes import MakeSae
+from support.outcomes import MakeSae, check_normalised_sae
 from support.ravel import SETTINGS, TEMPLATES, values_of
 from support.sae_bench_documents import read_by_sae_bench
 from support.threads import torch_threads
@@ -68,6 +68,12 @@ def test_company_batches_and_threads_change_no_number(
         (alone,) = measure_ravel(other, [make_sae("topk", k=5)], {"city": items}, SETTINGS)
     assert alone.output is not None
     assert values_of(alone.output) == values_of(outcomes[1].output)
+
+
+def test_an_sae_that_normalises_is_swapped_in_the_units_of_activations(
+    context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt]
+) -> None:
+    check_normalised_sae(lambda saes: measure_ravel(context, saes, {"city": items}, SETTINGS), make_sae)
 
 
 def test_one_failing_sae_stops_no_other(context: EvalContext, make_sae: MakeSae, items: list[EntityPrompt]) -> None:

@@ -13,9 +13,9 @@ from support.ravel import SETTINGS
 
 from sae_research.evals.base import EvalContext
 from sae_research.evals.ravel.entities import EntityPrompt
-from sae_research.evals.ravel.measure import _EntityClass
 from sae_research.evals.ravel.pairs import draw_pairs
-from sae_research.evals.ravel.prompts import Checker
+from sae_research.evals.ravel.prompts import Checker, known_prompts, tokenize_prompts
+from sae_research.evals.ravel.represented import represent
 from sae_research.evals.ravel.swaps import MaskSwap
 from sae_research.evals.ravel.training import AttributeRun, Candidate
 from sae_research.evals.shared.attempts import Attempt
@@ -34,14 +34,12 @@ def test_masks_and_scores_are_sae_benchs(
         SETTINGS, split="sae_bench", answer="generation", n_generated_tokens=2, learning_rate=0.01, baselines=()
     )
     lm.tokenizer.save_pretrained(tmp_path)
-    entity_class = _EntityClass(context, [Attempt(sae)], "city", items, settings)
-    known = entity_class._prompts
+    asked, checker = tokenize_prompts(lm, items), Checker(lm, settings.n_generated_tokens)
+    known = known_prompts(context, site, asked, checker, n_entities=500)
     split = draw_pairs(known, "Country", ["Language"], settings, ("parity",))
     theirs = SaeBenchRavel(lm, tmp_path, settings).train_and_score(sae, known, split)
-    _, latents = entity_class._represent(split)
-    (features,) = latents.values()
+    (features,) = represent(context, known, {site: [Attempt(sae)]}, split)[site].latents.values()
     swap = MaskSwap(features)
-    checker = Checker(lm, settings.n_generated_tokens)
     run = AttributeRun(context, site, known, checker, settings, [Candidate(swap, name="mask")])
     (ours,) = run.run(split).values()
     torch.testing.assert_close(swap.mask.detach(), theirs.mask, atol=2e-3, rtol=0)

@@ -14,7 +14,7 @@ from sae_research.evals.ravel.training import SwapHits
 
 def _hits(prompts: Prompts, pairs: Pairs, hits: list[bool]) -> ClassHits:
     return ClassHits(
-        prompts, len(prompts.items), {"Country": SwapHits(pairs, {"": np.array(hits)}, n_swapped=3, n_steps=0)}
+        prompts, len(prompts.items), {0: {"Country": SwapHits(pairs, {"": np.array(hits)}, n_swapped=3, n_steps=0)}}
     )
 
 
@@ -22,6 +22,7 @@ def test_scores_by_hand(prompts: Prompts) -> None:
     """Cause 2 of 3, isolation 1 of 2."""
     pairs = Pairs(torch.tensor([0, 4, 8, 2, 6]), torch.tensor([4, 8, 0, 6, 2]), torch.tensor([1, 1, 1, 0, 0]).bool())
     scores = class_scores(_hits(prompts, pairs, [True, True, False, True, False]), "")["Country"]
+    scores = {name: number.mean for name, number in scores.items()}
     assert scores["cause_score"].value == pytest.approx(2 / 3)
     assert scores["isolation_score"].value == pytest.approx(1 / 2)
     assert scores["disentanglement_score"].value == pytest.approx((2 / 3 + 1 / 2) / 2)

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.outcomes import MakeSae, check_company, check_failing_sae, check_threads, one, output_of
+from support.outcomes import (
+    MakeSae,
+    check_company,
+    check_failing_sae,
+    check_normalised_sae,
+    check_threads,
+    one,
+    output_of,
+)
 from support.sae_bench_documents import read_by_sae_bench
 
 from sae_research.data.labelled import LabelledSet
@@ -138,6 +146,12 @@ def test_one_failing_sae_leaves_the_others_alone(
     context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]
 ) -> None:
     check_failing_sae(partial(_measure, context, sets=sets), make_sae)
+
+
+def test_an_sae_that_normalises_is_ablated_in_the_units_of_activations(
+    context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]
+) -> None:
+    check_normalised_sae(partial(_measure, context, sets=sets), make_sae)
 
 
 def test_sae_bench_reads_the_result(context: EvalContext, make_sae: MakeSae, sets: list[LabelledSet]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sae_research.evals.unlearning.prompts import Prompter, batches
 from sae_research.lm.model import LanguageModel
 from sae_research.saes.base import Sae
 from sae_research.saes.encoding import Encoder
+from sae_research.saes.normalisation import Normalisation
 
 
 def test_the_unit_is_the_sae_s_own_or_the_norm_of_activations(make_sae: MakeSae) -> None:
@@ -24,14 +26,19 @@ def test_the_unit_is_the_sae_s_own_or_the_norm_of_activations(make_sae: MakeSae)
     assert units(sae, chosen, 8.0, scaled=False).tolist() == [1, 1]
     # sqrt(16) = 4: 8 / 4 along an atom of length 3.
     assert units(sae, chosen, 8.0, scaled=True).tolist() == pytest.approx([2 / 3, 2 / 3])
+    sae.card = replace(sae.card, input_norm="layer_norm")
+    assert units(sae, chosen, 8.0, scaled=True).tolist() == pytest.approx([1 / 3, 1 / 3])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "input_norm"), [*((name, "none") for name in ARCHITECTURES), ("topk", "layer_norm")]
+)
 @torch.no_grad()
 def test_clamped_answers_are_those_of_plain_interventions(
-    lm: LanguageModel, make_sae: MakeSae, architecture: str
+    lm: LanguageModel, make_sae: MakeSae, architecture: str, input_norm: Normalisation
 ) -> None:
     sae = make_sae(architecture, **ARCHITECTURES[architecture])
+    sae.card = replace(sae.card, input_norm=input_norm)
     asked = [q for q in some_questions(16, seed=5) if likeliest(lm, q, "option_text") == q.answer]
     prompts = Prompter(lm.tokenizer, FORMAT, "option_text").prompts(asked)
     generator = torch.Generator().manual_seed(0)
@@ -63,7 +70,7 @@ def _plainly_clamped(lm: LanguageModel, sae: Sae, prompt: Any, latents: torch.Te
         for latent in latents.tolist():
             z = codes[..., latent]
             changed[..., latent] = torch.where(z > 0, -level, torch.where(z < 0, level, 0.0))
-        edited = x - sae.decode(codes) + sae.decode(changed)
+        edited = x - sae.decode(codes, x) + sae.decode(changed, x)
         torch.testing.assert_close(edited[:, 0], x[:, 0])
         log_p = lm.unembed(lm.resume(SITE, edited, tokens))[0].log_softmax(-1)
         for read in reads:

@@ -1,0 +1,1 @@
+"""Is an SAE healthy? Five questions, each with a number, thresholds and a verdict."""

@@ -1,0 +1,1 @@
+"""Trains SAEs with SAELens' trainers on activations of our own language model."""

@@ -1,0 +1,4 @@
+from __future__ import annotations
+
+from support.training import world as world
+from support.workspace import workspace as workspace
