@@ -25,7 +25,7 @@ FLOORS = [
     {"lm"},
     {"saes"},
     {"formats", "data", "metrics"},
-    {"probes"},
+    {"probes", "judges"},
     {"evals"},
     {"world", "reference", "training"},
     {"results"},

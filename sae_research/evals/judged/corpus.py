@@ -1,0 +1,89 @@
+"""Rows of text as windows that decode to whole characters and end where documents end."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from sae_research.judges.prompts import MarkedText
+
+BUFFER = 10
+"""Tokens of a window on each side of its centre."""
+_SHIFT = 3
+"""A window is made longer or shorter by at most so many tokens on a side, so that it decodes to whole characters."""
+_SHIFTS = sorted(product(range(-_SHIFT, _SHIFT + 1), repeat=2), key=lambda ends: (abs(ends[0]) + abs(ends[1]), ends))
+"""How far both ends move, the least first."""
+_BROKEN = "\ufffd"
+_MARKED_FROM = 0.01
+"""Tokens are marked from this share of the latent's largest activation."""
+
+
+class Corpus:
+    """Rows of tokens; special tokens separate documents and are in no window."""
+
+    def __init__(self, tokens: np.ndarray, real: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokens, self.real = tokens, real
+        self._tokenizer: Any = tokenizer
+        self._whole: dict[tuple[int, int, int], bool] = {}
+
+    @cached_property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each place the first position of its document in the row, and the position after its last."""
+        n, length = self.real.shape
+        starts, ends = np.zeros((n, length), dtype=np.int64), np.full((n, length), length, dtype=np.int64)
+        for position in range(length):
+            before = starts[:, position - 1] if position else np.zeros(n, dtype=np.int64)
+            starts[:, position] = np.where(self.real[:, position], before, position + 1)
+        for position in reversed(range(length)):
+            after = ends[:, position + 1] if position + 1 < length else np.full(n, length)
+            ends[:, position] = np.where(self.real[:, position], after, position)
+        return starts, ends
+
+    def window(self, row: int, position: int) -> tuple[int, int] | None:
+        """The window around a place; None for special tokens, near the ends of rows, and where it cannot be decoded."""
+        length = self.tokens.shape[1]
+        if not (BUFFER <= position < length - BUFFER and self.real[row, position]):
+            return None
+        first, last = int(self._bounds[0][row, position]), int(self._bounds[1][row, position])
+        start, end = max(position - BUFFER, first), min(position + BUFFER + 1, last)
+        for at, move in _SHIFTS:
+            a, b = max(first, start + at), min(last, end + move)
+            if a <= position < b and self._is_whole(row, a, b):
+                return a, b
+        return None
+
+    def _is_whole(self, row: int, start: int, end: int) -> bool:
+        key = (row, start, end)
+        if key not in self._whole:
+            self._whole[key] = _BROKEN not in self.text(row, start, end)
+        return self._whole[key]
+
+    def text(self, row: int, start: int, end: int) -> str:
+        """The text of some positions."""
+        return self._tokenizer.decode(self.tokens[row, start:end].tolist(), clean_up_tokenization_spaces=False)
+
+    def marked(self, row: int, start: int, end: int, activations: np.ndarray, largest: float) -> MarkedText:
+        """The text with its tokens of at least a hundredth of `largest` marked, runs of them as one.
+
+        A character that two tokens share is marked if either is.
+        """
+        active = activations > _MARKED_FROM * largest
+        pieces: list[tuple[str, bool]] = []
+        shown = ""
+        is_marked = False
+        for i in range(start, end):
+            is_marked = is_marked or bool(active[i - start])
+            text = self.text(row, start, i + 1)
+            if text.endswith(_BROKEN) and i + 1 < end:
+                continue  # In the middle of a character.
+            piece, shown = text[len(shown) :], text
+            if pieces and pieces[-1][1] == is_marked:
+                pieces[-1] = (pieces[-1][0] + piece, is_marked)
+            elif piece:
+                pieces.append((piece, is_marked))
+            is_marked = False
+        return tuple(pieces)

@@ -1,0 +1,1 @@
+"""Language models that judge: what they are asked, what they answered, what that may cost, who they are."""

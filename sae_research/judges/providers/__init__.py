@@ -1,0 +1,1 @@
+"""Who judges, one provider a file: `make(model, judging, ...)` returns a `Judge`."""

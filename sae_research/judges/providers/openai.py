@@ -1,0 +1,152 @@
+"""Any server that speaks OpenAI's protocol: OpenAI itself, vLLM, Ollama, llama.cpp."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from sae_research.errors import UserError
+from sae_research.foreign import shown
+from sae_research.judges.records import Answer, Outcome, Request, Unanswered
+from sae_research.judges.settings import Judging
+
+log = logging.getLogger(__name__)
+
+_NO_KEY = "none"
+"""What goes to a server that wants no key: never the key of another service."""
+_HOPELESS = {
+    401: "it does not accept the key in {key}",
+    403: "it forbids this to the key in {key}",
+    404: "it does not know the model, or base_url lacks its path (often /v1)",
+}
+
+
+class OpenAIJudge:
+    """A model behind `judging.base_url`."""
+
+    def __init__(self, model: str, judging: Judging) -> None:
+        if judging.base_url is None:
+            raise UserError(
+                f"judge 'openai:{model}' needs judging.base_url in params.yaml, e.g. https://api.openai.com/v1; texts "
+                "of the data set will be sent there"
+            )
+        _refuse_another_url(judging.base_url)
+        address = urlsplit(judging.base_url)
+        self._model, self._judging, self._host = model, judging, address.netloc
+        self.identity: Mapping[str, Any] = {
+            "provider": "openai",
+            "model": model,
+            "server": f"{address.scheme}://{address.netloc}{address.path.rstrip('/')}",
+        }
+        self.batches_at_once = judging.concurrency
+        self._client = _client(judging)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Each request by itself."""
+        characters = sum(len(message.text) for request in requests for message in request.messages)
+        if requests:
+            log.info(
+                "judge %s at %s gets %d requests, %d characters", self._model, self._host, len(requests), characters
+            )
+        return [[i] for i in range(len(requests))]
+
+    def answer(self, requests: Sequence[Request]) -> list[Outcome]:
+        """One after the other."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Outcome:
+        import openai
+
+        try:
+            raw = self._client.chat.completions.with_raw_response.create(**self._arguments(request))
+            return _outcome(raw.parse(), raw.retries_taken, request)
+        except openai.APIStatusError as error:
+            return self._refused(error.status_code)
+        except openai.APITimeoutError:
+            return Unanswered(
+                f"{self._host} did not answer within {self._judging.timeout_seconds:g} s", is_transport=True
+            )
+        except openai.APIConnectionError as error:
+            return Unanswered(f"{self._host} cannot be reached ({type(error.__cause__).__name__})", is_transport=True)
+        except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError, IndexError):
+            return Unanswered(f"{self._host} answered with something that is no chat completion", is_transport=True)
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        chosen = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
+        return {
+            "model": self._model,
+            "messages": [{"role": message.role, "content": message.text} for message in request.messages],
+            self._judging.token_limit_field: request.max_tokens,
+            **{name: value for name, value in chosen.items() if value is not None},
+        }
+
+    def _refused(self, status: int) -> Unanswered:
+        # What a server says may repeat the key or the prompt; the status says enough.
+        reason = _HOPELESS.get(status, "").format(key=self._judging.api_key_env)
+        said = f"{self._host} answered {status}" + (f": {reason}" if reason else "")
+        if 300 <= status < 400:
+            said += ": it sends on to another address, which is not followed; set judging.base_url to that"
+        return Unanswered(said, is_transport=True, ends_all=status in _HOPELESS or 300 <= status < 400)
+
+
+def _client(judging: Judging) -> Any:
+    try:
+        openai = importlib.import_module("openai")
+    except ModuleNotFoundError:
+        raise UserError(
+            "a judge behind a server needs the openai package: pip install 'sae-research[judge]', or set the eval's "
+            "judge to 'rules'"
+        ) from None
+    client = openai.OpenAI(
+        base_url=judging.base_url,
+        api_key=os.environ.get(judging.api_key_env) or _NO_KEY,
+        timeout=judging.timeout_seconds,
+        max_retries=judging.max_retries,
+        http_client=openai.DefaultHttpxClient(follow_redirects=False),
+    )
+    # The client fills these from the environment; they are meant for OpenAI alone.
+    client.organization = client.project = None
+    return client
+
+
+def _refuse_another_url(base_url: str) -> None:
+    elsewhere = os.environ.get("OPENAI_BASE_URL")
+    if elsewhere and elsewhere.rstrip("/") != base_url.rstrip("/"):
+        raise UserError(
+            f"OPENAI_BASE_URL names another server than judging.base_url ({base_url}); unset it, or make them agree"
+        )
+
+
+def _outcome(completion: Any, retries: int, request: Request) -> Outcome:
+    choice, usage = completion.choices[0], completion.usage
+    text = choice.message.content
+    if choice.finish_reason == "content_filter":
+        return Unanswered("the server's content filter withheld the answer", is_transport=False)
+    prompt_tokens = int(usage.prompt_tokens) if usage else request.most_input_tokens
+    characters = sum(len(message.text) for message in request.messages)
+    if usage and prompt_tokens < characters / 8:
+        return Unanswered(
+            f"the server read {prompt_tokens} tokens of a prompt of {characters} characters: it cuts long prompts "
+            "(Ollama: raise num_ctx)",
+            is_transport=True,
+            ends_all=True,
+        )
+    return Answer(
+        text=text if isinstance(text, str) else "",
+        finish=str(choice.finish_reason),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=int(usage.completion_tokens) if usage else request.max_tokens,
+        model=str(completion.model)[:200],
+        retries=retries,
+    )
+
+
+def make(model: str, judging: Judging) -> OpenAIJudge:
+    """The judge `openai:<model>`."""
+    if not model:
+        raise UserError(f"judge is 'openai:{shown(model)}', expected openai:<model>")
+    return OpenAIJudge(model, judging)

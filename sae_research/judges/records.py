@@ -1,0 +1,75 @@
+"""What goes to a judge and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from sae_research.digests import digest_of
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that an answer may depend on, beside the judge."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    """The longest answer."""
+    temperature: float | None = 0.0
+    """None leaves it to the server, as models want that refuse it."""
+    top_p: float | None = 1.0
+    seed: int | None = None
+    attempt: int = 0
+    """1 where the first answer could not be read."""
+
+    def seeded(self, random_seed: int) -> Request:
+        """The same request with the seed that follows from its text and `random_seed`."""
+        messages = [asdict(message) for message in self.messages]
+        return replace(self, seed=int(digest_of([random_seed, messages, self.attempt])[:12], 16) % 2**31)
+
+    def digest(self, judge: Any) -> str:
+        """The name of its answer in the store; `judge` is the identity of who gives it."""
+        return digest_of([judge, asdict(self)])
+
+    @property
+    def most_input_tokens(self) -> int:
+        """More tokens than any tokenizer in use makes of the messages."""
+        return sum(len(message.text.encode()) // 2 + 8 for message in self.messages)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a judge said."""
+
+    text: str
+    finish: str
+    """Why it ended: `stop`, `length` (at the token limit), or what the server says."""
+    prompt_tokens: int
+    completion_tokens: int
+    model: str
+    """The model that the server names."""
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """Why a request has no answer that can be used."""
+
+    reason: str
+    is_transport: bool
+    """Whether the judge was not reached, so that the next run may ask again; otherwise its answer cannot be used."""
+    ends_all: bool = False
+    """Whether no other request will fare better: a wrong key, an unknown model, a budget that is spent."""
+
+
+Outcome = Answer | Unanswered
