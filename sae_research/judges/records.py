@@ -43,7 +43,7 @@ class Request:
 
     @property
     def most_input_tokens(self) -> int:
-        """More tokens than any tokenizer in use makes of the messages."""
+        """A high estimate of the tokens of the messages: one for every two bytes, and some for each turn."""
         return sum(len(message.text.encode()) // 2 + 8 for message in self.messages)
 
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sae_research.formats.layout import Layout, assembled, tensors_of
+from sae_research.formats.layout import Layout
 from sae_research.formats.peeking import PICKLED, shapes_in
-from sae_research.formats.reading import naming_file, read_pickled
-from sae_research.formats.stated import UNKNOWN_MODEL, stated_site
+from sae_research.formats.plain_relu import Origin, read_plain_relu
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
 
@@ -24,8 +23,8 @@ _LAYOUT = Layout(
     }
 )  # fmt: skip
 _PUBLISHED = {
-    "Llama-3.1-8B-Instruct-SAE-l19.pth": (Site(19, "resid_post"), "meta-llama/Llama-3.1-8B-Instruct"),
-    "Llama-3.3-70B-Instruct-SAE-l50.pt": (Site(50, "resid_post"), "meta-llama/Llama-3.3-70B-Instruct"),
+    "Llama-3.1-8B-Instruct-SAE-l19.pth": Origin(Site(19, "resid_post"), "meta-llama/Llama-3.1-8B-Instruct"),
+    "Llama-3.3-70B-Instruct-SAE-l50.pt": Origin(Site(50, "resid_post"), "meta-llama/Llama-3.3-70B-Instruct"),
 }
 """Site and model of the files that are published, which say neither."""
 
@@ -41,16 +40,5 @@ def companions(_filename: str) -> tuple[str, ...]:
 
 
 def read(path: Path, *, name: str, source: Mapping[str, Any]) -> Sae:
-    """The SAE in the file; site and model are stated where it is none of the published ones."""
-    site, model_name = _PUBLISHED.get(path.name) or (stated_site(source, sae=name), UNKNOWN_MODEL)
-    content = read_pickled(path, sae=name)
-    with naming_file(path):
-        return assembled(
-            tensors_of(content, _LAYOUT, sae=name),
-            name=name,
-            architecture="relu",
-            site=site,
-            model_name=model_name,
-            hyperparameters={"subtract_b_dec": False},
-            source=source,
-        )
+    """The SAE in the file; site and model are stated unless it is one of the published ones."""
+    return read_plain_relu(path, _LAYOUT, _PUBLISHED, name=name, source=source)
