@@ -29,7 +29,7 @@ class Judging:
     max_retries: int = 4
     """Of one request, after 408, 409, 429 and 5xx; the server's Retry-After is obeyed."""
     max_dollars: float | None = None
-    """No request is sent whose estimated cost, which is high, would carry that of a run beyond this. Needs both prices."""
+    """No request is sent whose estimated cost would carry that of a run beyond this. Needs both prices."""
     max_requests: int | None = None
     """No more requests are sent in a run."""
     dollars_per_million_input: float | None = None
