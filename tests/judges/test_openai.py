@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,10 +86,15 @@ def test_equal_requests_are_asked_once_and_never_again(server: ChatServer, tmp_p
 
 
 def test_answers_come_in_order_and_no_more_than_asked_for_are_under_way(server: ChatServer, tmp_path: Path) -> None:
-    server.faults = [Fault(seconds=1.0, body=json.dumps(said(None)).encode())]
+    def slow_at_first(asked: dict[str, Any]) -> dict[str, Any]:
+        text = asked["messages"][-1]["content"]
+        time.sleep(1.0 if text == "text 0" else 0.0)
+        return said(f"answer to {text}")
+
+    server.reply = slow_at_first
     texts = [f"text {i}" for i in range(30)]
     asked = _ask(server, [_request(text) for text in texts], tmp_path, concurrency=4)
-    assert [getattr(o, "text", None) for o in asked.outcomes] == ["", *(f"answer to {text}" for text in texts[1:])]
+    assert [getattr(outcome, "text", None) for outcome in asked.outcomes] == [f"answer to {text}" for text in texts]
     assert 1 < server.most_at_once <= 4
 
 
