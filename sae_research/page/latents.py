@@ -32,22 +32,24 @@ multiple of its element's size. `type` is the name of a typed array without `Arr
 | `density` | Float32 | n | share of real tokens on which its code is not 0 |
 | `fired` | Uint32 | n | the same as a count; 0: it is dead on this text |
 | `largest` | Float32 | n | its largest magnitude; 0 if dead |
-| `histogram` | Uint32 | n, bins | its codes other than 0, in bins of equal width: from 0 to `largest`, or from -`largest` to `largest` where `least` is below 0 |
+| `histogram` | Uint32 | n, bins | how many codes other than 0 fall into bins of equal width, see below |
 | `least` | Float32 | n | its smallest code, 0 or less |
 | `largest_logit` | Float32 | n | the largest magnitude in the next two |
 | `promoted` | Uint16 | n, m | tokens (see below) that its atom promotes most, the strongest first |
 | `promoted_by` | Int8 | n, m | by how much: 127 is `largest_logit` |
 | `suppressed` | Uint16 | n, m | tokens that it suppresses most |
 | `suppressed_by` | Int8 | n, m | by how much |
-| `neighbour` | Int32 | n, k | the latents whose atoms have the largest cosine with its atom; -1: there is no other |
+| `neighbour` | Int32 | n, k | the latents whose atoms have the largest cosine with its atom; -1: none |
 | `neighbour_cosine` | Int8 | n, k | in hundredths |
-| `window_kind` | Int8 | n, W | -1: no window. 0: around one of its largest codes, the largest first. q = 1 to `quantiles`: drawn from the q-th part of its codes by magnitude, 1 the weakest |
+| `window_kind` | Int8 | n, W | why it was chosen, see below; -1: there are no more windows |
 | `window_centre` | Uint8 | n, W | which token of the window it was chosen for |
 | `window_tokens` | Uint16 | n, W, L | tokens; the largest number of the type: the window has ended |
-| `window_codes` | Int8 | n, W, L | its code at each token: 127 is `largest`, 0 is silent (a code other than 0 is never 0 here) |
+| `window_codes` | Int8 | n, W, L | its code at each token: 127 is `largest`; only a code of 0 is 0 here |
 
-Token arrays hold places in `tokens` of the strings; they are Uint32 if there are too many for Uint16. The strings are
-one JSON object:
+Bins go from 0 to `largest`, or from -`largest` to `largest` where `least` is below 0. Windows of kind 0 are around its
+largest codes, the largest first; those of kind q = 1 to `quantiles` around codes drawn from the q-th part of all its
+codes other than 0, by magnitude, 1 being the weakest part. Token arrays hold places in `tokens` of the strings; they
+are Uint32 if there are too many for Uint16. The strings are one JSON object:
 
     {"tokens": ["the", " the", "\\n", ...],
      "why": [[{"eval": "absorption", "why": "first letter a, split 1 of 2"}, ...], ...],
