@@ -1,11 +1,9 @@
 """The latents of an SAE as a file that the explorer loads on demand: `data/latents-<sae>.js`.
 
-`write_latents(folder, ...)` writes one such file per SAE and returns by SAE the file's name in `folder`. A file is a
-classic script of one statement, a call of a function that the page must have defined:
+`write_latents(folder, ...)` writes one such file per SAE and returns their names by SAE. A file is a script of one
+statement, as all files of `data/` are (`packing.py`), and its content is a mapping:
 
-    receiveLatents({"format": 1, "sae": "topk_k32", ..., "data": "eNrs..."});
-
-Everything in it is ASCII, and `<`, `>` and `&` are escaped, so no token or name can end the script. The argument:
+    receiveChunk("latents-topk_k32", {"format": 1, "sae": "topk_k32", ..., "data": "eNrs..."});
 
 | field | what it is |
 |---|---|
@@ -52,11 +50,12 @@ codes other than 0, by magnitude, 1 being the weakest part. Token arrays hold pl
 are Uint32 if there are too many for Uint16. The strings are one JSON object:
 
     {"tokens": ["the", " the", "\\n", ...],
-     "why": [[{"eval": "absorption", "why": "first letter a, split 1 of 2"}, ...], ...],
-     "notes": [[{"eval": "autointerp", "name": "explanation", "text": "words for weather", "value": 0.81,
+     "notes": [[{"eval": "absorption", "name": "split latent", "text": "first letter a, 1 of 2", "value": null,
+                 "low": null, "high": null, "reason": null},
+                {"eval": "autointerp", "name": "explanation", "text": "words for weather", "value": 0.81,
                  "low": 0.7, "high": 0.9, "reason": null}, ...], ...]}
 
-`why` has for each latent the evals that single it out, or `[]` where it is of the drawn sample; `notes` what evals say
-of it. A note has a text, a value, or both; `low` and `high` may be null; where the value is missing, `reason` says why.
-Tokens are the text that the token adds in the middle of a text; U+FFFD stands for bytes that are no whole character.
+`notes` has for each latent what evals say of it, or `[]` where it is of the drawn sample alone. A note has a text, a
+value, or both; `low` and `high` are a 95 % interval or null; where a value is missing, `reason` says why. Tokens are the
+text that the token adds in the middle of a text; U+FFFD stands for bytes that are no whole character.
 """
