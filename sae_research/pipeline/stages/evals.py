@@ -23,13 +23,12 @@ from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, load_params, shared_texts
 from sae_research.pipeline.paths import Paths, find_paths
 from sae_research.pipeline.store import ResultStore, is_or_was_ours
-from sae_research.results.document import document_text, to_document
+from sae_research.results.document import write_result
 from sae_research.results.merge import STATUS_FILE
+from sae_research.results.table_files import RESULT_SUFFIX, table_path, tables_of_ours
 from sae_research.sources.hub import Hub
 
 log = logging.getLogger(__name__)
-
-_RESULT_SUFFIX = "_eval_results.json"
 
 
 @dataclass(frozen=True)
@@ -156,19 +155,21 @@ def _publish(
     require_own_folder(folder)
     scratch = paths.store / "scratch"
     entries: list[dict[str, Any]] = []
+    wanted = {STATUS_FILE}
     for cell in cells:
         if cell.key in results:
-            name = f"{cell.sae_name}{_RESULT_SUFFIX}"
+            name = f"{cell.sae_name}{RESULT_SUFFIX}"
             # The SAE as the manifest now describes it: a renamed SAE keeps its cells.
-            document = to_document(dataclasses.replace(results[cell.key], sae=cell.sae))
-            write_atomically(folder / name, document_text(document), scratch=scratch)
+            result = dataclasses.replace(results[cell.key], sae=cell.sae)
+            write_result(folder / name, result, scratch=scratch)
+            wanted |= {name, *(table_path(folder / name, table).name for table in result.output.tables)}
             entries.append({"sae": cell.sae_name, "file": name, "state": "done", "reason": None})
         else:
             reason = failures[cell.sae_name]
             entries.append({"sae": cell.sae_name, "file": None, "state": "failed", "reason": reason})
     status = {"eval": eval_name, "enabled": enabled, "cells": entries}
     write_atomically(folder / STATUS_FILE, json.dumps(status, indent=2, sort_keys=True) + "\n", scratch=scratch)
-    wanted = {STATUS_FILE, *(entry["file"] for entry in entries if entry["file"])}
     # Whatever the stage has ever written, a killed run's files included, carries the block of ours, whole or damaged.
-    written = {path.name for path in folder.glob(f"*{_RESULT_SUFFIX}") if is_or_was_ours(path)}
+    written = {path.name for path in folder.glob(f"*{RESULT_SUFFIX}") if is_or_was_ours(path)}
+    written |= {path.name for path in tables_of_ours(folder)}
     remove_stale(folder, written=written, wanted=wanted)
