@@ -52,7 +52,7 @@ class Job:
     @property
     def title(self) -> str:
         """What logs call it."""
-        several = f"{self.saes[0]} and {len(self.saes) - 1} more" if len(self.saes) > 1 else self.saes[0]
+        several = f"{self.saes[0]} and {len(self.saes) - 1} more" if self.saes[1:] else self.saes[0]
         return f"{self.eval_name} of {several}"
 
     def of(self, saes: Collection[str]) -> Job:
@@ -97,10 +97,15 @@ def _groups(entries: Sequence[Mapping[str, Any]], shares_sites: bool, limit: flo
 
 
 def _job(eval_name: str, group: Sequence[Mapping[str, Any]], largest: float) -> Job:
-    cost = COSTS.get(eval_name, _ANY_OTHER)
     sizes = [_gigabytes(entry) for entry in group]
-    weight = cost.each_pass + sum(cost.each_sae * size / largest for size in sizes)
+    weight = expected_weight(eval_name, [size / largest for size in sizes])
     return Job(eval_name, tuple(entry["name"] for entry in group), weight, sum(sizes))
+
+
+def expected_weight(eval_name: str, sizes: Sequence[float]) -> float:
+    """What one pass for SAEs of these sizes costs, 1 being the largest of the plan."""
+    cost = COSTS.get(eval_name, _ANY_OTHER)
+    return cost.each_pass + cost.each_sae * sum(sizes)
 
 
 def _gigabytes(entry: Mapping[str, Any]) -> float:

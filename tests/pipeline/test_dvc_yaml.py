@@ -94,7 +94,8 @@ def test_what_only_changes_speed_is_no_stages_parameter() -> None:
 
 
 def test_who_shares_a_pass_is_a_parameter_of_the_stages_that_compute() -> None:
-    assert {name for name, stage in STAGES.items() if "execution.group_gigabytes" in stage.get("params", [])} == {*EVALS}
+    computing = {name for name, stage in STAGES.items() if "execution.group_gigabytes" in stage.get("params", [])}
+    assert computing == {*EVALS}
 
 
 def test_thresholds_of_health_are_read_by_the_tables_alone() -> None:
