@@ -69,7 +69,7 @@ class Progress:
         return f"{self._title}: {self.done:,}{share}, {duration(now - self._started)}{left}{doing}"
 
     def _left(self, now: float) -> str:
-        """The time left at the pace since the first step, which waits for what is done once: a buffer filled, a kernel."""
+        """The time left at the pace since the first step, which waits for what is done once (buffers, kernels)."""
         if self._first is None or self.done == self._first[1]:
             return ""
         since, begun = self._first
