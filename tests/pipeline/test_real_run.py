@@ -24,18 +24,18 @@ pytestmark = [
 ]
 
 SHORT_TRAINING = {
-    "d_sae": 512, "training_tokens": 24_576, "lr": 3e-3, "lr_warm_up_steps": 0, "lr_decay_steps": 24,
-    "dead_feature_window": 20, "n_batches_in_buffer": 4,
+    "d_sae": 512, "training_tokens": 16_384, "lr": 3e-3, "lr_warm_up_steps": 0, "lr_decay_steps": 16,
+    "dead_feature_window": 16, "n_batches_in_buffer": 2,
 }  # fmt: skip
 SAES = [{"architecture": "topk", "k": 16}, {"architecture": "batchtopk", "k": 32}]
 TRAINED, CONTROL = {"relu", "topk_k16", "batchtopk_k32"}, "random_topk_k16"
 SMALL = {
-    "sae_variants": {"ihtp": {"enabled": False}, "mpsae": {"s_values": [16]}},
+    "sae_variants": {"ihtp": {"enabled": False}, "mpsae": {"s_values": [8]}},
     "controls": {"variant_atoms": [], "topk_atoms": ["random"], "n_sequences": 8},
-    "core_eval": {"n_reconstruction_batches": 1, "n_sparsity_batches": 1},
+    "core_eval": {"batch_size": 8, "n_reconstruction_batches": 1, "n_sparsity_batches": 1},
     "sparse_probing": {
         "dataset_names": ["sae-probes/glue_sst2", "sae-probes/athlete_sport_football"],
-        "train_size": 60, "test_size": 40, "k_values": [1, 5],
+        "train_size": 40, "test_size": 20, "k_values": [1, 5],
     },
     "eval_types": {"absorption": False, "tpp": False},
 }  # fmt: skip
@@ -62,7 +62,7 @@ def _results(project: Project, eval_name: str) -> dict[str, Any]:
 def test_the_real_model_from_its_package_to_the_report(tmp_path: Path) -> None:
     project = _project(tmp_path / "project")
     done = project.repro()
-    names = {*TRAINED, "relu_mpsae_s16", CONTROL}
+    names = {*TRAINED, "relu_mpsae_s8", CONTROL}
     assert done.counts == dict.fromkeys(("core", "sparse_probing"), (len(names), 0, 0))
     core = _results(project, "core")
     assert core.keys() == _results(project, "sparse_probing").keys() == names
