@@ -56,6 +56,6 @@ are Uint32 if there are too many for Uint16. The strings are one JSON object:
                  "low": 0.7, "high": 0.9, "reason": null}, ...], ...]}
 
 `notes` has for each latent what evals say of it, or `[]` where it is of the drawn sample alone. A note has a text, a
-value, or both; `low` and `high` are a 95 % interval or null; where a value is missing, `reason` says why. Tokens are the
-text that the token adds in the middle of a text; U+FFFD stands for bytes that are no whole character.
+value, or both; `low` and `high` are a 95 % interval or null; where a value is missing, `reason` says why. Tokens are
+the text that each adds in the middle of a text; U+FFFD stands for bytes that are no whole character.
 """

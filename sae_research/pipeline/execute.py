@@ -73,6 +73,7 @@ def execute_cells(cells: Sequence[Cell], job: Job) -> Executed:
         context = EvalContext(
             lm=lm, hub=job.hub, seed=job.seed, batch_size=job.model.llm_batch_size, progress=progress,
             model_results=_model_results(cells, lm, job.model_results),
+            requested={cell.sae_name: cell.parts.get("latents", ()) for cell in cells},
         )  # fmt: skip
         passes = list(by_site.values())
         if job.evaluated.sites_together and job.engine == "native":

@@ -22,6 +22,7 @@ from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, load_params, shared_texts
 from sae_research.pipeline.paths import Paths, find_paths
+from sae_research.pipeline.requests import requested_latents
 from sae_research.pipeline.store import ResultStore, is_or_was_ours
 from sae_research.results.document import write_result
 from sae_research.results.merge import STATUS_FILE
@@ -69,7 +70,9 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     hub = Hub(paths.world, described=params.data_sets)
     manifest = read_manifest(paths.saes)
     _require_unchanged(params, paths, manifest)
-    cells = plan_cells(params, manifest, evaluated, hub)
+    if evaluated.looks_closer and not paths.merged.exists():
+        raise UserError(f"{paths.merged} does not exist; run the stage process_results first (`dvc repro`)")
+    cells = plan_cells(params, manifest, evaluated, hub, requested=requested_latents(evaluated, paths))
     shared = shared_texts(evaluated, params)
     if shared is not None:
         log.warning("%s", shared)
