@@ -39,5 +39,10 @@ def optional_evals() -> tuple[str, ...]:
     return tuple(e.name for e in all_evals() if not e.has_own_stage)
 
 
+def closer_evals() -> tuple[str, ...]:
+    """The evals that show the latents which the others single out."""
+    return tuple(e.name for e in all_evals() if e.looks_closer)
+
+
 def _load(name: str) -> Eval:
     return only_value(f"sae_research.evals.{name}.eval", Eval)

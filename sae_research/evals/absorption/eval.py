@@ -43,7 +43,7 @@ def _by_letter(metric: str, title: str) -> PartsFigure:
 
 def notes(output: EvalOutput) -> Iterator[LatentNote]:
     """The latents that a letter is split into, in the order in which a probe takes them."""
-    for letter, split in output.unstructured["split_features"].items():
+    for letter, split in output.unstructured.get("split_features", {}).items():
         for place, latent in enumerate(split, start=1):
             yield LatentNote(latent, "latent of a first letter", f"{letter}, {place} of {len(split)}")
 
