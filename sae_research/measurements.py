@@ -94,6 +94,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class LatentNote:
+    """What an eval says of a latent that it singles out: a text, a value, or both."""
+
+    latent: int
+    name: str
+    """What kind of note: `best for a class`, `explanation`."""
+    text: str | None = None
+    value: float | None = None
+    low: float | None = None
+    """The 95 % interval; None where there is none."""
+    high: float | None = None
+    reason: str | None = None
+    """Why the value is missing, where one was to be expected."""
+
+
+@dataclass(frozen=True)
 class EvalOutput:
     """What one eval measured for one SAE."""
 

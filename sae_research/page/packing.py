@@ -1,4 +1,4 @@
-"""How data reach the page: arrays as base64, values as JSON that cannot end a script, files as calls of one function."""
+"""How data reach the page: arrays as base64, values as JSON that cannot end a script, files as calls."""
 
 from __future__ import annotations
 

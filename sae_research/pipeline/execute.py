@@ -130,6 +130,7 @@ class _CellRun:
         context = EvalContext(
             lm=lm, hub=place.hub, seed=place.seed, batch_size=place.model.llm_batch_size, progress=progress,
             model_results=_model_results(self.cells.values(), lm, place.model_results),
+            requested={name: cell.parts.get("latents", ()) for name, cell in self.cells.items()},
         )  # fmt: skip
         run = None if place.engine == "native" else find_reference(self._evaluated.name)
         settings = place.settings[self._evaluated.name]

@@ -18,6 +18,7 @@ from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, shared_texts
 from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.requests import requested_latents
 from sae_research.pipeline.store import ResultStore
 from sae_research.sources.hub import Hub
 
@@ -107,9 +108,15 @@ def plan_run(params: Params, paths: Paths, evals: Sequence[str]) -> PlannedRun:
     manifest = read_manifest(paths.saes)
     require_unchanged(params, paths, manifest)
     hub = Hub(paths.world, described=params.data_sets)
-    cells = {name: plan_cells(params, manifest, find_eval(name), hub) for name in evals}
-    for name in evals:
-        shared = shared_texts(find_eval(name), params)
+    chosen = {name: find_eval(name) for name in evals}
+    if not paths.merged.exists() and any(evaluated.looks_closer for evaluated in chosen.values()):
+        raise UserError(f"{paths.merged} does not exist; run the stage process_results first (`dvc repro`)")
+    cells = {
+        name: plan_cells(params, manifest, evaluated, hub, requested=requested_latents(evaluated, paths))
+        for name, evaluated in chosen.items()
+    }
+    for evaluated in chosen.values():
+        shared = shared_texts(evaluated, params)
         if shared is not None:
             log.warning("%s", shared)
     return PlannedRun(params, paths, manifest, cells)
