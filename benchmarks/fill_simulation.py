@@ -66,7 +66,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
     print(
-        "| SAEs a group | jobs | ideal h | simulated h | SAEs loaded | a worker dies every 24 h: h | GPU hours lost | cells blamed |"
+        "| SAEs a group | jobs | ideal h | simulated h | SAEs loaded | "
+        "a worker dies every 24 h: h | GPU hours lost | cells blamed |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for group in (1, 3, 4, 8, 22):
