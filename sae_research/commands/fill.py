@@ -44,7 +44,7 @@ def run(parsed: argparse.Namespace) -> None:
     if parsed.dry_run:
         show(describe(filling))
         return
-    remove_leftovers(paths.store)
+    remove_leftovers(paths.store, paths.scratch)
     _fill(filling, executor, parsed.address or params.execution.address, parsed.shard)
 
 

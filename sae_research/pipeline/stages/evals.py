@@ -59,7 +59,7 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     """
     started = time.monotonic()
     folder = paths.results / eval_name
-    remove_leftovers(paths.store)
+    remove_leftovers(paths.store, paths.scratch)
     if not params.is_enabled(eval_name):
         _publish(folder, eval_name, enabled=False, results={}, failures={}, cells=[], paths=paths)
         log.info("%s: disabled in params.yaml (eval_types.%s)", eval_name, eval_name)
@@ -109,7 +109,7 @@ def _publish(
 ) -> None:
     """Makes `folder` hold the results of `cells` and a status file; of other files, results of ours go."""
     require_own_folder(folder)
-    scratch = paths.store / "scratch"
+    scratch = paths.scratch
     entries: list[dict[str, Any]] = []
     wanted = {STATUS_FILE}
     for cell in cells:
