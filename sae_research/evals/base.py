@@ -134,6 +134,8 @@ class SaeBenchSchema:
     """Keys that are whole numbers in its class."""
     required_details: frozenset[str] = frozenset()
     """Number fields of its `eval_result_details` that may not be null."""
+    details_table: str | None = None
+    """Our table whose rows are its `eval_result_details`; None: details are in the document."""
     minus_one_is_missing: bool = False
     """Whether -1 means a missing number (not for differences of accuracies, which can be -1)."""
     other_formula: frozenset[str] = frozenset()

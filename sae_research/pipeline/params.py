@@ -14,7 +14,14 @@ from sae_research.evals.base import DataSet, Eval
 from sae_research.evals.registry import all_evals, eval_names, find_eval
 from sae_research.foreign import plain_name, shown
 from sae_research.pipeline.names import check_filename, check_name
-from sae_research.pipeline.sections import ActivationCaching, BaselineSae, ComparisonSae, ControlParams, ModelParams
+from sae_research.pipeline.sections import (
+    ActivationCaching,
+    BaselineSae,
+    ComparisonSae,
+    ControlParams,
+    ExecutionParams,
+    ModelParams,
+)
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
@@ -50,6 +57,7 @@ class Params:
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    execution: ExecutionParams = field(default_factory=ExecutionParams)
     health: HealthSettings = field(default_factory=HealthSettings)
     """The thresholds of the health report; re-runs no eval."""
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)

@@ -13,7 +13,14 @@ from sae_research.evals.base import INTERPOLATES_HERE
 from sae_research.evals.registry import eval_names
 from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
 from sae_research.records import read_record
-from sae_research.results.document import explained_version, from_document, is_intact, metric_specs, read_document
+from sae_research.results.document import (
+    explained_version,
+    from_document,
+    is_intact,
+    metric_specs,
+    read_document,
+    read_tables,
+)
 from sae_research.results.latents import Latents, latents_of
 from sae_research.results.published import read_published
 from sae_research.results.rows import Row, Source, card_label, column_name, place_text
@@ -103,7 +110,8 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
         with explained_version(path):
             result = from_document(document)
             specs = metric_specs(document)
-        latents = latents_of(result.output.details)
+            # Only core's are for tables: those of other evals can be large.
+            latents = latents_of(read_tables(path, document)) if eval_name == "core" else None
         yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents)
 
 

@@ -64,6 +64,7 @@ CORE = Eval(
                 "max_encoder_cosine_sim",
             }
         ),
+        details_table="latents",
         minus_one_is_missing=True,
         other_formula=OTHER_FORMULA,
         config_names={
