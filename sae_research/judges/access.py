@@ -33,6 +33,7 @@ class JudgeAccess:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.judging)
         self.store = AnswerStore(self.answers)
+        self._free = Ledger(Judging())
         self._in_memory = AnswerStore(None)
         self._open: dict[object, Judge] = {}
 
@@ -41,6 +42,10 @@ class JudgeAccess:
         if wanted.named not in self._open:
             self._open[wanted.named] = find_provider(wanted.name).make(wanted, self)
         return self._open[wanted.named]
+
+    def ledger_of(self, judge: Judge) -> Ledger:
+        """The account of this run; a judge in this process costs nothing, and has one without limits or prices."""
+        return self.ledger if judge.host is not None else self._free
 
     def store_of(self, judge: Judge) -> AnswerStore:
         """Where its answers go: to disk, unless to ask again costs nothing."""

@@ -69,8 +69,23 @@ def ask(judge: Judge, requests: Sequence[Request], store: AnswerStore, ledger: L
             else:
                 outcomes[digest] = answer
     n_stored = len(outcomes)
+    if missing and judge.keeps_answers:
+        log.info("%s", _announcement(judge, list(missing.values()), ledger, n_stored))
     outcomes |= _Round(judge, missing, store, ledger, progress).run()
     return Asked(tuple(outcomes[digest] for digest in digests), digests, n_stored)
+
+
+def _announcement(judge: Judge, requests: Sequence[Request], ledger: Ledger, n_stored: int) -> str:
+    """What is about to be asked, where it goes, and what it can cost."""
+    tokens = sum(request.most_input_tokens + request.max_tokens for request in requests)
+    parts = [f"{len(requests):,} requests", f"{n_stored:,} answers stored", f"at most {tokens:,} tokens"]
+    if ledger.judging.has_prices:
+        parts.append(f"{sum(map(ledger.most, requests)):.4f} dollars")
+    if judge.host is not None:
+        characters = sum(len(message.text) for request in requests for message in request.messages)
+        parts.append(f"{characters:,} characters of text go to {judge.host}")
+    identity = judge.identity
+    return f"judge {identity['provider']}:{identity['model'] or identity['revision']}: {', '.join(parts)}"
 
 
 class _Round:

@@ -17,6 +17,11 @@ class JudgeName(NamedTuple):
     model: str
     """Empty where the provider has but one."""
 
+    @property
+    def original(self) -> JudgeName:
+        """The judge whose answers these are: `openai:m` of `replay:openai:m`."""
+        return read_name(self.model) if self.provider == "replay" else self
+
     def __str__(self) -> str:
         return f"{self.provider}:{self.model}" if self.model else self.provider
 
@@ -32,6 +37,10 @@ def read_name(name: str) -> JudgeName:
     if needs_model != bool(model):
         form = f"{provider}:<model>" if needs_model else provider
         raise ValueError(f"judge is {shown(name)}, expected {form}")
+    if provider == "replay":
+        original = named.original
+        if original.provider == "replay" or not original.model:
+            raise ValueError(f"judge is {shown(name)}: only a model's answers are stored, as replay:openai:<model>")
     return named
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sae_research.errors import UserError
 from sae_research.files import write_atomically
 from sae_research.judges.records import Answer
+from sae_research.records import read_record
 
 log = logging.getLogger(__name__)
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 _DAMAGE = (OSError, ValueError, TypeError)
 
 
@@ -33,8 +37,8 @@ class AnswerStore:
             return None
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            return Answer(**document["answer"]) if document["digest"] == digest else None
-        except (*_DAMAGE, KeyError):
+            return read_record(Answer, document["answer"], where="answer") if document["digest"] == digest else None
+        except (*_DAMAGE, KeyError, UserError):
             log.warning("%s is damaged; its request is asked again", path)
             return None
 
@@ -46,11 +50,21 @@ class AnswerStore:
         document = {"digest": digest, "answer": asdict(answer)}
         write_atomically(_path(self._folder, digest), json.dumps(document, sort_keys=True))
 
-    def adopt(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
-        """Adds those answers of a result, by digest, that the store lacks: DVC pulled them from another machine."""
+    def adopt(self, answers: Mapping[str, Any]) -> int:
+        """Adds those answers of a result, by digest, that the store lacks, and returns how many.
+
+        DVC pulled them from another machine, so that what is no answer is passed over.
+        """
+        n = 0
         for digest, answer in answers.items():
-            if self.get(digest) is None:
-                self.put(digest, Answer(**answer))
+            if _DIGEST.fullmatch(digest) and self.get(digest) is None:
+                try:
+                    self.put(digest, read_record(Answer, answer, where=digest))
+                except UserError as error:
+                    log.warning("passed over a stored answer: %s", error)
+                else:
+                    n += 1
+        return n
 
 
 def _path(folder: Path, digest: str) -> Path:

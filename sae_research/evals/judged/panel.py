@@ -88,7 +88,7 @@ class Panel:
         answers = {digest: outcome for digest, outcome in outcomes.items() if isinstance(outcome, Answer)}
         prompt_tokens = sum(answer.prompt_tokens for answer in answers.values())
         completion_tokens = sum(answer.completion_tokens for answer in answers.values())
-        judging = self._access.judging
+        judging = self._access.ledger_of(self._judge).judging
         return {
             "identity": dict(self._judge.identity),
             "models": sorted({answer.model for answer in answers.values()}),
@@ -108,7 +108,7 @@ class Panel:
 
             def put(some: Sequence[Request]) -> Asked:
                 seeded = [request.seeded(self._seed) for request in some]
-                return ask(self._judge, seeded, self._store, self._access.ledger, progress)
+                return ask(self._judge, seeded, self._store, self._access.ledger_of(self._judge), progress)
 
             replies = ask_until_readable(put, requests, read, reminder=reminder)
         models = {o.model for reply in replies for o in reply.tries.values() if isinstance(o, Answer)}

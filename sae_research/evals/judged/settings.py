@@ -62,7 +62,7 @@ class JudgedSettings:
                 "judge 'rules' must have read some text: name it in reading, e.g. {dataset: embedded/text, split: "
                 "train} in the embedded world, or other text than this eval reads"
             )
-        if self.judge_revision is not None and named.provider != "transformers":
+        if self.judge_revision is not None and named.original.provider != "transformers":
             raise ValueError(f"judge_revision is of a model in this process (transformers:<model>), not of {named}")
         for name in ("min_judge_gold", "max_unanswered"):
             if not 0 <= getattr(self, name) <= 1:
@@ -87,7 +87,7 @@ class JudgedSettings:
 
 def judge_data(settings: JudgedSettings) -> list[DataSet]:
     """What determines the judge's answers beside its code: the rule judge's reading, or a model in this process."""
-    named, reading = settings.judge_name, settings.reading
+    named, reading = settings.judge_name.original, settings.reading
     if named.provider == "rules" and reading is not None:
         return [text_data("reading.dataset", reading.dataset)]
     if named.provider == "transformers":

@@ -1,4 +1,8 @@
-"""Who judges, one provider a file: `make(wanted, access)` returns a `Judge`; `NEEDS_MODEL`: whether one is named."""
+"""Who judges, one provider a file.
+
+Each has `make(wanted, access)`, which returns a `Judge`, `NEEDS_MODEL`, whether a model is named, and if so
+`identity_of(wanted, access)`, what its answers depend on, without a connection.
+"""
 
 from sae_research.plugins import extended
 

@@ -37,11 +37,7 @@ class OpenAIJudge:
         _refuse_another_url(judging.base_url)
         address = urlsplit(judging.base_url)
         self._model, self._judging, self.host = model, judging, address.netloc
-        self.identity: Mapping[str, Any] = {
-            "provider": "openai",
-            "model": model,
-            "server": f"{address.scheme}://{address.netloc}{address.path.rstrip('/')}",
-        }
+        self.identity: Mapping[str, Any] = _identity(model, judging.base_url)
         self.batches_at_once = judging.concurrency
         self._client = _client(judging)
 
@@ -136,6 +132,19 @@ def _outcome(completion: Any, retries: int, request: Request) -> Outcome:
         model=str(completion.model)[:200],
         retries=retries,
     )
+
+
+def _identity(model: str, base_url: str) -> dict[str, Any]:
+    address = urlsplit(base_url)
+    server = f"{address.scheme}://{address.netloc}{address.path.rstrip('/')}"
+    return {"provider": "openai", "model": model, "server": server}
+
+
+def identity_of(wanted: Wanted, access: JudgeAccess) -> dict[str, Any]:
+    """What its answers depend on."""
+    if access.judging.base_url is None:
+        raise UserError(f"judge {wanted.name}: judging.base_url in params.yaml says which server's answers these are")
+    return _identity(wanted.name.model, access.judging.base_url)
 
 
 def make(wanted: Wanted, access: JudgeAccess) -> OpenAIJudge:
