@@ -100,8 +100,8 @@ def test_neither_company_nor_batches_matter(reading: EvalContext, make_sae: Make
 
 
 def test_an_sae_that_fails_leaves_the_others_alone(reading: EvalContext, make_sae: MakeSae) -> None:
-    broken = make_sae("topk", name="broken", k=4)
-    broken.b_dec.fill_(math.nan)
+    broken = make_sae("mpsae", name="broken", s=3)
+    broken.W_dec.fill_(math.nan)
     attempts = [Attempt(broken), Attempt(make_sae("topk", k=4))]
     assert list(find_examples(reading, attempts, SETTINGS, COUNTS).by_sae) == attempts[1:]
     assert isinstance(attempts[0].error, FloatingPointError)
