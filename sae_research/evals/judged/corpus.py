@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from sae_research.evals.judged.settings import BUFFER
 from sae_research.judges.prompts import MarkedText
 
-BUFFER = 10
-"""Tokens of a window on each side of its centre."""
 _SHIFT = 3
 """A window is made longer or shorter by at most so many tokens on a side, so that it decodes to whole characters."""
 _SHIFTS = sorted(product(range(-_SHIFT, _SHIFT + 1), repeat=2), key=lambda ends: (abs(ends[0]) + abs(ends[1]), ends))
