@@ -18,14 +18,17 @@ _DAMAGE = (OSError, ValueError, TypeError)
 
 
 class AnswerStore:
-    """The answers under `folder`; a damaged file counts as no answer."""
+    """The answers under `folder`, or in memory where it is None; a damaged file counts as no answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._in_memory: dict[str, Answer] = {}
 
     def get(self, digest: str) -> Answer | None:
         """The answer to the request of that digest, or None."""
-        path = self._path(digest)
+        if self._folder is None:
+            return self._in_memory.get(digest)
+        path = _path(self._folder, digest)
         if not path.is_file():
             return None
         try:
@@ -37,13 +40,18 @@ class AnswerStore:
 
     def put(self, digest: str, answer: Answer) -> None:
         """Keeps `answer`; it is whole on disk when this returns."""
-        write_atomically(self._path(digest), json.dumps({"digest": digest, "answer": asdict(answer)}, sort_keys=True))
+        if self._folder is None:
+            self._in_memory[digest] = answer
+            return
+        document = {"digest": digest, "answer": asdict(answer)}
+        write_atomically(_path(self._folder, digest), json.dumps(document, sort_keys=True))
 
     def adopt(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
         """Adds those answers of a result, by digest, that the store lacks: DVC pulled them from another machine."""
         for digest, answer in answers.items():
-            if not self._path(digest).exists():
+            if self.get(digest) is None:
                 self.put(digest, Answer(**answer))
 
-    def _path(self, digest: str) -> Path:
-        return self._folder / digest[:2] / f"{digest}.json"
+
+def _path(folder: Path, digest: str) -> Path:
+    return folder / digest[:2] / f"{digest}.json"

@@ -118,6 +118,7 @@ def _compute(
 ) -> tuple[Mapping[str, str], int]:
     """Computes and stores the cells; returns why each that failed did, by SAE name, and the tokens that were read."""
     # These import torch: only a stage with something to compute pays for it.
+    from sae_research.judges.access import JudgeAccess
     from sae_research.lm.cache import ActivationCache
     from sae_research.pipeline.execute import Job, execute_cells
     from sae_research.reference.registry import require_installed
@@ -138,6 +139,7 @@ def _compute(
         store=ResultStore(paths.store / "cells"),
         cache=cache if caching.save_activations else None,
         model_results=paths.store / "model_results",
+        judges=JudgeAccess(params.judging, paths.store / "answers"),
     )
     return execute_cells(missing, job)
 
