@@ -154,6 +154,16 @@ def test_a_wrong_key_stops_the_other_requests(server: ChatServer, tmp_path: Path
     assert len(server.requests) <= 3
 
 
+def test_what_ends_all_ends_the_run(server: ChatServer, tmp_path: Path) -> None:
+    server.faults = [Fault(404)]
+    judging = _judging(server)
+    judge, ledger = OpenAIJudge("m", judging), Ledger(judging)
+    for _ in range(2):
+        [outcome] = ask(judge, [_request()], AnswerStore(tmp_path), ledger, Progress("ask", shown=False)).outcomes
+        assert "does not know the model" in _reason(outcome)
+    assert len(server.requests) == 1
+
+
 def test_the_budget_holds_whatever_is_under_way(server: ChatServer, tmp_path: Path) -> None:
     prices: dict[str, Any] = {"dollars_per_million_input": 1000.0, "dollars_per_million_output": 1000.0}
     most = Ledger(Judging(**prices)).most(_request("0"))
