@@ -52,6 +52,14 @@ def _key_in(path: Path) -> str | None:
         return None
 
 
+def results_in(folder: Path) -> Iterator[Result]:
+    """The results in an output folder, damaged ones left out."""
+    for path in sorted(folder.glob("*.json")):
+        result = read_intact(path)
+        if result is not None:
+            yield result
+
+
 def is_or_was_ours(path: Path) -> bool:
     """Whether this project wrote the file: it has our block, or is damaged so that no block can be read."""
     try:

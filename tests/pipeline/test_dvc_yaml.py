@@ -104,7 +104,7 @@ def test_what_looks_closer_runs_after_the_table_of_notes_and_nothing_before_it_n
 
 def test_what_only_changes_speed_is_no_stages_parameter() -> None:
     declared = {param for stage in STAGES.values() for param in stage.get("params", []) if isinstance(param, str)}
-    speed = {"model", "model.device", "model.llm_batch_size", "activation_caching", "execution"}
+    speed = {"model", "model.device", "model.llm_batch_size", "activation_caching", "execution", "judging"}
     assert declared.isdisjoint(speed | {f"execution.{name}" for name in ("executor", "address", "gpus_per_worker")})
 
 

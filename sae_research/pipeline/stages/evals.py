@@ -94,6 +94,8 @@ def _compute(run: PlannedRun, jobs: Sequence[Job]) -> tuple[Mapping[str, str], i
 
     with Progress(jobs[0].eval_name) as progress:
         failures = dispatch(jobs, LocalPool(run, progress), missing=run.missing, watch=watch)
+    if run.judges.ledger.requests:
+        log.info("%s: its judge was sent %s", jobs[0].eval_name, run.judges.ledger.summary())
     return {cell.sae: reason for cell, reason in failures.items()}, sum(read)
 
 
