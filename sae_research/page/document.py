@@ -16,7 +16,7 @@ _HERE = Path(__file__).parent
 VENDOR = _HERE / "vendor"
 SCRIPTS = (
     "dom", "data", "format", "statistics", "intervals", "state", "fleet", "marks", "saving", "chart", "filters",
-    "column_menu", "view_table", "view_scatter", "view_compare", "view_sae", "view_heatmap", "view_parts",
+    "column_menu", "row_window", "view_table", "view_scatter", "view_compare", "view_sae", "view_heatmap", "view_parts",
     "latent_data", "view_latents", "main",
 )  # fmt: skip
 """The page's own scripts in the order in which they are joined; each sees those before it."""

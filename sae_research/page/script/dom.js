@@ -46,6 +46,12 @@ function toggle(label, isOn, listener) {
   return element("label", { class: "toggle" }, box, element("span", {}, label));
 }
 
+/** Runs `act` when the browser has nothing else to do: after the picture that was asked for. */
+function whenIdle(act) {
+  if (window.requestIdleCallback) requestIdleCallback(act, { timeout: 400 });
+  else setTimeout(act, 50);
+}
+
 /** Says something to those who cannot see what has changed. */
 function announce(text) {
   document.getElementById("live").textContent = text;

@@ -39,7 +39,7 @@ function buildFilters(root) {
 }
 
 const cleared = () =>
-  Object.fromEntries(["label", "site", "width", "source", "run", "from", "to", "text"].map((name) => [name, FIELDS[name].many ? [] : ""]));
+  Object.fromEntries(FILTERS.filter((name) => name !== "controls").map((name) => [name, FIELDS[name].many ? [] : ""]));
 
 const distinct = (key) => [...new Set(fleet.saes.map((about) => about[key]).filter((value) => value !== undefined))];
 

@@ -38,6 +38,22 @@ function hasReplicates(column) {
 
 /** {difference, low, high, p, method}: `a` minus `b`; without ends where a number has no interval. */
 function difference(column, a, b) {
+  const { value, below, above, t, degrees, method } = studentised(column, a, b);
+  if (method === "none") return { difference: value, p: NaN, method };
+  return { difference: value, low: value - below, high: value + above, p: Math.max(twoSidedP(t, degrees), SMALLEST_P), method };
+}
+
+/** Whether two SAEs are told apart at a level. */
+function areToldApart(column, a, b, level) {
+  const { t, degrees, method } = studentised(column, a, b);
+  if (method === "none") return false;
+  // Most pairs share their degrees of freedom, and one quantile is faster than a p value each.
+  const isShared = degrees === Infinity || Number.isInteger(degrees);
+  return isShared ? t >= studentQuantile(level, degrees) : twoSidedP(t, degrees) <= level;
+}
+
+/** The difference, its distances to the ends, and how many standard errors it is from 0. */
+function studentised(column, a, b) {
   const first = column.at_sae(a), second = column.at_sae(b);
   const value = first.value - second.value;
   const error = pairedError(column, a, b);
@@ -51,11 +67,10 @@ function difference(column, a, b) {
     above = Math.hypot(first.above, second.below);
     [degrees, method] = [Infinity, "unpaired"];
   }
-  if (!Number.isFinite(below) || !Number.isFinite(above)) return { difference: value, p: NaN, method: "none" };
+  if (!Number.isFinite(below) || !Number.isFinite(above)) return { value, method: "none" };
   const half = value > 0 ? below : above;
   const t = value === 0 ? 0 : (Math.abs(value) / half) * studentQuantile(LEVEL, degrees);
-  const p = Math.max(Number.isNaN(t) ? 1 : twoSidedP(t, degrees), SMALLEST_P);
-  return { difference: value, low: value - below, high: value + above, p, method };
+  return { value, below, above, t, degrees, method };
 }
 
 /** The standard error over what both were measured on; null where that is not known. */
@@ -107,7 +122,8 @@ function leadersOf(column, saes) {
     const about = fleet.saes[sae];
     if (!about.contends || Number.isNaN(column.at_sae(sae).value)) continue;
     const site = `${about.model} ${about.site}`;
-    sites.set(site, [...(sites.get(site) ?? []), sae]);
+    if (!sites.has(site)) sites.set(site, []);
+    sites.get(site).push(sae);
   }
   for (const competing of sites.values()) {
     const best = competing.reduce((a, b) => (sign * column.at_sae(b).value > sign * column.at_sae(a).value ? b : a));
@@ -115,8 +131,7 @@ function leadersOf(column, saes) {
     for (const sae of competing) {
       if (sae === best) continue;
       compared += 1;
-      const p = difference(column, best, sae).p;
-      if (!(p <= testedLevel(column))) tied.push(sae);
+      if (!areToldApart(column, best, sae, testedLevel(column))) tied.push(sae);
     }
     if (tied.length === competing.length - 1) {
       allTied += competing.length > 1 ? 1 : 0;

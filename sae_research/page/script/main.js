@@ -17,7 +17,9 @@ function change(patch) {
 
 function draw() {
   const view = VIEW_OBJECTS.find((one) => one.id === page.state.view);
-  page.shown = shownSaes(page.state);
+  const filters = JSON.stringify(FILTERS.map((name) => page.state[name]));
+  // The same array as long as the filters are the same, so that views can tell.
+  if (page.filters !== filters) Object.assign(page, { filters, shown: shownSaes(page.state) });
   page.refreshFilters();
   if (page.view !== view) {
     page.view = view;
@@ -30,7 +32,10 @@ function draw() {
       else link.removeAttribute("aria-current");
     }
   }
-  Promise.resolve(view.draw()).then(() => (document.body.dataset.drawn = String(++draws)), failed);
+  Promise.resolve(view.draw()).then(() => {
+    document.body.dataset.drawn = String(++draws);
+    if (draws === 1) requestAnimationFrame(() => setTimeout(() => performance.mark("first picture"), 0));
+  }, failed);
 }
 
 let draws = 0;

@@ -40,7 +40,15 @@ const MARKERS = {
   "*": star(5, 0, 0.42, 0.95),
 };
 
+const looks = new Map();
+
 function lookOf(about) {
+  const key = `${about.label} ${about.interpolates} ${about.source}`;
+  if (!looks.has(key)) looks.set(key, newLook(about));
+  return looks.get(key);
+}
+
+function newLook(about) {
   const look = fleet.labels.get(about.label);
   const color = look?.color ?? "#888888";
   const hollow = about.interpolates === "most";

@@ -38,6 +38,9 @@ const FIELDS = {
   latentsort: { of: ["index", "density", "score", "sensitivity"], usual: "index" },
 };
 
+/** The fields that say which SAEs are shown. */
+const FILTERS = ["label", "site", "width", "source", "run", "from", "to", "text", "controls"];
+
 /** The state in a hash; `ignored` lists what it names that is not there. `known` has sets of names. */
 function readState(hash, known) {
   const state = {}, ignored = [];

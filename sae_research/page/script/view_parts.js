@@ -100,11 +100,16 @@ function partsTable({ part, axis, chosen, saes, numbers }) {
     const share = high > low ? (number.value - low) / (high - low) : 1, shade = better > 0 ? share : 1 - share;
     return element("td", { class: "shaded", title: fullText(number), style: { background: d3.interpolateViridis(shade), color: shade > 0.55 ? "#10151c" : "#ffffff" } }, plainNumber(number.value, 2));
   };
+  const row = (sae) => element("tr", { class: page.state.pin.includes(fleet.saes[sae].name) ? "is-pinned" : "" },
+    element("th", { scope: "row" }, element("div", {}, glyph(fleet.saes[sae]), saeLink(fleet.saes[sae], 36))), ...chosen.map((line) => cell(numbers.at(line.line, sae))));
+  const body = element("tbody", {});
   const table = element("table", { class: "parts" }, element("caption", { class: "unseen" }, `${part.title} by ${axis}`),
-    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "SAE"), ...chosen.map((line) => element("th", { scope: "col" }, shortName(line.at[axis], 18))))),
-    element("tbody", {}, ...saes.map((sae) => element("tr", { class: page.state.pin.includes(fleet.saes[sae].name) ? "is-pinned" : "" },
-      element("th", { scope: "row" }, element("div", {}, glyph(fleet.saes[sae]), saeLink(fleet.saes[sae], 36))), ...chosen.map((line) => cell(numbers.at(line.line, sae)))))));
-  return { node: element("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "SAEs by place" }, table) };
+    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "SAE"), ...chosen.map((line) => element("th", { scope: "col" }, shortName(line.at[axis], 18))))), body);
+  const node = element("div", { class: "scroller tall", tabindex: 0, role: "region", "aria-label": "SAEs by place" }, table);
+  const rows = new Map();
+  const shown = new RowWindow(node, body, (sae) => rows.get(sae) ?? rows.set(sae, row(sae)).get(sae));
+  shown.show(saes);
+  return { node };
 }
 
 function partsRows({ part, axis, chosen, saes, numbers }) {

@@ -5,7 +5,7 @@ const scatterView = {
   title: "Scatter",
 
   mount(root) {
-    this.controls = element("div", { class: "controls" });
+    this.controls = element("div", { class: "controls" }, ...this.buildControls());
     this.stage = element("div", { class: "chart" });
     this.legend = element("ul", { class: "legend", "aria-label": "Labels" });
     this.small = element("div", { class: "multiples" });
@@ -29,7 +29,7 @@ const scatterView = {
     }
     if (!this.x.numbers || !this.y.numbers) await loadColumns([this.x, this.y]);
     if (page.view !== this) return;
-    this.drawControls();
+    this.refreshControls();
     const points = scatterPoints(page.shown, this.x, this.y);
     const xs = points.map((point) => point.x);
     const isLog = (scale, values) => (scale || (suitsLog(values) ? "log" : "linear")) === "log";
@@ -51,24 +51,26 @@ const scatterView = {
     this.svg = svg;
     this.stage.replaceChildren(stage);
     const turn = (this.turn = {});
-    requestAnimationFrame(() => setTimeout(() => this.turn === turn && page.view === this && this.drawSmall(log), 0));
+    whenIdle(() => this.turn === turn && page.view === this && this.drawSmall(log));
   },
 
-  drawControls() {
-    const { state } = page;
-    const key = [this.x.id, this.y.id, state.xscale, state.yscale, state.intervals, state.lines, state.front].join(" ");
-    if (this.drawn === key && this.controls.firstChild) return;
-    this.drawn = key;
-    const focused = this.controls.contains(document.activeElement) ? [...this.controls.querySelectorAll("select, input, button")].indexOf(document.activeElement) : -1;
-    const scale = (name, value) => choice(`${name} scale`, [["", [["", "automatic"], ["log", "log"], ["linear", "linear"]]]], value, (v) => change({ [`${name}scale`]: v }));
-    this.controls.replaceChildren(
-      choice("Horizontal", columnGroups(), this.x.id, (id) => change({ x: id })), scale("x", state.xscale),
-      choice("Vertical", columnGroups(), this.y.id, (id) => change({ y: id })), scale("y", state.yscale),
-      button("Swap axes", () => change({ x: this.y.id, y: this.x.id })),
-      toggle("Intervals", state.intervals === "yes", (isOn) => change({ intervals: isOn ? "yes" : "no" })),
-      toggle("Pareto front", state.front === "yes", (isOn) => change({ front: isOn ? "yes" : "no" })),
-      toggle("Lines by label", state.lines === "yes", (isOn) => change({ lines: isOn ? "yes" : "no" })));
-    if (focused >= 0) this.controls.querySelectorAll("select, input, button")[focused]?.focus();
+  buildControls() {
+    const scale = (name) => choice(`${name} scale`, [["", [["", "automatic"], ["log", "log"], ["linear", "linear"]]]], "", (value) => change({ [`${name}scale`]: value }));
+    const axis = (title, name) => choice(title, columnGroups(), "", (id) => change({ [name]: id }));
+    const onOff = (title, name) => toggle(title, true, (isOn) => change({ [name]: isOn ? "yes" : "no" }));
+    const parts = { x: axis("Horizontal", "x"), xscale: scale("x"), y: axis("Vertical", "y"), yscale: scale("y"),
+      intervals: onOff("Intervals", "intervals"), front: onOff("Pareto front", "front"), lines: onOff("Lines by label", "lines") };
+    const swap = button("Swap axes", () => change({ x: this.y.id, y: this.x.id }));
+    this.fields = Object.entries(parts).map(([name, node]) => [name, node.querySelector("select, input")]);
+    return [parts.x, parts.xscale, parts.y, parts.yscale, swap, parts.intervals, parts.front, parts.lines];
+  },
+
+  refreshControls() {
+    const values = { ...page.state, x: this.x.id, y: this.y.id };
+    for (const [name, field] of this.fields) {
+      if (field.type === "checkbox") field.checked = values[name] === "yes";
+      else if (field.value !== values[name]) field.value = values[name];
+    }
   },
 
   /** The main columns against the same horizontal axis; a click on one makes it the large one. */
@@ -115,8 +117,8 @@ function scatterOptions({ points, x, y, log, front, width, height, state, small 
   const size = small ? 3 : 5.5;
   const fits = (low, high, isLog) => (isLog ? low > 0 : true) && Number.isFinite(low) && Number.isFinite(high);
   const bars = (small && points.length > 60) || state.intervals === "no" ? [] : [
-    Plot.ruleX(ordered.filter(({ ny }) => fits(ny.low, ny.high, log.y)), { x: "x", y1: (p) => p.ny.low, y2: (p) => p.ny.high, stroke: look("color"), strokeOpacity: 0.6, strokeWidth: small ? 1 : 1.4 }),
-    small ? null : Plot.ruleY(ordered.filter(({ nx }) => fits(nx.low, nx.high, log.x)), { y: "y", x1: (p) => p.nx.low, x2: (p) => p.nx.high, stroke: look("color"), strokeOpacity: 0.6, strokeWidth: 1.4 }),
+    intervalBars(ordered.filter(({ ny }) => fits(ny.low, ny.high, log.y)), ({ x, ny }) => [[x, ny.low], [x, ny.high]], small),
+    small ? null : intervalBars(ordered.filter(({ nx }) => fits(nx.low, nx.high, log.x)), ({ y, nx }) => [[nx.low, y], [nx.high, y]], small),
   ];
   const levels = levelsOf(y).filter((level) => !log.y || level.value > 0);
   return {
@@ -136,6 +138,12 @@ function scatterOptions({ points, x, y, log, front, width, height, state, small 
       small ? null : Plot.text(ordered.filter(({ about }) => pins.has(about.name)), { x: "x", y: "y", text: (p) => shortName(p.about.name, 28), dy: -14, fill: "var(--ink)", stroke: "var(--surface)", strokeWidth: 4, fontWeight: 600 }),
     ].filter(Boolean),
   };
+}
+
+/** The intervals of a label as one path: a line each would take most of the time of a picture. */
+function intervalBars(points, ends, small) {
+  const corners = points.flatMap((point) => [...ends(point), [NaN, NaN]].map(([x, y]) => ({ x, y, label: point.about.label, color: lookOf(point.about).color })));
+  return Plot.line(corners, { x: "x", y: "y", z: "label", stroke: "color", strokeOpacity: 0.6, strokeWidth: small ? 1 : 1.4 });
 }
 
 /** From the smallest to the largest of these, with a margin, so that no mark lies on an axis. */

@@ -1,6 +1,5 @@
 // A row an SAE: values with their intervals, the best of a column and all that cannot be told from it.
 
-const ROWS_AT_ONCE = 60;
 /** Of the columns, in the size of the page's type. */
 const ABOUT_WIDTHS = [17, 9, 4.4, 4.6], NARROW_WIDTHS = [11, 6, 3.6, 4], VALUE_WIDTH = 7.2;
 
@@ -15,6 +14,7 @@ const tableView = {
     this.table = element("table", { class: "numbers" });
     this.foot = element("tfoot", {});
     const region = element("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Table of SAEs" }, this.table);
+    this.window = new RowWindow(region, this.body, (sae) => this.rowOf(sae));
     root.replaceChildren(
       viewHead("SAEs and their numbers", "Each value with its 95 % interval; the strip below it shows where that lies among all SAEs.",
         columnMenu(), button("CSV of this table", () => saveCsv("saes", numbersAsRows(this.order, this.columns))),
@@ -36,9 +36,9 @@ const tableView = {
     if (shape !== this.shape) this.rebuild(columns, shape);
     this.order = sortedSaes(page.shown, page.state);
     this.showOrder();
-    this.place();
-    this.markPins();
     this.mark();
+    this.window.show(this.order);
+    if (!this.order.length) this.body.replaceChildren(element("tr", {}, element("td", { colspan: 4 + columns.length, class: "empty" }, "No SAE passes the filters.")));
     if (!this.columns.every(hasReplicates)) loadReplicates(this.columns).then(() => page.view === this && this.mark(), failed);
   },
 
@@ -94,42 +94,24 @@ const tableView = {
     }
   },
 
-  /** The rows in their order: what can be seen at once, the rest before the next frames. */
-  place() {
-    const order = this.order, turn = (this.turn = {});
-    this.body.replaceChildren(...order.slice(0, ROWS_AT_ONCE).map((sae) => this.rowOf(sae)));
-    const go = (from) => {
-      if (this.turn !== turn || from >= order.length) return;
-      this.body.append(...order.slice(from, from + ROWS_AT_ONCE).map((sae) => this.rowOf(sae)));
-      setTimeout(go, 0, from + ROWS_AT_ONCE);
-    };
-    if (order.length > ROWS_AT_ONCE) requestAnimationFrame(() => setTimeout(go, 0, ROWS_AT_ONCE));
-    if (!order.length) this.body.append(element("tr", {}, element("td", { colspan: 4 + this.columns.length, class: "empty" }, "No SAE passes the filters.")));
-  },
-
   rowOf(sae) {
-    if (!this.rows.has(sae)) {
-      const row = saeRow(sae, this.columns, this.spans);
-      this.rows.set(sae, row);
-      if (this.marks) this.markRow(sae, row);
-      row.classList.toggle("is-pinned", page.state.pin.includes(fleet.saes[sae].name));
-    }
-    return this.rows.get(sae);
-  },
-
-  markPins() {
-    const pins = new Set(page.state.pin);
-    for (const [sae, row] of this.rows) {
-      const isOn = pins.has(fleet.saes[sae].name);
-      if (row.classList.toggle("is-pinned", isOn) !== (row.pin.getAttribute("aria-pressed") === "true")) row.pin.setAttribute("aria-pressed", isOn);
-    }
+    if (!this.rows.has(sae)) this.rows.set(sae, saeRow(sae, this.columns, this.spans));
+    const row = this.rows.get(sae);
+    const isPinned = page.state.pin.includes(fleet.saes[sae].name);
+    row.classList.toggle("is-pinned", isPinned);
+    row.pin.setAttribute("aria-pressed", isPinned);
+    if (row.marks !== this.marks) this.markRow(sae, row);
+    return row;
   },
 
   /** Marks the best of each column and its ties, and says how many comparisons that took. */
   mark() {
+    const basis = [page.shown, this.columns, this.columns.every(hasReplicates)];
+    if (this.basis && basis.every((part, i) => part === this.basis[i])) return;
+    this.basis = basis;
     const leaders = this.columns.map((column) => leadersOf(column, page.shown));
     this.marks = leaders.map((one) => one.marks);
-    for (const [sae, row] of this.rows) this.markRow(sae, row);
+    for (const row of this.body.querySelectorAll("tr[aria-rowindex]")) this.markRow(row.sae, row);
     const compared = leaders.reduce((sum, one) => sum + one.compared, 0);
     const { level, pairs } = fleet.tested.headline;
     this.note.replaceChildren(
@@ -150,6 +132,7 @@ const tableView = {
   },
 
   markRow(sae, row) {
+    row.marks = this.marks;
     this.marks.forEach((marks, i) => {
       const kind = marks.get(sae);
       const cell = row.cells[4 + i];
@@ -189,7 +172,7 @@ function saeRow(sae, columns, spans) {
     element("td", { class: "text", title: visible(about.label) }, shortName(labelTitle(about.label), 24)),
     element("td", { class: "size" }, about.d_sae === undefined ? "–" : plainNumber(about.d_sae)),
     element("td", { class: "size" }, about.l0 === undefined ? "–" : plainNumber(about.l0)));
-  row.pin = pin;
+  Object.assign(row, { sae, pin });
   columns.forEach((column, i) => row.append(valueCell(column.at_sae(sae), spans[i])));
   return row;
 }
