@@ -52,7 +52,7 @@ INERT: Mapping[str, str] = {
     "execution.gpus_per_worker": "the same",
     "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
     **{
-        f"judging.{field.name}": "how a judge behind a server is reached and paid; tests/judges/ holds each to the server"
+        f"judging.{field.name}": "how a judge behind a server is reached and paid; tests/judges/test_openai.py"
         for field in dataclasses.fields(Judging)
     },
     "model.llm_batch_size": "speed and memory; test_repro.py and the evals' own tests hold the numbers equal",
