@@ -73,6 +73,15 @@ class Corpus:
         A character that two tokens share is marked if either is.
         """
         active = activations > _MARKED_FROM * largest
+        ends = [*(np.flatnonzero(active[1:] != active[:-1]) + 1).tolist(), end - start]
+        shown = [self.text(row, start, start + i) for i in ends]
+        if any(text.endswith(_BROKEN) for text in shown[:-1]):
+            return self._marked_by_token(row, start, end, active)
+        pieces = [text[len(before) :] for before, text in zip(("", *shown), shown, strict=False)]
+        return tuple((piece, bool(active[i - 1])) for piece, i in zip(pieces, ends, strict=True) if piece)
+
+    def _marked_by_token(self, row: int, start: int, end: int, active: np.ndarray) -> MarkedText:
+        """The same where a character lies across the end of a run."""
         pieces: list[tuple[str, bool]] = []
         is_marked = False
         for piece, of_token in zip(self._pieces(row, start, end), active.tolist(), strict=True):
