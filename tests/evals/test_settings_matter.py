@@ -53,7 +53,7 @@ class Change(NamedTuple):
 INERT: Mapping[str, str] = {
     "dashboards.leave_out": "it chooses SAEs before any is measured",
     **{
-        f"autointerp.{kind}.{name}": "goes to a judge's server, which tests/judges/test_openai.py holds; rules draw nothing"
+        f"autointerp.{kind}.{name}": "goes to a judge's server, as test_openai.py holds; rules draw nothing"
         for kind in ("explaining", "scoring")
         for name in ("temperature", "top_p")
     },
