@@ -120,6 +120,8 @@ class EvalOutput:
     """SAEBench's `eval_result_unstructured`."""
     tables: Mapping[str, Table] = field(default_factory=dict)
     """By name; kept as Parquet files beside the document."""
+    judge: Mapping[str, Any] = field(default_factory=dict)
+    """Of an eval that asks a judge: who judged, what was asked, and the answers by digest."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sae_research.errors import UserError
@@ -30,6 +31,8 @@ class PastCell:
     eval_name: str
     sae_name: str
     parts: Mapping[str, Any]
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """What computed it: device, threads, the SAEs that shared the pass, the seconds until this one was known."""
 
 
 def read_intact(path: Path) -> Result | None:
@@ -47,6 +50,14 @@ def _key_in(path: Path) -> str | None:
         return json.loads(path.read_text(encoding="utf-8"))[BLOCK]["key"]
     except _DAMAGE:
         return None
+
+
+def results_in(folder: Path) -> Iterator[Result]:
+    """The results in an output folder, damaged ones left out."""
+    for path in sorted(folder.glob("*.json")):
+        result = read_intact(path)
+        if result is not None:
+            yield result
 
 
 def is_or_was_ours(path: Path) -> bool:
@@ -74,13 +85,15 @@ class ResultStore:
             log.warning("%s is damaged or of another version and will be computed again", path)
         return result if result is not None and result.key == key else None
 
-    def put(self, result: Result) -> None:
-        """Keeps `result`; it is whole on disk when this returns."""
+    def put(self, result: Result, *, made: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Keeps `result`; it is whole on disk when this returns. `made`, what computed it, changes no document."""
         path = self._path(result.key)
         for place in (path, path.with_suffix(".parts"), *(table_path(path, name) for name in result.output.tables)):
             if place.is_dir():
                 shutil.rmtree(place)
-        past = PastCell(eval_name=result.eval_name, sae_name=result.sae["name"], parts=result.key_parts)
+        past = PastCell(
+            eval_name=result.eval_name, sae_name=result.sae["name"], parts=result.key_parts, made=dict(made)
+        )
         write_atomically(path.with_suffix(".parts"), json.dumps(dataclasses.asdict(past), sort_keys=True))
         write_result(path, result)
 

@@ -76,6 +76,7 @@ def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> di
                 name: {"rows": len(table), "columns": sorted(table.columns), "digest": table.digest()}
                 for name, table in result.output.tables.items()
             },
+            **({"judge": dict(result.output.judge)} if result.output.judge else {}),
         },
     }
     return sealed(stable(document))
@@ -110,6 +111,7 @@ def from_document(document: Mapping[str, Any], tables: Mapping[str, Table] = Map
         details=details,
         unstructured=document["eval_result_unstructured"],
         tables=dict(tables),
+        judge=block.get("judge", {}),
     )
     return Result(
         key=block["key"],

@@ -104,7 +104,13 @@ def test_what_looks_closer_runs_after_the_table_of_notes_and_nothing_before_it_n
 
 def test_what_only_changes_speed_is_no_stages_parameter() -> None:
     declared = {param for stage in STAGES.values() for param in stage.get("params", []) if isinstance(param, str)}
-    assert declared.isdisjoint({"model", "model.device", "model.llm_batch_size", "activation_caching"})
+    speed = {"model", "model.device", "model.llm_batch_size", "activation_caching", "execution", "judging"}
+    assert declared.isdisjoint(speed | {f"execution.{name}" for name in ("executor", "address", "gpus_per_worker")})
+
+
+def test_who_shares_a_pass_is_a_parameter_of_the_stages_that_compute() -> None:
+    computing = {name for name, stage in STAGES.items() if "execution.group_gigabytes" in stage.get("params", [])}
+    assert computing == {*EVALS}
 
 
 def test_thresholds_of_health_are_read_by_the_tables_alone() -> None:

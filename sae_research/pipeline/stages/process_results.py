@@ -59,7 +59,7 @@ def process_results(
     rows = tidy_rows(entries, saes)
     comparisons, audits = compare_saes(entries), audit_columns(entries, rows)
     rows = with_differences(rows, comparisons)
-    scratch = paths.store / "scratch"
+    scratch = paths.scratch
     with folder_in_the_making(paths.merged, scratch=scratch) as folder:
         (folder / "results.csv").write_text(table_as_csv(rows), encoding="utf-8")
         (folder / TABLE_FILE).write_bytes(table_as_parquet(rows))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def visualize(paths: Paths, settings: VisualizationSettings) -> None:
     """Fills `images/` from the merged table, and draws the README's overview."""
-    table, scratch = paths.merged / TABLE_FILE, paths.store / "scratch"
+    table, scratch = paths.merged / TABLE_FILE, paths.scratch
     drawn = draw_all(table, paths.images, settings, scratch=scratch)
     write_overview(table, paths.overview, settings, scratch=scratch)
     log.info("visualize: %s: %d pictures, and %s", paths.images, len(drawn), paths.overview)
