@@ -17,6 +17,7 @@ from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.model_results import ModelResults
 from sae_research.evals.run import library_versions, run_eval
 from sae_research.formats.readers.saelens import load_sae
+from sae_research.judges.access import JudgeAccess
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
@@ -55,6 +56,7 @@ class Workplace:
     """The folder of what evals found of the language model alone."""
     group_gigabytes: float
     """How groups were planned, noted beside each cell."""
+    judges: JudgeAccess
 
 
 class Worker:
@@ -130,6 +132,8 @@ class _CellRun:
         context = EvalContext(
             lm=lm, hub=place.hub, seed=place.seed, batch_size=place.model.llm_batch_size, progress=progress,
             model_results=_model_results(self.cells.values(), lm, place.model_results),
+            judges=place.judges,
+            requested={name: cell.parts.get("latents", ()) for name, cell in self.cells.items()},
         )  # fmt: skip
         run = None if place.engine == "native" else find_reference(self._evaluated.name)
         settings = place.settings[self._evaluated.name]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sae_research.errors import UserError
+from sae_research.evals.registry import find_eval
 from sae_research.pipeline.dispatch import CellName, Pool, dispatch
 from sae_research.pipeline.fill_progress import FillProgress
 from sae_research.pipeline.jobs import Job, share_of
@@ -55,12 +56,12 @@ def read_shard(text: str) -> Shard:
 
 
 def chosen_evals(params: Params, names: Sequence[str] | None) -> list[str]:
-    """The enabled evals, or those `names` among them."""
+    """The enabled evals that look at no results of others, or those `names` among all that are enabled."""
     enabled = params.enabled_evals
     wrong = [name for name in names or () if name not in enabled]
     if wrong:
         raise UserError(f"--evals {' '.join(wrong)}: not enabled in params.yaml; enabled: {', '.join(enabled)}")
-    return [name for name in enabled if names is None or name in names]
+    return [name for name in enabled if (not find_eval(name).looks_closer if names is None else name in names)]
 
 
 def plan_fill(params: Params, paths: Paths, evals: Sequence[str] | None, shard: Shard | None) -> Filling:

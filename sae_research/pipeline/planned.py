@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sae_research.errors import UserError
 from sae_research.evals.registry import find_eval
+from sae_research.judges.access import JudgeAccess
 from sae_research.measurements import Result
 from sae_research.pipeline.cells import Cell, plan_cells
 from sae_research.pipeline.jobs import Job, plan_jobs
@@ -18,7 +19,8 @@ from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, shared_texts
 from sae_research.pipeline.paths import Paths
-from sae_research.pipeline.store import ResultStore
+from sae_research.pipeline.requests import requested_latents
+from sae_research.pipeline.store import ResultStore, results_in
 from sae_research.sources.hub import Hub
 
 if TYPE_CHECKING:
@@ -76,6 +78,18 @@ class PlannedRun:
         saes = {id(job): [cell.sae_name for cell in self.cells_of(job) if cell.key not in present] for job in jobs}
         return [job.of(saes[id(job)]) for job in jobs if saes[id(job)]]
 
+    @cached_property
+    def judges(self) -> JudgeAccess:
+        """How judges are reached, with the answers that came with pulled results."""
+        access = JudgeAccess(self.params.judging, self.paths.store / "answers")
+        for evaluated in map(find_eval, self.cells):
+            if evaluated.asks(self.params.settings_of(evaluated)):
+                folder = self.paths.results / evaluated.name
+                adopted = sum(access.store.adopt(r.output.judge.get("answers", {})) for r in results_in(folder))
+                if adopted:
+                    log.info("%s: %d answers of a judge taken from %s", evaluated.name, adopted, folder)
+        return access
+
     def workplace(self) -> Workplace:
         """What it takes to compute the cells, in this process; imports torch."""
         from sae_research.lm.cache import ActivationCache
@@ -99,6 +113,7 @@ class PlannedRun:
             cache=cache if caching.save_activations else None,
             model_results=paths.store / "model_results",
             group_gigabytes=params.execution.group_gigabytes,
+            judges=self.judges,
         )
 
 
@@ -107,9 +122,15 @@ def plan_run(params: Params, paths: Paths, evals: Sequence[str]) -> PlannedRun:
     manifest = read_manifest(paths.saes)
     require_unchanged(params, paths, manifest)
     hub = Hub(paths.world, described=params.data_sets)
-    cells = {name: plan_cells(params, manifest, find_eval(name), hub) for name in evals}
-    for name in evals:
-        shared = shared_texts(find_eval(name), params)
+    chosen = {name: find_eval(name) for name in evals}
+    if not paths.merged.exists() and any(evaluated.looks_closer for evaluated in chosen.values()):
+        raise UserError(f"{paths.merged} does not exist; run the stage process_results first (`dvc repro`)")
+    cells = {
+        name: plan_cells(params, manifest, evaluated, hub, requested=requested_latents(evaluated, paths))
+        for name, evaluated in chosen.items()
+    }
+    for evaluated in chosen.values():
+        shared = shared_texts(evaluated, params)
         if shared is not None:
             log.warning("%s", shared)
     return PlannedRun(params, paths, manifest, cells)

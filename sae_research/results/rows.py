@@ -9,13 +9,14 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sae_research.errors import UserError
 from sae_research.measurements import MetricSpec
 from sae_research.results.numbers import rounded
 from sae_research.results.sae_bench_schema import placeholders
 
+Record = TypeVar("Record")
 Source = Literal["computed", "published"]
 Interpolation = Literal["no", "some", "most", "unknown"]
 
@@ -177,8 +178,8 @@ def _plain_type(hint: Any) -> type:
     return _plain_type(arguments[0]) if arguments else hint
 
 
-def read_table(path: Path) -> list[Row]:
-    """The rows in a Parquet file that `table_as_parquet` wrote."""
+def read_table(path: Path, kind: type[Record] = Row) -> list[Record]:
+    """The records in a Parquet file that `table_as_parquet` wrote."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -188,6 +189,6 @@ def read_table(path: Path) -> list[Row]:
         raise UserError(f"{path} does not exist; run the stage process_results first") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a Parquet table ({error}); run the stage process_results again") from None
-    if table.schema.names != [field.name for field in fields(Row)]:
+    if table.schema.names != [field.name for field in fields(kind)]:  # type: ignore[arg-type]
         raise UserError(f"{path} has other columns than this version writes; run the stage process_results again")
-    return [Row(**entry) for entry in table.to_pylist()]
+    return [kind(**entry) for entry in table.to_pylist()]

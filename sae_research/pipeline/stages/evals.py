@@ -23,12 +23,11 @@ from sae_research.pipeline.planned import PlannedRun, plan_run
 from sae_research.pipeline.pools.local import LocalPool
 from sae_research.pipeline.store import is_or_was_ours
 from sae_research.progress import Progress
-from sae_research.results.document import document_text, to_document
+from sae_research.results.document import write_result
 from sae_research.results.merge import STATUS_FILE
+from sae_research.results.table_files import RESULT_SUFFIX, table_path, tables_of_ours
 
 log = logging.getLogger(__name__)
-
-_RESULT_SUFFIX = "_eval_results.json"
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,8 @@ def _compute(run: PlannedRun, jobs: Sequence[Job]) -> tuple[Mapping[str, str], i
 
     with Progress(jobs[0].eval_name) as progress:
         failures = dispatch(jobs, LocalPool(run, progress), missing=run.missing, watch=watch)
+    if run.judges.ledger.requests:
+        log.info("%s: its judge was sent %s", jobs[0].eval_name, run.judges.ledger.summary())
     return {cell.sae: reason for cell, reason in failures.items()}, sum(read)
 
 
@@ -112,19 +113,21 @@ def _publish(
     require_own_folder(folder)
     scratch = paths.scratch
     entries: list[dict[str, Any]] = []
+    wanted = {STATUS_FILE}
     for cell in cells:
         if cell.key in results:
-            name = f"{cell.sae_name}{_RESULT_SUFFIX}"
+            name = f"{cell.sae_name}{RESULT_SUFFIX}"
             # The SAE as the manifest now describes it: a renamed SAE keeps its cells.
-            document = to_document(dataclasses.replace(results[cell.key], sae=cell.sae))
-            write_atomically(folder / name, document_text(document), scratch=scratch)
+            result = dataclasses.replace(results[cell.key], sae=cell.sae)
+            write_result(folder / name, result, scratch=scratch)
+            wanted |= {name, *(table_path(folder / name, table).name for table in result.output.tables)}
             entries.append({"sae": cell.sae_name, "file": name, "state": "done", "reason": None})
         else:
             reason = failures[cell.sae_name]
             entries.append({"sae": cell.sae_name, "file": None, "state": "failed", "reason": reason})
     status = {"eval": eval_name, "enabled": enabled, "cells": entries}
     write_atomically(folder / STATUS_FILE, json.dumps(status, indent=2, sort_keys=True) + "\n", scratch=scratch)
-    wanted = {STATUS_FILE, *(entry["file"] for entry in entries if entry["file"])}
     # Whatever the stage has ever written, a killed run's files included, carries the block of ours, whole or damaged.
-    written = {path.name for path in folder.glob(f"*{_RESULT_SUFFIX}") if is_or_was_ours(path)}
+    written = {path.name for path in folder.glob(f"*{RESULT_SUFFIX}") if is_or_was_ours(path)}
+    written |= {path.name for path in tables_of_ours(folder)}
     remove_stale(folder, written=written, wanted=wanted)
