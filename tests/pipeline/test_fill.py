@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.every_eval import EVALS, EVERY_EVAL, FEW_SAES, results_of, run_command, run_stages
-from support.project import Project, merge
+from support.every_eval import EVALS, results_of, run_command, run_stages, unfilled_copy
+from support.project import Project
 from support.stage_server import StageServer
 
 from sae_research.commands import fill as command
@@ -21,7 +21,6 @@ from sae_research.pipeline.params import load_params
 from sae_research.pipeline.paths import find_paths
 from sae_research.pipeline.planned import plan_run
 from sae_research.pipeline.stages.evals import run_eval_stage
-from sae_research.pipeline.stages.setup import run_setup
 
 N_SAES = 3
 TWO_AT_A_TIME = 7.5e-5
@@ -31,14 +30,8 @@ TWO_AT_A_TIME = 7.5e-5
 @pytest.fixture(scope="module")
 def unfilled(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Three SAEs and all evals of the tiny world, nothing computed; two SAEs share a pass."""
-    project = finished_project.copy_to(tmp_path_factory.mktemp("fill") / "project")
-    shutil.rmtree(project.root / ".sae_cache" / "cells")
-    shutil.rmtree(project.root / "eval_results")
-    changes: dict[str, object] = {"execution": {"group_gigabytes": TWO_AT_A_TIME}}
-    merge(changes, {**EVERY_EVAL, **FEW_SAES})
-    project.edit(changes)
-    paths = find_paths(project.root)
-    run_setup(load_params(paths.params), paths)
+    folder = tmp_path_factory.mktemp("fill") / "project"
+    project = unfilled_copy(finished_project, folder, group_gigabytes=TWO_AT_A_TIME)
     yield project
     shutil.rmtree(project.root)
 

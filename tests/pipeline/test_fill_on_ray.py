@@ -7,6 +7,7 @@ One cluster serves the drills of `make test`. The long ones, with the real evals
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.every_eval import EVALS
+from support.every_eval import EVALS, results_of, run_stages, unfilled_copy
 from support.project import Project
 from support.ray_cluster import TOKEN, RayCluster, running_cluster
+
+from sae_research.evals.registry import eval_names
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,7 +49,7 @@ def drill_project(finished_project: Project, folder: Path, **drill: Any) -> Proj
     shutil.rmtree(project.root / ".sae_cache" / "cells")
     project.edit(
         {
-            "eval_types": {**dict.fromkeys(EVALS, False), "drill": True},
+            "eval_types": {**dict.fromkeys(eval_names(), False), "drill": True},
             "drill": drill,
             "execution": {"group_gigabytes": 1.2e-4},
         }
@@ -141,3 +144,62 @@ def test_two_runs_at_once_one_killed_and_a_node_lost(
     assert stored(project) == n
     assert 2 <= kept < n
     assert f"fill: {n - kept} cells computed" in out or " reused, 0 failed" in out
+
+
+def test_what_is_sent_to_workers_on_other_code_is_refused(
+    finished_project: Project, cluster: RayCluster, tmp_path: Path
+) -> None:
+    project = drill_project(finished_project, tmp_path / "project")
+    # The code of the workers is that of the driver's folder; only its own differs, by what it believes it has.
+    (project.root / "other_code.py").write_text(
+        "import sys\nfrom sae_research.pipeline.pools import orders\n"
+        "orders.installed_code = lambda: 'other'\n"
+        "from sae_research.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-m", "other_code", "fill", "--executor", "ray", "--address", cluster.address]
+    done = subprocess.run(
+        command, cwd=project.root, env={**cluster.env, **PLUGINS}, capture_output=True, text=True, timeout=_SECONDS
+    )
+    assert done.returncode == 1
+    assert "takes no part: worker on" in done.stderr
+    assert "other code, or other versions of Python, torch" in done.stderr
+    assert stored(project) == 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """All evals, computed by one process; its store is then emptied."""
+    folder = tmp_path_factory.mktemp("ray") / "project"
+    project = unfilled_copy(finished_project, folder, group_gigabytes=7.5e-5)
+    run_stages(project)
+    shutil.rmtree(project.root / ".sae_cache" / "cells")
+    shutil.rmtree(project.root / ".sae_cache" / "model_results")
+    yield project
+    shutil.rmtree(project.root)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("victim", ["worker", "raylet", "driver"])
+@pytest.mark.parametrize("seed", range(4))
+def test_kills_at_random_moments_change_no_byte(undisturbed: Project, tmp_path: Path, victim: str, seed: int) -> None:
+    expected = results_of(undisturbed)
+    project = undisturbed.copy_to(tmp_path / "project")
+    shutil.rmtree(project.root / "eval_results")
+    moment = random.Random(f"{victim} {seed}").uniform(0.0, 15.0)
+    with running_cluster() as cluster:
+        with running(project, cluster, "first") as run:
+            run.wait_for(lambda: "is ready" in run.out)
+            time.sleep(moment)
+            match victim:
+                case "worker":
+                    kill(random.Random(seed).choice(cluster.workers() or [run.process.pid]))
+                case "raylet":
+                    kill(cluster.raylet(3))
+                case _:
+                    run.process.kill()
+            run.end()
+        with running(project, cluster, "second") as again:
+            code, out = again.end()
+    assert code == 0, out
+    assert run_stages(project) == dict.fromkeys(EVALS, (0, len(project.status("core"))))
+    assert results_of(project) == expected

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
-from support.project import Finished, Project
+from support.project import Finished, Project, merge
 from support.stage_server import StageServer
 
+from sae_research.evals.registry import eval_names
 from sae_research.pipeline.params import load_params
 from sae_research.pipeline.paths import find_paths
 from sae_research.pipeline.stages.evals import run_eval_stage
+from sae_research.pipeline.stages.setup import run_setup
 
 OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning")
 EVALS = ("core", "sparse_probing", *OPTIONAL)
 EVERY_EVAL: dict[str, Any] = {
-    "eval_types": dict.fromkeys(OPTIONAL, True),
+    "eval_types": {name: name in EVALS for name in eval_names()},
     "scr": {"dataset_names": ["embedded/bios"], "train_size": 20, "test_size": 20, "n_values": [2, 5]},
     "tpp": {"dataset_names": ["embedded/news"], "train_size": 20, "test_size": 20, "n_values": [2, 5]},
     "absorption": {"k_sparse_probe_num_epochs": 5, "max_k_value": 2},
@@ -29,6 +33,19 @@ FEW_SAES: dict[str, Any] = {
     ],
 }
 """The baseline, and these two."""
+
+
+def unfilled_copy(finished_project: Project, folder: Path, *, group_gigabytes: float) -> Project:
+    """Three SAEs and all evals of the tiny world, nothing computed."""
+    project = finished_project.copy_to(folder)
+    shutil.rmtree(project.root / ".sae_cache" / "cells")
+    shutil.rmtree(project.root / "eval_results")
+    changes: dict[str, Any] = {"execution": {"group_gigabytes": group_gigabytes}}
+    merge(changes, {**EVERY_EVAL, **FEW_SAES})
+    project.edit(changes)
+    paths = find_paths(project.root)
+    run_setup(load_params(paths.params), paths)
+    return project
 
 
 def run_stages(project: Project) -> dict[str, tuple[int, int]]:
