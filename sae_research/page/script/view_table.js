@@ -20,7 +20,7 @@ const tableView = {
         columnMenu(), button("CSV of this table", () => saveCsv("saes", numbersAsRows(this.order, this.columns))),
         button("CSV of all columns", () => this.saveAll())),
       region, this.note);
-    this.shape = "";
+    this.shape = null;
     this.rows = new Map();
   },
 
