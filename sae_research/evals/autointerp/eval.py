@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from sae_research.evals.autointerp.settings import AutointerpSettings
 from sae_research.evals.autointerp.specs import AUTOINTERP_SPECS, BALANCED, BY_DENSITY, GAIN, LATENTS
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.evals.judged.counts import N_KNOWN, Counts
 from sae_research.evals.judged.settings import BUFFER, judge_data, judge_modules
 from sae_research.evals.judged.specs import DETECTING_SPECS, GOLD, NULL
 from sae_research.evals.shared.text_data import text_data
+from sae_research.judges.estimates import Asks
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 def data(settings: AutointerpSettings) -> list[DataSet]:
     """The running text, and what determines the judge."""
     return [text_data("dataset", settings.dataset), *judge_data(settings)]
+
+
+def asks(settings: AutointerpSettings) -> list[Asks]:
+    """Explanations, and predictions from each latent's own and from another one's; the same of artificial latents."""
+    counts, known = Counts(), 2 * N_KNOWN
+    return [
+        Asks("explanations", settings.explaining, counts.n_explain, per_sae=settings.n_latents, for_all=known),
+        Asks("predictions", settings.scoring, counts.n_scored, per_sae=2 * settings.n_latents, for_all=known),
+    ]
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: AutointerpSettings) -> Iterator[Outcome]:
@@ -45,6 +56,7 @@ AUTOINTERP = Eval(
     data=data,
     run=run,
     modules=judge_modules,
+    asks=asks,
     takes={"texts": "dataset"},
     main_columns={BALANCED: {}, GAIN: {}},
     not_in_intervals="the judge, and the text in which examples are looked for",
