@@ -49,7 +49,7 @@ def test_everything_is_there_and_a_second_run_runs_nothing(finished_project: Pro
     assert all(f"eval_results/merged/{name}" in outputs for name in ("results.csv", "results.json", "health.json"))
     assert b"## Health" in outputs["METRICS.md"]
     assert any(name.startswith("images/") and name.endswith(".png") for name in outputs)
-    for name in ("absorption", "scr", "tpp", "ravel", "unlearning", "dashboards"):
+    for name in ("absorption", "scr", "tpp", "ravel", "unlearning", "autointerp", "dashboards"):
         status = json.loads(outputs[f"eval_results/{name}/_status.json"])
         assert status == {"eval": name, "enabled": False, "cells": []}
 
