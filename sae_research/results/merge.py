@@ -118,8 +118,8 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
         with explained_version(path):
             specs = metric_specs(document)
             result = from_document(document, read_tables(path, document))
+            notes = tuple(find_eval(eval_name).notes(result.output)) if eval_name in eval_names() else ()
         latents = latents_of(result.output.tables) if eval_name == "core" else None
-        notes = tuple(find_eval(eval_name).notes(result.output)) if eval_name in eval_names() else ()
         yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents, notes=notes)
 
 
