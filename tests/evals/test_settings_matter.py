@@ -50,8 +50,8 @@ class Change(NamedTuple):
 
 
 INERT: Mapping[str, str] = {
-    f"autointerp.{kind}.{name}": "goes to a judge's server, which tests/judges/test_openai.py holds; rules draw nothing"
-    for kind in ("explaining", "scoring")
+    f"{kind}.{name}": "goes to a judge's server, which tests/judges/test_openai.py holds; rules draw nothing"
+    for kind in ("autointerp.explaining", "autointerp.scoring", "sensitivity.writing")
     for name in ("temperature", "top_p")
 }
 """By `eval.field`: why it changes nothing on purpose."""
@@ -66,11 +66,29 @@ SETTINGS: Mapping[str, Any] = {
     "absorption": dataclasses.replace(letters.SETTINGS, k_sparse_probe_num_epochs=3),
     "ravel": dataclasses.replace(ravel.SETTINGS, num_epochs=1, baselines=("das", "mdas")),
     "unlearning": questions.SETTINGS,
+    "sensitivity": words.SENSITIVITY,
     "autointerp": words.SETTINGS,
 }
 
 WEAK_LATENTS = {"k_sparse_probe_l1_decay": 1.0}
 """Probes on the latents of letters are then wrong about some words."""
+
+JUDGED: Mapping[str, Change] = {
+    "dataset": Change("embedded/other_words"),
+    "split": Change("train", error="must not have read what is measured"),
+    "n_rows": Change(140),
+    "context_size": Change(40),
+    "n_latents": Change(4),
+    "min_firings": Change(400),
+    "negatives": Change("sae_bench"),
+    "judge": Change("caller", error="sae_research.evaluate"),
+    "judge_revision": Change("main", error="judge_revision is of a model"),
+    "reading.dataset": Change("embedded/other_words"),
+    "reading.split": Change("test", error="must not have read what is measured"),
+    "reading.first_text": Change(385),
+    "reading.n_texts": Change(20),
+}
+"""Of both evals that ask a judge."""
 
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     "core": {
@@ -183,20 +201,15 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "multiplier_unit": Change("scaled"),
         "side_effect_floor": Change(0.01),
     },
+    "sensitivity": {
+        **JUDGED,
+        "examples": Change("published", error="published_files names, by SAE"),
+        "published": Change("a/b", {"examples": "published", "published_files": {"topk": "results.json"}}),
+        "published_files": Change({"topk": "x"}, error="published_files names, by SAE"),
+        "writing.max_tokens": Change(30),
+    },
     "autointerp": {
-        "dataset": Change("embedded/other_words"),
-        "split": Change("train", error="must not have read what is measured"),
-        "n_rows": Change(140),
-        "context_size": Change(40),
-        "n_latents": Change(4),
-        "min_firings": Change(400),
-        "negatives": Change("sae_bench"),
-        "judge": Change("caller", error="sae_research.evaluate"),
-        "judge_revision": Change("main", error="judge_revision is of a model"),
-        "reading.dataset": Change("embedded/other_words"),
-        "reading.split": Change("test", error="must not have read what is measured"),
-        "reading.first_text": Change(385),
-        "reading.n_texts": Change(20),
+        **JUDGED,
         "explaining.max_tokens": Change(2),
         "scoring.max_tokens": Change(1),
         "min_judge_gold": Change(1.0),
@@ -251,7 +264,7 @@ class Runner:
         """Every number and reason of that eval, or the error."""
         evaluated = find_eval(name)
         lm, sae = _letters() if name == "absorption" else (self._lm, self._sae)
-        lm = _words() if name == "autointerp" else lm
+        lm = _words() if name in ("sensitivity", "autointerp") else lm
         context = EvalContext(lm=lm, hub=self._hub, seed=0, batch_size=16, progress=Progress("test", shown=False))
         try:
             settings = _changed(SETTINGS[name], json.loads(changes))
