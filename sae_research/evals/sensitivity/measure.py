@@ -10,9 +10,9 @@ import numpy as np
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.judged.controls import others
+from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.gate import fitness_to_write
 from sae_research.evals.judged.panel import Panel, open_panel
-from sae_research.evals.judged.windows import Counts
 from sae_research.evals.sensitivity.activations import Active, Asking, Tokens, find_activations, tokenize
 from sae_research.evals.sensitivity.fresh import fresh_latents
 from sae_research.evals.sensitivity.latents import AskedLatent, ExampledLatent, TextOf
