@@ -19,6 +19,8 @@ from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.keys import shared_parts
 from sae_research.evals.registry import find_eval
 from sae_research.evals.run import run_eval
+from sae_research.formats.aliases import looks_like_alias
+from sae_research.formats.fetching import fetch_published
 from sae_research.formats.load import load_sae
 from sae_research.lm.hooks import evaluation_mode
 from sae_research.lm.load import completed_tokenizer, load_language_model, wrap_language_model
@@ -44,7 +46,7 @@ from sae_research.sources.memory import Given, GivenLabels, GivenRows, GivenText
 log = logging.getLogger(__name__)
 
 AnySae = Sae | EncoderDecoder | str | Path
-"""An `Sae`, any object with `encode` and `decode`, or a checkpoint on disk."""
+"""An `Sae`, any object with `encode` and `decode`, a checkpoint on disk, or a published SAE's short name."""
 Labelled = Mapping[str, Sequence[str]]
 """Texts by class."""
 
@@ -160,7 +162,7 @@ def evaluate(
     in_memory = {"texts": texts, "labelled": labelled or None}
     chosen = _read_evals(evals, in_memory, hub)
     with torch.no_grad(), _language_model(model, tokenizer, hub, device=device, dtype=dtype) as lm:
-        loaded = _read_saes(saes, lm, site)
+        loaded = _read_saes(saes, lm, site, hub)
         with Progress("evaluate", shown=progress) as bar:
             context = EvalContext(lm=lm, hub=hub, seed=seed, batch_size=batch_size, progress=bar)
             measured = [_run(context, evaluated, settings, loaded) for evaluated, settings in chosen]
@@ -264,7 +266,7 @@ def _language_model(
 
 
 def _read_saes(
-    saes: AnySae | Sequence[AnySae] | Mapping[str, AnySae], lm: LanguageModel, site: str | None
+    saes: AnySae | Sequence[AnySae] | Mapping[str, AnySae], lm: LanguageModel, site: str | None, hub: Hub
 ) -> list[Sae]:
     """The SAEs in evaluation mode on the model's device, with distinct names; the caller's objects do not change."""
     if isinstance(saes, Mapping):
@@ -275,7 +277,7 @@ def _read_saes(
         named = [(None, saes)]
     if not named:
         raise UserError("saes is empty, expected at least one")
-    loaded = [_read_sae(sae, name, lm, site) for name, sae in named]
+    loaded = [_read_sae(sae, name, lm, site, hub) for name, sae in named]
     names = [sae.card.name for sae in loaded]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -283,8 +285,10 @@ def _read_saes(
     return loaded
 
 
-def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | None) -> Sae:
-    if isinstance(source, str | Path):
+def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | None, hub: Hub) -> Sae:
+    if isinstance(source, str) and looks_like_alias(source) and not Path(source).exists():
+        sae = fetch_published(hub, source, name=name)
+    elif isinstance(source, str | Path):
         sae = load_sae(source, name=name, default_site=site)
     elif isinstance(source, Sae):
         sae = copy.deepcopy(source) if source.W_dec.device != lm.device or source.training else copy.copy(source)
