@@ -65,6 +65,8 @@ class EvalOutput:
     """SAEBench's `eval_result_details`."""
     unstructured: Mapping[str, Any] = field(default_factory=dict)
     """SAEBench's `eval_result_unstructured`."""
+    judge: Mapping[str, Any] = field(default_factory=dict)
+    """Of an eval that asks a judge: who judged, what was asked, and the answers by digest."""
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,17 @@ class Progress:
         on_terminal = sys.stderr.isatty()
         off = not (on_terminal if shown is None else shown)
         self._bar = tqdm(desc=title, unit=f" {unit}", disable=off, total=0, dynamic_ncols=True, leave=False)
+        self._shown = shown
         self._logs = shown is None and not on_terminal
         self._title, self._unit, self._doing = title, unit, ""
         self._between = seconds_between_lines
         self._started = self._last_line = time.monotonic()
         self._expected = 0
         self.done = 0
+
+    def another(self, title: str, unit: str) -> Progress:
+        """Progress of what is counted in other units, shown where this one is."""
+        return Progress(title, unit, shown=self._shown, seconds_between_lines=self._between)
 
     def expect(self, steps: int) -> None:
         """Add `steps` to the total, so that the time left is known."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # These import torch, which planning does not need.
     from torch import Tensor
 
     from sae_research.evals.model_results import ModelResults
+    from sae_research.judges.access import JudgeAccess
+    from sae_research.judges.estimates import Asks
     from sae_research.lm.model import LanguageModel
     from sae_research.saes.base import Sae
 
@@ -38,6 +40,9 @@ class EvalContext:
     progress: Progress
     model_results: ModelResults | None = None
     """What was found of the language model alone; None: nothing is kept between runs."""
+
+    judges: JudgeAccess | None = None
+    """How judges are reached; None: with default settings, answers kept in memory."""
 
     def recall(self, parts: object) -> Mapping[str, Tensor] | None:
         """What an earlier run kept under `parts`, or None."""
@@ -164,6 +169,10 @@ class Eval:
     """Whether it has a DVC stage of its own; the others share `optional_evals`."""
     check: Callable[[Any, int], None] = lambda _settings, _random_seed: None
     """Raises a ValueError where settings do not go with the run's random seed; reads nothing."""
+    modules: Callable[[Any], Sequence[str]] = lambda _settings: ()
+    """The modules that settings name and `run` does not import; their code is part of the key."""
+    asks: Callable[[Any], Sequence[Asks]] = lambda _settings: ()
+    """The requests that settings make of a judge, as many and as long as they can be."""
     takes: Mapping[str, str] = field(default_factory=dict)
     """Arguments of `sae_research.evaluate` that replace data sets, and the settings field that names these."""
     figures: tuple[PartsFigure, ...] = ()

@@ -46,7 +46,7 @@ class Judging:
                 "itself must not stand in params.yaml"
             )
         self._check_url()
-        if self.max_dollars is not None and None in (self.dollars_per_million_input, self.dollars_per_million_output):
+        if self.max_dollars is not None and not self.has_prices:
             raise ValueError(
                 "max_dollars needs the judge's prices: dollars_per_million_input and dollars_per_million_output"
             )
@@ -59,6 +59,11 @@ class Judging:
             raise ValueError("base_url holds user, password or query; give the plain address, and keys by api_key_env")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"base_url is {self.base_url!r}, expected http://host:port/path or https://...")
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether it is known what tokens cost."""
+        return self.dollars_per_million_input is not None and self.dollars_per_million_output is not None
 
     def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost; 0 without prices."""

@@ -53,7 +53,8 @@ def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) ->
         shared["engine_version"] = reference_version()
     computed_by = evaluated.module if params.engine == "native" else reference_module(evaluated.name)
     readers = {data_set.reader for data_set in evaluated.data(settings) if data_set.reader is not None}
-    modules = (computed_by, *sorted(readers), *_ALWAYS)
+    named = evaluated.modules(settings) if params.engine == "native" else ()
+    modules = (computed_by, *sorted(readers), *named, *_ALWAYS)
     model_parts = {**shared, "code": code_version(*modules, alone=_HANDED_ON_BY)}
     return [_cell(entry, shared, modules, model_parts) for entry in manifest.saes]
 

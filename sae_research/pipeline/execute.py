@@ -17,6 +17,7 @@ from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.model_results import ModelResults
 from sae_research.evals.run import library_versions, run_eval
 from sae_research.formats.readers.saelens import load_sae
+from sae_research.judges.access import JudgeAccess
 from sae_research.lm.cache import ActivationCache
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
@@ -48,6 +49,7 @@ class Job:
     cache: ActivationCache | None
     model_results: Path
     """The folder of what evals found of the language model alone."""
+    judges: JudgeAccess
 
 
 class Executed(NamedTuple):
@@ -72,7 +74,7 @@ def execute_cells(cells: Sequence[Cell], job: Job) -> Executed:
     with Progress(job.evaluated.name) as progress, torch.no_grad():
         context = EvalContext(
             lm=lm, hub=job.hub, seed=job.seed, batch_size=job.model.llm_batch_size, progress=progress,
-            model_results=_model_results(cells, lm, job.model_results),
+            model_results=_model_results(cells, lm, job.model_results), judges=job.judges,
         )  # fmt: skip
         passes = list(by_site.values())
         if job.evaluated.sites_together and job.engine == "native":

@@ -13,6 +13,7 @@ from sae_research.errors import UserError
 from sae_research.evals.base import DataSet, Eval
 from sae_research.evals.registry import all_evals, eval_names, find_eval
 from sae_research.foreign import plain_name, shown
+from sae_research.judges.settings import Judging
 from sae_research.pipeline.names import check_filename, check_name
 from sae_research.pipeline.sections import ActivationCaching, BaselineSae, ComparisonSae, ControlParams, ModelParams
 from sae_research.plots.settings import VisualizationSettings
@@ -50,6 +51,8 @@ class Params:
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    judging: Judging = field(default_factory=Judging)
+    """How judges behind a server are reached, and what they may cost; re-runs no eval."""
     health: HealthSettings = field(default_factory=HealthSettings)
     """The thresholds of the health report; re-runs no eval."""
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)

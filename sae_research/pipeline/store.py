@@ -39,6 +39,14 @@ def read_intact(path: Path) -> Result | None:
         return None
 
 
+def results_in(folder: Path) -> Iterator[Result]:
+    """The results in an output folder, damaged ones left out."""
+    for path in sorted(folder.glob("*.json")):
+        result = read_intact(path)
+        if result is not None:
+            yield result
+
+
 def is_or_was_ours(path: Path) -> bool:
     """Whether this project wrote the file: it has our block, or is damaged so that no block can be read."""
     try:
@@ -76,9 +84,8 @@ class ResultStore:
 
     def adopt(self, folder: Path) -> None:
         """Adds the results of an output folder that the store lacks: those that DVC pulled from another machine."""
-        for path in sorted(folder.glob("*.json")):
-            result = read_intact(path)
-            if result is not None and not self._path(result.key).exists():
+        for result in results_in(folder):
+            if not self._path(result.key).exists():
                 self.put(result)
 
     def past_cells(self) -> Iterator[PastCell]:

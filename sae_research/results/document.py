@@ -68,6 +68,7 @@ def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> di
             },
             "measurements": [_entry(m) for m in result.output.measurements],
             "details_null": nulls,
+            **({"judge": dict(result.output.judge)} if result.output.judge else {}),
         },
     }
     return sealed(stable(document))
@@ -101,6 +102,7 @@ def from_document(document: Mapping[str, Any]) -> Result:
         ),
         details=details,
         unstructured=document["eval_result_unstructured"],
+        judge=block.get("judge", {}),
     )
     return Result(
         key=block["key"],

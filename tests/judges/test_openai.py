@@ -15,7 +15,7 @@ from support.chat_server import ChatServer, Fault, running_chat_server, said
 from sae_research.errors import UserError
 from sae_research.judges.asking import Asked, ask, ask_until_readable
 from sae_research.judges.ledger import Ledger
-from sae_research.judges.providers.openai import OpenAIJudge, make
+from sae_research.judges.providers.openai import OpenAIJudge
 from sae_research.judges.records import Answer, Message, Outcome, Request, Unanswered
 from sae_research.judges.replies import read_numbers
 from sae_research.judges.settings import Judging
@@ -43,7 +43,7 @@ def _request(text: str = "hello", **changes: Any) -> Request:
 
 def _ask(server: ChatServer, requests: list[Request], folder: Path, **changes: Any) -> Asked:
     judging = _judging(server, **changes)
-    return ask(make("m", judging), requests, AnswerStore(folder), Ledger(judging), Progress("ask", shown=False))
+    return ask(OpenAIJudge("m", judging), requests, AnswerStore(folder), Ledger(judging), Progress("ask", shown=False))
 
 
 def _reason(outcome: Outcome) -> str:
@@ -171,12 +171,16 @@ def test_what_cannot_be_read_is_asked_for_once_more(server: ChatServer, tmp_path
     replies = {"a": ["1, 2"], "b": ["I think 1 and 2.", "2"], "c": ["?", "99"], "d": ["None"]}
     server.reply = lambda asked: said(replies[asked["messages"][1]["content"]].pop(0))
     judging = _judging(server, concurrency=1)
-    judge, store = make("m", judging), AnswerStore(tmp_path)
+    judge, store = OpenAIJudge("m", judging), AnswerStore(tmp_path)
 
-    def put(requests: Any) -> Any:
-        return ask(judge, requests, store, Ledger(judging), Progress("ask", shown=False)).outcomes
+    def put(requests: Any) -> Asked:
+        return ask(judge, requests, store, Ledger(judging), Progress("ask", shown=False))
 
-    values = ask_until_readable(put, [_request(t) for t in "abcd"], lambda t: read_numbers(t, n=9), reminder="Numbers!")
+    replies = ask_until_readable(
+        put, [_request(t) for t in "abcd"], lambda t: read_numbers(t, n=9), reminder="Numbers!"
+    )
+    values = [reply.value for reply in replies]
+    assert [len(reply.tries) for reply in replies] == [1, 2, 2, 1]
     assert values[0] == {1, 2} and values[1] == {2} and values[3] == frozenset()
     assert isinstance(values[2], Unanswered) and "outside 1 to 9" in values[2].reason
     assert not values[2].is_transport
@@ -186,20 +190,21 @@ def test_what_cannot_be_read_is_asked_for_once_more(server: ChatServer, tmp_path
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
 def test_an_answer_that_was_cut_or_withheld_is_none(server: ChatServer, tmp_path: Path, finish: str) -> None:
     server.reply = lambda _: said("1, 2", finish_reason=finish)
-    judge = make("m", _judging(server))
-    [value] = ask_until_readable(judge.answer, [_request()], str, reminder="Again.")
-    assert isinstance(value, Unanswered) and not value.is_transport
+    [reply] = ask_until_readable(lambda r: _ask(server, [*r], tmp_path), [_request()], str, reminder="Again.")
+    assert isinstance(reply.value, Unanswered) and not reply.value.is_transport
+    # It was paid for all the same, and is not asked for again.
+    assert len(list(tmp_path.rglob("*.json"))) == 2
 
 
 def test_without_an_address_nothing_is_sent() -> None:
     with pytest.raises(UserError, match=r"needs judging\.base_url"):
-        make("m", Judging())
+        OpenAIJudge("m", Judging())
 
 
 def test_another_address_in_the_environment_is_an_error(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example/v1")
     with pytest.raises(UserError, match="OPENAI_BASE_URL"):
-        make("m", _judging(server))
+        OpenAIJudge("m", _judging(server))
 
 
 def test_no_key_and_no_organisation_go_where_none_were_asked_for(
@@ -236,4 +241,3 @@ def test_a_damaged_answer_is_asked_again(server: ChatServer, tmp_path: Path, cap
     path.write_text(path.read_text()[:20])
     [answer] = _ask(server, [_request()], tmp_path).outcomes
     assert isinstance(answer, Answer) and "is damaged" in caplog.text
-    assert isinstance(make("m", _judging(server)), OpenAIJudge)

@@ -89,7 +89,7 @@ def test_the_table_is_merged_from_every_eval() -> None:
 
 def test_what_only_changes_speed_is_no_stages_parameter() -> None:
     declared = {param for stage in STAGES.values() for param in stage.get("params", []) if isinstance(param, str)}
-    assert declared.isdisjoint({"model", "model.device", "model.llm_batch_size", "activation_caching"})
+    assert declared.isdisjoint({"model", "model.device", "model.llm_batch_size", "activation_caching", "judging"})
 
 
 def test_thresholds_of_health_are_read_by_the_tables_alone() -> None:

@@ -16,13 +16,14 @@ from sae_research.errors import UserError
 from sae_research.evals.base import Eval
 from sae_research.evals.registry import find_eval
 from sae_research.files import remove_leftovers, remove_stale, require_own_folder, write_atomically
+from sae_research.judges.access import JudgeAccess
 from sae_research.measurements import Result
 from sae_research.pipeline.cells import Cell, plan_cells
 from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, load_params, shared_texts
 from sae_research.pipeline.paths import Paths, find_paths
-from sae_research.pipeline.store import ResultStore, is_or_was_ours
+from sae_research.pipeline.store import ResultStore, is_or_was_ours, results_in
 from sae_research.results.document import document_text, to_document
 from sae_research.results.merge import STATUS_FILE
 from sae_research.sources.hub import Hub
@@ -138,8 +139,18 @@ def _compute(
         store=ResultStore(paths.store / "cells"),
         cache=cache if caching.save_activations else None,
         model_results=paths.store / "model_results",
+        judges=_judges(evaluated.name, params, paths),
     )
     return execute_cells(missing, job)
+
+
+def _judges(eval_name: str, params: Params, paths: Paths) -> JudgeAccess:
+    """How judges are reached, with the answers that came with pulled results."""
+    access = JudgeAccess(params.judging, paths.store / "answers")
+    adopted = sum(access.store.adopt(r.output.judge.get("answers", {})) for r in results_in(paths.results / eval_name))
+    if adopted:
+        log.info("%s: %d answers of a judge taken from %s", eval_name, adopted, paths.results / eval_name)
+    return access
 
 
 def _publish(
