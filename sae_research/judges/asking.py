@@ -34,8 +34,11 @@ class Judge(Protocol):
     """How many batches are under way together."""
     keeps_answers: bool
     """Whether its answers go to disk and into results: they took time or money, or may come out otherwise next time."""
-    host: str | None
-    """The machine that prompts are sent to; None: none."""
+
+    @property
+    def host(self) -> str | None:
+        """The machine that prompts are sent to; None: none."""
+        ...
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """The requests in batches, by their numbers."""

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from sae_research.evals.judged.settings import BUFFER
 from sae_research.judges.prompts import MarkedText
 
-BUFFER = 10
-"""Tokens of a window on each side of its centre."""
 _SHIFT = 3
 """A window is made longer or shorter by at most so many tokens on a side, so that it decodes to whole characters."""
 _SHIFTS = sorted(product(range(-_SHIFT, _SHIFT + 1), repeat=2), key=lambda ends: (abs(ends[0]) + abs(ends[1]), ends))
@@ -72,6 +71,15 @@ class Corpus:
         A character that two tokens share is marked if either is.
         """
         active = activations > _MARKED_FROM * largest
+        ends = [*(np.flatnonzero(active[1:] != active[:-1]) + 1).tolist(), end - start]
+        shown = [self.text(row, start, start + i) for i in ends]
+        if any(text.endswith(_BROKEN) for text in shown[:-1]):
+            return self._marked_by_token(row, start, end, active)
+        pieces = [text[len(before) :] for before, text in zip(("", *shown), shown, strict=False)]
+        return tuple((piece, bool(active[i - 1])) for piece, i in zip(pieces, ends, strict=True) if piece)
+
+    def _marked_by_token(self, row: int, start: int, end: int, active: np.ndarray) -> MarkedText:
+        """The same where a character lies across the end of a run."""
         pieces: list[tuple[str, bool]] = []
         shown = ""
         is_marked = False

@@ -79,6 +79,10 @@ class Panel:
             self._enter(attempt, replies)
         return [reply.value for reply in replies]
 
+    def digest(self, request: Request) -> str:
+        """The name of the answer to `request`."""
+        return request.seeded(self._seed).digest(self._judge.identity)
+
     def record(self, attempt: Attempt) -> Mapping[str, Any]:
         """Who judged an SAE, at what effort, and the answers by digest: `EvalOutput.judge`.
 

@@ -1,22 +1,49 @@
-"""Settings that all evals with a judge have: who judges, how it is asked, and how fit it must be."""
+"""Settings that all evals with a judge have: the text, the latents, who judges, and how fit that judge must be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import Literal
 
 from sae_research.errors import UserError
 from sae_research.evals.base import DataSet
 from sae_research.evals.shared.text_data import text_data
 from sae_research.judges.names import JudgeName, provider_module, read_name
-from sae_research.judges.records import Sampling
 from sae_research.records import at_least
 from sae_research.sources.hub import Hub
 
-EXPLAINING = Sampling(max_tokens=60)
-SCORING = Sampling(max_tokens=40)
-WRITING = Sampling(max_tokens=1500, temperature=1.0)
+BUFFER = 10
+"""Tokens of a window on each side of its centre."""
+Negatives = Literal["silent", "sae_bench"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleSettings:
+    """Where examples are looked for, and of which latents."""
+
+    dataset: str
+    """The text: a Hub id, a local folder, or `embedded/<name>`."""
+    split: str = "test"
+    """Its split; corpora on the Hub without a test split have only `train`."""
+    n_rows: int = 2000
+    """Rows of `context_size` tokens in which latents fire or do not; SAEBench reads 2 M tokens, 15,625 rows of 128."""
+    context_size: int = 128
+    """Tokens per row, the leading BOS included."""
+    n_latents: int = 200
+    """Latents of each SAE: the first of a drawn order that have examples. A latent without is passed over, with its
+    reason. An SAE's mean sensitivity is known to about ± .035 with 200, ± .07 with 50."""
+    min_firings: int = 15
+    """A latent needs more firings than that, as in SAEBench; otherwise it counts as dead."""
+    negatives: Negatives = "silent"
+    """`silent`: windows without examples are such in which the latent is silent, and a latent that has none of them is
+    passed over. `sae_bench`: any windows, as SAEBench has them; many of a dense latent's do fire."""
+
+
+def check_examples(settings: ExampleSettings) -> None:
+    """ValueError unless there can be windows in the text, and something to look for."""
+    at_least(settings, n_rows=1, context_size=2 * BUFFER + 1, n_latents=1, min_firings=0)
 
 
 @dataclass(frozen=True)
@@ -44,12 +71,6 @@ class JudgedSettings:
     """Of a model that runs in this process: a branch, tag or commit on the Hub."""
     reading: JudgeReading | None = None
     """What the judge `rules` has read; other judges do not need it."""
-    explaining: Sampling = EXPLAINING
-    """How the judge is asked what a latent's examples have in common."""
-    scoring: Sampling = SCORING
-    """How it is asked where a latent is active."""
-    writing: Sampling = WRITING
-    """How it is asked for new texts."""
     min_judge_gold: float = 0.9
     """A judge whose score on latents that are one word each is below this is not fit: there are no scores."""
     max_unanswered: float = 0.1

@@ -25,6 +25,11 @@ class Counts(NamedTuple):
     weighted_score: int = 2
     silent: int = 10
 
+    @property
+    def n_scored(self) -> int:
+        """Windows without marks that a judge is quizzed on."""
+        return self.top_score + self.weighted_score + self.silent
+
 
 class Window(NamedTuple):
     """Positions `start` to `end` (exclusive) of a row."""
