@@ -96,15 +96,26 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
         if cell.state != "done" or cell.file is None:
             yield Entry("computed", cell.sae, eval_name, None, reason=cell.reason)
             continue
-        path = folder / cell.file
-        document = read_document(path)
-        if not is_intact(document):
-            raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
-        with explained_version(path):
-            result = from_document(document)
-            specs = metric_specs(document)
+        result, specs = _read_intact(folder / cell.file)
         latents = latents_of(result.output.details)
         yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents)
+
+
+def results_of(results: Path, eval_name: str) -> Iterator[Result]:
+    """The results of an eval whose stage has run, with their records per latent, one after the other."""
+    folder = results / eval_name
+    for cell in _read_status(folder / STATUS_FILE, eval_name):
+        if cell.file is not None:
+            yield _read_intact(folder / cell.file)[0]
+
+
+def _read_intact(path: Path) -> tuple[Result, tuple[MetricSpec, ...]]:
+    """The result in the file, and its metrics."""
+    document = read_document(path)
+    if not is_intact(document):
+        raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
+    with explained_version(path):
+        return from_document(document), metric_specs(document)
 
 
 def _without_records(result: Result) -> Result:
