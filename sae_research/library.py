@@ -124,6 +124,9 @@ class Evaluation:
         ]
         measurement = next((m for m in of_metric if dict(m.at) == at), None)
         if measurement is None or measurement.value is None:
+            failed = [f.error for f in self.failures if f.sae["name"] == sae] if not of_metric else []
+            if failed:
+                raise UserError(f"{metric} of {sae!r} at {at}: failed: {failed[0]}")
             places = ", ".join(str(dict(m.at)) for m in of_metric) or "none"
             reason = measurement.reason if measurement is not None else f"not measured there; places measured: {places}"
             raise UserError(f"{metric} of {sae!r} at {at}: {reason}")

@@ -69,23 +69,25 @@ def run(parsed: argparse.Namespace) -> None:
     from sae_research.commands.export import write_sensitivity_files
     from sae_research.library import evaluate
     from sae_research.lm.load import load_language_model
-    from sae_research.results.document import write_result
+    from sae_research.results.document import read_result, write_result
     from sae_research.sources.hub import Hub
 
-    saes = _named(parsed)
     paths = find_paths()
+    saes, settings = _named(parsed), _settings(parsed)
     judge, judging = _judge(parsed), _judging(parsed, paths.params)
     output: Path = parsed.output_path or Path("evals") / _folder_name(list(saes))
     hub = Hub(paths.world)
     lm = load_language_model(hub, parsed.model, dtype=parsed.dtype or _dtype(parsed.model), device=parsed.device)
-    settings = {**_settings(parsed), "reading": _reading(parsed, hub, lm) if judge == "rules" else None}
+    if judge == "rules":
+        settings["reading"] = _reading(parsed, hub, lm)
     measured = evaluate(
         lm, saes, {"sensitivity": settings}, judge=judge, judging=judging, answers=paths.store / "answers",
         world=paths.world, seed=parsed.seed, batch_size=parsed.batch_size,
     )  # fmt: skip
     for result in measured.results:
-        name = write_sensitivity_files(result, output)
-        write_result(output / f"{name}_eval_results.json", result, scratch=output)
+        document = output / f"{result.sae['name']}_eval_results.json"
+        write_result(document, result, scratch=output)
+        write_sensitivity_files(read_result(document), output)
         show("".join(f"{line}\n" for line in _lines(result, verbose=parsed.verbose)))
     if measured.failures:
         raise UserError("; ".join(f"{failure.sae['name']}: {failure.error}" for failure in measured.failures))
