@@ -1,6 +1,6 @@
 """The optional evals in the pipeline: all of them on a world whose model knows next to nothing, then one less.
 
-The library's numbers, of all seven evals, are held against the pipeline's on the way.
+The library's numbers, of all evals, are held against the pipeline's on the way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sae_research import evaluate
 from sae_research.evals.registry import find_eval
 from sae_research.pipeline.params import load_params
 
-OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning")
+OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning", "autointerp")
 TINY: dict[str, Any] = {
     "eval_types": dict.fromkeys(OPTIONAL, True),
     "scr": {"dataset_names": ["embedded/bios"], "train_size": 20, "test_size": 20, "n_values": [2, 5]},
@@ -25,6 +25,7 @@ TINY: dict[str, Any] = {
     "absorption": {"k_sparse_probe_num_epochs": 5, "max_k_value": 2},
     "ravel": {"num_pairs_per_attribute": 16, "num_epochs": 1, "das_dimension": 4},
     "unlearning": {"n_rows": 8, "required_orders": 1},
+    "autointerp": {"n_rows": 200, "n_latents": 5, "reading": {"n_texts": 500}},
 }
 
 

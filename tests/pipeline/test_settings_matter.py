@@ -40,7 +40,9 @@ BASE: Mapping[str, Any] = {
     "comparison_saes": [{"repo_id": "embedded/sae-topk", "filename": "k8"}],
     "controls": {"n_sequences": 16, "variant_atoms": ["random"], "topk_atoms": ["raw"], "topk_k": 4},
     "core_eval": {"n_reconstruction_batches": 1, "n_sparsity_batches": 1, "batch_size": 2, "context_size": 32},
-    "eval_types": dict.fromkeys(("sparse_probing", "absorption", "scr", "tpp", "ravel", "unlearning"), False),
+    "eval_types": dict.fromkeys(
+        ("sparse_probing", "absorption", "scr", "tpp", "ravel", "unlearning", "autointerp"), False
+    ),
     "visualization": {"markers": {}, "colors": {}, "k_values": [], "dpi": 50},
 }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ class Corpus:
     def __init__(self, tokens: np.ndarray, real: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokens, self.real = tokens, real
         self._tokenizer: Any = tokenizer
-        self._whole: dict[tuple[int, int, int], bool] = {}
+        self._texts: dict[tuple[int, int, int], str] = {}
+        self._tokens_alone: dict[int, str] = {}
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -51,19 +53,19 @@ class Corpus:
         start, end = max(position - BUFFER, first), min(position + BUFFER + 1, last)
         for at, move in _SHIFTS:
             a, b = max(first, start + at), min(last, end + move)
-            if a <= position < b and self._is_whole(row, a, b):
+            if a <= position < b and _BROKEN not in self.text(row, a, b):
                 return a, b
         return None
 
-    def _is_whole(self, row: int, start: int, end: int) -> bool:
-        key = (row, start, end)
-        if key not in self._whole:
-            self._whole[key] = _BROKEN not in self.text(row, start, end)
-        return self._whole[key]
-
     def text(self, row: int, start: int, end: int) -> str:
         """The text of some positions."""
-        return self._tokenizer.decode(self.tokens[row, start:end].tolist(), clean_up_tokenization_spaces=False)
+        key = (row, start, end)
+        if key not in self._texts:
+            self._texts[key] = self._decode(self.tokens[row, start:end].tolist())
+        return self._texts[key]
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
 
     def marked(self, row: int, start: int, end: int, activations: np.ndarray, largest: float) -> MarkedText:
         """The text with its tokens of at least a hundredth of `largest` marked, runs of them as one.
@@ -81,17 +83,32 @@ class Corpus:
     def _marked_by_token(self, row: int, start: int, end: int, active: np.ndarray) -> MarkedText:
         """The same where a character lies across the end of a run."""
         pieces: list[tuple[str, bool]] = []
-        shown = ""
         is_marked = False
-        for i in range(start, end):
-            is_marked = is_marked or bool(active[i - start])
-            text = self.text(row, start, i + 1)
-            if text.endswith(_BROKEN) and i + 1 < end:
-                continue  # In the middle of a character.
-            piece, shown = text[len(shown) :], text
+        for piece, of_token in zip(self._pieces(row, start, end), active.tolist(), strict=True):
+            is_marked = is_marked or of_token
+            if not piece:
+                continue  # The character ends with a later token.
             if pieces and pieces[-1][1] == is_marked:
                 pieces[-1] = (pieces[-1][0] + piece, is_marked)
-            elif piece:
+            else:
                 pieces.append((piece, is_marked))
             is_marked = False
         return tuple(pieces)
+
+    def _pieces(self, row: int, start: int, end: int) -> list[str]:
+        """What each token adds to the text; a character of several tokens is added by the last of them."""
+        text = self.text(row, start, end)
+        alone = [self._alone(token) for token in self.tokens[row, start:end].tolist()]
+        if "".join(alone) == text and _BROKEN not in text:
+            return alone
+        shown = [""]
+        for i in range(start, end):
+            so_far = self._decode(self.tokens[row, start : i + 1].tolist())
+            shown.append(shown[-1] if so_far.endswith(_BROKEN) and i + 1 < end else so_far)
+        return [after[len(before) :] for before, after in pairwise(shown)]
+
+    def _alone(self, token: int) -> str:
+        """The text of a token by itself."""
+        if token not in self._tokens_alone:
+            self._tokens_alone[token] = self._decode([token])
+        return self._tokens_alone[token]
