@@ -100,7 +100,6 @@ class _Round:
         self._judge, self._store, self._ledger, self._progress = judge, store, ledger, progress
         self._digests, self._requests = list(missing), list(missing.values())
         self._outcomes: dict[str, Outcome] = {}
-        self._end: Unanswered | None = None
         self._failed = 0
         self._lock = threading.Lock()
 
@@ -119,7 +118,7 @@ class _Round:
     def _answer(self, batch: Sequence[int]) -> None:
         sent: list[int] = []
         for i in batch:
-            refused = self._end or self._refusal(self._requests[i])
+            refused = self._ledger.end or self._refusal(self._requests[i])
             if refused is None:
                 sent.append(i)
             else:
@@ -141,8 +140,8 @@ class _Round:
             self._outcomes[self._digests[i]] = outcome
             if isinstance(outcome, Unanswered):
                 self._failed += 1
-                if outcome.ends_all and self._end is None:
-                    self._end = outcome
+                if outcome.ends_all and self._ledger.end is None:
+                    self._ledger.end = outcome
             self._progress.advance(doing=f"{self._failed} failed; {self._ledger.summary()}")
 
 

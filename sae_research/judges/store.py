@@ -50,6 +50,10 @@ class AnswerStore:
         document = {"digest": digest, "answer": asdict(answer)}
         write_atomically(_path(self._folder, digest), json.dumps(document, sort_keys=True))
 
+    def count(self) -> int:
+        """How many answers there are, of whatever judge."""
+        return len(self._in_memory) if self._folder is None else sum(1 for _ in self._folder.glob("*/*.json"))
+
     def adopt(self, answers: Mapping[str, Any]) -> int:
         """Adds those answers of a result, by digest, that the store lacks, and returns how many.
 

@@ -15,6 +15,7 @@ from sae_research.evals.registry import all_evals, eval_names, find_eval
 from sae_research.foreign import plain_name, shown
 from sae_research.judges.settings import Judging
 from sae_research.pipeline.names import check_filename, check_name
+from sae_research.pipeline.secrets import refuse_keys
 from sae_research.pipeline.sections import ActivationCaching, BaselineSae, ComparisonSae, ControlParams, ModelParams
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
@@ -198,6 +199,10 @@ def read_params(values: object, *, where: str) -> Params:
     """The validated parameters in the mapping `values`, which come from the file `where`."""
     if not isinstance(values, Mapping):
         return read_record(Params, values, where=where)
+    try:
+        refuse_keys(values)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     sections = {evaluated.section: evaluated for evaluated in all_evals()}
     valid = [*(f.name for f in fields(Params) if f.name != "settings"), *sections]
     for key in values:

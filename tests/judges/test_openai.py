@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,14 +28,14 @@ KEY = "sk-CANARY-123"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("JUDGE_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with running_chat_server(lambda asked: said(f"answer to {asked['messages'][-1]['content']}")) as running:
         yield running
 
 
 def _judging(server: ChatServer, **changes: Any) -> Judging:
-    return replace(Judging(base_url=server.url, timeout_seconds=30, max_retries=2), **changes)
+    return replace(Judging(server.url, "JUDGE_KEY", timeout_seconds=30, max_retries=2), **changes)
 
 
 def _request(text: str = "hello", **changes: Any) -> Request:
@@ -133,11 +134,34 @@ def test_faults_are_reasons_without_the_key(
     assert not list((tmp_path / "s").rglob("*.json"))
 
 
+def test_without_a_key_the_variable_is_named(server: ChatServer, tmp_path: Path) -> None:
+    server.faults = [Fault(401)]
+    [outcome] = _ask(server, [_request()], tmp_path, api_key_env="NOT_SET").outcomes
+    assert "answered 401: it does not accept requests without a key (NOT_SET is not set)" in _reason(outcome)
+
+
+def test_openai_itself_gets_openais_key() -> None:
+    assert Judging("https://api.openai.com/v1").key_variable == "OPENAI_API_KEY"
+    assert Judging("https://eu.api.openai.com/v1", "OTHER").key_variable == "OTHER"
+    for foreign in ("http://127.0.0.1:8000/v1", "https://openai.com.evil.example/v1", "https://notopenai.com/v1"):
+        assert Judging(foreign).key_variable is None
+
+
 def test_a_wrong_key_stops_the_other_requests(server: ChatServer, tmp_path: Path) -> None:
     server.faults = [Fault(401)] * 100
     asked = _ask(server, [_request(str(i)) for i in range(50)], tmp_path, concurrency=2)
     assert all("does not accept the key" in _reason(outcome) for outcome in asked.outcomes)
     assert len(server.requests) <= 3
+
+
+def test_what_ends_all_ends_the_run(server: ChatServer, tmp_path: Path) -> None:
+    server.faults = [Fault(404)]
+    judging = _judging(server)
+    judge, ledger = OpenAIJudge("m", judging), Ledger(judging)
+    for _ in range(2):
+        [outcome] = ask(judge, [_request()], AnswerStore(tmp_path), ledger, Progress("ask", shown=False)).outcomes
+        assert "does not know the model" in _reason(outcome)
+    assert len(server.requests) == 1
 
 
 def test_the_budget_holds_whatever_is_under_way(server: ChatServer, tmp_path: Path) -> None:
@@ -207,12 +231,15 @@ def test_another_address_in_the_environment_is_an_error(server: ChatServer, monk
         OpenAIJudge("m", _judging(server))
 
 
+@pytest.mark.parametrize("api_key_env", [None, "LOCAL_KEY"])
 def test_no_key_and_no_organisation_go_where_none_were_asked_for(
-    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_key_env: str | None
 ) -> None:
-    monkeypatch.setenv("OPENAI_ORG_ID", "org-CANARY")
-    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-CANARY")
-    _ask(server, [_request()], tmp_path, api_key_env="LOCAL_KEY")
+    for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID", "WEBHOOK_SECRET"):
+        monkeypatch.setenv(f"OPENAI_{name}", "sk-CANARY")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer CANARY\nCookie: CANARY")
+    _ask(server, [_request()], tmp_path, api_key_env=api_key_env)
+    assert os.environ["OPENAI_ORG_ID"] == "sk-CANARY"
     sent = json.dumps(server.headers)
     assert "CANARY" not in sent
     assert server.headers[0]["authorization"] == "Bearer none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ class Corpus:
         self.tokens, self.real = tokens, real
         self._tokenizer: Any = tokenizer
         self._texts: dict[tuple[int, int, int], str] = {}
-        self._tokens_alone: dict[int, str] = {}
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -74,41 +73,27 @@ class Corpus:
         """
         active = activations > _MARKED_FROM * largest
         ends = [*(np.flatnonzero(active[1:] != active[:-1]) + 1).tolist(), end - start]
-        shown = [self.text(row, start, start + i) for i in ends]
+        tokens = self.tokens[row, start:end].tolist()
+        shown = [*(self._decode(tokens[:i]) for i in ends[:-1]), self.text(row, start, end)]
         if any(text.endswith(_BROKEN) for text in shown[:-1]):
-            return self._marked_by_token(row, start, end, active)
+            return self._marked_by_token(tokens, active)
         pieces = [text[len(before) :] for before, text in zip(("", *shown), shown, strict=False)]
         return tuple((piece, bool(active[i - 1])) for piece, i in zip(pieces, ends, strict=True) if piece)
 
-    def _marked_by_token(self, row: int, start: int, end: int, active: np.ndarray) -> MarkedText:
+    def _marked_by_token(self, tokens: Sequence[int], active: np.ndarray) -> MarkedText:
         """The same where a character lies across the end of a run."""
         pieces: list[tuple[str, bool]] = []
+        shown = ""
         is_marked = False
-        for piece, of_token in zip(self._pieces(row, start, end), active.tolist(), strict=True):
+        for i, of_token in enumerate(active.tolist(), start=1):
             is_marked = is_marked or of_token
-            if not piece:
-                continue  # The character ends with a later token.
+            text = self._decode(tokens[:i])
+            if text.endswith(_BROKEN) and i < len(tokens):
+                continue  # In the middle of a character.
+            piece, shown = text[len(shown) :], text
             if pieces and pieces[-1][1] == is_marked:
                 pieces[-1] = (pieces[-1][0] + piece, is_marked)
-            else:
+            elif piece:
                 pieces.append((piece, is_marked))
             is_marked = False
         return tuple(pieces)
-
-    def _pieces(self, row: int, start: int, end: int) -> list[str]:
-        """What each token adds to the text; a character of several tokens is added by the last of them."""
-        text = self.text(row, start, end)
-        alone = [self._alone(token) for token in self.tokens[row, start:end].tolist()]
-        if "".join(alone) == text and _BROKEN not in text:
-            return alone
-        shown = [""]
-        for i in range(start, end):
-            so_far = self._decode(self.tokens[row, start : i + 1].tolist())
-            shown.append(shown[-1] if so_far.endswith(_BROKEN) and i + 1 < end else so_far)
-        return [after[len(before) :] for before, after in pairwise(shown)]
-
-    def _alone(self, token: int) -> str:
-        """The text of a token by itself."""
-        if token not in self._tokens_alone:
-            self._tokens_alone[token] = self._decode([token])
-        return self._tokens_alone[token]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,12 +16,15 @@ from sae_research.judges.access import JudgeAccess, Wanted
 from sae_research.judges.records import Answer, Outcome, Request, Unanswered
 from sae_research.judges.settings import Judging
 
+log = logging.getLogger(__name__)
+
 NEEDS_MODEL = True
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NO_KEY = "none"
 """What goes to a server that wants no key: never the key of another service."""
 _HOPELESS = {
-    401: "it does not accept the key in {key}",
-    403: "it forbids this to the key in {key}",
+    401: "it does not accept {key}",
+    403: "it forbids this to {key}",
     404: "it does not know the model, or base_url lacks its path (often /v1)",
 }
 
@@ -39,6 +45,15 @@ class OpenAIJudge:
         self._model, self._judging, self.host = model, judging, address.netloc
         self.identity: Mapping[str, Any] = _identity(model, judging.base_url)
         self.batches_at_once = judging.concurrency
+        variable = judging.key_variable
+        has_key = variable is not None and bool(os.environ.get(variable))
+        self._key = (
+            f"the key in {variable}"
+            if has_key
+            else f"requests without a key ({variable or 'judging.api_key_env'} is not set)"
+        )
+        if has_key and address.scheme == "http" and address.hostname not in _LOOPBACK:
+            log.warning("the key in %s goes to %s over http, which anyone on the way can read", variable, self.host)
         self._client = _client(judging)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -77,7 +92,7 @@ class OpenAIJudge:
 
     def _refused(self, status: int) -> Unanswered:
         # What a server says may repeat the key or the prompt; the status says enough.
-        reason = _HOPELESS.get(status, "").format(key=self._judging.api_key_env)
+        reason = _HOPELESS.get(status, "").format(key=self._key)
         said = f"{self.host} answered {status}" + (f": {reason}" if reason else "")
         if 300 <= status < 400:
             said += ": it sends on to another address, which is not followed; set judging.base_url to that"
@@ -92,16 +107,26 @@ def _client(judging: Judging) -> Any:
             "a judge behind a server needs the openai package: pip install 'sae-research[judge]', or set the eval's "
             "judge to 'rules'"
         ) from None
-    client = openai.OpenAI(
-        base_url=judging.base_url,
-        api_key=os.environ.get(judging.api_key_env) or _NO_KEY,
-        timeout=judging.timeout_seconds,
-        max_retries=judging.max_retries,
-        http_client=openai.DefaultHttpxClient(follow_redirects=False),
-    )
-    # The client fills these from the environment; they are meant for OpenAI alone.
-    client.organization = client.project = None
-    return client
+    key = os.environ.get(judging.key_variable) if judging.key_variable is not None else None
+    # The client fills keys, organisation, project and headers from variables that are meant for OpenAI alone.
+    with contextlib.nullcontext() if judging.is_openai else _without_variables("OPENAI_"):
+        return openai.OpenAI(
+            base_url=judging.base_url,
+            api_key=key or _NO_KEY,
+            timeout=judging.timeout_seconds,
+            max_retries=judging.max_retries,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+
+
+@contextmanager
+def _without_variables(prefix: str) -> Iterator[None]:
+    """Within the block, environment variables that start so are not set."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefix)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _refuse_another_url(base_url: str) -> None:

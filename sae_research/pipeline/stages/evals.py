@@ -141,7 +141,10 @@ def _compute(
         model_results=paths.store / "model_results",
         judges=_judges(evaluated.name, params, paths),
     )
-    return execute_cells(missing, job)
+    executed = execute_cells(missing, job)
+    if job.judges.ledger.requests:
+        log.info("%s: its judge was sent %s", evaluated.name, job.judges.ledger.summary())
+    return executed
 
 
 def _judges(eval_name: str, params: Params, paths: Paths) -> JudgeAccess:
