@@ -85,7 +85,7 @@ def test_a_function_that_raises_fails_the_sae_with_the_reason(given: dict[str, A
     evaluation = _evaluate(given, judge=judge)
     [failure] = evaluation.failures
     assert re.search(r"requests are open: the judge raised ConnectionError: 'no route'", str(failure.error))
-    with pytest.raises(UserError, match="'mine'.*: failed: .* the judge raised ConnectionError"):
+    with pytest.raises(UserError, match=r"'mine'.*: failed: .* the judge raised ConnectionError"):
         evaluation.value("mine", "sensitivity", percent=0)
     assert [row.reason for row in evaluation.table() if row.sae == "mine"] == [f"UserError: {failure.error}"]
 

@@ -94,7 +94,7 @@ def _prompt(result: Result, latent: _Latent) -> tuple[Message, Message]:
     sampling = result.settings["writing"]
     request = Request(messages, sampling["max_tokens"], sampling["temperature"], sampling["top_p"])
     asked = request.seeded(result.key_parts["seed"]).digest(result.output.judge["identity"])
-    if asked != latent.content["request"]:
+    if asked != latent.content["answer"]:
         raise UserError(
             f"the result of {result.sae['name']} was made with other prompts than this version's ({prompts.VERSION}); "
             "run the eval again, or export it with the version that made it"
@@ -127,7 +127,7 @@ def _activations(text: Mapping[str, Any]) -> Line:
     for pair in text["activations"].split():
         place, _, value = pair.partition(":")
         activations[int(place) + 1] = float(value)
-    return text["text"], tokens, text["largest"], activations
+    return text["text"], tokens, max(activations), activations
 
 
 def _stats(latents: Sequence[_Latent]) -> Iterator[Line]:

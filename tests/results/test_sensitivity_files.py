@@ -37,9 +37,9 @@ EXAMPLES = {
 }
 TEXTS = {
     12: (
-        ("=SUM(A1:A9)", "2 40 41", "0:1.25 1:0.5", 1.25),
-        ("+an\towl\r\nsat", "2 7 8 9", "1:0.4", 0.4),
-        ("NA", "2 5", "", 0.0),
+        ("=SUM(A1:A9)", "2 40 41", "0:1.25 1:0.5"),
+        ("+an\towl\r\nsat", "2 7 8 9", "1:0.4"),
+        ("NA", "2 5", ""),
     )
 }
 
@@ -48,7 +48,7 @@ def content(latent: int) -> dict[str, Any]:
     """What the eval keeps of a latent."""
     shown = prompts.render(EXAMPLES[latent])
     request = Request(prompts.writing(EXAMPLES[latent], 11), **WRITING).seeded(SEED)
-    read = {"text": "an owl", "tokens": "2 30 31", "token_ends": "2 6", "activations": "1:2.5", "largest": 2.5}
+    read = {"text": "an owl", "tokens": "2 30 31", "token_ends": "2 6", "activations": "1:2.5"}
     originals = read if latent in TEXTS else {}
     return {
         "markers": list(shown.markers),
@@ -56,10 +56,10 @@ def content(latent: int) -> dict[str, Any]:
             {"shown": text, "peak": peak, **originals} for text, peak in zip(shown.texts, (2.5, 1.5), strict=True)
         ],
         "texts": [
-            {"text": text, "tokens": tokens, "token_ends": "", "activations": activations, "largest": largest}
-            for text, tokens, activations, largest in TEXTS.get(latent, ())
+            {"text": text, "tokens": tokens, "token_ends": "", "activations": activations}
+            for text, tokens, activations in TEXTS.get(latent, ())
         ],
-        "request": request.digest(JUDGE),
+        "answer": request.digest(JUDGE),
     }
 
 
