@@ -1,6 +1,6 @@
 """Sensitivity of several SAEs beside sae-sensitivity's algorithm, on the same latents and texts.
 
-    python -m benchmarks.judged [--world world] [--rows 300] [--latents 50] [--saes 1 2 4 8]
+    python -m benchmarks.judged [--world world] [--rows 200] [--latents 25] [--saes 1 2 4 8]
 
 Needs a folder with the embedded world (`make repro`, or `dvc repro setup`). The judge is a stand-in that quotes other
 text of the world and costs nothing. Ours is the whole eval: the gate, controls and intervals that the other side does
@@ -64,8 +64,8 @@ class Subjects:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", type=Path, default=Path("world"))
-    parser.add_argument("--rows", type=int, default=300, help="rows of 128 tokens; default: 300")
-    parser.add_argument("--latents", type=int, default=50, help="of each SAE; default: 50")
+    parser.add_argument("--rows", type=int, default=200, help="rows of 128 tokens; default: 200")
+    parser.add_argument("--latents", type=int, default=25, help="of each SAE; default: 25")
     parser.add_argument("--saes", type=int, nargs="+", default=[1, 2, 4, 8], help="default: 1 2 4 8")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 HELP = "measure the sensitivity of SAEs with sae-sensitivity's options, and write its files"
 
 _DATASET, _TOKENS, _LENGTH, _TOP, _WEIGHTED = "monology/pile-uncopyrighted", 2_000_000, 128, 10, 5
-_OF_THE_TEXT = ("total_tokens", "n_top_ex_for_generation", "n_iw_ex_for_generation")
+_TOKENS_FOR_JUDGE = 256_000
+"""Read where examples are published: the judge alone is tested on them."""
+_OF_EXAMPLES = ("n_top_ex_for_generation", "n_iw_ex_for_generation")
 """What published examples decide by themselves."""
 _PUBLISHED_FOLDER = "autointerp_with_generations"
 _READ_BY_RULES = 6000
@@ -123,7 +125,7 @@ def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
     """The eval's settings, but for the judge."""
     from sae_research.formats.aliases import published_sae
 
-    needless = [name for name in _OF_THE_TEXT if getattr(parsed, name) is not None]
+    needless = [name for name in _OF_EXAMPLES if getattr(parsed, name) is not None]
     if parsed.use_saebench_examples and needless:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in needless)
         raise UserError(f"{options}: SAEBench has chosen the published examples; leave it out")
@@ -147,7 +149,8 @@ def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _n_rows(parsed: argparse.Namespace) -> int:
-    return math.ceil((parsed.total_tokens or _TOKENS) / parsed.context_size)
+    default = _TOKENS_FOR_JUDGE if parsed.use_saebench_examples else _TOKENS
+    return math.ceil((parsed.total_tokens or default) / parsed.context_size)
 
 
 def _judge(parsed: argparse.Namespace) -> str:

@@ -13,9 +13,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sae_research.evals.sensitivity.written import N_ASKED, N_TEXTS
-
 from sae_research.errors import UserError
+from sae_research.evals.sensitivity.written import N_ASKED, N_TEXTS
 from sae_research.judges import prompts
 from sae_research.judges.records import Message, Request
 from sae_research.measurements import Result

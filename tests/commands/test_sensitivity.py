@@ -105,7 +105,10 @@ def test_a_finished_run_is_exported_to_the_same_files(lab: Path, capsys: pytest.
         ("--sae-names gem_4k_topk_s0", "gem_4k_topk_s0 is of google/gemma-2-2b, and --model is pythia-160m-deduped"),
         ("--sae-names py_4k_topk_s0 py_4k_topk_s0", "two SAEs would be called py_4k_topk_s0"),
         ("--sae-names saes/k2 --use-saebench-examples", "SAEBench has published none of saes/k2"),
-        ("--sae-names py_4k_topk_s0 --use-saebench-examples --total-tokens 9", "--total-tokens: SAEBench has chosen"),
+        (
+            "--sae-names py_4k_topk_s0 --use-saebench-examples --n-top-ex-for-generation 9",
+            "--n-top-ex-for-generation: SAEBench has chosen",
+        ),
         ("--sae-names saes/k2 --llm-model gpt-4o-mini --judge rules", "give one of both"),
         ("--sae-names saes/k2 --max-workers 0", "concurrency"),
     ],

@@ -1,14 +1,19 @@
-"""Seed 002's names of published SAEs: each means the file that its program loads, in params.yaml and in the library."""
+"""Seed 002's names of published SAEs: each means the file that its program loads, in params.yaml, in the library
+and on the command line."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from support.hub_server import Repo, run_against, running_hub
+from support.words import WORDS, word_texts, words_model
 
 from sae_research.errors import UserError
 from sae_research.formats.aliases import looks_like_alias, published_sae, require_published
@@ -110,10 +115,8 @@ def test_an_alias_and_its_file_name_the_same_sae() -> None:
 SCRIPT = """
 import json
 from pathlib import Path
-import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
-from tokenizers import Tokenizer, models
 from sae_research import evaluate
+from sae_research.cli import main
 from sae_research.errors import UserError
 from sae_research.pipeline.run_saes import fetch_comparison
 from sae_research.pipeline.sections import ComparisonSae
@@ -121,26 +124,59 @@ from sae_research.sources.hub import Hub
 hub = Hub(Path("no-world"))
 saes = [sae for entry in {entries} for sae in fetch_comparison(hub, ComparisonSae(**entry))]
 told = []
-words = Tokenizer(models.WordLevel({{"<bos>": 0, "<eos>": 1, "a": 2, "b": 3}}, unk_token="a"))
-tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<bos>", eos_token="<eos>")
-model = GPTNeoXForCausalLM(GPTNeoXConfig(
-    vocab_size=4, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
-))
-core = {{"core": {{"batch_size": 2, "n_reconstruction_batches": 1, "n_sparsity_batches": 1}}}}
-rows = torch.tensor([[0, 2, 3, 3, 2, 2]] * 4)
-done = evaluate(model, ["py_4k_btopk_s0"], core, tokenizer=tokenizer, texts=rows)
 for name in ["gscope_16k_l0_44", "py_4k_btpk_s0"]:
     try:
-        evaluate(model, name, core, tokenizer=tokenizer, texts=rows)
+        evaluate("pythia-160m-deduped", name, "core", texts=["w"])
     except UserError as error:
         told.append(str(error))
+code = main({line}.split())
 print(json.dumps([[[s.card.name, s.card.label, s.card.source["filename"], s.card.source["format"]] for s in saes],
-                  [r.sae["name"] for r in done.results], told]))
+                  told, code]))
+"""
+TABLE = """
+Generation phase
+┌───────────┬──────────┐
+│   Top act │ Sequence │
+├───────────┼──────────┤
+{lines}
+└───────────┴──────────┘
+Scoring phase
 """
 
 
-def test_short_names_are_fetched_for_comparison_and_in_the_library(tmp_path: Path) -> None:
+def test_short_names_are_fetched_for_comparison_in_the_library_and_for_the_seeds_command(tmp_path: Path) -> None:
     repo_id, filename = FILES["py_4k_btopk_s0"]
+    scope = {"layer_12/width_16k/average_l0_41/params.npz": b"", "README.md": b""}
+    repos = {
+        repo_id: Repo({"main": _batch_topk(filename)}),
+        "google/gemma-scope-2b-pt-res": Repo({"main": scope}),
+        "EleutherAI/pythia-160m-deduped": Repo({"main": _model(tmp_path / "model")}),
+        "monology/pile-uncopyrighted": Repo({"main": {"train.parquet": _texts(tmp_path / "pile.parquet")}}, "datasets"),
+        "adamkarvonen/sae_bench_results_0125": Repo({"main": _published("py_4k_btopk_s0")}, "datasets"),
+    }
+    entries = [{"alias": "py_4k_btopk_s0"}, {"alias": "py_4k_btopk_s0", "label": "mine"}]
+    line = (
+        "sensitivity --model pythia-160m-deduped --sae-names py_4k_btopk_s0 --features 3 --use-saebench-examples "
+        f"--total-tokens 7200 --context-size 48 --output-path {tmp_path}/run"
+    )
+    with running_hub(repos) as hub:
+        done = run_against(hub.endpoint, tmp_path / "home", SCRIPT.format(entries=entries, line=repr(line)))
+    assert done.returncode == 0, done.stderr
+    saes, told, code = json.loads(done.stdout.splitlines()[-1])
+    assert saes == [
+        ["py_4k_btopk_s0", "", filename, "dictionary_learning"],
+        ["mine_py_4k_btopk_s0", "mine", filename, "dictionary_learning"],
+    ]
+    assert "has no layer_12/width_16k/average_l0_44/params.npz; the nearest there: gscope_layer12_16k_l0_41" in told[0]
+    assert "no published SAE is called 'py_4k_btpk_s0'; similar: py_4k_btopk_s0" in told[1]
+    assert code == 0, done.stderr
+    shown = pd.read_csv(tmp_path / "run" / "py_4k_btopk_s0" / "feature_examples.csv")
+    assert sorted(set(shown["feature_index"])) == [4, 7, 11]
+    assert shown["Sequence"][0].startswith(f"{WORDS[3]} <<{WORDS[4]}>>")
+
+
+def _batch_topk(filename: str) -> dict[str, bytes]:
+    """A checkpoint of dictionary_learning under that name."""
     generator = torch.Generator().manual_seed(0)
     state = {
         "encoder.weight": torch.randn(24, 16, generator=generator), "encoder.bias": torch.zeros(24), "k": 5,
@@ -150,20 +186,30 @@ def test_short_names_are_fetched_for_comparison_and_in_the_library(tmp_path: Pat
         "trainer_class": "BatchTopKTrainer", "dict_class": "BatchTopKSAE", "activation_dim": 16, "dict_size": 24,
         "k": 5, "layer": 1, "lm_name": "EleutherAI/pythia-160m-deduped", "submodule_name": "resid_post_layer_1",
     }  # fmt: skip
-    torch.save(state, tmp_path / "ae.pt")
-    files = {filename: (tmp_path / "ae.pt").read_bytes()}
-    files[filename.replace("ae.pt", "config.json")] = json.dumps({"trainer": trainer}).encode()
-    scope = {"layer_12/width_16k/average_l0_41/params.npz": b"", "README.md": b""}
-    repos = {repo_id: Repo({"main": files}), "google/gemma-scope-2b-pt-res": Repo({"main": scope})}
-    entries = [{"alias": "py_4k_btopk_s0"}, {"alias": "py_4k_btopk_s0", "label": "mine"}]
-    with running_hub(repos) as hub:
-        done = run_against(hub.endpoint, tmp_path / "home", SCRIPT.format(entries=entries))
-    assert done.returncode == 0, done.stderr
-    saes, measured, told = json.loads(done.stdout)
-    assert saes == [
-        ["py_4k_btopk_s0", "", filename, "dictionary_learning"],
-        ["mine_py_4k_btopk_s0", "mine", filename, "dictionary_learning"],
-    ]
-    assert measured == ["py_4k_btopk_s0"]
-    assert "has no layer_12/width_16k/average_l0_44/params.npz; the nearest there: gscope_layer12_16k_l0_41" in told[0]
-    assert "no published SAE is called 'py_4k_btpk_s0'; similar: py_4k_btopk_s0" in told[1]
+    weights = io.BytesIO()
+    torch.save(state, weights)
+    config = json.dumps({"trainer": trainer}).encode()
+    return {filename: weights.getvalue(), filename.replace("ae.pt", "config.json"): config}
+
+
+def _model(folder: Path) -> dict[str, bytes]:
+    lm: Any = words_model()
+    lm.plain_model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _texts(path: Path) -> bytes:
+    pd.DataFrame({"text": word_texts(5, 700)}).to_parquet(path)
+    return path.read_bytes()
+
+
+def _published(alias: str) -> dict[str, bytes]:
+    """SAEBench's file of results on that SAE, with the examples of three latents."""
+    entries = {}
+    for latent in (4, 7, 11):
+        texts = [f"{WORDS[i - 1]} <<{WORDS[latent]}>> {WORDS[i + 30]}" for i in range(latent, latent + 15)]
+        lines = "\n".join(f"│     {20 - i:.3f} │ {text} │" for i, text in enumerate(texts))
+        entries[str(latent)] = {"logs": TABLE.format(lines=lines)}
+    name = f"autointerp_with_generations/{published_sae(alias).results}"
+    return {name: json.dumps({"eval_result_unstructured": entries}).encode()}
