@@ -19,7 +19,7 @@ from sae_research.evals.sensitivity.settings import SensitivitySettings
 from sae_research.judges.prompts import SEPARATOR, markers_of
 
 ROOT = Path(__file__).parent.parent
-SMALL = {"n_rows": 200, "context_size": 64, "n_latents": 4}
+SMALL: dict[str, Any] = {"n_rows": 200, "context_size": 64, "n_latents": 4}
 
 
 class Quoting:

@@ -172,7 +172,7 @@ def test_short_names_are_fetched_for_comparison_in_the_library_and_for_the_seeds
     assert code == 0, done.stderr
     shown = pd.read_csv(tmp_path / "run" / "py_4k_btopk_s0" / "feature_examples.csv")
     assert sorted(set(shown["feature_index"])) == [4, 7, 11]
-    assert shown["Sequence"][0].startswith(f"{WORDS[3]} <<{WORDS[4]}>>")
+    assert shown["Sequence"].tolist()[0] == f"{WORDS[3]} <<{WORDS[4]}>> {WORDS[34]}"
 
 
 def _batch_topk(filename: str) -> dict[str, bytes]:
