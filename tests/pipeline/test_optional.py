@@ -27,7 +27,7 @@ TINY: dict[str, Any] = {
     "absorption": {"k_sparse_probe_num_epochs": 5, "max_k_value": 2},
     "ravel": {"num_pairs_per_attribute": 16, "num_epochs": 1, "das_dimension": 4},
     "unlearning": {"n_rows": 8, "required_orders": 1},
-    "autointerp": {"n_rows": 200, "n_latents": 5, "reading": {"n_texts": 500}},
+    "autointerp": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
 }
 
 

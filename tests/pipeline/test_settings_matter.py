@@ -18,6 +18,7 @@ from support.rows import make_row
 from support.workspace import make_card, make_core
 
 from sae_research.errors import UserError
+from sae_research.judges.settings import Judging
 from sae_research.measurements import EvalOutput, Measurement
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params, read_params
@@ -48,6 +49,14 @@ BASE: Mapping[str, Any] = {
 
 INERT: Mapping[str, str] = {
     "settings": "the sections of the evals, which tests/evals/test_settings_matter.py walks",
+    "execution.executor": "where cells are computed; tests/pipeline/test_fill.py holds the bytes equal",
+    "execution.address": "the same",
+    "execution.gpus_per_worker": "the same",
+    "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
+    **{
+        f"judging.{field.name}": "how a judge behind a server is reached and paid; tests/judges/test_openai.py"
+        for field in dataclasses.fields(Judging)
+    },
     "model.llm_batch_size": "speed and memory; test_repro.py and the evals' own tests hold the numbers equal",
 }
 """By field: why nothing here changes with it."""
