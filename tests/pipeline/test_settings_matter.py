@@ -113,6 +113,7 @@ CHANGES: Mapping[str, Change] = {
         "saes", {"comparison_saes": [{"repo_id": "embedded/sae-topk", "files": "k(8|16)"}]}
     ),
     "comparison_saes.revision": Change("saes", _comparison(revision="sha256:0"), error="expected sha256:0"),
+    "comparison_saes.alias": Change("saes", {"comparison_saes": [{"alias": "py_4k"}]}, error="no published SAE is"),
     "comparison_saes.release": Change("saes", _REGISTRY, error="no release in SAELens"),
     "comparison_saes.sae_id": Change("saes", _UNKNOWN_ID, error="matches sae_id 'none'"),
     "comparison_saes.train": Change("saes", {"comparison_saes": [{"train": _TRAIN}]}),
