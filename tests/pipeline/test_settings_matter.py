@@ -50,6 +50,7 @@ INERT: Mapping[str, str] = {
     "execution.address": "the same",
     "execution.gpus_per_worker": "the same",
     "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
+    "model.tf32": "numbers on GPUs alone; tests/pipeline/test_cells.py holds that it stands in the key",
     "model.llm_batch_size": "speed and memory; test_repro.py and the evals' own tests hold the numbers equal",
 }
 """By field: why nothing here changes with it."""
