@@ -70,6 +70,11 @@ class Paths:
         return self.root / "images"
 
     @property
+    def explorer(self) -> Path:
+        """The page on all results."""
+        return self.root / "explorer"
+
+    @property
     def overview(self) -> Path:
         """The picture that the README shows."""
         return self.root / "docs" / "figures" / "overview.png"
