@@ -26,10 +26,12 @@ repro: install
 # In a clone, so that params.yaml and the results here stay as they are. Finished work is kept in it.
 real: install $(REAL)
 	@test -d $(REAL_RUN) || git clone --quiet . $(REAL_RUN)
-	cd $(REAL_RUN) && git fetch --quiet && git reset --quiet --hard @{upstream}
-	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && dvc repro
-	mkdir -p $(REAL_RESULTS)
-	cp $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)
+	cd $(REAL_RUN) && git fetch --quiet origin HEAD && git reset --quiet --hard FETCH_HEAD
+	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && python -m sae_research unlock && dvc repro
+	rm -rf $(REAL_RESULTS)
+	mkdir -p $(REAL_RESULTS)/docs/figures
+	cp -r $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/images $(REAL_RESULTS)
+	cp $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)/docs/figures
 
 test: lint types unit
 

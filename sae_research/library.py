@@ -96,7 +96,7 @@ class Evaluation:
         entries = [
             Entry(
                 "computed", r.sae["name"], r.eval_name, r, find_eval(r.eval_name).specs,
-                latents=latents_of(r.output.details),
+                latents=latents_of(r.output.tables),
             )
             for r in self.results
         ]  # fmt: skip

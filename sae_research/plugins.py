@@ -16,7 +16,8 @@ Base = TypeVar("Base")
 
 VARIABLE = "SAE_PLUGINS"
 """Names a folder laid out like the package: `evals/<name>/`, `saes/architectures/<name>.py`,
-`formats/readers/<name>.py`, `data/families/<name>.py`. What is in it is found as if it were in the package."""
+`formats/readers/<name>.py`, `data/families/<name>.py`, `judges/providers/<name>.py`. What is in it is found as if it
+were in the package."""
 
 
 def extended(path: Iterable[str], package: str) -> list[str]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sae_research.judges.ledger import Ledger
 from sae_research.judges.records import Answer, Message, Outcome, Request, Unanswered
@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
+_WITHHELD = {
+    "length": "the answer was cut at its token limit",
+    "content_filter": "the server's content filter withheld the answer",
+}
+
 
 class Judge(Protocol):
     """Who answers; what each module of `judges/providers/` makes."""
@@ -27,6 +32,13 @@ class Judge(Protocol):
     """All that its answers depend on beside the request: provider, model, revision, server."""
     batches_at_once: int
     """How many batches are under way together."""
+    keeps_answers: bool
+    """Whether its answers go to disk and into results: they took time or money, or may come out otherwise next time."""
+
+    @property
+    def host(self) -> str | None:
+        """The machine that prompts are sent to; None: none."""
+        ...
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """The requests in batches, by their numbers."""
@@ -60,8 +72,23 @@ def ask(judge: Judge, requests: Sequence[Request], store: AnswerStore, ledger: L
             else:
                 outcomes[digest] = answer
     n_stored = len(outcomes)
+    if missing and judge.keeps_answers:
+        log.info("%s", _announcement(judge, list(missing.values()), ledger, n_stored))
     outcomes |= _Round(judge, missing, store, ledger, progress).run()
     return Asked(tuple(outcomes[digest] for digest in digests), digests, n_stored)
+
+
+def _announcement(judge: Judge, requests: Sequence[Request], ledger: Ledger, n_stored: int) -> str:
+    """What is about to be asked, where it goes, and what it can cost."""
+    tokens = sum(request.most_input_tokens + request.max_tokens for request in requests)
+    parts = [f"{len(requests):,} requests", f"{n_stored:,} answers stored", f"at most {tokens:,} tokens"]
+    if ledger.judging.has_prices:
+        parts.append(f"{sum(map(ledger.most, requests)):.4f} dollars")
+    if judge.host is not None:
+        characters = sum(len(message.text) for request in requests for message in request.messages)
+        parts.append(f"{characters:,} characters of text go to {judge.host}")
+    identity = judge.identity
+    return f"judge {identity['provider']}:{identity['model'] or identity['revision']}: {', '.join(parts)}"
 
 
 class _Round:
@@ -73,7 +100,6 @@ class _Round:
         self._judge, self._store, self._ledger, self._progress = judge, store, ledger, progress
         self._digests, self._requests = list(missing), list(missing.values())
         self._outcomes: dict[str, Outcome] = {}
-        self._end: Unanswered | None = None
         self._failed = 0
         self._lock = threading.Lock()
 
@@ -92,7 +118,7 @@ class _Round:
     def _answer(self, batch: Sequence[int]) -> None:
         sent: list[int] = []
         for i in batch:
-            refused = self._end or self._refusal(self._requests[i])
+            refused = self._ledger.end or self._refusal(self._requests[i])
             if refused is None:
                 sent.append(i)
             else:
@@ -114,34 +140,48 @@ class _Round:
             self._outcomes[self._digests[i]] = outcome
             if isinstance(outcome, Unanswered):
                 self._failed += 1
-                if outcome.ends_all and self._end is None:
-                    self._end = outcome
+                if outcome.ends_all and self._ledger.end is None:
+                    self._ledger.end = outcome
             self._progress.advance(doing=f"{self._failed} failed; {self._ledger.summary()}")
 
 
+@dataclass(frozen=True)
+class Reply(Generic[Value]):
+    """What became of one request."""
+
+    value: Value | Unanswered
+    tries: Mapping[str, Outcome]
+    """By digest what was asked for it: once, or twice where the first answer could not be read."""
+
+
 def ask_until_readable(
-    put: Callable[[Sequence[Request]], Sequence[Outcome]],
+    put: Callable[[Sequence[Request]], Asked],
     requests: Sequence[Request],
     read: Callable[[str], Value],
     *,
     reminder: str,
-) -> list[Value | Unanswered]:
+) -> list[Reply[Value]]:
     """What `read` makes of each answer. One that it cannot read is asked for again, once, after `reminder`."""
-    values = [_read(outcome, read) for outcome in put(requests)]
+    first = put(requests)
+    tries = [{digest: outcome} for digest, outcome in zip(first.digests, first.outcomes, strict=True)]
+    values = [_read(outcome, read) for outcome in first.outcomes]
     again = [i for i, value in enumerate(values) if isinstance(value, Unanswered) and not value.is_transport]
-    repeated = [
-        replace(requests[i], messages=(*requests[i].messages, Message("user", reminder)), attempt=1) for i in again
-    ]
-    for i, outcome in zip(again, put(repeated) if repeated else (), strict=True):
-        values[i] = _read(outcome, read)
-    return values
+    if again:
+        repeated = [
+            replace(requests[i], messages=(*requests[i].messages, Message("user", reminder)), attempt=1) for i in again
+        ]
+        second = put(repeated)
+        for i, digest, outcome in zip(again, second.digests, second.outcomes, strict=True):
+            values[i] = _read(outcome, read)
+            tries[i][digest] = outcome
+    return [Reply(value, of_request) for value, of_request in zip(values, tries, strict=True)]
 
 
 def _read(outcome: Outcome, read: Callable[[str], Value]) -> Value | Unanswered:
     if isinstance(outcome, Unanswered):
         return outcome
-    if outcome.finish == "length":
-        return Unanswered("the answer was cut at its token limit", is_transport=False)
+    if outcome.finish in _WITHHELD:
+        return Unanswered(_WITHHELD[outcome.finish], is_transport=False)
     try:
         return read(outcome.text)
     except Unreadable as error:

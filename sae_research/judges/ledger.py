@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from sae_research.judges.records import Answer, Request
+from sae_research.judges.records import Answer, Request, Unanswered
 from sae_research.judges.settings import Judging
 
 
@@ -20,6 +20,8 @@ class Ledger:
     retries: int = 0
     dollars: float = 0.0
     """Spent, and what may have been spent on requests whose answer never came."""
+    end: Unanswered | None = None
+    """Why nothing more is sent in this run: a wrong key, an unknown model, a budget that is spent."""
     _reserved: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from sae_research.digests import digest_of
+from sae_research.records import at_least
 
 Role = Literal["system", "user", "assistant"]
 
@@ -45,6 +46,27 @@ class Request:
     def most_input_tokens(self) -> int:
         """A high estimate of the tokens of the messages: one for every two bytes, and some for each turn."""
         return sum(len(message.text.encode()) // 2 + 8 for message in self.messages)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer of one kind is drawn, and how long it may be."""
+
+    max_tokens: int
+    temperature: float | None = 0.0
+    """None leaves it to the server, as in `Request`."""
+    top_p: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        at_least(self, max_tokens=1)
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise ValueError(f"temperature is {self.temperature}, expected 0 to 2, or null")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}, expected more than 0, at most 1, or null")
+
+    def request(self, messages: tuple[Message, ...]) -> Request:
+        """The request for an answer to `messages`."""
+        return Request(messages, self.max_tokens, self.temperature, self.top_p)
 
 
 @dataclass(frozen=True)

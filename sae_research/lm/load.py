@@ -46,8 +46,8 @@ def load_language_model(
     target = find_device(device)
     snapshot = hub.model(name, revision=revision)
     folder = model_folder(snapshot.path)
-    model: Any = _load_weights(folder, name, DTYPES[dtype]).to(target)
-    tokenizer = _load_tokenizer(folder, name)
+    model: Any = load_weights(folder, name, DTYPES[dtype]).to(target)
+    tokenizer = load_tokenizer(folder, name)
     lm = wrap_language_model(model, tokenizer, name=name, revision=snapshot.revision, cache=cache)
     logger.info("model %s, revision %s, %s on %s", name, snapshot.revision, dtype, target)
     return lm
@@ -121,7 +121,8 @@ def find_device(device: str) -> torch.device:
     return target
 
 
-def _load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+def load_weights(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+    """The model of the folder, frozen, in evaluation mode: from safetensors alone, without code of its own."""
     if not (folder / "config.json").is_file():
         raise UserError(f"model {name!r}: {folder} has no config.json, so it is not a model folder; correct the name")
     if not any(folder.glob("*.safetensors")):
@@ -151,7 +152,7 @@ def _attention(config: Any) -> dict[str, str]:
     return {"attn_implementation": "eager"} if has_cap else {}
 
 
-def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     """The folder's tokenizer, completed."""
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         raise UserError(

@@ -15,7 +15,7 @@ from sae_research.results.columns import Column
 from sae_research.results.health.document import HEALTH_FILE
 from sae_research.results.merge import STATUS_FILE, read_entries, tidy_rows
 from sae_research.results.replicates import columns_of, read_replicates
-from sae_research.results.rows import TABLE_FILE, Row, read_records, read_table
+from sae_research.results.rows import TABLE_FILE, Row, read_table
 from sae_research.results.summary import merged_document
 
 _REMEDY = "run the stage process_results again"
@@ -55,6 +55,8 @@ class Run:
     audits: Sequence[ColumnAudit] = ()
     health: Mapping[str, Mapping[str, Any]] | None = None
     """By SAE, of `health.json`."""
+    results: Path | None = None
+    """`eval_results/`, where its dashboards lie, if it has any."""
 
     @cached_property
     def of_sae(self) -> Mapping[tuple[str, str], Mapping[str, Any]]:
@@ -71,8 +73,9 @@ def read_merged(folder: Path, name: str) -> Run:
         rows=read_table(folder / TABLE_FILE),
         document=document,
         columns=list(columns_of(read_replicates(folder)).values()),
-        audits=read_records(folder / "audit.parquet", ColumnAudit),
+        audits=read_table(folder / "audit.parquet", ColumnAudit),
         health={sae["name"]: sae for sae in health.get("saes", ())},
+        results=folder.parent,
     )
 
 

@@ -13,8 +13,17 @@ from sae_research.errors import UserError
 from sae_research.evals.base import DataSet, Eval
 from sae_research.evals.registry import all_evals, eval_names, find_eval
 from sae_research.foreign import plain_name, shown
+from sae_research.judges.settings import Judging
 from sae_research.pipeline.names import check_filename, check_name
-from sae_research.pipeline.sections import ActivationCaching, BaselineSae, ComparisonSae, ControlParams, ModelParams
+from sae_research.pipeline.secrets import refuse_keys
+from sae_research.pipeline.sections import (
+    ActivationCaching,
+    BaselineSae,
+    ComparisonSae,
+    ControlParams,
+    ExecutionParams,
+    ModelParams,
+)
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
@@ -50,6 +59,9 @@ class Params:
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    execution: ExecutionParams = field(default_factory=ExecutionParams)
+    judging: Judging = field(default_factory=Judging)
+    """How judges behind a server are reached, and what they may cost; re-runs no eval."""
     health: HealthSettings = field(default_factory=HealthSettings)
     """The thresholds of the health report; re-runs no eval."""
     visualization: VisualizationSettings = field(default_factory=VisualizationSettings)
@@ -195,6 +207,10 @@ def read_params(values: object, *, where: str) -> Params:
     """The validated parameters in the mapping `values`, which come from the file `where`."""
     if not isinstance(values, Mapping):
         return read_record(Params, values, where=where)
+    try:
+        refuse_keys(values)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     sections = {evaluated.section: evaluated for evaluated in all_evals()}
     valid = [*(f.name for f in fields(Params) if f.name != "settings"), *sections]
     for key in values:

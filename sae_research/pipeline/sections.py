@@ -195,3 +195,22 @@ class ActivationCaching:
     def __post_init__(self) -> None:
         if not self.max_gigabytes > 0:
             raise ValueError(f"max_gigabytes is {self.max_gigabytes}, expected more than 0")
+
+
+@dataclass(frozen=True)
+class ExecutionParams:
+    """Where cells are computed, and how many SAEs share a pass of the language model."""
+
+    executor: Literal["local", "ray"] = "local"
+    """`local`: this process. `ray`: the workers of a Ray cluster, for `python -m sae_research fill` alone."""
+    address: str | None = None
+    """The Ray cluster's, `host:port`, or `auto` on one of its machines."""
+    gpus_per_worker: float = 1.0
+    """GPUs that a worker of the cluster takes; a fraction shares a card, whose memory nothing then divides."""
+    group_gigabytes: float = 4.0
+    """Gigabytes of SAEs that share a pass. With the SAEs it fixes who is measured together, whatever the machine."""
+
+    def __post_init__(self) -> None:
+        for name in ("gpus_per_worker", "group_gigabytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")

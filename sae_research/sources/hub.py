@@ -103,6 +103,19 @@ class Hub:
             raise UserError(_no_such_file(repository, filename, tuple(filter(is_gguf, files.names))))
         return Snapshot(files.fetch(filename), files.revision)
 
+    def model_revision(self, repo_id: str, *, revision: str | None = None) -> str:
+        """The revision that determines a language model's content; downloads nothing."""
+        local = None if is_package(repo_id) else self.local_gguf(repo_id)
+        if local is not None:
+            check_revision(repo_id, revision, present := revision_of(local))
+            return present
+        if is_package(repo_id):
+            package = package_files(repo_id, is_model_file)
+            check_revision(repo_id, revision, present := package.revision(package.recorded))
+            return present
+        repository, _ = repository_and_file(repo_id)
+        return self._files(repository, "model", lambda name: is_model_file(name) or is_gguf(name), revision).revision
+
     def dataset(self, repo_id: str, *, revision: str | None = None) -> Snapshot:
         """The folder of a data set, all of its tables in place."""
         if is_package(repo_id):

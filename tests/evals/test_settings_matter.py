@@ -28,6 +28,7 @@ from support.tiny_data import (
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.core.settings import CoreSettings
+from sae_research.evals.dashboards.settings import DashboardsSettings
 from sae_research.evals.registry import all_evals, find_eval
 from sae_research.evals.run import run_eval
 from sae_research.evals.scr.settings import ScrSettings
@@ -49,7 +50,7 @@ class Change(NamedTuple):
     """What the error says, where no other value is valid."""
 
 
-INERT: Mapping[str, str] = {}
+INERT: Mapping[str, str] = {"dashboards.leave_out": "it chooses SAEs before any is measured"}
 """By `eval.field`: why it changes nothing on purpose."""
 
 SETTINGS: Mapping[str, Any] = {
@@ -62,6 +63,7 @@ SETTINGS: Mapping[str, Any] = {
     "absorption": dataclasses.replace(letters.SETTINGS, k_sparse_probe_num_epochs=3),
     "ravel": dataclasses.replace(ravel.SETTINGS, num_epochs=1, baselines=("das", "mdas")),
     "unlearning": questions.SETTINGS,
+    "dashboards": DashboardsSettings("embedded/text", n_rows=6, context_size=24, n_latents=6, n_top=2),
 }
 
 WEAK_LATENTS = {"k_sparse_probe_l1_decay": 1.0}
@@ -178,6 +180,20 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "multiplier_unit": Change("scaled"),
         "side_effect_floor": Change(0.01),
     },
+    "dashboards": {
+        "dataset": Change("embedded/retain", {"split": "train"}),
+        "split": Change("train"),
+        "n_rows": Change(7),
+        "context_size": Change(20),
+        "n_latents": Change(7),
+        "latents": Change((0, 1, 2)),
+        "n_top": Change(1),
+        "n_quantiles": Change(3),
+        "n_per_quantile": Change(1),
+        "n_tokens": Change(3),
+        "n_neighbours": Change(3),
+        "n_bins": Change(3),
+    },
 }
 """For each field a value beside the one in SETTINGS."""
 
@@ -234,6 +250,8 @@ class Runner:
         if measured.result is None:
             return f"error: {measured.error}"
         output = measured.result.output
+        if output.tables and not output.measurements:
+            return "\n".join(f"{table} {content.digest()}" for table, content in output.tables.items())
         return "\n".join(f"{m.metric} {dict(m.at)} {m.value} {m.reason} {m.ci_low}" for m in output.measurements)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from support.chat_server import ChatServer, Fault, running_chat_server, said
 from sae_research.errors import UserError
 from sae_research.judges.asking import Asked, ask, ask_until_readable
 from sae_research.judges.ledger import Ledger
-from sae_research.judges.providers.openai import OpenAIJudge, make
+from sae_research.judges.providers.openai import OpenAIJudge
 from sae_research.judges.records import Answer, Message, Outcome, Request, Unanswered
 from sae_research.judges.replies import read_numbers
 from sae_research.judges.settings import Judging
@@ -27,14 +28,14 @@ KEY = "sk-CANARY-123"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("JUDGE_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with running_chat_server(lambda asked: said(f"answer to {asked['messages'][-1]['content']}")) as running:
         yield running
 
 
 def _judging(server: ChatServer, **changes: Any) -> Judging:
-    return replace(Judging(base_url=server.url, timeout_seconds=30, max_retries=2), **changes)
+    return replace(Judging(server.url, "JUDGE_KEY", timeout_seconds=30, max_retries=2), **changes)
 
 
 def _request(text: str = "hello", **changes: Any) -> Request:
@@ -43,7 +44,7 @@ def _request(text: str = "hello", **changes: Any) -> Request:
 
 def _ask(server: ChatServer, requests: list[Request], folder: Path, **changes: Any) -> Asked:
     judging = _judging(server, **changes)
-    return ask(make("m", judging), requests, AnswerStore(folder), Ledger(judging), Progress("ask", shown=False))
+    return ask(OpenAIJudge("m", judging), requests, AnswerStore(folder), Ledger(judging), Progress("ask", shown=False))
 
 
 def _reason(outcome: Outcome) -> str:
@@ -133,11 +134,34 @@ def test_faults_are_reasons_without_the_key(
     assert not list((tmp_path / "s").rglob("*.json"))
 
 
+def test_without_a_key_the_variable_is_named(server: ChatServer, tmp_path: Path) -> None:
+    server.faults = [Fault(401)]
+    [outcome] = _ask(server, [_request()], tmp_path, api_key_env="NOT_SET").outcomes
+    assert "answered 401: it does not accept requests without a key (NOT_SET is not set)" in _reason(outcome)
+
+
+def test_openai_itself_gets_openais_key() -> None:
+    assert Judging("https://api.openai.com/v1").key_variable == "OPENAI_API_KEY"
+    assert Judging("https://eu.api.openai.com/v1", "OTHER").key_variable == "OTHER"
+    for foreign in ("http://127.0.0.1:8000/v1", "https://openai.com.evil.example/v1", "https://notopenai.com/v1"):
+        assert Judging(foreign).key_variable is None
+
+
 def test_a_wrong_key_stops_the_other_requests(server: ChatServer, tmp_path: Path) -> None:
     server.faults = [Fault(401)] * 100
     asked = _ask(server, [_request(str(i)) for i in range(50)], tmp_path, concurrency=2)
     assert all("does not accept the key" in _reason(outcome) for outcome in asked.outcomes)
     assert len(server.requests) <= 3
+
+
+def test_what_ends_all_ends_the_run(server: ChatServer, tmp_path: Path) -> None:
+    server.faults = [Fault(404)]
+    judging = _judging(server)
+    judge, ledger = OpenAIJudge("m", judging), Ledger(judging)
+    for _ in range(2):
+        [outcome] = ask(judge, [_request()], AnswerStore(tmp_path), ledger, Progress("ask", shown=False)).outcomes
+        assert "does not know the model" in _reason(outcome)
+    assert len(server.requests) == 1
 
 
 def test_the_budget_holds_whatever_is_under_way(server: ChatServer, tmp_path: Path) -> None:
@@ -171,12 +195,16 @@ def test_what_cannot_be_read_is_asked_for_once_more(server: ChatServer, tmp_path
     replies = {"a": ["1, 2"], "b": ["I think 1 and 2.", "2"], "c": ["?", "99"], "d": ["None"]}
     server.reply = lambda asked: said(replies[asked["messages"][1]["content"]].pop(0))
     judging = _judging(server, concurrency=1)
-    judge, store = make("m", judging), AnswerStore(tmp_path)
+    judge, store = OpenAIJudge("m", judging), AnswerStore(tmp_path)
 
-    def put(requests: Any) -> Any:
-        return ask(judge, requests, store, Ledger(judging), Progress("ask", shown=False)).outcomes
+    def put(requests: Any) -> Asked:
+        return ask(judge, requests, store, Ledger(judging), Progress("ask", shown=False))
 
-    values = ask_until_readable(put, [_request(t) for t in "abcd"], lambda t: read_numbers(t, n=9), reminder="Numbers!")
+    replies = ask_until_readable(
+        put, [_request(t) for t in "abcd"], lambda t: read_numbers(t, n=9), reminder="Numbers!"
+    )
+    values = [reply.value for reply in replies]
+    assert [len(reply.tries) for reply in replies] == [1, 2, 2, 1]
     assert values[0] == {1, 2} and values[1] == {2} and values[3] == frozenset()
     assert isinstance(values[2], Unanswered) and "outside 1 to 9" in values[2].reason
     assert not values[2].is_transport
@@ -186,28 +214,32 @@ def test_what_cannot_be_read_is_asked_for_once_more(server: ChatServer, tmp_path
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
 def test_an_answer_that_was_cut_or_withheld_is_none(server: ChatServer, tmp_path: Path, finish: str) -> None:
     server.reply = lambda _: said("1, 2", finish_reason=finish)
-    judge = make("m", _judging(server))
-    [value] = ask_until_readable(judge.answer, [_request()], str, reminder="Again.")
-    assert isinstance(value, Unanswered) and not value.is_transport
+    [reply] = ask_until_readable(lambda r: _ask(server, [*r], tmp_path), [_request()], str, reminder="Again.")
+    assert isinstance(reply.value, Unanswered) and not reply.value.is_transport
+    # It was paid for all the same, and is not asked for again.
+    assert len(list(tmp_path.rglob("*.json"))) == 2
 
 
 def test_without_an_address_nothing_is_sent() -> None:
     with pytest.raises(UserError, match=r"needs judging\.base_url"):
-        make("m", Judging())
+        OpenAIJudge("m", Judging())
 
 
 def test_another_address_in_the_environment_is_an_error(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example/v1")
     with pytest.raises(UserError, match="OPENAI_BASE_URL"):
-        make("m", _judging(server))
+        OpenAIJudge("m", _judging(server))
 
 
+@pytest.mark.parametrize("api_key_env", [None, "LOCAL_KEY"])
 def test_no_key_and_no_organisation_go_where_none_were_asked_for(
-    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_key_env: str | None
 ) -> None:
-    monkeypatch.setenv("OPENAI_ORG_ID", "org-CANARY")
-    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-CANARY")
-    _ask(server, [_request()], tmp_path, api_key_env="LOCAL_KEY")
+    for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID", "WEBHOOK_SECRET"):
+        monkeypatch.setenv(f"OPENAI_{name}", "sk-CANARY")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer CANARY\nCookie: CANARY")
+    _ask(server, [_request()], tmp_path, api_key_env=api_key_env)
+    assert os.environ["OPENAI_ORG_ID"] == "sk-CANARY"
     sent = json.dumps(server.headers)
     assert "CANARY" not in sent
     assert server.headers[0]["authorization"] == "Bearer none"
@@ -236,4 +268,3 @@ def test_a_damaged_answer_is_asked_again(server: ChatServer, tmp_path: Path, cap
     path.write_text(path.read_text()[:20])
     [answer] = _ask(server, [_request()], tmp_path).outcomes
     assert isinstance(answer, Answer) and "is damaged" in caplog.text
-    assert isinstance(make("m", _judging(server)), OpenAIJudge)

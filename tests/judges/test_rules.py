@@ -16,7 +16,7 @@ from sae_research.judges.records import Answer, Message, Request
 from sae_research.judges.replies import read_explanation, read_numbers, read_texts
 from sae_research.judges.rules.properties import Property, read_phrases
 from sae_research.judges.rules.reading import Reading
-from sae_research.judges.rules.words import marked_words
+from sae_research.judges.rules.words import marked_words, words_of
 
 WORDS = ("the", "a", "cat", "dog", "ran", "sat", "walked", "talked", "by", "desk", "Paris", "Rome", ",", ".", "12")
 
@@ -77,8 +77,41 @@ def test_values_of_rules_are_as_defined() -> None:
     reading = Reading(["x b c d", " ".join(f"w{i}"[:1] for i in range(96))])
     [first, *_] = hypotheses.explain(examples, reading)
     assert first.rule == Property("is", ("x",)) and first.n_first == 2
-    fixed = hypotheses._fixed_value(first.rule, {0: 1.0, 1: 0.5}, examples, reading)  # pyright: ignore[reportPrivateUsage]
+    unmarked = hypotheses._Unmarked(examples)  # pyright: ignore[reportPrivateUsage]
+    fixed = hypotheses._fixed_value(first.rule, {0: 1.0, 1: 0.5}, unmarked, reading)  # pyright: ignore[reportPrivateUsage]
     assert fixed == pytest.approx(2 / (2 + 1 + 0.5) / (1 + 40 / 100))
+
+
+RULES = (
+    Property("is", ("dog",)), Property("is", ("unread",)), Property("after", ("dog", "the")),
+    Property("after", ("dog", "unread")), Property("follows", ("the",)), Property("precedes", (".",)),
+    Property("ends", ("alked",)), Property("holds", ("al",)), Property("holds", ("ar",)), Property("capitalised"),
+    Property("number"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.phrase)
+def test_rules_are_looked_up_where_they_hold(rule: Property, documents: list[str]) -> None:
+    """Against a search of all words, of the reading and of examples."""
+    from sae_research.judges.rules import hypotheses
+
+    reading, holding, n_words, before = Reading(documents), [], 0, 1
+    for words, _ in map(words_of, documents):
+        holding += [before + place for place in range(len(words)) if rule.holds(words, place)]
+        n_words += len(words)
+        before += len(words) + 1
+    assert reading.places(rule).tolist() == holding
+    assert reading.frequency(rule) == len(holding) / n_words
+    examples = [
+        marked_words(text.replace("sat", "<<sat>>").replace("the", "<<the>>"), ("<<", ">>")) for text in documents
+    ]
+    unmarked = hypotheses._Unmarked(examples)  # pyright: ignore[reportPrivateUsage]
+    assert unmarked.count(rule) == sum(
+        rule.holds(example.words, place)
+        for example in examples
+        for place in range(len(example.words))
+        if place not in example.marked
+    )
 
 
 def test_it_writes_passages_of_its_reading_that_hold_the_word(judge: RulesJudge, documents: list[str]) -> None:

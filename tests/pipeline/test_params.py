@@ -31,7 +31,7 @@ def refused(path: Path, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         load_params(path)
     said = str(caught.value)
-    assert said.isprintable()
+    assert said.isprintable() and "CANARY" not in said
     assert len(said) < 700
     assert said.startswith("params.yaml")
 
@@ -72,6 +72,12 @@ VALUES: list[tuple[Mapping[str, Any], str]] = [
     ({"model": {"llm_batch_size": 2**62}}, "llm_batch_size is 46.*, expected at most 1000000000"),
     ({"core_eval": {"n_sparsity_batches": 2**62}}, "n_sparsity_batches is 46.*, expected at most"),
     ({"sparse_probing": {"k_values": [2**62]}}, "k_values holds 46.*, expected at most 1000000000"),
+    # Keys
+    *(({"judging": {"base_url": text}}, "judging.base_url holds what looks like a key or a password, .*environment")
+      for text in ("https://host/sk-proj-a1b2c3d4e5f6g7h8i9/v1", "https://me:CANARY@host/v1")),
+    ({"judging": {"api_key": "hf_aBcD3fGhIjKlMnOp1234CANARY"}}, "judging.api_key holds what looks like a key"),
+    ({"judging": {"api_key_env": "sk-CANARY"}}, "a key itself must not stand in params.yaml"),
+    ({"judging": {"sk-a1b2c3d4e5f6g7h8i9": 1}}, "judging holds what looks like a key"),
     ({"activation_caching": {"max_gigabytes": NAN}}, "max_gigabytes: got nan .*, expected float that is finite"),
     ({"activation_caching": {"max_gigabytes": INF}}, "max_gigabytes: got inf .*, expected float that is finite"),
     *(({"absorption": {name: NAN}}, f"absorption.{name}: got nan")

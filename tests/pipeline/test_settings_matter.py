@@ -46,6 +46,10 @@ BASE: Mapping[str, Any] = {
 
 INERT: Mapping[str, str] = {
     "settings": "the sections of the evals, which tests/evals/test_settings_matter.py walks",
+    "execution.executor": "where cells are computed; tests/pipeline/test_fill.py holds the bytes equal",
+    "execution.address": "the same",
+    "execution.gpus_per_worker": "the same",
+    "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
     "model.llm_batch_size": "speed and memory; test_repro.py and the evals' own tests hold the numbers equal",
 }
 """By field: why nothing here changes with it."""

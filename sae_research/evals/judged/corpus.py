@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from sae_research.evals.judged.settings import BUFFER
 from sae_research.judges.prompts import MarkedText
 
-BUFFER = 10
-"""Tokens of a window on each side of its centre."""
 _SHIFT = 3
 """A window is made longer or shorter by at most so many tokens on a side, so that it decodes to whole characters."""
 _SHIFTS = sorted(product(range(-_SHIFT, _SHIFT + 1), repeat=2), key=lambda ends: (abs(ends[0]) + abs(ends[1]), ends))
@@ -25,8 +24,18 @@ _MARKED_FROM = 0.01
 class Corpus:
     """Rows of tokens; special tokens separate documents and are in no window."""
 
-    def __init__(self, tokens: np.ndarray, real: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        real: np.ndarray,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        to_the_ends: bool = False,
+        whole_characters: bool = True,
+    ) -> None:
+        """`to_the_ends`: windows near the ends of rows are cut. `whole_characters`: others are left out."""
         self.tokens, self.real = tokens, real
+        self._to_the_ends, self._whole_characters = to_the_ends, whole_characters
         self._tokenizer: Any = tokenizer
         self._whole: dict[tuple[int, int, int], bool] = {}
 
@@ -44,12 +53,16 @@ class Corpus:
         return starts, ends
 
     def window(self, row: int, position: int) -> tuple[int, int] | None:
-        """The window around a place; None for special tokens, near the ends of rows, and where it cannot be decoded."""
+        """The window around a place; None for special tokens, and, where windows must be so, for places near the ends
+        of rows and for what does not decode to whole characters."""
         length = self.tokens.shape[1]
-        if not (BUFFER <= position < length - BUFFER and self.real[row, position]):
+        is_inside = self._to_the_ends or BUFFER <= position < length - BUFFER
+        if not (is_inside and self.real[row, position]):
             return None
         first, last = int(self._bounds[0][row, position]), int(self._bounds[1][row, position])
         start, end = max(position - BUFFER, first), min(position + BUFFER + 1, last)
+        if not self._whole_characters:
+            return start, end
         for at, move in _SHIFTS:
             a, b = max(first, start + at), min(last, end + move)
             if a <= position < b and self._is_whole(row, a, b):
@@ -72,6 +85,15 @@ class Corpus:
         A character that two tokens share is marked if either is.
         """
         active = activations > _MARKED_FROM * largest
+        ends = [*(np.flatnonzero(active[1:] != active[:-1]) + 1).tolist(), end - start]
+        shown = [self.text(row, start, start + i) for i in ends]
+        if any(text.endswith(_BROKEN) for text in shown[:-1]):
+            return self._marked_by_token(row, start, end, active)
+        pieces = [text[len(before) :] for before, text in zip(("", *shown), shown, strict=False)]
+        return tuple((piece, bool(active[i - 1])) for piece, i in zip(pieces, ends, strict=True) if piece)
+
+    def _marked_by_token(self, row: int, start: int, end: int, active: np.ndarray) -> MarkedText:
+        """The same where a character lies across the end of a run."""
         pieces: list[tuple[str, bool]] = []
         shown = ""
         is_marked = False

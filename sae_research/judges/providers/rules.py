@@ -11,12 +11,14 @@ import numpy as np
 from sae_research.code_version import code_version
 from sae_research.digests import digest_of
 from sae_research.judges import prompts
+from sae_research.judges.access import JudgeAccess, Wanted
 from sae_research.judges.records import Answer, Message, Outcome, Request
 from sae_research.judges.rules.hypotheses import Hypothesis, explain
 from sae_research.judges.rules.properties import read_phrases
 from sae_research.judges.rules.reading import Reading
 from sae_research.judges.rules.words import marked_words, words_of
 
+NEEDS_MODEL = False
 _BEFORE, _AFTER = 8, 6
 """Words of the reading around the place that a written text is about."""
 _TRIES = 20
@@ -27,6 +29,8 @@ class RulesJudge:
     """Explains by rules over words, detects where its own rules hold, writes what it has read."""
 
     batches_at_once = 1
+    keeps_answers = False
+    host = None
 
     def __init__(self, documents: Sequence[str]) -> None:
         self._reading = Reading(documents)
@@ -102,3 +106,8 @@ def _detect(asked: str) -> str:
         if any(rule.holds(words, place) for rule in rules for place in range(len(words)))
     ]
     return ", ".join(map(str, active)) or "none"
+
+
+def make(wanted: Wanted, access: JudgeAccess) -> RulesJudge:
+    """The judge `rules`, who has read."""
+    return RulesJudge(wanted.reading())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sae_research.judges.rules.properties import Kind, Property, properties_at
+from sae_research.judges.rules.properties import ENDINGS, Kind, Property, properties_at
 from sae_research.judges.rules.reading import Reading
 from sae_research.judges.rules.words import MarkedWords
 
@@ -39,7 +39,8 @@ def explain(examples: Sequence[MarkedWords], reading: Reading) -> list[Hypothesi
     words; left: 1, and .15 where an earlier rule covers the example.
     """
     covered = _covered(examples)
-    fixed = {rule: _fixed_value(rule, shares, examples, reading) for rule, shares in covered.items()}
+    unmarked = _Unmarked(examples)
+    fixed = {rule: _fixed_value(rule, shares, unmarked, reading) for rule, shares in covered.items()}
     left = [1.0] * len(examples)
     uncovered = set(range(len(examples)))
     chosen: list[Hypothesis] = []
@@ -77,12 +78,35 @@ def _covered(examples: Sequence[MarkedWords]) -> dict[Property, dict[int, float]
     }
 
 
-def _fixed_value(rule: Property, shares: dict[int, float], examples: Sequence[MarkedWords], reading: Reading) -> float:
-    wrong = sum(
-        rule.holds(example.words, place)
-        for example in examples
-        for place in range(len(example.words))
-        if place not in example.marked
-    )
+class _Unmarked:
+    """The words of the examples that are not marked, counted by what rules ask of them."""
+
+    def __init__(self, examples: Sequence[MarkedWords]) -> None:
+        self._words: Counter[str] = Counter()
+        self._counts: dict[Kind, Counter[tuple[str, ...]]] = defaultdict(Counter)
+        for example in examples:
+            words, n = example.words, len(example.words)
+            for place in (place for place in range(n) if place not in example.marked):
+                self._words[words[place]] += 1
+                if place > 0:
+                    self._counts["after"][words[place], words[place - 1]] += 1
+                    self._counts["follows"][words[place - 1],] += 1
+                if place + 1 < n:
+                    self._counts["precedes"][words[place + 1],] += 1
+        for word, times in self._words.items():
+            self._counts["is"][word,] = times
+            for length in ENDINGS:
+                if length < len(word):
+                    self._counts["ends"][word[-length:],] += times
+
+    def count(self, rule: Property) -> int:
+        """Of how many of them `rule` holds; an ending is one that `properties_at` gives."""
+        if rule.kind in ("holds", "capitalised", "number"):
+            return sum(times for word, times in self._words.items() if rule.holds_of_word(word))
+        return self._counts[rule.kind][rule.names]
+
+
+def _fixed_value(rule: Property, shares: Mapping[int, float], unmarked: _Unmarked, reading: Reading) -> float:
+    wrong = unmarked.count(rule)
     rarity = 1 / (1 + _RARITY * reading.frequency(rule))
     return len(shares) / (len(shares) + wrong + 0.5) * rarity * _WEIGHTS[rule.kind]

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["is", "after", "follows", "precedes", "ends", "holds", "capitalised", "number"]
 
-_ENDINGS = range(3, 6)
+ENDINGS = range(3, 6)
+"""Letters of the endings that are looked at."""
 _PHRASES: dict[Kind, str] = {
     "is": "the word {}",
     "after": "the word {} after {}",
@@ -82,7 +83,7 @@ def properties_at(words: Sequence[str], place: int) -> Iterator[Property]:
     if place + 1 < len(words):
         yield Property("precedes", (words[place + 1],))
     if word.isalpha():
-        for length in _ENDINGS:
+        for length in ENDINGS:
             if length < len(word):
                 yield Property("ends", (word[-length:],))
         if word[0].isupper():

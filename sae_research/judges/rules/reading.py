@@ -12,6 +12,10 @@ from sae_research.judges.rules.words import words_of
 
 _END = -1
 """Between two documents: the neighbour of no word."""
+_NOWHERE = -2
+"""The number of a word that was not read."""
+_BETWEEN = "\0"
+"""Between two words of the vocabulary."""
 
 
 class Reading:
@@ -31,6 +35,13 @@ class Reading:
         self._ids, self._sources = np.array(ids), sources
         self._numbers, self._vocabulary = numbers, list(numbers)
         self._places: dict[Property, np.ndarray] = {}
+        self._by_word = np.argsort(self._ids, kind="stable")
+        """All places, those of each word together and in order."""
+        self._first = np.searchsorted(self._ids[self._by_word], np.arange(len(numbers) + 1))
+        """Where those of each word begin in it."""
+        self._joined = _BETWEEN.join([*self._vocabulary, ""])
+        self._ends = np.cumsum([len(word) + len(_BETWEEN) for word in self._vocabulary])
+        """Where the stretch of each word ends in it."""
 
     @cached_property
     def n_words(self) -> int:
@@ -44,7 +55,7 @@ class Reading:
     def places(self, rule: Property) -> np.ndarray:
         """The places of the words of which `rule` holds."""
         if rule not in self._places:
-            self._places[rule] = np.flatnonzero(self._holds(rule) & (self._ids != _END))
+            self._places[rule] = self._find(rule)
         return self._places[rule]
 
     def anywhere(self) -> np.ndarray:
@@ -61,20 +72,37 @@ class Reading:
         document, start, _ = self._sources[first]
         return self._documents[document][start : self._sources[last][2]]
 
-    def _holds(self, rule: Property) -> np.ndarray:
+    def _find(self, rule: Property) -> np.ndarray:
         match rule.kind:
             case "is":
-                return self._is(rule.names[0])
+                return self._of_words([rule.names[0]])
             case "after":
-                return self._is(rule.names[0]) & np.roll(self._is(rule.names[1]), 1)
+                places = self._of_words([rule.names[0]])
+                return places[self._ids[places - 1] == self._numbers.get(rule.names[1], _NOWHERE)]
             case "follows":
-                return np.roll(self._is(rule.names[0]), 1)
+                return self._words_at(self._of_words([rule.names[0]]) + 1)
             case "precedes":
-                return np.roll(self._is(rule.names[0]), -1)
+                return self._words_at(self._of_words([rule.names[0]]) - 1)
+            case "ends" | "holds":
+                return self._of_words([word for word in self._containing(rule.names[0]) if rule.holds_of_word(word)])
             case _:
-                words = np.array([rule.holds_of_word(word) for word in self._vocabulary], dtype=bool)
-                # The place of _END, -1, is the last: no word has that number.
-                return np.append(words, False)[self._ids]
+                return self._of_words([word for word in self._vocabulary if rule.holds_of_word(word)])
 
-    def _is(self, word: str) -> np.ndarray:
-        return self._ids == self._numbers.get(word, _END - 1)
+    def _of_words(self, words: Sequence[str]) -> np.ndarray:
+        """The places of any of `words`, in order."""
+        numbers = [self._numbers[word] for word in words if word in self._numbers]
+        places = [self._by_word[self._first[number] : self._first[number + 1]] for number in numbers]
+        return np.sort(np.concatenate(places)) if places else self._by_word[:0]
+
+    def _words_at(self, places: np.ndarray) -> np.ndarray:
+        """Those of `places` that hold a word."""
+        return places[self._ids[places] != _END]
+
+    def _containing(self, part: str) -> list[str]:
+        """The words that hold `part`, and perhaps others."""
+        hits: list[int] = []
+        at = self._joined.find(part)
+        while at >= 0:
+            hits.append(at)
+            at = self._joined.find(part, at + 1)
+        return [self._vocabulary[number] for number in np.unique(np.searchsorted(self._ends, hits, side="right"))]

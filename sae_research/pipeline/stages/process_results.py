@@ -19,6 +19,7 @@ from sae_research.results.health.document import HEALTH_FILE, health_document
 from sae_research.results.health.report import health_section
 from sae_research.results.health.settings import HealthSettings
 from sae_research.results.health.training import training_records
+from sae_research.results.latent_notes import NOTES_FILE, NoteRow, all_notes
 from sae_research.results.merge import read_entries, tidy_rows
 from sae_research.results.numbers import json_text
 from sae_research.results.replicates import REPLICATES_FILE, Replicated, replicated_numbers
@@ -61,7 +62,7 @@ def process_results(
     comparisons, audits = compare_saes(entries), audit_columns(entries, rows)
     replicates = replicated_numbers(columns_by_name(entries).values())
     rows = with_differences(rows, comparisons)
-    scratch = paths.store / "scratch"
+    scratch = paths.scratch
     with folder_in_the_making(paths.merged, scratch=scratch) as folder:
         (folder / "results.csv").write_text(table_as_csv(rows), encoding="utf-8")
         (folder / TABLE_FILE).write_bytes(table_as_parquet(rows))
@@ -74,6 +75,7 @@ def process_results(
         (folder / SETTINGS_FILE).write_text(table_as_csv(all_settings(entries), Setting), encoding="utf-8")
         (folder / HEALTH_FILE).write_text(json_text(health_document(healths, limits)), encoding="utf-8")
         (folder / "results.json").write_text(json_text(merged_document(entries, rows)), encoding="utf-8")
+        (folder / NOTES_FILE).write_bytes(table_as_parquet(all_notes(entries), NoteRow))
         (folder / "plots.json").write_text(json_text(plot_records(rows)), encoding="utf-8")
     write_atomically(paths.metrics, json_text(summarize(rows)), scratch=scratch)
     write_atomically(

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def visualize(paths: Paths, settings: VisualizationSettings) -> None:
     """Fills `images/` and `explorer/` from the merged results, and draws the README's overview."""
-    table, scratch = paths.merged / TABLE_FILE, paths.store / "scratch"
+    table, scratch = paths.merged / TABLE_FILE, paths.scratch
     drawn = draw_all(table, paths.images, settings, scratch=scratch)
     write_overview(table, paths.overview, settings, scratch=scratch)
     write_page([read_merged(paths.merged, paths.root.name)], paths.explorer, settings, scratch=scratch)

@@ -80,6 +80,20 @@ def test_marks_are_runs_of_whole_characters(corpus: Corpus) -> None:
     assert corpus.marked(1, 30, 36, activations, 5.0) == (("l", False), ("m\u00e9", True), ("no", False))
 
 
+def test_runs_are_cut_as_token_by_token(corpus: Corpus) -> None:
+    rng = np.random.default_rng(4)
+    halves = rng.permutation(38)[:10] + 1
+    corpus.tokens[2, halves] = 9
+    corpus.tokens[2, halves + 1] = 10
+    for _ in range(200):
+        start, end = sorted(rng.permutation(np.arange(1, 49))[:2].tolist())
+        if corpus.tokens[2, start] == 10 or corpus.tokens[2, end - 1] == 9:
+            continue
+        active = rng.random(end - start) < 0.3
+        shown = corpus.marked(2, start, end, active.astype(float), 1.0)
+        assert shown == corpus._marked_by_token(2, start, end, active)  # pyright: ignore[reportPrivateUsage]
+
+
 def test_windows_are_apart_and_differ(corpus: Corpus) -> None:
     firings = _firings(300)
     windows = _choose(corpus, firings)
