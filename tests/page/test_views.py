@@ -39,7 +39,7 @@ def _downloaded(page: Any, name: str) -> list[dict[str, str]]:
 
 
 def _shown(text: str) -> float:
-    return float(text.replace("−", "-").replace("\u202f", ""))
+    return float(text.replace("−", "-").replace(",", ""))
 
 
 def test_every_view_by_mouse_and_its_picture(explorer: Explorer, visit: Visit, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_numbers_of_the_table_are_those_of_the_results(explorer: Explorer, v
                 continue
             digits = len(text.partition(".")[2])
             assert _shown(text) == pytest.approx(row.value, abs=0.51 * 10**-digits)
-            low, high = (_shown(end) for end in title.partition("[")[2].rstrip("]").split(","))
+            low, high = (_shown(end) for end in title.partition("[")[2].rstrip("]").split(", "))
             assert (low, high) == pytest.approx((row.ci_low, row.ci_high), abs=0.51 * 10**-digits)
             compared += 1
     assert len(cells) == 10 and compared > 70
