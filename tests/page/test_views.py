@@ -57,6 +57,7 @@ def test_every_view_by_mouse_and_its_picture(explorer: Explorer, visit: Visit, t
             page.locator("#views a[aria-current]").inner_text()
             == page.locator(f"#views a[data-view={view}]").inner_text()
         )
+        page.mouse.move(0, 0)
         page.wait_for_timeout(400)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
         page.screenshot(path=pictures / f"explorer_{view}.png")
