@@ -8,6 +8,8 @@ TORCH  := torch==2.13.0
 STAMP  := $(VENV)/.installed
 # A real model and labelled texts, 140 MB, without which some tests are skipped.
 REAL   := $(VENV)/.installed-real
+# Ray, without which the drills on a cluster are skipped: 80 MB.
+RAY    := $(VENV)/.installed-ray
 REAL_RUN     := .real
 REAL_RESULTS := docs/results/smollm2
 
@@ -44,6 +46,7 @@ types: install
 
 unit: install browser
 	@$(MAKE) --no-print-directory $(REAL) || echo "not installed: requirements-real.lock; tests of it are skipped"
+	@$(MAKE) --no-print-directory $(RAY) || echo "not installed: requirements-ray.lock; tests of it are skipped"
 	HF_HUB_OFFLINE=1 pytest -n 2 --dist worksteal
 
 # The browser that the explorer is tested in. As root on Debian it is installed; where it cannot be, its tests are skipped
@@ -70,6 +73,10 @@ $(STAMP): requirements.lock pyproject.toml
 $(REAL): requirements-real.lock $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
 	@touch $(REAL)
+
+$(RAY): requirements-ray.lock $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-ray.lock
+	@touch $(RAY)
 
 clean:
 	rm -rf $(VENV) .sae_cache dvc_plots

@@ -15,7 +15,7 @@ from sae_research.results.columns import Column
 from sae_research.results.health.document import HEALTH_FILE
 from sae_research.results.merge import STATUS_FILE, read_entries, tidy_rows
 from sae_research.results.replicates import columns_of, read_replicates
-from sae_research.results.rows import TABLE_FILE, Row, read_table
+from sae_research.results.rows import TABLE_FILE, Row, read_records, read_table
 from sae_research.results.summary import merged_document
 
 _REMEDY = "run the stage process_results again"
@@ -73,7 +73,7 @@ def read_merged(folder: Path, name: str) -> Run:
         rows=read_table(folder / TABLE_FILE),
         document=document,
         columns=list(columns_of(read_replicates(folder)).values()),
-        audits=read_table(folder / "audit.parquet", ColumnAudit),
+        audits=read_records(folder / "audit.parquet", ColumnAudit),
         health={sae["name"]: sae for sae in health.get("saes", ())},
         results=folder.parent,
     )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sae_research.results.merge import Entry
-from sae_research.results.rows import read_table
+from sae_research.results.rows import read_records
 
 NOTES_FILE = "latent_notes.parquet"
 """The table's name in `eval_results/merged/`."""
@@ -39,6 +39,6 @@ def all_notes(entries: Sequence[Entry]) -> list[NoteRow]:
 def notes_by_sae(path: Path) -> Mapping[str, list[NoteRow]]:
     """The notes in a file that `process_results` wrote, by the SAE's name."""
     by_sae: dict[str, list[NoteRow]] = defaultdict(list)
-    for row in read_table(path, NoteRow):
+    for row in read_records(path, NoteRow):
         by_sae[row.sae].append(row)
     return by_sae

@@ -111,16 +111,27 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
         if cell.state != "done" or cell.file is None:
             yield Entry("computed", cell.sae, eval_name, None, reason=cell.reason)
             continue
-        path = folder / cell.file
-        document = read_document(path)
-        if not is_intact(document):
-            raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
-        with explained_version(path):
-            specs = metric_specs(document)
-            result = from_document(document, read_tables(path, document))
-        latents = latents_of(result.output.tables) if eval_name == "core" else None
+        result, specs = _read_intact(folder / cell.file)
         notes = tuple(find_eval(eval_name).notes(result.output)) if eval_name in eval_names() else ()
+        latents = latents_of(result.output.tables) if eval_name == "core" else None
         yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents, notes=notes)
+
+
+def results_of(results: Path, eval_name: str) -> Iterator[Result]:
+    """The results of an eval whose stage has run, with their records per latent, one after the other."""
+    folder = results / eval_name
+    for cell in _read_status(folder / STATUS_FILE, eval_name):
+        if cell.file is not None:
+            yield _read_intact(folder / cell.file)[0]
+
+
+def _read_intact(path: Path) -> tuple[Result, tuple[MetricSpec, ...]]:
+    """The result in the file, and its metrics."""
+    document = read_document(path)
+    if not is_intact(document):
+        raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
+    with explained_version(path):
+        return from_document(document, read_tables(path, document)), metric_specs(document)
 
 
 def _without_records(result: Result) -> Result:

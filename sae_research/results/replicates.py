@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sae_research.measurements import Direction, Measurement, MetricSpec
 from sae_research.results.columns import Column
-from sae_research.results.rows import read_table
+from sae_research.results.rows import read_records
 
 REPLICATES_FILE = "replicates.parquet"
 """The table's name in `eval_results/merged/`."""
@@ -79,7 +79,7 @@ def _replicated(column: Column, name: str, seed: str | None, measurement: Measur
 
 def read_replicates(folder: Path) -> list[Replicated]:
     """The numbers in the folder `eval_results/merged/`."""
-    return read_table(folder / REPLICATES_FILE, Replicated)
+    return read_records(folder / REPLICATES_FILE, Replicated)
 
 
 def columns_of(numbers: Sequence[Replicated]) -> Mapping[tuple[str, str], Column]:

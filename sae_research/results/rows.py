@@ -16,9 +16,9 @@ from sae_research.measurements import MetricSpec
 from sae_research.results.numbers import rounded
 from sae_research.results.sae_bench_schema import placeholders
 
-Record = TypeVar("Record")
 Source = Literal["computed", "published"]
 Interpolation = Literal["no", "some", "most", "unknown"]
+Record = TypeVar("Record")
 
 TABLE_FILE = "results.parquet"
 """The table's name in `eval_results/merged/`."""
@@ -178,8 +178,13 @@ def _plain_type(hint: Any) -> type:
     return _plain_type(arguments[0]) if arguments else hint
 
 
-def read_table(path: Path, kind: type[Record] = Row) -> list[Record]:
-    """The records in a Parquet file that `table_as_parquet` wrote."""
+def read_table(path: Path) -> list[Row]:
+    """The rows in a Parquet file that `table_as_parquet` wrote."""
+    return read_records(path, Row)
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """The records of one `kind` in a Parquet file that `table_as_parquet` wrote."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -189,7 +194,7 @@ def read_table(path: Path, kind: type[Record] = Row) -> list[Record]:
         raise UserError(f"{path} does not exist; run the stage process_results first") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a Parquet table ({error}); run the stage process_results again") from None
-    if table.schema.names != [field.name for field in fields(kind)]:  # type: ignore[arg-type]
+    if table.schema.names != [field.name for field in fields(kind)]:  # pyright: ignore[reportArgumentType]
         raise UserError(f"{path} has other columns than this version writes; run the stage process_results again")
     hints = typing.get_type_hints(kind)
     lists = [name for name in table.schema.names if _plain_type(hints[name]) is tuple]

@@ -1,7 +1,7 @@
 """SAEBench's result schema as data: what each of its evals reports, where, and how it marks a missing number.
 
-It is derived from what our evals declare (`Eval.sae_bench` and the keys of their metrics), plus the one eval that only
-SAEBench has. A test compares it with the classes of SAEBench 0.6.0.
+It is derived from what our evals declare (`Eval.sae_bench` and the keys of their metrics). A test compares it with the
+classes of SAEBench 0.6.0.
 """
 
 from __future__ import annotations
@@ -38,18 +38,6 @@ class SaeBenchEval:
         return frozenset(str(spec.key) for spec in self.specs) - self.schema.optional
 
 
-_AUTOINTERP = SaeBenchEval(
-    "autointerp",
-    SaeBenchSchema(type_id="autointerp"),
-    (
-        MetricSpec("autointerp_score", "autointerp", "", "higher", "Automated interpretability", "autointerp_score",
-                   headline=True),
-        MetricSpec("autointerp_std_dev", "autointerp", "", "neither",
-                   "Automated interpretability, deviation over latents", "autointerp_std_dev"),
-    ),
-)  # fmt: skip
-
-
 @cache
 def sae_bench_evals() -> Mapping[str, SaeBenchEval]:
     """SAEBench's evals by our name."""
@@ -66,7 +54,7 @@ def sae_bench_evals() -> Mapping[str, SaeBenchEval]:
             if spec.key is not None
         )
         evals[evaluated.name] = SaeBenchEval(evaluated.name, evaluated.sae_bench, tuple(specs))
-    return {_AUTOINTERP.name: _AUTOINTERP, **evals}
+    return evals
 
 
 @cache

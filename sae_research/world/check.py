@@ -9,6 +9,7 @@ from pathlib import Path
 from sae_research.progress import Progress
 from sae_research.world.build import build_world
 from sae_research.world.checks.absorption import absorption_bars
+from sae_research.world.checks.autointerp import autointerp_bars
 from sae_research.world.checks.bar import Bar, markdown_table
 from sae_research.world.checks.checked_world import CheckedWorld
 from sae_research.world.checks.correlation import correlation_bars
@@ -22,7 +23,10 @@ from sae_research.world.settings import WorldSettings
 
 log = logging.getLogger(__name__)
 
-_GROUPS = (language_bars, probing_bars, sae_bars, correlation_bars, absorption_bars, ravel_bars, unlearning_bars)
+_GROUPS = (
+    language_bars, probing_bars, sae_bars, correlation_bars, absorption_bars, ravel_bars, unlearning_bars,
+    autointerp_bars,
+)  # fmt: skip
 
 
 def check_world(folder: Path, settings: WorldSettings, progress: Progress | None = None) -> list[Bar]:

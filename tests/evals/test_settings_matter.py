@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from support import letters, questions, ravel
+from support import letters, questions, ravel, words
 from support.tiny_data import (
     texts,
     write_bios,
@@ -50,7 +50,14 @@ class Change(NamedTuple):
     """What the error says, where no other value is valid."""
 
 
-INERT: Mapping[str, str] = {"dashboards.leave_out": "it chooses SAEs before any is measured"}
+INERT: Mapping[str, str] = {
+    "dashboards.leave_out": "it chooses SAEs before any is measured",
+    **{
+        f"{kind}.{name}": "goes to a judge's server, as test_openai.py holds; rules draw nothing"
+        for kind in ("autointerp.explaining", "autointerp.scoring", "sensitivity.writing")
+        for name in ("temperature", "top_p")
+    },
+}
 """By `eval.field`: why it changes nothing on purpose."""
 
 SETTINGS: Mapping[str, Any] = {
@@ -64,10 +71,29 @@ SETTINGS: Mapping[str, Any] = {
     "ravel": dataclasses.replace(ravel.SETTINGS, num_epochs=1, baselines=("das", "mdas")),
     "unlearning": questions.SETTINGS,
     "dashboards": DashboardsSettings("embedded/text", n_rows=6, context_size=24, n_latents=6, n_top=2),
+    "sensitivity": words.SENSITIVITY,
+    "autointerp": words.SETTINGS,
 }
 
 WEAK_LATENTS = {"k_sparse_probe_l1_decay": 1.0}
 """Probes on the latents of letters are then wrong about some words."""
+
+JUDGED: Mapping[str, Change] = {
+    "dataset": Change("embedded/other_words"),
+    "split": Change("train", error="must not have read what is measured"),
+    "n_rows": Change(140),
+    "context_size": Change(40),
+    "n_latents": Change(4),
+    "min_firings": Change(400),
+    "negatives": Change("sae_bench"),
+    "judge": Change("caller", error="sae_research.evaluate"),
+    "judge_revision": Change("main", error="judge_revision is of a model"),
+    "reading.dataset": Change("embedded/other_words"),
+    "reading.split": Change("test", error="must not have read what is measured"),
+    "reading.first_text": Change(385),
+    "reading.n_texts": Change(20),
+}
+"""Of both evals that ask a judge."""
 
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     "core": {
@@ -194,6 +220,20 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "n_neighbours": Change(3),
         "n_bins": Change(3),
     },
+    "sensitivity": {
+        **JUDGED,
+        "examples": Change("published", error="published_files names, by SAE"),
+        "published": Change("a/b", {"examples": "published", "published_files": {"topk": "results.json"}}),
+        "published_files": Change({"topk": "x"}, error="published_files names, by SAE"),
+        "writing.max_tokens": Change(30),
+    },
+    "autointerp": {
+        **JUDGED,
+        "explaining.max_tokens": Change(2),
+        "scoring.max_tokens": Change(1),
+        "min_judge_gold": Change(1.0),
+        "max_unanswered": Change(0.5, {"explaining.max_tokens": 16}),
+    },
 }
 """For each field a value beside the one in SETTINGS."""
 
@@ -202,7 +242,9 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
 def world(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest data on which all evals run."""
     world = tmp_path_factory.mktemp("world")
-    for write in (write_text, write_news, write_bios, write_reviews, write_corpora, write_questions):
+    for write in (
+        write_text, write_news, write_bios, write_reviews, write_corpora, write_questions, words.write_words
+    ):  # fmt: skip
         write(world)
     _write_more_corpora(world)
     items = ravel.known_items(lm, n_tokens=2)
@@ -240,7 +282,8 @@ class Runner:
     def _run(self, name: str, changes: str) -> str:
         """Every number and reason of that eval, or the error."""
         evaluated = find_eval(name)
-        lm, sae = (self._lm, self._sae) if name != "absorption" else _letters()
+        lm, sae = _letters() if name == "absorption" else (self._lm, self._sae)
+        lm = _words() if name in ("sensitivity", "autointerp") else lm
         context = EvalContext(lm=lm, hub=self._hub, seed=0, batch_size=16, progress=Progress("test", shown=False))
         try:
             settings = _changed(SETTINGS[name], json.loads(changes))
@@ -263,6 +306,13 @@ def _letters() -> tuple[LanguageModel, Sae]:
         noise = torch.randn(78, letters.D_MODEL, generator=torch.Generator().manual_seed(1))
         atoms = torch.nn.functional.normalize(letters.letter_directions()[:26].repeat(3, 1) + 0.15 * noise, dim=1)
         return lm, letters.make_letter_sae("relu", atoms)
+
+
+@cache
+def _words() -> LanguageModel:
+    """A model whose words a judge can tell."""
+    with torch.no_grad():
+        return words.words_model()
 
 
 @pytest.fixture(scope="module")
@@ -291,8 +341,10 @@ def _fields(record: type, prefix: str = "") -> Iterator[str]:
     """The paths of all fields of a settings record, those of records in it included."""
     hints = typing.get_type_hints(record)
     for field in dataclasses.fields(record):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from _fields(hints[field.name], f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        # A record, or one that may be missing.
+        hint = next(filter(dataclasses.is_dataclass, typing.get_args(hints[field.name])), hints[field.name])
+        if dataclasses.is_dataclass(hint):
+            yield from _fields(hint, f"{prefix}{field.name}.")  # type: ignore[arg-type]
         else:
             yield prefix + field.name
 

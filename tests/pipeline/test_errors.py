@@ -32,7 +32,7 @@ def test_a_mistake_in_the_parameters_ends_every_stage_at_once(bench: Bench, stag
     [
         ({"sae_variant": {}}, r"unknown key 'sae_variant'; valid: random_seed, model, baseline_sae, engine"),
         ({"sae_variants": {"fista": {}}}, r"sae_variants: unknown key 'fista'; valid: abstopk, batchtopk"),
-        ({"eval_types": {"autointerp": True}}, r"eval_types: unknown key 'autointerp'; valid: core, sparse_probing"),
+        ({"eval_types": {"mdl": True}}, r"eval_types: unknown key 'mdl'; valid: core, sparse_probing"),
         ({"eval_types": {"core": "yes"}}, r"eval_types.core: got 'yes' \(str\), expected bool"),
         ({"eval_types": {"tpp": True}, "tpp": {"n": 3}}, r"params.yaml.tpp: unknown key 'n'; valid: dataset_names"),
         ({"model": {"torch_dtype": "fp32"}}, r"model.torch_dtype: got 'fp32' \(str\); valid: float32, bfloat16"),

@@ -1,6 +1,6 @@
 """The optional evals in the pipeline: all of them on a world whose model knows next to nothing, then one less.
 
-The library's numbers, of all seven evals, are held against the pipeline's on the way.
+The library's numbers, of all evals, are held against the pipeline's on the way.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import io
 import json
 from typing import Any
 
+import pandas as pd
 import pytest
 from support.project import Project
 
 from sae_research import evaluate
+from sae_research.cli import main
 from sae_research.evals.registry import find_eval
 from sae_research.pipeline.params import load_params
 
-OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning")
+OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp")
 TINY: dict[str, Any] = {
     "eval_types": dict.fromkeys(OPTIONAL, True),
     "scr": {"dataset_names": ["embedded/bios"], "train_size": 20, "test_size": 20, "n_values": [2, 5]},
@@ -25,6 +27,8 @@ TINY: dict[str, Any] = {
     "absorption": {"k_sparse_probe_num_epochs": 5, "max_k_value": 2},
     "ravel": {"num_pairs_per_attribute": 16, "num_epochs": 1, "das_dimension": 4},
     "unlearning": {"n_rows": 8, "required_orders": 1},
+    "sensitivity": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
+    "autointerp": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
 }
 
 
@@ -40,6 +44,7 @@ def test_all_optional_evals_and_then_one_less(project: Project) -> None:
         # What this model cannot do is a missing number with a reason, never a number.
         assert all(bool(row["value"]) != bool(row["reason"]) for row in own)
     _check_the_library_finds_the_same(project, "topk_k8")
+    _check_the_export_holds_the_scores(project, rows)
     project.edit({"eval_types": {"scr": False}})
     assert project.repro().ran == ["optional_evals@scr", "process_results", "visualize"]
     assert json.loads((project.root / "eval_results/scr/_status.json").read_text())["enabled"] is False
@@ -64,6 +69,26 @@ def _check_the_library_finds_the_same(project: Project, sae: str) -> None:
         assert {place for place, value in ours.items() if value is not None} == known.keys()
         # Documents hold rounded numbers; with other threads the model's own passes differ in their last digits.
         assert {place: ours[place] for place in known} == pytest.approx(known, rel=1e-4, abs=1e-6), result.eval_name
+
+
+def _check_the_export_holds_the_scores(project: Project, rows: list[dict[str, str]]) -> None:
+    """The mean of what sae-sensitivity's files say of an SAE's latents is its score in the table and in METRICS.md."""
+    scores = {
+        row["sae"]: row for row in rows if row["metric"] == "sensitivity" and json.loads(row["at"]) == {"percent": 0}
+    }
+    folder = project.root / "exported"
+    assert main(["export", "sensitivity", str(folder), "--results", str(project.root / "eval_results")]) == 0
+    assert {path.name for path in folder.iterdir()} == set(scores)
+    n_scored = 0
+    for sae, row in scores.items():
+        stats = pd.read_csv(folder / sae / "feature_stats.csv")["generated_sensitivity"].dropna()
+        assert bool(row["value"]) == bool(len(stats)), row["reason"]
+        if len(stats):
+            n_scored += 1
+            assert stats.mean() == pytest.approx(float(row["value"]))
+    assert n_scored > len(scores) / 2
+    report = (project.root / "METRICS.md").read_text()
+    assert "Sensitivity" in report
 
 
 def _rows(project: Project) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ from support.rows import make_row
 from support.workspace import make_card, make_core
 
 from sae_research.errors import UserError
+from sae_research.judges.settings import Judging
 from sae_research.measurements import EvalOutput, Measurement
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params, read_params
@@ -40,7 +41,9 @@ BASE: Mapping[str, Any] = {
     "comparison_saes": [{"repo_id": "embedded/sae-topk", "filename": "k8"}],
     "controls": {"n_sequences": 16, "variant_atoms": ["random"], "topk_atoms": ["raw"], "topk_k": 4},
     "core_eval": {"n_reconstruction_batches": 1, "n_sparsity_batches": 1, "batch_size": 2, "context_size": 32},
-    "eval_types": dict.fromkeys(("sparse_probing", "absorption", "scr", "tpp", "ravel", "unlearning"), False),
+    "eval_types": dict.fromkeys(
+        ("sparse_probing", "absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp"), False
+    ),
     "visualization": {"markers": {}, "colors": {}, "k_values": [], "dpi": 50},
 }
 
@@ -50,6 +53,10 @@ INERT: Mapping[str, str] = {
     "execution.address": "the same",
     "execution.gpus_per_worker": "the same",
     "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
+    **{
+        f"judging.{field.name}": "how a judge behind a server is reached and paid; tests/judges/test_openai.py"
+        for field in dataclasses.fields(Judging)
+    },
     "model.llm_batch_size": "speed and memory; test_repro.py and the evals' own tests hold the numbers equal",
 }
 """By field: why nothing here changes with it."""
@@ -106,6 +113,7 @@ CHANGES: Mapping[str, Change] = {
         "saes", {"comparison_saes": [{"repo_id": "embedded/sae-topk", "files": "k(8|16)"}]}
     ),
     "comparison_saes.revision": Change("saes", _comparison(revision="sha256:0"), error="expected sha256:0"),
+    "comparison_saes.alias": Change("saes", {"comparison_saes": [{"alias": "py_4k"}]}, error="no published SAE is"),
     "comparison_saes.release": Change("saes", _REGISTRY, error="no release in SAELens"),
     "comparison_saes.sae_id": Change("saes", _UNKNOWN_ID, error="matches sae_id 'none'"),
     "comparison_saes.train": Change("saes", {"comparison_saes": [{"train": _TRAIN}]}),

@@ -16,7 +16,7 @@ from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.comparisons import Comparison, compare_columns
 from sae_research.results.pair_report import compare_pair, holm
 from sae_research.results.replicates import columns_of, read_replicates
-from sae_research.results.rows import read_table
+from sae_research.results.rows import read_records
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def merged(workspace: Workspace) -> Path:
 
 def test_pairs_from_the_replicates_are_those_of_the_table(merged: Path) -> None:
     columns = columns_of(read_replicates(merged)).values()
-    assert [*compare_columns(columns)] == read_table(merged / "comparisons.parquet", Comparison)
+    assert [*compare_columns(columns)] == read_records(merged / "comparisons.parquet", Comparison)
     two = compare_pair([*columns], "c", "a", metrics=[], headline_only=True)
     (of_table,) = [p for p in compare_columns(columns) if (p.column, p.sae_a, p.sae_b) == ("mse", "a", "c")]
     (alone,) = [pair for pair in two if pair.column == "mse"]

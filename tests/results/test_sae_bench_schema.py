@@ -25,6 +25,7 @@ CONFIGS = {
     "absorption": "AbsorptionEvalConfig",
     "scr": "ScrAndTppEvalConfig",
     "tpp": "ScrAndTppEvalConfig",
+    "autointerp": "AutoInterpEvalConfig",
 }
 each_eval = pytest.mark.parametrize("sae_bench", sae_bench_evals().values(), ids=list(sae_bench_evals()))
 

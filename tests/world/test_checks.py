@@ -20,6 +20,7 @@ from sae_research.records import read_record
 from sae_research.saes.architectures.pca import PcaSae
 from sae_research.saes.base import SaeCard
 from sae_research.world.checks.absorption import SETTINGS as ABSORPTION
+from sae_research.world.checks.autointerp import SETTINGS as AUTOINTERP
 from sae_research.world.checks.bar import Bar, bootstrapped, markdown_table, mean_estimate, resamples
 from sae_research.world.checks.correlation import SCR_SETTINGS, TPP_SETTINGS
 from sae_research.world.checks.evaluated import difference, score_of
@@ -148,7 +149,7 @@ def test_questions_about_the_same_attribute_have_the_same_wording() -> None:
     ("name", "settings"),
     [
         ("absorption", ABSORPTION), ("scr", SCR_SETTINGS), ("tpp", TPP_SETTINGS), ("unlearning", UNLEARNING),
-        ("ravel", RAVEL),
+        ("ravel", RAVEL), ("autointerp", AUTOINTERP),
     ],
 )  # fmt: skip
 def test_the_checks_have_the_profile_s_settings(name: str, settings: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -37,7 +38,7 @@ class Corpus:
         self.tokens, self.real = tokens, real
         self._to_the_ends, self._whole_characters = to_the_ends, whole_characters
         self._tokenizer: Any = tokenizer
-        self._whole: dict[tuple[int, int, int], bool] = {}
+        self._texts: dict[tuple[int, int, int], str] = {}
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -65,19 +66,19 @@ class Corpus:
             return start, end
         for at, move in _SHIFTS:
             a, b = max(first, start + at), min(last, end + move)
-            if a <= position < b and self._is_whole(row, a, b):
+            if a <= position < b and _BROKEN not in self.text(row, a, b):
                 return a, b
         return None
 
-    def _is_whole(self, row: int, start: int, end: int) -> bool:
-        key = (row, start, end)
-        if key not in self._whole:
-            self._whole[key] = _BROKEN not in self.text(row, start, end)
-        return self._whole[key]
-
     def text(self, row: int, start: int, end: int) -> str:
         """The text of some positions."""
-        return self._tokenizer.decode(self.tokens[row, start:end].tolist(), clean_up_tokenization_spaces=False)
+        key = (row, start, end)
+        if key not in self._texts:
+            self._texts[key] = self._decode(self.tokens[row, start:end].tolist())
+        return self._texts[key]
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
 
     def marked(self, row: int, start: int, end: int, activations: np.ndarray, largest: float) -> MarkedText:
         """The text with its tokens of at least a hundredth of `largest` marked, runs of them as one.
@@ -86,21 +87,22 @@ class Corpus:
         """
         active = activations > _MARKED_FROM * largest
         ends = [*(np.flatnonzero(active[1:] != active[:-1]) + 1).tolist(), end - start]
-        shown = [self.text(row, start, start + i) for i in ends]
+        tokens = self.tokens[row, start:end].tolist()
+        shown = [*(self._decode(tokens[:i]) for i in ends[:-1]), self.text(row, start, end)]
         if any(text.endswith(_BROKEN) for text in shown[:-1]):
-            return self._marked_by_token(row, start, end, active)
+            return self._marked_by_token(tokens, active)
         pieces = [text[len(before) :] for before, text in zip(("", *shown), shown, strict=False)]
         return tuple((piece, bool(active[i - 1])) for piece, i in zip(pieces, ends, strict=True) if piece)
 
-    def _marked_by_token(self, row: int, start: int, end: int, active: np.ndarray) -> MarkedText:
+    def _marked_by_token(self, tokens: Sequence[int], active: np.ndarray) -> MarkedText:
         """The same where a character lies across the end of a run."""
         pieces: list[tuple[str, bool]] = []
         shown = ""
         is_marked = False
-        for i in range(start, end):
-            is_marked = is_marked or bool(active[i - start])
-            text = self.text(row, start, i + 1)
-            if text.endswith(_BROKEN) and i + 1 < end:
+        for i, of_token in enumerate(active.tolist(), start=1):
+            is_marked = is_marked or of_token
+            text = self._decode(tokens[:i])
+            if text.endswith(_BROKEN) and i < len(tokens):
                 continue  # In the middle of a character.
             piece, shown = text[len(shown) :], text
             if pieces and pieces[-1][1] == is_marked:

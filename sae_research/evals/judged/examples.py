@@ -13,9 +13,10 @@ from torch import Tensor
 from sae_research.data.text import load_texts, rows_in_memory, token_rows
 from sae_research.evals.base import EvalContext
 from sae_research.evals.judged.corpus import Corpus
+from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.firings import Firings, candidate_latents, find_firings
 from sae_research.evals.judged.settings import ExampleSettings
-from sae_research.evals.judged.windows import Counts, NoWindows, Window, Windows, choose_windows
+from sae_research.evals.judged.windows import NoWindows, Window, Windows, choose_windows
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import is_real
 from sae_research.judges.prompts import MarkedText
@@ -84,12 +85,22 @@ class Examples:
 
 def activations_in(firings: Firings, window: Window) -> np.ndarray:
     """The latent's activation on each token of the window."""
-    first, last = np.searchsorted(firings.rows, [window.row, window.row + 1])
-    positions = firings.positions[first:last]
-    inside = (positions >= window.start) & (positions < window.end)
+    some = _firings_in(firings, window)
     activations = np.zeros(window.end - window.start, dtype=np.float32)
-    activations[positions[inside] - window.start] = firings.activations[first:last][inside]
+    activations[firings.positions[some] - window.start] = firings.activations[some]
     return activations
+
+
+def peak_in(firings: Firings, window: Window) -> float:
+    """Its largest activation there; 0 where it has none."""
+    return float(firings.activations[_firings_in(firings, window)].max(initial=0.0))
+
+
+def _firings_in(firings: Firings, window: Window) -> slice:
+    """Those in the window: firings stand in the order of rows, then positions."""
+    first, last = np.searchsorted(firings.rows, [window.row, window.row + 1])
+    ends = np.searchsorted(firings.positions[first:last], [window.start, window.end])
+    return slice(first + ends[0], first + ends[1])
 
 
 def find_examples(
@@ -101,8 +112,7 @@ def find_examples(
     have none.
     """
     lm, site = context.lm, attempts[0].sae.card.site
-    rows = corpus_rows(context, settings)
-    corpus = Corpus(rows.numpy(), is_real(lm, rows.to(lm.device)).cpu().numpy(), lm.tokenizer)
+    rows, corpus = read_corpus(context, settings)
     search = _Search(corpus, settings, context.seed, counts or Counts())
     by_sae = {attempt: SaeExamples() for attempt in attempts}
     n = _FIRST_CANDIDATES * settings.n_latents
@@ -122,6 +132,13 @@ def find_examples(
         ]  # fmt: skip
         n *= _MORE
     return Examples(corpus, {attempt: found for attempt, found in by_sae.items() if attempt.error is None})
+
+
+def read_corpus(context: EvalContext, settings: ExampleSettings) -> tuple[Int[Tensor, "row position"], Corpus]:
+    """The rows of tokens that `settings` name, as a tensor and as a corpus of windows."""
+    lm = context.lm
+    rows = corpus_rows(context, settings)
+    return rows, Corpus(rows.numpy(), is_real(lm, rows.to(lm.device)).cpu().numpy(), lm.tokenizer)
 
 
 def corpus_rows(context: EvalContext, settings: ExampleSettings) -> Int[Tensor, "row position"]:

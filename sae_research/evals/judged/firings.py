@@ -43,6 +43,11 @@ def candidate_latents(d_sae: int, n: int, *, seed: int) -> np.ndarray:
     return keyed_generator("judged", seed, "latents", d_sae).permutation(d_sae)[:n]
 
 
+def drawn_places(d_sae: int, *, seed: int) -> dict[int, int]:
+    """The place of each latent in that order."""
+    return {latent: place for place, latent in enumerate(candidate_latents(d_sae, d_sae, seed=seed).tolist())}
+
+
 def find_firings(
     context: EvalContext,
     latents: Mapping[Attempt, np.ndarray],

@@ -41,7 +41,6 @@ Step = Literal["greet", "prepare", "do"]
 @contextmanager
 def ray_pool(run: PlannedRun, address: str | None, logs: Path) -> Iterator[RayPool]:
     """The cluster at `address` until the block ends; UserError with the remedy where it cannot be used."""
-    ray = _import_ray()
     if address is None or not _ADDRESS.fullmatch(address):
         got = "no address" if address is None else f"address {address!r}"
         raise UserError(
@@ -49,6 +48,7 @@ def ray_pool(run: PlannedRun, address: str | None, logs: Path) -> Iterator[RayPo
             "execution.address); docs/scaling.md says how to start one"
         )
     _require_token()
+    ray = _import_ray()
     with _signals_kept():
         _connect(ray, address)
     try:
@@ -182,9 +182,7 @@ def _reason(error: Exception) -> str:
 
 
 def _import_ray() -> Any:
-    # Read when Ray is imported. Nobody is told how it is used, and nobody without the token has code run.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
         import ray.exceptions
@@ -198,9 +196,11 @@ def _import_ray() -> Any:
 
 def _require_token() -> None:
     """UserError where this process would talk to a cluster that runs anybody's code, or has nothing to show."""
-    if os.environ["RAY_AUTH_MODE"] != "token":
+    # Ray reads it when it is imported.
+    mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if mode != "token":
         raise UserError(
-            f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']!r}: a cluster without tokens runs what anybody sends it; "
+            f"RAY_AUTH_MODE is {mode!r}: a cluster without tokens runs what anybody sends it; "
             "unset it here, and start all nodes with RAY_AUTH_MODE=token"
         )
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")

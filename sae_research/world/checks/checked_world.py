@@ -20,14 +20,15 @@ from sae_research.lm.site import Site
 from sae_research.lm.tokens import encode_plain, tokenize_texts
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
-from sae_research.saes.controls import random_atoms, topk_tensors
+from sae_research.saes.controls import principal_atoms, random_atoms, topk_tensors
 from sae_research.sources.hub import Hub
 from sae_research.world.sae_files import MODEL_NAME
 from sae_research.world.sae_plan import HOOK_NAME
 from sae_research.world.settings import WorldSettings
 
-RANDOM = "random k16"
-"""What `CheckedWorld.sae` calls TopK with k = 16 on random atoms: the control, which is none of the world's SAEs."""
+RANDOM, PCA = "random k16", "pca k16"
+"""What `CheckedWorld.sae` calls TopK with k = 16 on random atoms, and on principal directions: controls, which are none
+of the world's SAEs."""
 _TEXTS_AT_ONCE = 64
 _CONTROL_TEXTS, _CONTROL_K = 400, 16
 TableRows = list[dict[str, Any]]
@@ -47,17 +48,20 @@ class CheckedWorld:
         self.site = Site.parse(HOOK_NAME)
 
     def sae(self, name: str) -> Sae:
-        """The SAE at `models/<name>`, or the control that `RANDOM` names."""
-        return self._random if name == RANDOM else read_sae(self.folder / "models" / name, name=name, source={})
+        """The SAE at `models/<name>`, or one of the controls."""
+        return self._controls.get(name) or read_sae(self.folder / "models" / name, name=name, source={})
 
     @cached_property
     @torch.no_grad()
-    def _random(self) -> Sae:
+    def _controls(self) -> Mapping[str, Sae]:
         rows = self.token_rows("train", _CONTROL_TEXTS)
         x = torch.cat([self.lm.capture_real(part, self.site) for part in rows.split(_TEXTS_AT_ONCE)])
-        atoms = random_atoms(self.d_sae, x.shape[1], seed=self.seed)
+        dictionaries = {RANDOM: random_atoms(self.d_sae, x.shape[1], seed=self.seed), PCA: principal_atoms(x)}
+        return {name: self._topk(name, atoms, x) for name, atoms in dictionaries.items()}
+
+    def _topk(self, name: str, atoms: Float[Tensor, "d_sae d_in"], x: Float[Tensor, "token d_in"]) -> Sae:
         card = SaeCard(
-            "random", "topk", self.site, x.shape[1], self.d_sae, MODEL_NAME, hyperparameters={"k": _CONTROL_K}
+            name.split()[0], "topk", self.site, x.shape[1], len(atoms), MODEL_NAME, hyperparameters={"k": _CONTROL_K}
         )
         return build_sae(card, topk_tensors(atoms, x.mean(dim=0), x, k=_CONTROL_K))
 

@@ -91,7 +91,7 @@ def test_runs_are_cut_as_token_by_token(corpus: Corpus) -> None:
             continue
         active = rng.random(end - start) < 0.3
         shown = corpus.marked(2, start, end, active.astype(float), 1.0)
-        assert shown == corpus._marked_by_token(2, start, end, active)  # pyright: ignore[reportPrivateUsage]
+        assert shown == corpus._marked_by_token(corpus.tokens[2, start:end].tolist(), active)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_windows_are_apart_and_differ(corpus: Corpus) -> None:
