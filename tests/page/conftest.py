@@ -13,12 +13,14 @@ import pytest
 from support.workspace import Workspace, make_card, make_core, make_probing
 
 from benchmarks.browser import HOW_TO_GET_ONE, can_be_installed, find_browser, open_browser
-from sae_research.measurements import EvalOutput, Measurement, Result, measured
+from sae_research.measurements import EvalOutput, Measurement, Result, Table, measured
 from sae_research.metrics.intervals import jackknife
 from sae_research.page.build import PAGE_FILE, write_page
 from sae_research.page.run import read_merged
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.plots.settings import VisualizationSettings
+from sae_research.results.latent_notes import NOTES_FILE, NoteRow
+from sae_research.results.rows import table_as_parquet
 
 LABELS = ("topk", "jumprelu", "relu", "ihtp")
 GROUPS, LETTERS = 20, "abcd"
@@ -63,6 +65,54 @@ def fill(workspace: Workspace) -> None:
         workspace.add(_absorption(card, rng, common, place))
 
 
+TOKENS = [" the", " news", "\n", "</b>", "\u202eabc", "\ufffd", " word", " end"]
+
+
+def dashboards(card: Any) -> Result:
+    """Of three latents: one fires with both signs, one is dead, one has an explanation."""
+    windows = np.full((3, 2, 5), -1, dtype=np.int32)
+    windows[0] = [[0, 1, 2, 3, 4], [1, 6, 7, -1, -1]]
+    windows[2, 0] = [6, 7, 5, 0, 1]
+    codes = np.zeros(windows.shape, dtype=np.float32)
+    codes[0, 0, 1:3], codes[0, 1, 0], codes[2, 0, 1] = (4.0, -2.0), 1.0, 3.0
+    logits = np.tile(np.array([0, 1], dtype=np.int32), (3, 1))
+    table = {
+        "latent": np.array([3, 8, 40], dtype=np.int32),
+        "fired": np.array([5, 0, 2000], dtype=np.int32),
+        "density": np.array([0.0005, 0.0, 0.2]),
+        "largest": np.array([4.0, 0.0, 3.0], dtype=np.float32),
+        "least": np.array([-2.0, 0.0, 0.0], dtype=np.float32),
+        "histogram": np.array([[1, 0, 4], [0, 0, 0], [1500, 400, 100]], dtype=np.int32),
+        "window_kind": np.array([[0, 1], [-1, -1], [0, -1]], dtype=np.int8),
+        "window_row": np.zeros((3, 2), dtype=np.int32),
+        "window_start": np.zeros((3, 2), dtype=np.int32),
+        "window_centre": np.array([[1, 0], [-1, -1], [1, -1]], dtype=np.int8),
+        "window_tokens": windows.reshape(3, -1),
+        "window_codes": codes.reshape(3, -1),
+        "neighbour": np.array([[40, 7], [3, 7], [3, -1]], dtype=np.int32),
+        "neighbour_cosine": np.array([[0.5, 0.25], [0.1, 0.0], [0.5, -1]], dtype=np.float32),
+        "promoted": logits,
+        "promoted_by": np.array([[2.0, 1.0]] * 3, dtype=np.float32),
+        "suppressed": logits + 2,
+        "suppressed_by": np.array([[-1.0, -0.5]] * 3, dtype=np.float32),
+    }
+    tokens = {"token": np.arange(len(TOKENS), dtype=np.int32), "text": np.array(TOKENS, dtype=object)}
+    output = EvalOutput(
+        (),
+        unstructured={"tokens_read": 10000, "no_logits": None},
+        tables={"latents": Table(table), "tokens": Table(tokens)},
+    )
+    settings = {"dataset": "embedded/text", "split": "test", "n_quantiles": 2}
+    return Result("dashboards", "dashboards", card, settings, make_core(card).key_parts, output)
+
+
+NOTES = [
+    NoteRow("topk_0", "autointerp", 40, "explanation", "words for <b>weather</b>", 0.81, 0.7, 0.9, None),
+    NoteRow("topk_0", "sensitivity", 40, "sensitivity", None, None, None, None, "no text was written"),
+    NoteRow("topk_0", "absorption", 3, "split latent", "first letter a, 1 of 2", None, None, None, None),
+]
+
+
 def _probing(card: Any, rng: np.random.Generator, common: np.ndarray, level: float) -> Result:
     ks = (1, 2, 5)
     result = make_probing(card, ks)
@@ -94,6 +144,8 @@ def explorer(tmp_path_factory: pytest.TempPathFactory) -> Explorer:
     workspace = Workspace(root)
     fill(workspace)
     process_results(workspace.paths, ENABLED)
+    workspace.add(dashboards(make_card("topk_0")))
+    (workspace.paths.merged / NOTES_FILE).write_bytes(table_as_parquet(NOTES, NoteRow))
     folder = tmp_path_factory.mktemp("moved") / "für Ärzte 100 %" / "explorer"
     write_page(
         [read_merged(workspace.paths.merged, "small")], folder, VisualizationSettings(), scratch=root / "scratch"

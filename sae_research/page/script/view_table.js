@@ -100,6 +100,7 @@ const tableView = {
     const isPinned = page.state.pin.includes(fleet.saes[sae].name);
     row.classList.toggle("is-pinned", isPinned);
     row.pin.setAttribute("aria-pressed", isPinned);
+    row.pin.textContent = isPinned ? "◆" : "◇";
     if (row.marks !== this.marks) this.markRow(sae, row);
     return row;
   },
