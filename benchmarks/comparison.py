@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from benchmarks.absorption_case import PARTS as ABSORPTION_PARTS
 from benchmarks.absorption_case import AbsorptionCase, write_letters_model
 from benchmarks.core_case import PARTS as CORE_PARTS
 from benchmarks.core_case import CoreCase, Pair, core_pairs
-from benchmarks.measuring import Inside, table
+from benchmarks.measuring import Inside, Measured, table
 from benchmarks.probing_case import PARTS as PROBING_PARTS
 from benchmarks.probing_case import ProbingCase
 from benchmarks.ravel_case import PARTS as RAVEL_PARTS
@@ -137,7 +137,7 @@ class Comparison:
         pairs = [core_pairs(run.value, output) for run, output in results]
         yield metrics_table(pairs, [sae.card.name for sae in saes])
         yield times_table(turns, CORE_PARTS)
-        yield from self._growth(case.theirs, case.ours)
+        yield from self._growth(case, turns.their_runs)
 
     def core_pairs(self) -> list[list[Pair]]:
         """Every number of the core eval on both sides, for each SAE that both sides treat alike."""
@@ -185,7 +185,7 @@ class Comparison:
         yield from self._heading(saes)
         yield accuracy_table(turns.their_runs, turns.our_outputs)
         yield times_table(turns, PROBING_PARTS)
-        yield from self._growth(case.theirs, case.ours)
+        yield from self._growth(case, turns.their_runs)
 
     def probing_case(self) -> ProbingCase:
         """What both sides probe."""
@@ -281,19 +281,18 @@ class Comparison:
             f"load average {os.getloadavg()[0]:.1f}"
         )
 
-    def _growth(self, theirs: Callable[..., Any], ours: Callable[..., Any]) -> Iterator[str]:
+    def _growth(self, case: Any, their_runs: Sequence[Measured]) -> Iterator[str]:
         """Times by number of SAEs; SAEBench's are sums over SAEs, which it runs one after the other."""
         counts = self.arguments.growth
         if not counts:
             return
         saes = self.saes(max(counts))
-        their_seconds = [theirs(sae, Inside()).seconds for sae in saes]
+        theirs = [*their_runs, *(case.theirs(sae, Inside()) for sae in saes[len(their_runs) :])]
         rows = []
         for n in counts:
-            our_seconds, total = ours(saes[:n], Inside()).seconds, sum(their_seconds[:n])
-            rows.append((n, total, our_seconds, total / our_seconds))
-        first = rows[0]
-        shown = [(n, a, b, ratio, a / first[1], b / first[2]) for n, a, b, ratio in rows]
-        yield table(
-            ["SAEs", "theirs s", "ours s", "ratio", f"theirs / theirs({first[0]})", f"ours / ours({first[0]})"], shown
-        )
+            ours = case.ours(saes[:n], Inside())
+            wall, cpu = sum(run.seconds for run in theirs[:n]), sum(run.cpu_seconds for run in theirs[:n])
+            rows.append((n, wall, ours.seconds, wall / ours.seconds, cpu, ours.cpu_seconds, cpu / ours.cpu_seconds))
+        shown = [(*row, row[4] / rows[0][4], row[5] / rows[0][5]) for row in rows]
+        grown = [f"{side} CPU / {side} CPU({counts[0]})" for side in ("theirs", "ours")]
+        yield table(["SAEs", "theirs s", "ours s", "ratio", "theirs CPU s", "ours CPU s", "CPU ratio", *grown], shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from sae_research.evals.base import EvalContext
 from sae_research.evals.core import measure as core_measure
 from sae_research.evals.core.measure import CorePlan, measure_core
 from sae_research.evals.core.rows import CoreRows, documents_of
-from sae_research.measurements import EvalOutput
+from sae_research.measurements import EvalOutput, Table
 from sae_research.reference.core import SaeBenchCore, run_core
 from sae_research.saes.base import Sae
 
@@ -89,13 +89,13 @@ def core_pairs(theirs: SaeBenchCore, ours: EvalOutput) -> list[Pair]:
         Pair(name, float(value), values.get(f"{name}_sae_bench", values[name]))
         for name, value in theirs.scalars.items()
     ]
-    return pairs + [_worst(name, column, ours.details) for name, column in theirs.latents.items()]
+    return pairs + [_worst(name, column, ours.tables["latents"]) for name, column in theirs.latents.items()]
 
 
-def _worst(name: str, column: Sequence[float], details: Sequence[Mapping[str, Any]]) -> Pair:
-    key = f"{name}_sae_bench" if f"{name}_sae_bench" in details[0] else name
+def _worst(name: str, column: Sequence[float], latents: Table) -> Pair:
+    key = f"{name}_sae_bench" if f"{name}_sae_bench" in latents.columns else name
     theirs = np.asarray(column, dtype=np.float64)
-    ours = np.array([math.nan if record[key] is None else record[key] for record in details])
+    ours = latents[key].astype(np.float64)
     # A latent that never fires has no value in ours and NaN (0/0) in theirs.
     finite = np.isfinite(theirs) & np.isfinite(ours)
     if not np.array_equal(np.isfinite(theirs), np.isfinite(ours)):

@@ -93,6 +93,8 @@ class Measured(NamedTuple):
 
     value: Any
     seconds: float
+    cpu_seconds: float
+    """Of all threads: what other processes do on the machine hardly changes them."""
     peak_bytes: int
     """Peak memory minus the memory in use before; of the GPU if there is one."""
 
@@ -108,10 +110,10 @@ def measure(work: Callable[[], Any]) -> Measured:
     """Runs `work` once."""
     gc.collect()
     before = _reset_peak()
-    started = now()
+    started, cpu_started = now(), time.process_time()
     value = work()
-    seconds = now() - started
-    return Measured(value, seconds, max(0, _peak() - before))
+    seconds, cpu_seconds = now() - started, time.process_time() - cpu_started
+    return Measured(value, seconds, cpu_seconds, max(0, _peak() - before))
 
 
 def _reset_peak() -> int:

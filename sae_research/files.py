@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sae_research.errors import UserError
@@ -113,13 +113,20 @@ def temporary_folder(scratch: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def remove_leftovers(store: Path) -> None:
-    """Removes what killed processes of this machine left half-written anywhere below `store`."""
+def remove_leftovers(*folders: Path) -> None:
+    """Removes what killed processes of this machine left half-written anywhere below `folders`."""
     of_this_machine = _temporary_prefix().rpartition(f"{os.getpid()}-")[0]
-    for left in list(store.rglob(f"{_TEMPORARY}*")):
+    for left in dict.fromkeys(left for folder in folders for left in _temporary_below(folder)):
         process = left.name.removeprefix(of_this_machine).partition("-")[0]
         if left.name.startswith(of_this_machine) and process.isdigit() and _is_abandoned(left, int(process)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _temporary_below(folder: Path) -> Iterator[Path]:
+    """Temporary files and folders; what vanishes meanwhile, because another process ends or clears up, is no error."""
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place, name) for name in (*folders, *files) if name.startswith(_TEMPORARY))
+        folders[:] = [name for name in folders if not name.startswith(_TEMPORARY)]
 
 
 def _temporary_prefix() -> str:
@@ -131,9 +138,10 @@ def _is_abandoned(left: Path, process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         # Its process may live in another container with this machine's name.
-        return left.lstat().st_mtime < time.time() - _ABANDONED_AFTER
+        with suppress(FileNotFoundError):
+            return left.lstat().st_mtime < time.time() - _ABANDONED_AFTER
     except PermissionError:
-        return False
+        pass
     return False
 
 

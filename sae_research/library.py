@@ -16,10 +16,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
+from sae_research.evals.judged.settings import JudgedSettings
 from sae_research.evals.keys import shared_parts
 from sae_research.evals.registry import find_eval
 from sae_research.evals.run import run_eval
+from sae_research.formats.aliases import looks_like_alias
+from sae_research.formats.fetching import fetch_published
 from sae_research.formats.load import load_sae
+from sae_research.judges.access import Caller, JudgeAccess
+from sae_research.judges.settings import Judging
 from sae_research.lm.hooks import evaluation_mode
 from sae_research.lm.load import completed_tokenizer, load_language_model, wrap_language_model
 from sae_research.lm.model import LanguageModel
@@ -44,7 +49,7 @@ from sae_research.sources.memory import Given, GivenLabels, GivenRows, GivenText
 log = logging.getLogger(__name__)
 
 AnySae = Sae | EncoderDecoder | str | Path
-"""An `Sae`, any object with `encode` and `decode`, or a checkpoint on disk."""
+"""An `Sae`, any object with `encode` and `decode`, a checkpoint on disk, or a published SAE's short name."""
 Labelled = Mapping[str, Sequence[str]]
 """Texts by class."""
 
@@ -96,7 +101,7 @@ class Evaluation:
         entries = [
             Entry(
                 "computed", r.sae["name"], r.eval_name, r, find_eval(r.eval_name).specs,
-                latents=latents_of(r.output.details),
+                latents=latents_of(r.output.tables),
             )
             for r in self.results
         ]  # fmt: skip
@@ -119,6 +124,9 @@ class Evaluation:
         ]
         measurement = next((m for m in of_metric if dict(m.at) == at), None)
         if measurement is None or measurement.value is None:
+            failed = [f.error for f in self.failures if f.sae["name"] == sae] if not of_metric else []
+            if failed:
+                raise UserError(f"{metric} of {sae!r} at {at}: failed: {failed[0]}")
             places = ", ".join(str(dict(m.at)) for m in of_metric) or "none"
             reason = measurement.reason if measurement is not None else f"not measured there; places measured: {places}"
             raise UserError(f"{metric} of {sae!r} at {at}: {reason}")
@@ -134,6 +142,9 @@ def evaluate(
     site: str | None = None,
     texts: Sequence[str] | Tensor | None = None,
     labelled: Mapping[str, Labelled | GivenLabels] | None = None,
+    judge: str | Caller | None = None,
+    judging: Judging | Mapping[str, Any] | None = None,
+    answers: Path | str | None = None,
     world: Path | str = "world",
     seed: int = 42,
     batch_size: int = 32,
@@ -153,16 +164,22 @@ def evaluate(
         must name a `dataset`.
     labelled: texts by class, by name of the data set, for sparse probing and TPP; without them their settings must
         name `dataset_names`. `GivenLabels(train, test)` fixes the split.
+    judge: who judges in the evals that ask a judge, in place of what their settings say: `rules`, `openai:<model>`,
+        `transformers:<model>`, or a function from messages (dicts with `role` and `content`) to text.
+    judging: how a judge behind a server is reached and what it may cost: a `Judging`, or its fields; nothing leaves
+        this machine unless its `base_url` names the server. answers: the folder of such a judge's answers, which are
+        not asked for again; None: they are forgotten with this call.
     world: the folder behind `embedded/...` names. batch_size: sequences per language-model batch; changes no number.
     progress: whether to show a bar; by default only on a terminal.
     """
     hub = Hub(Path(world), _data_in_memory(texts, labelled or {}))
     in_memory = {"texts": texts, "labelled": labelled or None}
-    chosen = _read_evals(evals, in_memory, hub)
+    chosen = _read_evals(evals, in_memory, hub, judge)
+    judges = _judges(judge, judging, answers)
     with torch.no_grad(), _language_model(model, tokenizer, hub, device=device, dtype=dtype) as lm:
-        loaded = _read_saes(saes, lm, site)
+        loaded = _read_saes(saes, lm, site, hub)
         with Progress("evaluate", shown=progress) as bar:
-            context = EvalContext(lm=lm, hub=hub, seed=seed, batch_size=batch_size, progress=bar)
+            context = EvalContext(lm=lm, hub=hub, seed=seed, batch_size=batch_size, progress=bar, judges=judges)
             measured = [_run(context, evaluated, settings, loaded) for evaluated, settings in chosen]
     return Evaluation(
         results=tuple(result for results, _ in measured for result in results),
@@ -196,22 +213,46 @@ def _labels(name: str, classes: Labelled | GivenLabels) -> GivenLabels:
     return classes
 
 
+def _judges(
+    judge: str | Caller | None, judging: Judging | Mapping[str, Any] | None, answers: Path | str | None
+) -> JudgeAccess:
+    """How judges are reached."""
+    connection = judging if isinstance(judging, Judging) else read_record(Judging, judging or {}, where="judging")
+    return JudgeAccess(
+        connection, None if answers is None else Path(answers), caller=judge if callable(judge) else None
+    )
+
+
 def _read_evals(
-    evals: str | Sequence[str] | Mapping[str, Any], in_memory: Mapping[str, Any], hub: Hub
+    evals: str | Sequence[str] | Mapping[str, Any],
+    in_memory: Mapping[str, Any],
+    hub: Hub,
+    judge: str | Caller | None,
 ) -> list[tuple[Eval, Any]]:
     """The chosen evals with their settings records; `in_memory` has the data that arguments passed, by argument."""
     names = [evals] if isinstance(evals, str) else list(evals)
     if not names:
         raise UserError("evals is empty, expected at least one name")
     chosen: list[tuple[Eval, Any]] = []
+    if judge is not None and not any(issubclass(find_eval(name).settings, JudgedSettings) for name in names):
+        raise UserError(f"judge: none of these evals asks one: {', '.join(names)}; leave it out")
     for name in names:
         evaluated = find_eval(name)
-        settings = _settings(evaluated, (evals.get(name) or {}) if isinstance(evals, Mapping) else {}, in_memory)
+        values = (evals.get(name) or {}) if isinstance(evals, Mapping) else {}
+        settings = _settings(evaluated, _judged_by(judge, evaluated, values), in_memory)
         for data_set in evaluated.data(settings):
             if data_set.name not in hub.given:
                 data_set.require({})
         chosen.append((evaluated, settings))
     return chosen
+
+
+def _judged_by(judge: str | Caller | None, evaluated: Eval, values: Any) -> Any:
+    """The settings, or their fields, with this judge."""
+    if judge is None or not issubclass(evaluated.settings, JudgedSettings):
+        return values
+    name = "caller" if callable(judge) else judge
+    return replace(values, judge=name) if isinstance(values, JudgedSettings) else {**values, "judge": name}
 
 
 def _settings(evaluated: Eval, values: Any, in_memory: Mapping[str, Any]) -> Any:
@@ -264,7 +305,7 @@ def _language_model(
 
 
 def _read_saes(
-    saes: AnySae | Sequence[AnySae] | Mapping[str, AnySae], lm: LanguageModel, site: str | None
+    saes: AnySae | Sequence[AnySae] | Mapping[str, AnySae], lm: LanguageModel, site: str | None, hub: Hub
 ) -> list[Sae]:
     """The SAEs in evaluation mode on the model's device, with distinct names; the caller's objects do not change."""
     if isinstance(saes, Mapping):
@@ -275,7 +316,7 @@ def _read_saes(
         named = [(None, saes)]
     if not named:
         raise UserError("saes is empty, expected at least one")
-    loaded = [_read_sae(sae, name, lm, site) for name, sae in named]
+    loaded = [_read_sae(sae, name, lm, site, hub) for name, sae in named]
     names = [sae.card.name for sae in loaded]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -283,8 +324,10 @@ def _read_saes(
     return loaded
 
 
-def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | None) -> Sae:
-    if isinstance(source, str | Path):
+def _read_sae(source: AnySae, name: str | None, lm: LanguageModel, site: str | None, hub: Hub) -> Sae:
+    if isinstance(source, str) and looks_like_alias(source) and not Path(source).exists():
+        sae = fetch_published(hub, source, name=name)
+    elif isinstance(source, str | Path):
         sae = load_sae(source, name=name, default_site=site)
     elif isinstance(source, Sae):
         sae = copy.deepcopy(source) if source.W_dec.device != lm.device or source.training else copy.copy(source)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
 
 Direction = Literal["higher", "lower", "neither"]
 
@@ -56,15 +59,67 @@ def measured(
     return Measurement(metric, value, ci_low=low, ci_high=high, at=dict(at or {}), replicates=replicates)
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Typed columns with a row per latent. As JSON, the ten numbers of a latent would take 475 bytes."""
+
+    columns: Mapping[str, np.ndarray]
+    """Of equal length: numbers (NaN is missing), several numbers a row (2-D), or texts (of dtype object)."""
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"a table's columns have one length, got {lengths}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Table) and self.digest() == other.digest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    def digest(self) -> str:
+        """The SHA-256 of names, types and values, whatever file holds them."""
+        hashed = hashlib.sha256()
+        for name, column in sorted(self.columns.items()):
+            hashed.update(f"{name} {column.dtype.str} {column.shape}\n".encode())
+            texts = column.dtype == object
+            hashed.update(repr(column.tolist()).encode() if texts else np.ascontiguousarray(column).tobytes())
+        return hashed.hexdigest()
+
+
+@dataclass(frozen=True)
+class LatentNote:
+    """What an eval says of a latent that it singles out: a text, a value, or both."""
+
+    latent: int
+    name: str
+    """What kind of note: `best for a class`, `explanation`."""
+    text: str | None = None
+    value: float | None = None
+    low: float | None = None
+    """The 95 % interval; None where there is none."""
+    high: float | None = None
+    reason: str | None = None
+    """Why the value is missing, where one was to be expected."""
+
+
 @dataclass(frozen=True)
 class EvalOutput:
     """What one eval measured for one SAE."""
 
     measurements: tuple[Measurement, ...]
     details: Sequence[Mapping[str, Any]] = ()
-    """SAEBench's `eval_result_details`."""
+    """SAEBench's `eval_result_details`, but for those that are a table."""
     unstructured: Mapping[str, Any] = field(default_factory=dict)
     """SAEBench's `eval_result_unstructured`."""
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    """By name; kept as Parquet files beside the document."""
     judge: Mapping[str, Any] = field(default_factory=dict)
     """Of an eval that asks a judge: who judged, what was asked, and the answers by digest."""
 

@@ -38,6 +38,7 @@ class Progress:
         self._between = seconds_between_lines
         self._started = self._last_line = time.monotonic()
         self._expected = 0
+        self._first: tuple[float, int] | None = None
         self.done = 0
 
     def another(self, title: str, unit: str) -> Progress:
@@ -58,18 +59,27 @@ class Progress:
             self._bar.set_postfix_str(doing, refresh=False)
         self._bar.update(steps)
         now = time.monotonic()
+        self._first = self._first or (now, self.done)
         if self._logs and now - self._last_line >= self._between:
             self._last_line = now
-            log.info("%s", self._line(now - self._started))
+            log.info("%s", self._line(now))
 
-    def _line(self, elapsed: float) -> str:
+    def _line(self, now: float) -> str:
         """`core: 320 of 800 steps (40 %), 2 min 5 s, 3 min 8 s left; 6 SAEs at blocks.9.hook_resid_post`."""
         share, left = "", ""
         if self._expected > 0 and self.done > 0:
             share = f" of {self._expected:,} {self._unit}s ({self.done / self._expected:.0%})".replace("%", " %")
-            left = f", about {duration(elapsed * max(self._expected - self.done, 0) / self.done)} left"
+            left = self._left(now)
         doing = f"; {self._doing}" if self._doing else ""
-        return f"{self._title}: {self.done:,}{share}, {duration(elapsed)}{left}{doing}"
+        return f"{self._title}: {self.done:,}{share}, {duration(now - self._started)}{left}{doing}"
+
+    def _left(self, now: float) -> str:
+        """The time left at the pace since the first step, which waits for what is done once (buffers, kernels)."""
+        if self._first is None or self.done == self._first[1]:
+            return ""
+        since, begun = self._first
+        seconds = (now - since) / (self.done - begun) * max(self._expected - self.done, 0)
+        return f", about {duration(seconds)} left"
 
     def __enter__(self) -> Progress:
         return self

@@ -1,4 +1,7 @@
-"""One optional eval of every SAE -> eval_results/<eval>/; a disabled one leaves only its `_status.json`."""
+"""One optional eval of every SAE -> eval_results/<eval>/; a disabled one leaves only its `_status.json`.
+
+Those that look closer at latents (dashboards) run where they are named: they need the merged results of the others.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,14 @@ from sae_research.pipeline.runtime import end_process, run_as_stage, script_pars
 
 def chosen_evals() -> list[str]:
     """The evals that the arguments name."""
-    from sae_research.evals.registry import optional_evals
+    from sae_research.evals.registry import closer_evals, optional_evals
 
     parser = script_parser(__doc__)
-    parser.add_argument("--eval", choices=optional_evals(), help="default: all of them, one after the other")
+    parser.add_argument(
+        "--eval",
+        choices=[*optional_evals(), *closer_evals()],
+        help=f"default: {', '.join(optional_evals())}, one after the other",
+    )
     chosen = parser.parse_args().eval
     return [chosen] if chosen else list(optional_evals())
 

@@ -1,4 +1,4 @@
-"""Draw the merged results -> images/."""
+"""Draw the merged results -> images/, explorer/."""
 
 from __future__ import annotations
 

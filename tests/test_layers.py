@@ -30,6 +30,7 @@ FLOORS = [
     {"world", "reference", "training"},
     {"results"},
     {"plots"},
+    {"page"},
     {"pipeline"},
     FACE,
 ]

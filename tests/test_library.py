@@ -107,6 +107,19 @@ def _numbers(found: sae_research.Evaluation, sae: str) -> dict[Any, float | None
     return {(row.eval, row.metric, row.at): row.value for row in rows}
 
 
+def test_latents_of_a_foreign_sae_are_tables(model: Any, tokenizer: Any, texts: list[str]) -> None:
+    foreign = Foreign()
+    evals = {"core": SMALL, "dashboards": {"n_rows": 16, "context_size": 12, "n_latents": D_SAE}}
+    found = sae_research.evaluate(model, {"mine": foreign}, evals, tokenizer=tokenizer, texts=texts, site=HOOK)
+    core, shown = (result.output.tables["latents"] for result in found.results)
+    assert len(core) == len(shown) == D_SAE
+    assert shown["latent"].tolist() == list(range(D_SAE))
+    assert not found.failures
+    dead = shown["fired"] == 0
+    assert (shown["largest"][dead] == 0).all() and (shown["density"][~dead] > 0).all()
+    assert {row.eval for row in found.table()} == {"core"}, "dashboards measure nothing"
+
+
 class Formula:
     """What another project's file means, in plain float64."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sae_research.measurements import EvalOutput, MetricSpec
+from sae_research.measurements import EvalOutput, LatentNote, MetricSpec
 from sae_research.progress import Progress
 from sae_research.sources.described import DescribedSet
 from sae_research.sources.hub import Hub
@@ -40,6 +40,8 @@ class EvalContext:
     progress: Progress
     model_results: ModelResults | None = None
     """What was found of the language model alone; None: nothing is kept between runs."""
+    requested: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By SAE, for an eval that `looks_closer`: the latents that the others single out."""
 
     judges: JudgeAccess | None = None
     """How judges are reached; None: with default settings, answers kept in memory."""
@@ -139,6 +141,8 @@ class SaeBenchSchema:
     """Keys that are whole numbers in its class."""
     required_details: frozenset[str] = frozenset()
     """Number fields of its `eval_result_details` that may not be null."""
+    details_table: str | None = None
+    """Our table whose rows are its `eval_result_details`; None: details are in the document."""
     minus_one_is_missing: bool = False
     """Whether -1 means a missing number (not for differences of accuracies, which can be -1)."""
     other_formula: frozenset[str] = frozenset()
@@ -165,6 +169,15 @@ class Eval:
     run: Run
     sites_together: bool = False
     """Whether `run` takes the SAEs of all sites at once; the others are run site by site."""
+    looks_closer: bool = False
+    """Whether it shows latents and measures nothing: it runs after the others, and its key holds the latents that their
+    notes are on."""
+    notes: Callable[[EvalOutput], Iterable[LatentNote]] = lambda _output: ()
+    """What its result says of single latents."""
+    leaves_out: Callable[[Any, str], bool] = lambda _settings, _sae: False
+    """Whether the settings leave out the SAE of that name."""
+    chooses_saes: frozenset[str] = frozenset()
+    """The settings that `leaves_out` reads; they are no part of a key, because they change no number."""
     has_own_stage: bool = False
     """Whether it has a DVC stage of its own; the others share `optional_evals`."""
     check: Callable[[Any, int], None] = lambda _settings, _random_seed: None

@@ -28,7 +28,7 @@ def shared_parts(
     return {
         "eval": evaluated.name,
         "engine": engine,
-        "settings": plain(settings),
+        "settings": {name: value for name, value in plain(settings).items() if name not in evaluated.chooses_saes},
         "model": dict(model),
         "data": {data_set.name: data_set.revision(hub) for data_set in data},
         **({"data_sets": described} if described else {}),

@@ -12,10 +12,14 @@ from sae_research.plugins import only_value, plugin_folders
 
 @cache
 def eval_names() -> tuple[str, ...]:
-    """The names of all evals: those with a stage of their own first, then in alphabetical order."""
-    return tuple(
-        sorted(plugin_folders(evals, with_module="eval"), key=lambda name: (not _load(name).has_own_stage, name))
-    )
+    """The names of all evals: those with a stage of their own first, then in alphabetical order, then those that look
+    closer at what the others single out."""
+
+    def place(name: str) -> tuple[bool, bool, str]:
+        evaluated = _load(name)
+        return evaluated.looks_closer, not evaluated.has_own_stage, name
+
+    return tuple(sorted(plugin_folders(evals, with_module="eval"), key=place))
 
 
 def find_eval(name: str) -> Eval:
@@ -33,6 +37,11 @@ def all_evals() -> tuple[Eval, ...]:
 def optional_evals() -> tuple[str, ...]:
     """The evals that share the DVC stage `optional_evals`."""
     return tuple(e.name for e in all_evals() if not e.has_own_stage)
+
+
+def closer_evals() -> tuple[str, ...]:
+    """The evals that show the latents which the others single out."""
+    return tuple(e.name for e in all_evals() if e.looks_closer)
 
 
 def _load(name: str) -> Eval:

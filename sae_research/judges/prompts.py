@@ -101,7 +101,11 @@ def detecting(explanation: str, windows: Sequence[str], sample: Sequence[int]) -
 
 def writing(examples: Sequence[MarkedText], n: int) -> tuple[Message, Message]:
     """Asks for `n` new texts like the examples."""
-    shown = render(examples)
+    return writing_as_shown(render(examples), n)
+
+
+def writing_as_shown(shown: Rendered, n: int) -> tuple[Message, Message]:
+    """What `writing` asks about examples that `render` has made these of."""
     asked = (
         f"Write exactly {n} texts, with a line {SEPARATOR} between two of them.\n{_marked_between(shown.markers)}\n"
         f"{numbered(shown.texts)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -35,7 +36,8 @@ class ActivationCache:
         path = self._folder / key[:2] / f"{key}.safetensors"
         stored = None if os.environ.get("SAE_NO_REUSE") else read_tensors(path, key)
         if stored is not None:
-            os.utime(path)
+            with suppress(FileNotFoundError):
+                os.utime(path)
             return stored["x"].to(tokens.device)
         x = compute()
         size = x.numel() * x.element_size()
@@ -45,7 +47,11 @@ class ActivationCache:
         return x
 
     def _make_room(self, size: int) -> None:
-        files = [(path.stat(), path) for path in self._folder.glob("*/*.safetensors")]
+        files: list[tuple[os.stat_result, Path]] = []
+        for path in self._folder.glob("*/*.safetensors"):
+            # Another process may make room at the same time.
+            with suppress(FileNotFoundError):
+                files.append((path.stat(), path))
         held = sum(stat.st_size for stat, _ in files)
         for stat, path in sorted(files, key=lambda entry: entry[0].st_mtime_ns):
             if held + size <= self._max_bytes:

@@ -225,6 +225,12 @@ class LanguageModel:
         """What `resume` returns for the `x` that `capture` returned; kept where activations are."""
         return self._cached(["final"], tokens, site, lambda: self.resume(site, x, tokens))
 
+    @property
+    def unembedding(self) -> Float[Tensor, "vocab d_model"]:
+        """The head's weights, a row per token."""
+        head: Any = self._shared.model.get_output_embeddings()  # type: ignore[operator]
+        return head.weight
+
     @_in_turn
     def unembed(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """Logits of final hidden states by the model's own head, with its bias, soft cap and scale."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sae_research.code_version import code_version
@@ -38,8 +39,18 @@ class Cell:
         return self.sae["name"]
 
 
-def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) -> list[Cell]:
-    """A cell for every SAE of the manifest, in its order."""
+def plan_cells(
+    params: Params,
+    manifest: Manifest,
+    evaluated: Eval,
+    hub: Hub,
+    *,
+    requested: Mapping[str, Sequence[int]] = MappingProxyType({}),
+) -> list[Cell]:
+    """A cell for every SAE of the manifest that the eval does not leave out, in its order.
+
+    `requested` are the latents, by SAE, that an eval that looks closer is to show.
+    """
     settings = params.settings_of(evaluated)
     shared = shared_parts(
         evaluated,
@@ -56,7 +67,9 @@ def plan_cells(params: Params, manifest: Manifest, evaluated: Eval, hub: Hub) ->
     named = evaluated.modules(settings) if params.engine == "native" else ()
     modules = (computed_by, *sorted(readers), *named, *_ALWAYS)
     model_parts = {**shared, "code": code_version(*modules, alone=_HANDED_ON_BY)}
-    return [_cell(entry, shared, modules, model_parts) for entry in manifest.saes]
+    saes = [entry for entry in manifest.saes if not evaluated.leaves_out(settings, entry["name"])]
+    by_sae = {name: {"latents": list(latents)} for name, latents in requested.items()}
+    return [_cell(entry, shared | by_sae.get(entry["name"], {}), modules, model_parts) for entry in saes]
 
 
 def _cell(

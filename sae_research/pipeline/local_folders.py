@@ -130,7 +130,7 @@ def _checkpoints(params: Params, hub: Hub) -> list[tuple[str, str]]:
     """Repository and filename of every SAE that they name; of a folder that is gone, `files` chooses `""` alone."""
     baseline = params.baseline_sae
     named = [] if baseline.repo_id is None else [(baseline.repo_id, baseline.filename or "")]
-    for entry in params.comparison_saes:
+    for entry in (named.written_out for named in params.comparison_saes):
         repo_id, files = entry.repo_id, entry.files
         if repo_id is not None:
             names = _names_here(hub, repo_id) if files is not None else None

@@ -16,7 +16,14 @@ from sae_research.foreign import plain_name, shown
 from sae_research.judges.settings import Judging
 from sae_research.pipeline.names import check_filename, check_name
 from sae_research.pipeline.secrets import refuse_keys
-from sae_research.pipeline.sections import ActivationCaching, BaselineSae, ComparisonSae, ControlParams, ModelParams
+from sae_research.pipeline.sections import (
+    ActivationCaching,
+    BaselineSae,
+    ComparisonSae,
+    ControlParams,
+    ExecutionParams,
+    ModelParams,
+)
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.records import read_record
 from sae_research.reference.registry import Engine, require_offered, require_single_draw
@@ -52,6 +59,7 @@ class Params:
     eval_types: Mapping[str, bool] = field(default_factory=dict)
     """Which evals run, in the order in which reports list them."""
     activation_caching: ActivationCaching = field(default_factory=ActivationCaching)
+    execution: ExecutionParams = field(default_factory=ExecutionParams)
     judging: Judging = field(default_factory=Judging)
     """How judges behind a server are reached, and what they may cost; re-runs no eval."""
     health: HealthSettings = field(default_factory=HealthSettings)

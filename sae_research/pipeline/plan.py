@@ -13,6 +13,7 @@ from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params
 from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.requests import requested_latents
 from sae_research.pipeline.store import PastCell, ResultStore
 from sae_research.sources.hub import Hub
 
@@ -33,7 +34,9 @@ def explain_plan(params: Params, paths: Paths) -> str:
         if not is_on:
             lines.append(f"{name:<16} disabled")
             continue
-        for cell in plan_cells(params, manifest, find_eval(name), hub):
+        evaluated = find_eval(name)
+        requested = requested_latents(evaluated, paths)
+        for cell in plan_cells(params, manifest, evaluated, hub, requested=requested):
             outdated = sorted(changed & set(places_of(cell.sae, params, manifest)))
             is_cached = not outdated and store.get(cell.key) is not None
             cached, missing = cached + is_cached, missing + (not is_cached)

@@ -170,4 +170,6 @@ def _block_style(key: str, value: Any) -> list[str]:
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
     yaml.dump({key: value}, stream)
-    return stream.getvalue().rstrip("\n").split("\n")
+    # 3e-06 is a string to readers of YAML 1.1; what is a string here stands in quotes.
+    text = re.sub(r"(?m)([:-] -?\d+)(e[-+]\d+)$", r"\1.0\2", stream.getvalue())
+    return text.rstrip("\n").split("\n")

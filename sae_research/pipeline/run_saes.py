@@ -26,10 +26,12 @@ from sae_research.files import (
     write_atomically,
 )
 from sae_research.foreign import shown
+from sae_research.formats.aliases import published_sae
 from sae_research.formats.checkpoints import matching_checkpoints
+from sae_research.formats.fetching import check_published, fetch_checkpoint
 from sae_research.formats.pretrained import read_pretrained
 from sae_research.formats.readers.saelens import write_folder
-from sae_research.formats.registry import companions_of, path_name_of, read_sae, read_saes, short_name_of
+from sae_research.formats.registry import path_name_of, read_sae, read_saes, short_name_of
 from sae_research.lm.load import ModelShape
 from sae_research.pipeline.manifest import MANIFEST_FILE, manifest_text
 from sae_research.pipeline.names import slug
@@ -79,7 +81,11 @@ def fetch_comparison(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae] = ()
 
 
 def _fetch_entry(hub: Hub, entry: ComparisonSae, trained: Iterable[Sae]) -> Iterator[Sae]:
-    if entry.repo_id is not None and entry.filename is not None:
+    if entry.alias is not None:
+        published = published_sae(entry.alias)
+        check_published(hub, published, revision=entry.revision)
+        yield from _fetch_saes(hub, entry, published.filename, entry.revision, name=entry.alias)
+    elif entry.repo_id is not None and entry.filename is not None:
         yield from _fetch_saes(hub, entry, entry.filename, entry.revision)
     elif entry.repo_id is not None and entry.files is not None:
         listing = hub.names(entry.repo_id, revision=entry.revision)
@@ -97,10 +103,12 @@ def _fetch_saes(
     hub: Hub, entry: ComparisonSae, filename: str, revision: str | None, *, name: str | None = None
 ) -> Iterator[Sae]:
     """The SAEs in one checkpoint of the entry's repository."""
-    assert entry.repo_id is not None
-    path, sae_name, source = _fetch(hub, entry.repo_id, filename, revision, stated(entry), name=name)
+    repo_id = entry.written_out.repo_id
+    assert repo_id is not None
+    path, sae_name, source = _fetch(hub, repo_id, filename, revision, stated(entry), name=name)
     for sae in read_saes(path, name=sae_name, source=source):
-        yield _named_by_label(sae, entry.label)
+        # A short name says what the SAE is.
+        yield sae if entry.alias and not entry.label else _named_by_label(sae, entry.label)
 
 
 class Fetched(NamedTuple):
@@ -116,9 +124,7 @@ def _fetch(
     hub: Hub, repo_id: str, filename: str, revision: str | None, statements: Mapping[str, str | int], *,
     name: str | None = None,
 ) -> Fetched:  # fmt: skip
-    snapshot = hub.file(repo_id, filename, revision=revision)
-    if snapshot.path.is_file():  # A folder, whatever its name ends with, is complete.
-        hub.fetch_present(repo_id, companions_of(filename), revision=snapshot.revision)
+    snapshot = fetch_checkpoint(hub, repo_id, filename, revision=revision)
     sae_name = slug(name or short_name_of(filename) or _last_part(repo_id))
     source = {"repo_id": repo_id, "filename": filename, "revision": snapshot.revision, **statements}
     return Fetched(snapshot.path, sae_name, source)

@@ -112,14 +112,14 @@ def prepare_process() -> None:
     for interruption in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interruption, _interrupt)
     if sys.platform == "linux":
-        _keep_freed_memory()
+        keep_freed_memory()
     if os.environ.get("DVC_STAGE"):
         if sys.platform == "linux":
             _die_with_parent()
         warn_of_untracked_code(Path(os.environ.get("DVC_ROOT", ".")))
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """glibc hands large tensors back to the kernel at every free; keeping them made a step up to 8x faster."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

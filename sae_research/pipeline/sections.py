@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sae_research.errors import UserError
 from sae_research.foreign import plain_name, shown
+from sae_research.formats.aliases import published_sae
 from sae_research.lm.site import Site
 from sae_research.records import at_least, distinct
 from sae_research.training.settings import TrainSettings, read_settings
@@ -84,14 +85,16 @@ class BaselineSae:
 @dataclass(frozen=True)
 class ComparisonSae:
     """SAEs to compare with: one checkpoint (`repo_id` and `filename`), all checkpoints of a repository or folder whose
-    path a regular expression matches in full (`repo_id` and `files`), all SAEs of SAELens' registry that two match in
-    full (`release` and `sae_id`), or SAEs that `setup` trains (`train`)."""
+    path a regular expression matches in full (`repo_id` and `files`), a published SAE by its short name (`alias`), all
+    SAEs of SAELens' registry that two match in full (`release` and `sae_id`), or SAEs that `setup` trains (`train`)."""
 
     repo_id: str | None = None
     filename: str | None = None
     files: str | None = None
     """The path that it matches is what `filename` would be: that of a file, or of a folder with `cfg.json`."""
     revision: str | None = None
+    alias: str | None = None
+    """One of the names in `formats/aliases.py`: `py_4k_btopk_s0`, `gscope_16k_l0_44`. The SAE is then called so."""
     release: str | None = None
     sae_id: str | None = None
     train: Mapping[str, Any] | None = None
@@ -116,10 +119,16 @@ class ComparisonSae:
             )
         checkpoints = self.repo_id is not None and (self.filename is None) != (self.files is None)
         registry = self.release is not None and self.sae_id is not None
-        named = [(self.repo_id, self.filename, self.files, self.revision), (self.release, self.sae_id), (self.train,)]
+        named = [(self.repo_id, self.filename, self.files), (self.alias,), (self.release, self.sae_id), (self.train,)]
         kinds = sum(any(part is not None for part in parts) for parts in named)
-        if kinds != 1 or not (checkpoints or registry or self.trainings):
-            raise ValueError("give either repo_id and filename, or repo_id and files, or release and sae_id, or train")
+        if kinds != 1 or not (checkpoints or registry or self.alias is not None or self.trainings):
+            raise ValueError(
+                "give either repo_id and filename, or repo_id and files, or release and sae_id, or alias, or train"
+            )
+        if self.revision is not None and self.repo_id is None and self.alias is None:
+            raise ValueError("revision is that of a repository; it goes with repo_id or alias")
+        if self.alias is not None:
+            published_sae(self.alias)
         if not checkpoints and stated(self):
             raise ValueError(f"{', '.join(stated(self))}: only a checkpoint's files may lack it; remove it")
         _check_stated(self)
@@ -127,9 +136,19 @@ class ComparisonSae:
     @property
     def named(self) -> tuple[str | int | None, ...]:
         """What determines which SAEs these are."""
+        if self.alias is not None:
+            return self.written_out.named
         trained = None if self.train is None else repr(self.trainings)
         checkpoint = (self.repo_id, self.filename, self.files, self.revision, self.hook_name, self.k)
         return *checkpoint, self.release, self.sae_id, trained
+
+    @property
+    def written_out(self) -> ComparisonSae:
+        """The same entry with repository and file in place of a short name."""
+        if self.alias is None:
+            return self
+        published = published_sae(self.alias)
+        return replace(self, alias=None, repo_id=published.repo_id, filename=published.filename)
 
     @property
     def trainings(self) -> tuple[TrainSettings, ...]:
@@ -195,3 +214,22 @@ class ActivationCaching:
     def __post_init__(self) -> None:
         if not self.max_gigabytes > 0:
             raise ValueError(f"max_gigabytes is {self.max_gigabytes}, expected more than 0")
+
+
+@dataclass(frozen=True)
+class ExecutionParams:
+    """Where cells are computed, and how many SAEs share a pass of the language model."""
+
+    executor: Literal["local", "ray"] = "local"
+    """`local`: this process. `ray`: the workers of a Ray cluster, for `python -m sae_research fill` alone."""
+    address: str | None = None
+    """The Ray cluster's, `host:port`, or `auto` on one of its machines."""
+    gpus_per_worker: float = 1.0
+    """GPUs that a worker of the cluster takes; a fraction shares a card, whose memory nothing then divides."""
+    group_gigabytes: float = 4.0
+    """Gigabytes of SAEs that share a pass. With the SAEs it fixes who is measured together, whatever the machine."""
+
+    def __post_init__(self) -> None:
+        for name in ("gpus_per_worker", "group_gigabytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")

@@ -1,4 +1,4 @@
-"""Finished cells on disk, one file per content key; two writers of a key write the same bytes."""
+"""Finished cells on disk, a document and its tables per content key; two writers of a key write the same bytes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from sae_research.errors import UserError
 from sae_research.files import write_atomically
 from sae_research.measurements import Result
-from sae_research.results.document import BLOCK, document_text, from_document, is_intact, to_document
+from sae_research.results.document import BLOCK, from_document, is_intact, read_tables, write_result
+from sae_research.results.table_files import table_path
 
 log = logging.getLogger(__name__)
 
 # What anything but a cell can raise where a cell should be: a folder, text that is no JSON, JSON of another form.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, UserError)
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,23 @@ class PastCell:
     eval_name: str
     sae_name: str
     parts: Mapping[str, Any]
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """What computed it: device, threads, the SAEs that shared the pass, the seconds until this one was known."""
 
 
 def read_intact(path: Path) -> Result | None:
-    """The result in a file of ours, or None where it is damaged, altered, or of another version."""
+    """The result in a file of ours, or None where it or a table of it is damaged, altered, or of another version."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return from_document(document) if is_intact(document) else None
+        return from_document(document, read_tables(path, document)) if is_intact(document) else None
+    except _DAMAGE:
+        return None
+
+
+def _key_in(path: Path) -> str | None:
+    """The key of the result in a file of ours; its tables are not read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))[BLOCK]["key"]
     except _DAMAGE:
         return None
 
@@ -72,20 +85,26 @@ class ResultStore:
             log.warning("%s is damaged or of another version and will be computed again", path)
         return result if result is not None and result.key == key else None
 
-    def put(self, result: Result) -> None:
-        """Keeps `result`; it is whole on disk when this returns."""
+    def put(self, result: Result, *, made: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Keeps `result`; it is whole on disk when this returns. `made`, what computed it, changes no document."""
         path = self._path(result.key)
-        for place in (path, path.with_suffix(".parts")):
+        for place in (path, path.with_suffix(".parts"), *(table_path(path, name) for name in result.output.tables)):
             if place.is_dir():
                 shutil.rmtree(place)
-        past = PastCell(eval_name=result.eval_name, sae_name=result.sae["name"], parts=result.key_parts)
+        past = PastCell(
+            eval_name=result.eval_name, sae_name=result.sae["name"], parts=result.key_parts, made=dict(made)
+        )
         write_atomically(path.with_suffix(".parts"), json.dumps(dataclasses.asdict(past), sort_keys=True))
-        write_atomically(path, document_text(to_document(result)))
+        write_result(path, result)
 
     def adopt(self, folder: Path) -> None:
         """Adds the results of an output folder that the store lacks: those that DVC pulled from another machine."""
-        for result in results_in(folder):
-            if not self._path(result.key).exists():
+        for path in sorted(folder.glob("*.json")):
+            key = _key_in(path)
+            if not isinstance(key, str) or self._path(key).exists():
+                continue
+            result = read_intact(path)
+            if result is not None:
                 self.put(result)
 
     def past_cells(self) -> Iterator[PastCell]:

@@ -112,15 +112,23 @@ def rank_features(x: Rows, split: TaskRows, k: int) -> Int[Tensor, "tasks k"]:
     return weighted_sums(x, weights).abs().sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
-def score_top_k(train: Rows, test: Rows, tasks: Tasks, k_values: Sequence[int]) -> dict[int, ClassTests]:
+def score_top_k(
+    train: Rows,
+    test: Rows,
+    tasks: Tasks,
+    k_values: Sequence[int],
+    *,
+    best: Int[Tensor, "tasks features"] | None = None,
+) -> dict[int, ClassTests]:
     """Tests of probes on the k features that separate the training classes best, for each k up to their number.
 
-    The probes are scikit-learn's `LogisticRegression` at its default strength, C = 1.
+    `best` is what `rank_features` returned for the largest k or a larger one, where it is known. The probes are
+    scikit-learn's `LogisticRegression` at its default strength, C = 1.
     """
     possible = [k for k in k_values if k <= n_features(train)]
     if not possible:
         return {}
-    best = rank_features(train, tasks.train, max(possible))
+    best = rank_features(train, tasks.train, max(possible)) if best is None else best[:, : max(possible)]
     train_x, test_x = _gather(train, tasks.train.rows, best), _gather(test, tasks.test.rows, best)
     return {
         k: _tests(predict(fit_logistic(train_x[..., :k], tasks.train.positive), test_x[..., :k]), tasks)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from sae_research.evals.core.rows import core_rows
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS, OTHER_FORMULA
 from sae_research.evals.shared.attempts import Attempt
-from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement
+from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Table
 from sae_research.reference.adapter import SaeBenchSae, not_computed
 from sae_research.reference.lens import lens_of
 from sae_research.saes.base import Sae
@@ -125,7 +126,7 @@ def _measure(lens: Any, sae: Sae, rows: Tensor, settings: CoreSettings) -> EvalO
     )
     values = _by_our_name(reported.scalars, signed=reported.signed)
     measurements = tuple(_measurement(spec.name, values, sae) for spec in CORE_SPECS)
-    return EvalOutput(measurements, details=_latent_records(reported))
+    return EvalOutput(measurements, tables={"latents": _latent_table(reported)})
 
 
 def _by_our_name(values: Mapping[str, Any], *, signed: bool | None) -> dict[str, Any]:
@@ -154,12 +155,11 @@ def _measurement(name: str, values: Mapping[str, float], sae: Sae) -> Measuremen
     return Measurement(name, value)
 
 
-def _latent_records(reported: SaeBenchCore) -> list[dict[str, Any]]:
-    """SAEBench's record of each latent; None where it has NaN."""
+def _latent_table(reported: SaeBenchCore) -> Table:
+    """SAEBench's record of each latent; missing where it has NaN."""
     columns = _by_our_name(reported.latents, signed=reported.signed)
-    n = len(next(iter(columns.values())))
-    return [{"index": i, **{name: _plain(column[i]) for name, column in columns.items()}} for i in range(n)]
+    return Table({name: _finite(np.asarray(column, dtype=np.float64)) for name, column in columns.items()})
 
 
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.nan)

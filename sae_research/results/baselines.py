@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sae_research.results.leaders import Pairs
+from sae_research.results.comparisons import Comparisons
 from sae_research.results.numbers import shown
 from sae_research.results.references import baseline_name, baselines, is_least, references
 from sae_research.results.rows import Row
@@ -49,7 +49,7 @@ def baseline_lines(rows: Sequence[Row], columns: Mapping[str, Row]) -> list[Base
     return list({line.name: line for line in reversed(everything)}.values())[::-1]
 
 
-def out_of_reach(rows: Sequence[Row], example: Row, pairs: Pairs) -> str | None:
+def out_of_reach(rows: Sequence[Row], example: Row, pairs: Comparisons) -> str | None:
     """That no trained SAE is significantly above the best baseline that one has to be above; None where one is.
 
     An SAE is held against the baselines of its own site.
@@ -61,7 +61,7 @@ def out_of_reach(rows: Sequence[Row], example: Row, pairs: Pairs) -> str | None:
     return findings[0] if len(sites) == 1 else "no SAE is significantly above the best baseline of its site"
 
 
-def _out_of_reach_at(rows: Sequence[Row], lines: Sequence[BaselineRow], example: Row, pairs: Pairs) -> str | None:
+def _out_of_reach_at(rows: Sequence[Row], lines: Sequence[BaselineRow], example: Row, pairs: Comparisons) -> str | None:
     """The same of the SAEs of one site, whose rows these are."""
     site = rows[0].hook_name
     least = [line for line in lines if line.is_least and line.row.hook_name == site]
@@ -83,7 +83,7 @@ def _is_trained(row: Row, example: Row) -> bool:
     return row.source == "computed" and not row.control and (row.eval, row.column) == (example.eval, example.column)
 
 
-def _better(saes: Mapping[str, float], baseline: str, example: Row, pairs: Pairs) -> Iterator[str]:
+def _better(saes: Mapping[str, float], baseline: str, example: Row, pairs: Comparisons) -> Iterator[str]:
     """Who is better, of every SAE that is told apart from the baseline."""
     for sae in saes:
         pair = pairs.get((example.eval, example.column or "", sae, baseline))

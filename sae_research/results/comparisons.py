@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
 from sae_research.metrics.differences import Differences, discovery_level
-from sae_research.metrics.draws import DrawnError, error_over_draws
-from sae_research.metrics.intervals import standard_errors
 from sae_research.metrics.reliability import benjamini_hochberg
 from sae_research.results.columns import Column, columns_by_name
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import rounded
+from sae_research.results.pairing import differences_of, with_baseline
 
 Method = Literal["paired", "unpaired", "none"]
+PairKey = tuple[str, str, str, str]
+"""Eval, column, SAE and SAE."""
+
+MOST_IN_TABLE = 64
+"""SAEs of which `comparisons.csv` has all pairs: their number grows with the square. `compare A B` and the explorer
+compute any pair from the replicates."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +68,85 @@ class Comparison:
     be equal."""
 
 
-def compare_saes(entries: Sequence[Entry]) -> list[Comparison]:
+def compare_saes(entries: Sequence[Entry]) -> Comparisons:
     """All pairs of SAEs that were computed here, and baselines, on every column of the table with a direction.
 
     The language model's own numbers are left out. Paired intervals have the error model of the numbers' own: a
     jackknife over groups of the units that both SAEs were measured on, and where draws were repeated what they add.
     """
-    columns = [column for column in columns_by_name(entries).values() if column.spec.direction != "neither"]
-    compared = [(column, _differences(column)) for column in columns if column.measured and len(column.everyone) > 1]
+    return compare_columns(columns_by_name(entries).values())
+
+
+def compare_columns(columns: Iterable[Column]) -> Comparisons:
+    """The same for the columns by themselves."""
+    columns = [column for column in columns if column.spec.direction != "neither"]
+    compared = [(column, differences_of(column)) for column in columns if column.measured and len(column.everyone) > 1]
     corrections = {
         headline: _Corrections.over([pair for pair in compared if pair[0].spec.headline == headline])
         for headline in (True, False)
     }
-    return [
-        pair
-        for column, differences in compared
-        for pair in _pairs(column, differences, corrections[column.spec.headline])
-    ]
+    return Comparisons([_Compared(column, d, corrections[column.spec.headline]) for column, d in compared])
+
+
+class ToldApart(NamedTuple):
+    """How many pairs are told apart."""
+
+    pairs: int
+    """Those with an interval."""
+    by_interval: int
+    """Whose 95 % interval leaves out 0."""
+    adjusted: int
+    """Which Benjamini & Hochberg tell apart."""
+
+
+class Comparisons(Sequence[Comparison]):
+    """All pairs, each made when it is asked for: of 500 SAEs they would fill the memory."""
+
+    def __init__(self, compared: Sequence[_Compared]) -> None:
+        self._compared = {(one.column.eval, one.column.name): one for one in compared}
+
+    def __len__(self) -> int:
+        return sum(one.count for one in self._compared.values())
+
+    def __iter__(self) -> Iterator[Comparison]:
+        for one in self._compared.values():
+            yield from one.pairs()
+
+    @overload
+    def __getitem__(self, index: int) -> Comparison: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Comparison]: ...
+    def __getitem__(self, index: int | slice) -> Comparison | list[Comparison]:
+        return [*self][index]
+
+    def of_columns(self, names: Collection[str]) -> Iterator[Comparison]:
+        """The pairs of the columns with these names."""
+        for one in self._compared.values():
+            if one.column.name in names:
+                yield from one.pairs()
+
+    def get(self, key: PairKey) -> Comparison | None:
+        """The comparison of two SAEs, in either order; None where one of them has no number there."""
+        eval_name, column, a, b = key
+        compared = self._compared.get((eval_name, column))
+        return None if compared is None else compared.between(a, b)
+
+    def told_apart(self) -> ToldApart:
+        """Of the pairs of SAEs on the report's columns."""
+        return ToldApart(*map(sum, zip((0, 0, 0), *(one.told_apart() for one in self._compared.values()), strict=True)))
+
+    def in_table(self) -> Iterator[Comparison]:
+        """What `comparisons.csv` has: all pairs, or of many SAEs those of each column's best with every other."""
+        if self.most_saes <= MOST_IN_TABLE:
+            yield from self
+            return
+        for one in self._compared.values():
+            yield from one.with_best()
+
+    @property
+    def most_saes(self) -> int:
+        """SAEs of the column that has most."""
+        return max((len(one.column.measured) for one in self._compared.values()), default=0)
 
 
 class _Correction(NamedTuple):
@@ -87,14 +154,19 @@ class _Correction(NamedTuple):
 
     level: float
     """At which each pair is tested."""
-    adjusted: Mapping[float, float]
-    """By p value."""
+    p: np.ndarray
+    """All p values, rising."""
+    p_adjusted: np.ndarray
 
     @classmethod
     def over(cls, p_values: Sequence[np.ndarray]) -> _Correction:
         p = np.concatenate([np.empty(0), *p_values])
-        known = p[np.isfinite(p)]
-        return cls(discovery_level(known), dict(zip(known.tolist(), benjamini_hochberg(known).tolist(), strict=True)))
+        known = np.sort(p[np.isfinite(p)])
+        return cls(discovery_level(known), known, benjamini_hochberg(known))
+
+    def adjusted(self, p: float) -> float:
+        """What one of the p values becomes; equal ones become the same."""
+        return float(self.p_adjusted[np.searchsorted(self.p, p, side="right") - 1])
 
 
 class _Corrections(NamedTuple):
@@ -107,86 +179,90 @@ class _Corrections(NamedTuple):
     def over(cls, compared: Sequence[tuple[Column, Differences]]) -> _Corrections:
         return cls(
             *(
-                _Correction.over([d.p_values()[_with_baseline(column) == chosen] for column, d in compared])
+                _Correction.over([d.p_values()[with_baseline(column) == chosen] for column, d in compared])
                 for chosen in (False, True)
             )
         )
 
 
-def _with_baseline(column: Column) -> np.ndarray:
-    """Of all pairs in the order of `np.triu_indices`: whether one of the two is a baseline."""
-    return np.triu_indices(len(column.everyone), k=1)[1] >= len(column.measured)
+@dataclass(frozen=True)
+class _Compared:
+    """The pairs of a column, in the order of `np.triu_indices`."""
 
+    column: Column
+    differences: Differences
+    corrections: _Corrections
 
-def _differences(column: Column) -> Differences:
-    """Of all pairs of SAEs and baselines, in the order of `np.triu_indices`.
+    @property
+    def count(self) -> int:
+        return len(self.differences.values)
 
-    Paired where both have replicates over the same groups and differ in any of them; from the two intervals otherwise.
-    """
-    measured = list(column.everyone.values())
-    values = np.array([float(m.value or 0.0) for m in measured])
-    a, b = np.triu_indices(len(values), k=1)
-    low, high = (
-        np.array([np.nan if e is None else e for e in ends])
-        for ends in zip(*((m.ci_low, m.ci_high) for m in measured), strict=True)
-    )
-    # MOVER: the lower end of a difference of independent estimates comes from a's lower and b's upper end.
-    down, up = values - low, high - values
-    below, above = np.hypot(down[a], up[b]), np.hypot(up[a], down[b])
-    error = _paired_error(column, a, b)
-    # Where two SAEs agree on every unit, the units say nothing of how far they may be apart on others.
-    paired = error.standard_error > 0
-    half = error.half_widths
-    return Differences(
-        values[a] - values[b],
-        np.where(paired, half, below),
-        np.where(paired, half, above),
-        np.where(paired, error.degrees, np.inf),
-    )
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.column.everyone)}
 
+    def pairs(self) -> Iterator[Comparison]:
+        names = list(self._places)
+        for place, (a, b) in enumerate(itertools.combinations(names, 2)):
+            yield self._comparison(place, a, b)
 
-def _paired_error(column: Column, a: np.ndarray, b: np.ndarray) -> DrawnError:
-    """The error of each difference over what both SAEs were measured on; 0 where that is not known."""
-    saes = list(column.everyone)
-    seeds = column.seeds_of(saes)
-    if len(seeds) > 1:
-        drawn = [[column.seed_replicates[sae][seed] for seed in seeds] for sae in saes]
-        if len({len(replicates) for of_sae in drawn for replicates in of_sae}) == 1 and drawn[0][0]:
-            values = np.array([[column.seeds[sae][seed] for seed in seeds] for sae in saes])
-            replicates = np.array(drawn)
-            return error_over_draws(values[a] - values[b], replicates[a] - replicates[b])
-    stored = [m.replicates for m in column.everyone.values()]
-    counts = Counter(map(len, filter(None, stored)))
-    groups = counts.most_common(1)[0][0] if counts else 2
-    whole = np.array([len(replicates) == groups for replicates in stored])
-    table = np.array([r if usable else (0.0,) * groups for r, usable in zip(stored, whole, strict=True)])
-    errors = np.where(whole[a] & whole[b], standard_errors(table[a] - table[b]), 0.0)
-    return DrawnError(errors, np.full(len(a), groups - 1.0))
+    def between(self, a: str, b: str) -> Comparison | None:
+        first, second = self._places.get(a), self._places.get(b)
+        if first is None or second is None or first == second:
+            return None
+        names = (a, b) if first < second else (b, a)
+        return self._comparison(self._place_of(*sorted((first, second))), *names)
 
+    def with_best(self) -> Iterator[Comparison]:
+        """The pairs of the SAE with the best number."""
+        values = {name: m.value or 0.0 for name, m in self.column.measured.items()}
+        best = (min if self.column.spec.direction == "lower" else max)(values, key=lambda name: values[name])
+        pairs = (self.between(best, other) for other in self._places)
+        yield from (pair for pair in pairs if pair is not None)
 
-def _pairs(column: Column, differences: Differences, corrections: _Corrections) -> Iterator[Comparison]:
-    names, spec, with_baseline = list(column.everyone), column.spec, _with_baseline(column)
-    further = [differences.half_widths(correction.level) for correction in corrections]
-    numbers = [
-        differences.values,
-        *differences.half_widths(),
-        *(np.where(with_baseline, *ends[::-1]) for ends in zip(*further, strict=True)),
-        differences.p_values(),
-    ]
-    paired = np.isfinite(differences.degrees).tolist()
-    by_pair = np.column_stack(numbers).tolist()
-    for place, (a, b) in enumerate(itertools.combinations(names, 2)):
-        difference, below, above, further_below, further_above, p = by_pair[place]
-        correction = corrections.baselines if with_baseline[place] else corrections.saes
+    def told_apart(self) -> tuple[int, int, int]:
+        """`ToldApart` of the pairs of SAEs; nothing of a column that the report does not have."""
+        if not self.column.spec.headline:
+            return 0, 0, 0
+        of_saes = self._numbers[~with_baseline(self.column)]
+        value, below, above, further_below, further_above, _ = of_saes.T
+        known = np.isfinite(below) & np.isfinite(above)
+        apart, adjusted = (
+            (value - low > 0) | (value + high < 0) for low, high in ((below, above), (further_below, further_above))
+        )
+        return int(known.sum()), int((known & apart).sum()), int((known & adjusted).sum())
+
+    def _place_of(self, first: int, second: int) -> int:
+        return first * len(self._places) - first * (first + 1) // 2 + second - first - 1
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """(pair, 6): difference, ends below and above, the same corrected, p."""
+        differences, baseline = self.differences, with_baseline(self.column)
+        further = [differences.half_widths(correction.level) for correction in self.corrections]
+        numbers = [
+            differences.values,
+            *differences.half_widths(),
+            *(np.where(baseline, *ends[::-1]) for ends in zip(*further, strict=True)),
+            differences.p_values(),
+        ]
+        return np.column_stack(numbers)
+
+    def _comparison(self, place: int, a: str, b: str) -> Comparison:
+        spec = self.column.spec
+        difference, below, above, further_below, further_above, p = self._numbers[place].tolist()
+        has_baseline = max(self._places[a], self._places[b]) >= len(self.column.measured)
+        correction = self.corrections.baselines if has_baseline else self.corrections.saes
         known = math.isfinite(below) and math.isfinite(above)
         low, high = difference - below, difference + above
         low_adjusted, high_adjusted = difference - further_below, difference + further_above
         apart = known and (low > 0 or high < 0)
-        yield Comparison(
-            eval=column.eval,
+        paired = math.isfinite(self.differences.degrees[place])
+        return Comparison(
+            eval=self.column.eval,
             metric=spec.name,
-            at=column.at,
-            column=column.name,
+            at=self.column.at,
+            column=self.column.name,
             direction=spec.direction,
             sae_a=a,
             sae_b=b,
@@ -195,11 +271,11 @@ def _pairs(column: Column, differences: Differences, corrections: _Corrections) 
             ci_high=rounded(high) if known else None,
             distinguishable=apart if known else None,
             better=(a if (difference > 0) == (spec.direction == "higher") else b) if apart else None,
-            method=("paired" if paired[place] else "unpaired") if known else "none",
+            method=("paired" if paired else "unpaired") if known else "none",
             headline=spec.headline,
-            with_baseline=bool(with_baseline[place]),
+            with_baseline=has_baseline,
             p=rounded(p) if known else None,
-            p_adjusted=rounded(correction.adjusted[p]) if known else None,
+            p_adjusted=rounded(correction.adjusted(p)) if known else None,
             ci_low_adjusted=rounded(low_adjusted) if known else None,
             ci_high_adjusted=rounded(high_adjusted) if known else None,
             distinguishable_adjusted=(low_adjusted > 0 or high_adjusted < 0) if known else None,

@@ -5,7 +5,9 @@ holds everything that a `Result` holds (a missing value is null, with its reason
 
 - a missing number is null where SAEBench's class allows null, and -1 where it does not: its own sign for it;
 - `eval_config` holds our settings, and SAEBench's names for those that it has too;
-- metrics that SAEBench's schema does not have stand in our block alone.
+- metrics that SAEBench's schema does not have stand in our block alone;
+- what it has as a record per latent is a table, a file beside the document (`results/table_files.py`): at 131,072
+  latents the records take 62 MB. `results/sae_bench_files.py` writes them out.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sae_research.digests import digest_of
@@ -22,9 +25,10 @@ from sae_research.errors import UserError
 from sae_research.evals.registry import find_eval
 from sae_research.files import write_atomically
 from sae_research.foreign import read_json_object
-from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result, Table
 from sae_research.results.numbers import json_text, stable
 from sae_research.results.sae_bench_schema import MINUS_ONE, SaeBenchEval, placeholders, sae_bench_evals
+from sae_research.results.table_files import read_table_file, table_path, write_tables
 
 BLOCK = "sae_research"
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "sae_research/eval_id")
@@ -68,6 +72,10 @@ def to_document(result: Result, specs: Sequence[MetricSpec] | None = None) -> di
             },
             "measurements": [_entry(m) for m in result.output.measurements],
             "details_null": nulls,
+            "tables": {
+                name: {"rows": len(table), "columns": sorted(table.columns), "digest": table.digest()}
+                for name, table in result.output.tables.items()
+            },
             **({"judge": dict(result.output.judge)} if result.output.judge else {}),
         },
     }
@@ -89,8 +97,8 @@ def is_intact(document: Any) -> bool:
         return False
 
 
-def from_document(document: Mapping[str, Any]) -> Result:
-    """The result that `to_document` wrote; floats have the ten digits that were written."""
+def from_document(document: Mapping[str, Any], tables: Mapping[str, Table] = MappingProxyType({})) -> Result:
+    """The result that `to_document` wrote, with these of its tables; floats have the ten digits that were written."""
     block = document[BLOCK]
     details = [dict(row) for row in document["eval_result_details"]]
     for name, indices in block["details_null"].items():
@@ -102,6 +110,7 @@ def from_document(document: Mapping[str, Any]) -> Result:
         ),
         details=details,
         unstructured=document["eval_result_unstructured"],
+        tables=dict(tables),
         judge=block.get("judge", {}),
     )
     return Result(
@@ -125,8 +134,14 @@ def document_text(document: Mapping[str, Any]) -> str:
     return json_text(document)
 
 
-def write_result(path: Path, result: Result, specs: Sequence[MetricSpec] | None = None, *, scratch: Path) -> None:
-    """Writes the file at `path` whole or not at all; `scratch` is a folder of the same file system, outside the out."""
+def write_result(
+    path: Path, result: Result, specs: Sequence[MetricSpec] | None = None, *, scratch: Path | None = None
+) -> None:
+    """Writes the document at `path` and its tables, each whole or not at all, the document last.
+
+    `scratch` is a folder of the same file system, outside the out; without it files are made beside `path`.
+    """
+    write_tables(path, result.output.tables, scratch=scratch)
     write_atomically(path, document_text(to_document(result, specs)), scratch=scratch)
 
 
@@ -136,12 +151,25 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def read_result(path: Path) -> Result:
-    """The result in one of our files."""
+    """The result in one of our files, with its tables."""
     document = read_document(path)
     if BLOCK not in document:
         raise UserError(f"{path} was not written by sae_research; SAEBench's own files belong in published_results/")
     with explained_version(path):
-        return from_document(document)
+        return from_document(document, read_tables(path, document))
+
+
+def read_tables(path: Path, document: Mapping[str, Any]) -> dict[str, Table]:
+    """All tables of the document at `path`, as they were written; UserError where one is not."""
+    return {name: read_one_table(path, document, name) for name in document[BLOCK]["tables"]}
+
+
+def read_one_table(path: Path, document: Mapping[str, Any], name: str) -> Table:
+    """The table of that name of the document at `path`; UserError where it is not as it was written."""
+    table, file = read_table_file(table_path(path, name)), table_path(path, name)
+    if table.digest() != document[BLOCK]["tables"][name]["digest"]:
+        raise UserError(f"{file} is not as it was written: its digest differs; delete it, then run its stage again")
+    return table
 
 
 @contextmanager

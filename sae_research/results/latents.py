@@ -1,14 +1,16 @@
-"""What core records of each latent, in two arrays: 131,072 latents take 2 MB, their records in JSON 40."""
+"""What core records of each latent: the one way to it, for health, tables and pages."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from sae_research.measurements import Table
+
+LATENTS = "latents"
+"""The name of the table with a row per latent."""
 _FIELDS = ("feature_density", "max_decoder_cosine_sim")
 
 
@@ -22,12 +24,9 @@ class Latents:
     """The largest cosine of its decoder row with that of another latent."""
 
 
-def latents_of(records: Sequence[Mapping[str, Any]]) -> Latents | None:
-    """From core's `eval_result_details`; None where they are not core's."""
-    if not records or not all(name in records[0] for name in _FIELDS):
+def latents_of(tables: Mapping[str, Table]) -> Latents | None:
+    """From core's tables; None where they are not core's."""
+    table = tables.get(LATENTS)
+    if table is None or not table.columns.keys() >= set(_FIELDS):
         return None
-    return Latents(*(np.array([_number(record[name]) for record in records]) for name in _FIELDS))
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return Latents(*(table[name].astype(np.float64) for name in _FIELDS))

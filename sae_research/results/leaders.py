@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sae_research.evals.registry import all_evals
-from sae_research.results.comparisons import Comparison
+from sae_research.results.comparisons import Comparison, Comparisons
 from sae_research.results.numbers import shown
 from sae_research.results.panels import bands_of_sites, trained_saes, wide_supports
 from sae_research.results.rows import Row, interpolation
 from sae_research.results.summary import headline_columns
-
-Pairs = Mapping[tuple[str, str, str, str], Comparison]
-"""By eval, column, SAE and SAE, in both orders."""
 
 
 class Leaders(NamedTuple):
@@ -43,15 +40,6 @@ class Contenders(NamedTuple):
     """At matched L0, by range: trained SAEs that interpolate nothing. Two or more in each."""
 
 
-def pairs_of(comparisons: Sequence[Comparison]) -> Pairs:
-    """The comparisons by their SAEs."""
-    return {
-        (pair.eval, pair.column, *saes): pair
-        for pair in comparisons
-        for saes in ((pair.sae_a, pair.sae_b), (pair.sae_b, pair.sae_a))
-    }
-
-
 def contenders_of(rows: Sequence[Row]) -> Contenders:
     """The SAEs that can lead, over all and at matched L0."""
     trained = trained_saes(rows)
@@ -72,7 +60,7 @@ def _range(low: float, high: float) -> str:
     return " to ".join(dict.fromkeys([shown(low, 3), shown(high, 3)]))
 
 
-def leaders_of(rows: Sequence[Row], column: str, saes: frozenset[str], pairs: Pairs) -> Leaders | None:
+def leaders_of(rows: Sequence[Row], column: str, saes: frozenset[str], pairs: Comparisons) -> Leaders | None:
     """Who leads one column among `saes`; None where no SAE can be told apart from the best."""
     measured = [r for r in rows if r.column == column and r.source == "computed" and r.value is not None]
     competing = [row for row in measured if row.sae in saes]

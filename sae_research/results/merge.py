@@ -10,10 +10,17 @@ from typing import Any, Literal
 
 from sae_research.errors import UserError
 from sae_research.evals.base import INTERPOLATES_HERE
-from sae_research.evals.registry import eval_names
-from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.evals.registry import eval_names, find_eval
+from sae_research.measurements import EvalOutput, LatentNote, Measurement, MetricSpec, Result
 from sae_research.records import read_record
-from sae_research.results.document import explained_version, from_document, is_intact, metric_specs, read_document
+from sae_research.results.document import (
+    explained_version,
+    from_document,
+    is_intact,
+    metric_specs,
+    read_document,
+    read_tables,
+)
 from sae_research.results.latents import Latents, latents_of
 from sae_research.results.published import read_published
 from sae_research.results.rows import Row, Source, card_label, column_name, place_text
@@ -35,6 +42,8 @@ class Entry:
     reason: str | None = None
     latents: Latents | None = None
     """Of a core result that was computed here: what it records of each latent."""
+    notes: tuple[LatentNote, ...] = ()
+    """What a result that was computed here says of single latents."""
 
     @property
     def identity(self) -> tuple[Source, str]:
@@ -70,14 +79,20 @@ class _Status:
 
 
 def read_entries(results: Path, published: Path | None, enabled: Mapping[str, bool]) -> list[Entry]:
-    """The cells of all evals that are `enabled`, in the order of evals and SAEs, then the published ones."""
+    """The cells of the `enabled` evals that measure, in the order of evals and SAEs, then the published ones."""
+    evals = [name for name, is_on in enabled.items() if is_on and _measures(name)]
     return [
-        *(entry for name, is_on in enabled.items() if is_on for entry in _read_eval(results / name, name)),
+        *(entry for name in evals for entry in _read_eval(results / name, name)),
         *(
             Entry("published", str(result.sae["name"]), result.eval_name, _without_records(result), specs)
             for _, result, specs in (read_published(published) if published is not None else ())
         ),
     ]
+
+
+def _measures(eval_name: str) -> bool:
+    """Whether its results are numbers; the others only show what these single out."""
+    return eval_name not in eval_names() or not find_eval(eval_name).looks_closer
 
 
 def finished_entries(results: Path, published: Path | None = None) -> list[Entry]:
@@ -96,15 +111,27 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
         if cell.state != "done" or cell.file is None:
             yield Entry("computed", cell.sae, eval_name, None, reason=cell.reason)
             continue
-        path = folder / cell.file
-        document = read_document(path)
-        if not is_intact(document):
-            raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
-        with explained_version(path):
-            result = from_document(document)
-            specs = metric_specs(document)
-        latents = latents_of(result.output.details)
-        yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents)
+        result, specs = _read_intact(folder / cell.file)
+        latents = latents_of(result.output.tables) if eval_name == "core" else None
+        notes = tuple(find_eval(eval_name).notes(result.output)) if eval_name in eval_names() else ()
+        yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents, notes=notes)
+
+
+def results_of(results: Path, eval_name: str) -> Iterator[Result]:
+    """The results of an eval whose stage has run, with their records per latent, one after the other."""
+    folder = results / eval_name
+    for cell in _read_status(folder / STATUS_FILE, eval_name):
+        if cell.file is not None:
+            yield _read_intact(folder / cell.file)[0]
+
+
+def _read_intact(path: Path) -> tuple[Result, tuple[MetricSpec, ...]]:
+    """The result in the file, and its metrics."""
+    document = read_document(path)
+    if not is_intact(document):
+        raise UserError(f"{path} is not as it was written: its digest differs; delete it, then run its stage again")
+    with explained_version(path):
+        return from_document(document, read_tables(path, document)), metric_specs(document)
 
 
 def _without_records(result: Result) -> Result:

@@ -9,12 +9,12 @@ from sae_research.measurements import NOT_FOR_TOKENS
 from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.audit_report import audit_section, column_signs
 from sae_research.results.comparison_report import comparison_section
-from sae_research.results.comparisons import Comparison, compare_saes
+from sae_research.results.comparisons import Comparisons, compare_columns, compare_saes
 from sae_research.results.figures import planned_figures
 from sae_research.results.health.assess import assess
 from sae_research.results.health.report import health_section
 from sae_research.results.health.settings import HealthSettings
-from sae_research.results.leaders import contenders_of, pairs_of
+from sae_research.results.leaders import contenders_of
 from sae_research.results.merge import Entry, finished_entries, tidy_rows
 from sae_research.results.report_layers import layers_section
 from sae_research.results.report_opening import opening
@@ -27,23 +27,24 @@ from sae_research.results.variant_controls import variants_section, with_differe
 def report_text(
     entries: Sequence[Entry],
     rows: Sequence[Row],
-    comparisons: Sequence[Comparison] = (),
+    pairs: Comparisons | None = None,
     audits: Sequence[ColumnAudit] = (),
     health: str = "",
 ) -> str:
     """The report in Markdown, with the section on `health`; the same results give the same bytes."""
-    contenders, pairs, signs = contenders_of(rows), pairs_of(comparisons), column_signs(audits)
+    pairs = pairs or compare_columns(())
+    contenders, signs = contenders_of(rows), column_signs(audits)
     marks = leading_marks(rows, contenders, pairs)
     sections = [
-        opening(entries, rows, comparisons, audits, contenders, pairs),
+        opening(entries, rows, audits, contenders, pairs),
         main_table(rows, contenders, marks, signs),
         layers_section(rows),
-        variants_section(rows, comparisons),
+        variants_section(rows, pairs),
         health,
         *eval_tables(rows, "computed", "Results", marks, signs),
         *eval_tables(rows, "published", "Published results", marks, {}),
         audit_section(rows, audits),
-        comparison_section(rows, comparisons, contenders, pairs),
+        comparison_section(rows, contenders, pairs),
         missing_section(rows, NOT_FOR_TOKENS),
         _pictures(rows),
         saes_section(entries),

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sae_research.results.audit import ColumnAudit
 from sae_research.results.baselines import out_of_reach
-from sae_research.results.comparisons import Comparison
+from sae_research.results.comparisons import Comparisons
 from sae_research.results.figures import planned_figures
-from sae_research.results.leaders import Contenders, Leaders, Pairs, leaders_of, main_columns
+from sae_research.results.leaders import Contenders, Leaders, leaders_of, main_columns
 from sae_research.results.markdown import ARROWS, code, column_title, listed, plain
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import shown
@@ -34,10 +34,9 @@ _OF_COLUMN: Mapping[Verdict, str] = {
 def opening(
     entries: Sequence[Entry],
     rows: Sequence[Row],
-    comparisons: Sequence[Comparison],
     audits: Sequence[ColumnAudit],
     contenders: Contenders,
-    pairs: Pairs,
+    pairs: Comparisons,
 ) -> str:
     """Half a page for whoever reads nothing else."""
     verdicts = {(a.eval, a.column): as_list(a.verdicts) for a in audits if a.panel == TRAINED}
@@ -45,7 +44,7 @@ def opening(
         "# Measured sparse autoencoders",
         _measured(entries, rows),
         *_findings(rows, contenders, pairs, verdicts),
-        *_alike(rows, contenders, comparisons),
+        *_alike(rows, contenders, pairs),
         *_not_to_use(rows, audits),
         *_figures(rows, audits),
         "Written by the stage `process_results` from `eval_results/`; edits are overwritten.",
@@ -82,7 +81,7 @@ def _measured(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
 
 
 def _findings(
-    rows: Sequence[Row], contenders: Contenders, pairs: Pairs, verdicts: dict[tuple[str, str], Sequence[Verdict]]
+    rows: Sequence[Row], contenders: Contenders, pairs: Comparisons, verdicts: dict[tuple[str, str], Sequence[Verdict]]
 ) -> Iterator[str]:
     """A line per main column that has something to say."""
     values = {(row.sae, row.column): row.value for row in rows if row.source == "computed"}
@@ -130,7 +129,7 @@ def _overall(leaders: Leaders, value: float | None, *, reads_l0: bool) -> str:
     return text + (", which may be its L0" if reads_l0 else "")
 
 
-def _beats(sae: str, controls: Mapping[str, str | None], example: Row, pairs: Pairs) -> bool:
+def _beats(sae: str, controls: Mapping[str, str | None], example: Row, pairs: Comparisons) -> bool:
     """Whether the SAE is told apart from every control that it is held against, and better."""
     held_against = [control for control, variant in controls.items() if variant in (None, sae)]
     against = [pairs.get((example.eval, example.column or "", sae, control)) for control in held_against]
@@ -142,13 +141,13 @@ def _names(saes: Sequence[str]) -> str:
     return f"{len(saes)} SAEs" if len(saes) > _MANY else listed([code(sae) for sae in saes])
 
 
-def _alike(rows: Sequence[Row], contenders: Contenders, comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _alike(rows: Sequence[Row], contenders: Contenders, pairs: Comparisons) -> Iterator[str]:
     """The share of pairs that are told apart, by column, and the pairs that no main column tells apart."""
     columns = main_columns(rows)
     told: dict[str, list[bool]] = {}
     by_pair: dict[tuple[str, str], list[bool]] = {}
-    for pair in comparisons:
-        if pair.column in columns and {pair.sae_a, pair.sae_b} <= contenders.everywhere:
+    for pair in pairs.of_columns(columns):
+        if {pair.sae_a, pair.sae_b} <= contenders.everywhere:
             apart = bool(pair.distinguishable_adjusted)
             told.setdefault(pair.column, []).append(apart)
             by_pair.setdefault((pair.sae_a, pair.sae_b), []).append(apart)

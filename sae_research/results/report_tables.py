@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from sae_research.evals.registry import all_evals
 from sae_research.results.baselines import baseline_lines, baseline_rows
-from sae_research.results.leaders import Contenders, Pairs, leaders_of, main_columns
+from sae_research.results.comparisons import Comparisons
+from sae_research.results.leaders import Contenders, leaders_of, main_columns
 from sae_research.results.markdown import ARROWS, code, column_title, plain, table
 from sae_research.results.numbers import shown
 from sae_research.results.panels import wide_supports
@@ -38,7 +39,7 @@ class Marks(NamedTuple):
         return f"{stars}{text}{stars}"
 
 
-def leading_marks(rows: Sequence[Row], contenders: Contenders, pairs: Pairs) -> Marks:
+def leading_marks(rows: Sequence[Row], contenders: Contenders, pairs: Comparisons) -> Marks:
     """Those of all headline columns."""
     everywhere, at_matched_l0 = {}, {}
     rows = [row for row in rows if row.headline and row.source == "computed"]

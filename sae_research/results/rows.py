@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sae_research.errors import UserError
 from sae_research.measurements import MetricSpec
@@ -18,6 +18,7 @@ from sae_research.results.sae_bench_schema import placeholders
 
 Source = Literal["computed", "published"]
 Interpolation = Literal["no", "some", "most", "unknown"]
+Record = TypeVar("Record")
 
 TABLE_FILE = "results.parquet"
 """The table's name in `eval_results/merged/`."""
@@ -160,7 +161,7 @@ def table_as_parquet(records: Sequence[Any], kind: type = Row) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), tuple: pa.list_(pa.float64())}
     hints = typing.get_type_hints(kind)
     schema = pa.schema([(field.name, types[_plain_type(hints[field.name])]) for field in fields(kind)])
     table = pa.Table.from_pydict({name: [getattr(r, name) for r in records] for name in schema.names}, schema=schema)
@@ -170,15 +171,20 @@ def table_as_parquet(records: Sequence[Any], kind: type = Row) -> bytes:
 
 
 def _plain_type(hint: Any) -> type:
-    """`str` for `str | None` and for a Literal of strings."""
-    if typing.get_origin(hint) is Literal:
-        return str
+    """`str` for `str | None` and for a Literal of strings, `tuple` for one of numbers."""
+    if typing.get_origin(hint) in (Literal, tuple):
+        return str if typing.get_origin(hint) is Literal else tuple
     arguments = [a for a in typing.get_args(hint) if a is not type(None)]
     return _plain_type(arguments[0]) if arguments else hint
 
 
 def read_table(path: Path) -> list[Row]:
     """The rows in a Parquet file that `table_as_parquet` wrote."""
+    return read_records(path, Row)
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """The records of one `kind` in a Parquet file that `table_as_parquet` wrote."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -188,6 +194,8 @@ def read_table(path: Path) -> list[Row]:
         raise UserError(f"{path} does not exist; run the stage process_results first") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a Parquet table ({error}); run the stage process_results again") from None
-    if table.schema.names != [field.name for field in fields(Row)]:
+    if table.schema.names != [field.name for field in fields(kind)]:  # pyright: ignore[reportArgumentType]
         raise UserError(f"{path} has other columns than this version writes; run the stage process_results again")
-    return [Row(**entry) for entry in table.to_pylist()]
+    hints = typing.get_type_hints(kind)
+    lists = [name for name in table.schema.names if _plain_type(hints[name]) is tuple]
+    return [kind(**entry | {name: tuple(entry[name]) for name in lists}) for entry in table.to_pylist()]

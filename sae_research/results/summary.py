@@ -7,12 +7,21 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
+from sae_research.results.latents import Latents
 from sae_research.results.merge import Entry
 from sae_research.results.rows import Row, interpolation
 
 BY_ARCHITECTURE = ("l0", "ce_loss_increase")
 """The columns whose mean over an architecture (its label) stands in `metrics.json`: few, because each becomes a column
 of `dvc exp show`."""
+
+PROVENANCE = ("engine", "model", "site", "sae", "data", "seed", "code")
+"""What a key is made of beside the settings: digests and revisions, for whoever wants to compute a number again."""
+
+DENSITY_FROM = -6.0
+"""log10 of the smallest density that a histogram of latents tells apart."""
 
 
 def by_sae(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -102,6 +111,7 @@ def merged_document(entries: Sequence[Entry], rows: Sequence[Row]) -> dict[str, 
             "source": source,
             "card": next((entry.result.sae for entry in group if entry.result is not None), {}),
             **dict(zip(("l0", "interpolates"), sparsity.get((source, name), (None, None)), strict=True)),
+            "latent_density": next((_densities(entry.latents) for entry in group if entry.latents is not None), None),
             "evals": {entry.eval_name: _cell_document(entry) for entry in group},
         }
         for (source, name), group in cells.items()
@@ -109,14 +119,25 @@ def merged_document(entries: Sequence[Entry], rows: Sequence[Row]) -> dict[str, 
     return {"saes": saes, "metrics": metrics}
 
 
+def _densities(latents: Latents) -> dict[str, Any]:
+    """How many latents fire on which share of the text: counts in bins of a quarter of a decade, and silent ones."""
+    density = latents.density[latents.density > 0]
+    edges = np.arange(DENSITY_FROM, 0.001, 0.25)
+    counts, _ = np.histogram(np.log10(density).clip(DENSITY_FROM, -1e-9), edges)
+    return {"log10_edges": edges.tolist(), "counts": counts.tolist(), "silent": int((latents.density == 0).sum())}
+
+
 def _cell_document(entry: Entry) -> Mapping[str, Any]:
-    """Without the measurements' replicates: the comparisons hold what they are for."""
+    """Without the measurements' replicates, which have a table of their own."""
     if entry.result is None:
         return {"state": "failed", "reason": entry.reason}
     measurements = [{**asdict(m), "at": dict(m.at)} for m in entry.result.output.measurements]
+    parts = entry.result.key_parts
     return {
         "state": "done",
         "key": entry.result.key or None,
         "settings": entry.result.settings,
+        "provenance": {name: parts[name] for name in PROVENANCE if name in parts},
+        "versions": dict(entry.result.versions),
         "measurements": [{k: v for k, v in m.items() if k != "replicates"} for m in measurements],
     }

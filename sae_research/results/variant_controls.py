@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from sae_research.results.comparisons import Comparison
-from sae_research.results.leaders import Pairs, main_columns, pairs_of
+from sae_research.results.comparisons import Comparisons
+from sae_research.results.leaders import main_columns
 from sae_research.results.markdown import ARROWS, code, column_title, table
 from sae_research.results.numbers import shown
 from sae_research.results.references import baseline_name
@@ -19,9 +19,9 @@ Interval = tuple[float, float | None, float | None]
 """A difference and its ends."""
 
 
-def with_differences(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Row]:
+def with_differences(rows: Sequence[Row], pairs: Comparisons) -> list[Row]:
     """The rows with what they are ahead of their controls: of a variant its own, under RAVEL a random rotation."""
-    pairs, controls = pairs_of(comparisons), variant_controls(rows)
+    controls = variant_controls(rows)
     several = len({row.hook_name for row in rows if row.source == "computed"}) > 1
 
     def controls_of(row: Row) -> Mapping[str, str]:
@@ -40,7 +40,7 @@ def variant_controls(rows: Sequence[Row]) -> Mapping[str, Mapping[str, str]]:
     return controls
 
 
-def _columns(row: Row, controls: Mapping[str, str], pairs: Pairs) -> dict[str, float | None]:
+def _columns(row: Row, controls: Mapping[str, str], pairs: Comparisons) -> dict[str, float | None]:
     values: dict[str, float | None] = {}
     for atoms, control in controls.items():
         difference = _difference(row, control, pairs)
@@ -50,7 +50,7 @@ def _columns(row: Row, controls: Mapping[str, str], pairs: Pairs) -> dict[str, f
     return values
 
 
-def _difference(row: Row, control: str, pairs: Pairs) -> Interval | None:
+def _difference(row: Row, control: str, pairs: Comparisons) -> Interval | None:
     """The row's number minus that of the control in the same column."""
     pair = pairs.get((row.eval, row.column or "", row.sae, control)) if row.source == "computed" else None
     if pair is None:
@@ -62,11 +62,11 @@ def _difference(row: Row, control: str, pairs: Pairs) -> Interval | None:
     return 0.0 - pair.difference, low, high
 
 
-def variants_section(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> str:
+def variants_section(rows: Sequence[Row], pairs: Comparisons) -> str:
     """The main columns of every variant, less those of each of its controls; empty without such controls."""
     controls = variant_controls(rows)
     columns = main_columns(rows)
-    lines = list(_lines(rows, controls, list(columns), pairs_of(comparisons)))
+    lines = list(_lines(rows, controls, list(columns), pairs))
     if not lines:
         return ""
     header = ["variant", "L0", "less the same encoder on", "L0"]
@@ -81,7 +81,7 @@ def variants_section(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> 
 
 
 def _lines(
-    rows: Sequence[Row], controls: Mapping[str, Mapping[str, str]], columns: Sequence[str], pairs: Pairs
+    rows: Sequence[Row], controls: Mapping[str, Mapping[str, str]], columns: Sequence[str], pairs: Comparisons
 ) -> Iterator[list[str]]:
     by_name = {group[0].sae: group for (source, _), group in by_sae(rows).items() if source == "computed"}
     for variant, of_variant in controls.items():
@@ -97,7 +97,7 @@ def _l0(row: Row) -> str:
     return "–" if row.l0 is None else shown(row.l0)
 
 
-def _cell(row: Row | None, control: str, pairs: Pairs) -> str:
+def _cell(row: Row | None, control: str, pairs: Comparisons) -> str:
     difference = None if row is None else _difference(row, control, pairs)
     if row is None or difference is None:
         return "–"

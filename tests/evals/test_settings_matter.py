@@ -28,6 +28,7 @@ from support.tiny_data import (
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
 from sae_research.evals.core.settings import CoreSettings
+from sae_research.evals.dashboards.settings import DashboardsSettings
 from sae_research.evals.registry import all_evals, find_eval
 from sae_research.evals.run import run_eval
 from sae_research.evals.scr.settings import ScrSettings
@@ -50,9 +51,12 @@ class Change(NamedTuple):
 
 
 INERT: Mapping[str, str] = {
-    f"autointerp.{kind}.{name}": "goes to a judge's server, which tests/judges/test_openai.py holds; rules draw nothing"
-    for kind in ("explaining", "scoring")
-    for name in ("temperature", "top_p")
+    "dashboards.leave_out": "it chooses SAEs before any is measured",
+    **{
+        f"autointerp.{kind}.{name}": "goes to a judge's server, as test_openai.py holds; rules draw nothing"
+        for kind in ("explaining", "scoring")
+        for name in ("temperature", "top_p")
+    },
 }
 """By `eval.field`: why it changes nothing on purpose."""
 
@@ -66,6 +70,7 @@ SETTINGS: Mapping[str, Any] = {
     "absorption": dataclasses.replace(letters.SETTINGS, k_sparse_probe_num_epochs=3),
     "ravel": dataclasses.replace(ravel.SETTINGS, num_epochs=1, baselines=("das", "mdas")),
     "unlearning": questions.SETTINGS,
+    "dashboards": DashboardsSettings("embedded/text", n_rows=6, context_size=24, n_latents=6, n_top=2),
     "autointerp": words.SETTINGS,
 }
 
@@ -183,6 +188,20 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "multiplier_unit": Change("scaled"),
         "side_effect_floor": Change(0.01),
     },
+    "dashboards": {
+        "dataset": Change("embedded/retain", {"split": "train"}),
+        "split": Change("train"),
+        "n_rows": Change(7),
+        "context_size": Change(20),
+        "n_latents": Change(7),
+        "latents": Change((0, 1, 2)),
+        "n_top": Change(1),
+        "n_quantiles": Change(3),
+        "n_per_quantile": Change(1),
+        "n_tokens": Change(3),
+        "n_neighbours": Change(3),
+        "n_bins": Change(3),
+    },
     "autointerp": {
         "dataset": Change("embedded/other_words"),
         "split": Change("train", error="must not have read what is measured"),
@@ -261,6 +280,8 @@ class Runner:
         if measured.result is None:
             return f"error: {measured.error}"
         output = measured.result.output
+        if output.tables and not output.measurements:
+            return "\n".join(f"{table} {content.digest()}" for table, content in output.tables.items())
         return "\n".join(f"{m.metric} {dict(m.at)} {m.value} {m.reason} {m.ci_low}" for m in output.measurements)
 
 

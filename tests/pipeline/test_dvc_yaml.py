@@ -13,6 +13,7 @@ from sae_research.code_version import WITHOUT_INFLUENCE, import_closure
 from sae_research.evals.registry import eval_names, find_eval, optional_evals
 from sae_research.formats.registry import format_names
 from sae_research.reference.registry import reference_module, reference_names
+from sae_research.results.latent_notes import NOTES_FILE
 from sae_research.saes.registry import architectures
 from sae_research.yaml_text import read_yaml
 
@@ -26,7 +27,12 @@ STAGES = {name: stage for name, stage in ALL_STAGES.items() if not stage.get("al
 _ELSEWHERE = ("local_folders", "params", "runtime")
 LEFT_OUT = WITHOUT_INFLUENCE | {f"sae_research.pipeline.{name}" for name in _ELSEWHERE}
 # By stage, the evals that it computes.
-EVALS = {"core_eval": ["core"], "sparse_probing_eval": ["sparse_probing"], "optional_evals": [*optional_evals()]}
+EVALS = {
+    "core_eval": ["core"],
+    "sparse_probing_eval": ["sparse_probing"],
+    "optional_evals": [*optional_evals()],
+    "dashboards": ["dashboards"],
+}
 
 
 def _modules_found_by_name(stage: str) -> list[str]:
@@ -87,9 +93,24 @@ def test_the_table_is_merged_from_every_eval() -> None:
     assert merged == {"core", "sparse_probing", *optional_evals()}
 
 
+def test_what_looks_closer_runs_after_the_table_of_notes_and_nothing_before_it_needs_it() -> None:
+    for name in eval_names():
+        stages = [stage for stage, evals in EVALS.items() if name in evals]
+        assert len(stages) == 1
+        reads_notes = f"eval_results/merged/{NOTES_FILE}" in STAGES[stages[0]]["deps"]
+        assert reads_notes is find_eval(name).looks_closer
+    assert "eval_results/dashboards" not in STAGES["process_results"]["deps"]
+
+
 def test_what_only_changes_speed_is_no_stages_parameter() -> None:
     declared = {param for stage in STAGES.values() for param in stage.get("params", []) if isinstance(param, str)}
-    assert declared.isdisjoint({"model", "model.device", "model.llm_batch_size", "activation_caching", "judging"})
+    speed = {"model", "model.device", "model.llm_batch_size", "activation_caching", "execution", "judging"}
+    assert declared.isdisjoint(speed | {f"execution.{name}" for name in ("executor", "address", "gpus_per_worker")})
+
+
+def test_who_shares_a_pass_is_a_parameter_of_the_stages_that_compute() -> None:
+    computing = {name for name, stage in STAGES.items() if "execution.group_gigabytes" in stage.get("params", [])}
+    assert computing == {*EVALS}
 
 
 def test_thresholds_of_health_are_read_by_the_tables_alone() -> None:

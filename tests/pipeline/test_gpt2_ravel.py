@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
+from support.checkpoints import CHECKPOINTS
 from support.project import ROOT, merge
 from support.ravel import N_CITIES, write_ravel_tables
 from support.saes import random_tensors
@@ -72,23 +73,27 @@ def _write_model(folder: Path, texts: Sequence[str]) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-NAMES = {
-    "bloom": "blocks.{}.hook_{}", "openai": "v5_32k_layer_{}.pt", "apollo_e2e": "{}-res_sce-ajt",
-    "apollo_e2e_ds": "{}-res_scefr-ajt", "local": "{}-res_scl-ajt",
-}  # fmt: skip
+NAMES = {"bloom": "blocks.{}.hook_{}", "apollo_e2e_ds": "{}-res_scefr-ajt", "local": "{}-res_scl-ajt"}
+ORIGINALS = {
+    "openai": r"resid_post_mlp_v5_32k/autoencoders/\d+\.pt",
+    "apollo_e2e": r"e2e_similar_ce_layer_\d+\.pt",
+}
+"""The files of the labels that are written as their authors published them."""
 
 
 def _write_saes(folder: Path) -> None:
-    """Folders in SAELens' layout under the names that the profile's expressions match; the baseline is one more."""
+    """Two labels in their authors' formats, the others in SAELens' under names that the profile matches, a baseline."""
     places = [(label, Site.parse(name)) for label, names in SAES.items() for name in names]
     for seed, (label, site) in enumerate([*places, ("local", Site(1, "resid_pre"))]):
-        architecture, options = ("topk", {"k": 6}) if label == "openai" else ("relu", {})
-        tensors = random_tensors(architecture, d_in=WIDTH, d_sae=D_SAE, seed=seed)
-        card = SaeCard(
-            name=label, architecture=architecture, site=site, d_in=WIDTH, d_sae=D_SAE, model_name="gpt2-small",
-            hyperparameters=options,
-        )  # fmt: skip
-        write_folder(build_sae(card, tensors), folder / label / NAMES[label].format(site.layer, site.kind))
+        if label == "openai":
+            file = f"resid_post_mlp_v5_32k/autoencoders/{site.layer}.pt"
+            dataclasses.replace(CHECKPOINTS["openai v5"], filename=file).write(folder / label)
+        elif label == "apollo_e2e":
+            CHECKPOINTS["apollo hub"].write(folder / label)
+        else:
+            tensors = random_tensors("relu", d_in=WIDTH, d_sae=D_SAE, seed=seed)
+            card = SaeCard(name=label, architecture="relu", site=site, d_in=WIDTH, d_sae=D_SAE, model_name="gpt2-small")
+            write_folder(build_sae(card, tensors), folder / label / NAMES[label].format(site.layer, site.kind))
 
 
 def _write_text(folder: Path) -> None:
@@ -118,6 +123,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     _write_text(root)
     for entry in params["comparison_saes"]:
         entry["repo_id"] = str(root / "saes" / entry["label"])
+        entry["files"] = ORIGINALS.get(entry["label"], entry["files"])
     text = str(root / "datasets/text")
     merge(
         params,

@@ -10,10 +10,12 @@ import io
 import json
 from typing import Any
 
+import pandas as pd
 import pytest
 from support.project import Project
 
 from sae_research import evaluate
+from sae_research.cli import main
 from sae_research.evals.registry import find_eval
 from sae_research.pipeline.params import load_params
 
@@ -41,6 +43,7 @@ def test_all_optional_evals_and_then_one_less(project: Project) -> None:
         # What this model cannot do is a missing number with a reason, never a number.
         assert all(bool(row["value"]) != bool(row["reason"]) for row in own)
     _check_the_library_finds_the_same(project, "topk_k8")
+    _check_the_export_holds_the_scores(project, rows)
     project.edit({"eval_types": {"scr": False}})
     assert project.repro().ran == ["optional_evals@scr", "process_results", "visualize"]
     assert json.loads((project.root / "eval_results/scr/_status.json").read_text())["enabled"] is False
@@ -65,6 +68,26 @@ def _check_the_library_finds_the_same(project: Project, sae: str) -> None:
         assert {place for place, value in ours.items() if value is not None} == known.keys()
         # Documents hold rounded numbers; with other threads the model's own passes differ in their last digits.
         assert {place: ours[place] for place in known} == pytest.approx(known, rel=1e-4, abs=1e-6), result.eval_name
+
+
+def _check_the_export_holds_the_scores(project: Project, rows: list[dict[str, str]]) -> None:
+    """The mean of what sae-sensitivity's files say of an SAE's latents is its score in the table and in METRICS.md."""
+    scores = {
+        row["sae"]: row for row in rows if row["metric"] == "sensitivity" and json.loads(row["at"]) == {"percent": 0}
+    }
+    folder = project.root / "exported"
+    assert main(["export", "sensitivity", str(folder), "--results", str(project.root / "eval_results")]) == 0
+    assert {path.name for path in folder.iterdir()} == set(scores)
+    n_scored = 0
+    for sae, row in scores.items():
+        stats = pd.read_csv(folder / sae / "feature_stats.csv")["generated_sensitivity"].dropna()
+        assert bool(row["value"]) == bool(len(stats)), row["reason"]
+        if len(stats):
+            n_scored += 1
+            assert stats.mean() == pytest.approx(float(row["value"]))
+    assert n_scored > len(scores) / 2
+    report = (project.root / "METRICS.md").read_text()
+    assert "Sensitivity" in report
 
 
 def _rows(project: Project) -> list[dict[str, str]]:

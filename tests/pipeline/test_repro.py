@@ -49,7 +49,7 @@ def test_everything_is_there_and_a_second_run_runs_nothing(finished_project: Pro
     assert all(f"eval_results/merged/{name}" in outputs for name in ("results.csv", "results.json", "health.json"))
     assert b"## Health" in outputs["METRICS.md"]
     assert any(name.startswith("images/") and name.endswith(".png") for name in outputs)
-    for name in ("absorption", "scr", "tpp", "ravel", "unlearning", "autointerp"):
+    for name in ("absorption", "scr", "tpp", "ravel", "unlearning", "autointerp", "dashboards"):
         status = json.loads(outputs[f"eval_results/{name}/_status.json"])
         assert status == {"eval": name, "enabled": False, "cells": []}
 
@@ -73,7 +73,7 @@ def test_a_changed_setting_computes_all_cells_of_its_eval_anew(project: Project)
     project.edit({"core_eval": {"n_sparsity_batches": 3}})
     done = project.repro()
     assert done.counts == {"core": (n, 0, 0)}
-    assert done.ran == ["core_eval", "process_results", "visualize"]
+    assert done.ran == ["core_eval", "process_results", "dashboards", "visualize"]
     after = json.loads((project.root / "eval_results" / "core" / name).read_text())
     assert before["sae_research"]["key"] != after["sae_research"]["key"]
     assert before["eval_result_metrics"]["sparsity"]["l0"] != after["eval_result_metrics"]["sparsity"]["l0"]
@@ -118,7 +118,7 @@ def test_colours_run_only_visualize(project: Project) -> None:
 def test_a_disabled_eval_leaves_a_valid_output(project: Project) -> None:
     project.edit({"eval_types": {"sparse_probing": False}})
     done = project.repro()
-    assert done.ran == ["sparse_probing_eval", "process_results", "visualize"]
+    assert done.ran == ["sparse_probing_eval", "process_results", "dashboards", "visualize"]
     assert sorted(p.name for p in (project.root / "eval_results" / "sparse_probing").iterdir()) == ["_status.json"]
 
 

@@ -18,6 +18,7 @@ from support.rows import make_row
 from support.workspace import make_card, make_core
 
 from sae_research.errors import UserError
+from sae_research.judges.settings import Judging
 from sae_research.measurements import EvalOutput, Measurement
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params, read_params
@@ -48,6 +49,14 @@ BASE: Mapping[str, Any] = {
 
 INERT: Mapping[str, str] = {
     "settings": "the sections of the evals, which tests/evals/test_settings_matter.py walks",
+    "execution.executor": "where cells are computed; tests/pipeline/test_fill.py holds the bytes equal",
+    "execution.address": "the same",
+    "execution.gpus_per_worker": "the same",
+    "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
+    **{
+        f"judging.{field.name}": "how a judge behind a server is reached and paid; tests/judges/test_openai.py"
+        for field in dataclasses.fields(Judging)
+    },
     "model.llm_batch_size": "speed and memory; test_repro.py and the evals' own tests hold the numbers equal",
 }
 """By field: why nothing here changes with it."""
@@ -104,6 +113,7 @@ CHANGES: Mapping[str, Change] = {
         "saes", {"comparison_saes": [{"repo_id": "embedded/sae-topk", "files": "k(8|16)"}]}
     ),
     "comparison_saes.revision": Change("saes", _comparison(revision="sha256:0"), error="expected sha256:0"),
+    "comparison_saes.alias": Change("saes", {"comparison_saes": [{"alias": "py_4k"}]}, error="no published SAE is"),
     "comparison_saes.release": Change("saes", _REGISTRY, error="no release in SAELens"),
     "comparison_saes.sae_id": Change("saes", _UNKNOWN_ID, error="matches sae_id 'none'"),
     "comparison_saes.train": Change("saes", {"comparison_saes": [{"train": _TRAIN}]}),

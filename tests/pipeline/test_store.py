@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sae_research.measurements import EvalOutput, Measurement, Result
+from sae_research.measurements import EvalOutput, Measurement, Result, Table
 from sae_research.pipeline.store import ResultStore
 
 
@@ -29,6 +31,25 @@ def test_what_is_put_is_got_and_another_key_is_not(tmp_path: Path) -> None:
     assert store.get("ab13") is None
     [past] = store.past_cells()
     assert (past.eval_name, past.sae_name, past.parts) == ("core", "topk", {"sae": "1", "settings": {"n": 1}})
+
+
+def test_tables_are_kept_beside_and_a_damaged_one_makes_the_cell_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, table = ResultStore(tmp_path), Table({"density": np.array([0.5, np.nan])})
+    result = dataclasses.replace(_result(), output=dataclasses.replace(_result().output, tables={"latents": table}))
+    store.put(result)
+    stored = store.get("ab12")
+    assert stored is not None
+    assert stored.output.tables == {"latents": table}
+    other = ResultStore(tmp_path / "other")
+    other.adopt(tmp_path / "ab")
+    assert other.get("ab12") == stored
+    (tmp_path / "ab" / "ab12.latents.parquet").write_bytes(b"x")
+    assert store.get("ab12") is None
+    assert "computed again" in caplog.text
+    store.put(result)
+    assert store.get("ab12") == stored
 
 
 @pytest.mark.parametrize("damage", ["truncate", "alter", "swap"])

@@ -20,9 +20,10 @@ from sae_research.metrics.accuracies import ProbeTest, mean_accuracy
 from sae_research.metrics.intervals import Estimate, jackknife, paired_difference
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.comparison_report import comparison_section
-from sae_research.results.comparisons import Comparison, compare_saes
-from sae_research.results.leaders import contenders_of, pairs_of
+from sae_research.results.comparisons import Comparison, compare_columns, compare_saes
+from sae_research.results.leaders import contenders_of
 from sae_research.results.merge import Entry, tidy_rows
+from sae_research.results.replicates import columns_of, read_replicates
 from sae_research.results.rows import table_as_csv
 
 SPECS = (
@@ -139,7 +140,7 @@ def test_a_number_without_interval_gives_a_difference_without(card: Any) -> None
 
 def test_a_missing_number_has_no_pair(card: Any) -> None:
     entries = [_entry(card, "a", [Measurement("good", None, "why")]), _entry(card, "b", [Measurement("good", 1.0)])]
-    assert compare_saes(entries) == []
+    assert not compare_saes(entries)
 
 
 def test_seeds_widen_a_pair_by_the_spread_of_its_own_difference(card: Any) -> None:
@@ -182,7 +183,7 @@ def test_published_results_take_no_part(card: Any) -> None:
 
 def _section(entries: Sequence[Entry]) -> str:
     rows, comparisons = tidy_rows(entries), compare_saes(entries)
-    return comparison_section(rows, comparisons, contenders_of(rows), pairs_of(comparisons))
+    return comparison_section(rows, contenders_of(rows), comparisons)
 
 
 def test_the_report_names_the_best_and_who_is_as_good(card: Any) -> None:
@@ -285,8 +286,13 @@ def test_intervals_cover_from_the_sums_to_the_tables(workspace: Any, card: Any) 
     _fill(workspace, card)
     process_results(workspace.paths, {"core": True, "sparse_probing": True})
     rows: Any = pd.read_parquet(workspace.paths.merged / "results.parquet")
-    pairs: Any = pd.read_parquet(workspace.paths.merged / "comparisons.parquet")
-    pairs = pairs[pairs.sae_a.str[1:] == pairs.sae_b.str[1:]]
+    columns = columns_of(read_replicates(workspace.paths.merged))
+    compared = compare_columns(columns.values())
+    pairs: Any = pd.DataFrame(
+        compared.get((*column, f"a{pair:02}", f"b{pair:02}")) for column in columns for pair in range(PAIRS)
+    )
+    in_table: Any = pd.read_parquet(workspace.paths.merged / "comparisons.parquet")
+    assert (in_table.groupby(["eval", "column"]).size() == 2 * PAIRS - 1).all(), "of many SAEs those with the best"
     for eval_name, truths in (("core", (2.0, 2.1)), ("sparse_probing", (0.85, 0.8))):
         of_eval = rows[rows["eval"] == eval_name]
         truth = of_eval.sae.str[0].map(dict(zip("ab", truths, strict=True)))

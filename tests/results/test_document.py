@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from sae_research.errors import UserError
-from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result
+from sae_research.measurements import EvalOutput, Measurement, MetricSpec, Result, Table
 from sae_research.results.document import (
     BLOCK,
     document_text,
@@ -24,6 +26,8 @@ from sae_research.results.document import (
     to_document,
     write_result,
 )
+from sae_research.results.sae_bench_files import sae_bench_document
+from sae_research.results.table_files import read_table_file, table_bytes
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Result]
@@ -61,8 +65,17 @@ DETAIL = {
 }
 
 
+def _with_latents(result: Result) -> Result:
+    """Two latents; the second fires."""
+    columns = {name: np.array([math.nan if value is None else value] * 2) for name, value in DETAIL.items()}
+    columns["consistent_activation_heuristic"] = np.array([math.nan, 1 / 3])
+    columns["encoder_norm"] = np.array([1.5, 0.1], dtype=np.float32)
+    del columns["index"]
+    return _with(result, tables={"latents": Table(columns)})
+
+
 def test_core_is_what_sae_bench_reads(core_result: Make) -> None:
-    document = to_document(_with(core_result(), details=[DETAIL]))
+    document = sae_bench_document(_with_latents(core_result()))
     read = _as_sae_bench_reads_it(document, "core", "CoreEvalOutput")
     assert read.eval_result_metrics.sparsity.l0 == 8.0
     assert read.eval_result_metrics.model_performance_preservation.ce_loss_score == 0.91
@@ -118,6 +131,59 @@ def test_nulls_in_the_details_come_back_and_a_true_minus_one_stays(core_result: 
     document = to_document(_with(core_result(), details=rows))
     assert document["eval_result_details"][0]["consistent_activation_heuristic"] == -1.0
     assert list(from_document(document).output.details) == rows
+
+
+def test_our_own_document_has_no_record_per_latent_and_is_valid_too(core_result: Make, tmp_path: Path) -> None:
+    result = _with_latents(core_result())
+    document = to_document(result)
+    assert _as_sae_bench_reads_it(document, "core", "CoreEvalOutput").eval_result_details == []
+    first, second = sae_bench_document(result)["eval_result_details"]
+    assert first == {**DETAIL, "consistent_activation_heuristic": -1.0}, "SAEBench's sign for a missing number"
+    assert second["index"] == 1
+    assert second["consistent_activation_heuristic"] == 0.3333333333, "rounded to ten decimals"
+    assert second["encoder_norm"] == round(float(np.float32(0.1)), 10)
+    path = tmp_path / "core" / "topk_k8_eval_results.json"
+    write_result(path, result, scratch=tmp_path)
+    assert read_result(path) == dataclasses.replace(read_result(path), output=read_result(path).output)
+    assert read_result(path).output.tables == result.output.tables
+    assert sae_bench_document(read_result(path)) == sae_bench_document(result)
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "altered"])
+def test_a_table_that_is_not_as_it_was_written_is_named(core_result: Make, tmp_path: Path, damage: str) -> None:
+    path, table = tmp_path / "a_eval_results.json", tmp_path / "a.latents.parquet"
+    write_result(path, _with_latents(core_result()), scratch=tmp_path)
+    written = table.read_bytes()
+    match damage:
+        case "gone":
+            table.unlink()
+        case "cut":
+            table.write_bytes(written[:-5])
+        case _:
+            table.write_bytes(table_bytes(Table({"encoder_norm": np.ones(2)})))
+    with pytest.raises(UserError, match=r"a\.latents\.parquet .*run its stage again"):
+        read_result(path)
+
+
+def test_a_table_has_missing_numbers_lists_and_texts_and_always_the_same_bytes(tmp_path: Path) -> None:
+    table = Table(
+        {
+            "density": np.array([0.5, math.nan]),
+            "tokens": np.arange(6, dtype=np.int32).reshape(2, 3),
+            "text": np.array(["</script>", "a\x00"], dtype=object),
+        }
+    )
+    (tmp_path / "a.parquet").write_bytes(table_bytes(table))
+    back = read_table_file(tmp_path / "a.parquet")
+    assert back == table
+    assert back["tokens"].dtype == np.int32
+    assert table_bytes(back) == table_bytes(table)
+    frame = pd.read_parquet(tmp_path / "a.parquet")
+    assert frame.density.isna().tolist() == [False, True]
+    assert [row.tolist() for row in frame.tokens] == [[0, 1, 2], [3, 4, 5]]
+    assert table != Table({**table.columns, "density": np.array([0.5, 1.0])})
+    with pytest.raises(ValueError, match="one length"):
+        Table({"a": np.zeros(1), "b": np.zeros(2)})
 
 
 def test_a_result_survives_the_disk(core_result: Make, tmp_path: Path) -> None:

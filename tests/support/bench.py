@@ -31,11 +31,12 @@ class Bench:
         self._server = server
 
     def run(self, stage: str, changes: Mapping[str, Any], **env: str) -> Finished:
-        """`python -m scripts.<stage>` with these parameters."""
+        """`python -m scripts.<stage>` with these parameters; `stage` may have arguments behind it."""
+        name, *arguments = stage.split()
         kept = (self.root / "params.yaml").read_bytes()
         self.project.edit(changes)
         try:
-            return self._server.run(self.root, f"scripts.{stage}", env=env)
+            return self._server.run(self.root, f"scripts.{name}", *arguments, env=env)
         finally:
             (self.root / "params.yaml").write_bytes(kept)
 

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,8 @@ class Kill:
     """Whether there was a `dvc repro` to kill."""
     outlived: str
     """What the kernel says of scripts that still ran when DVC had long ended: empty if there were none."""
+    output_before: str
+    """What was printed when the signal came."""
     output: str
 
 
@@ -38,6 +40,7 @@ def kill_repro(
 ) -> Kill:
     """Starts `dvc repro` and sends `kind` as soon as `when(output so far)`; returns when all is over.
 
+    The scripts stand still while the signal is sent, so that `output_before` is all that they had done by then.
     `both` is what Ctrl-C on a terminal does: the signal goes to DVC and its script alike.
     """
     log = project.root.with_name(f"{project.root.name}.log")
@@ -49,16 +52,23 @@ def kill_repro(
     while process.poll() is None and not when(log.read_text()):
         time.sleep(0.02)
     running = process.poll() is None
-    # Read before the signal: afterwards DVC may print more.
-    stages = re.findall(r"^Running stage '([^']+)'", log.read_text(), re.MULTILINE)
+    scripts = stage_processes(project)
+    _signal(scripts, signal.SIGSTOP)
+    before = log.read_text()
+    stages = re.findall(r"^Running stage '([^']+)'", before, re.MULTILINE)
     if running:
-        _send(project, process.pid, victim, kind)
+        _signal(
+            {"dvc": [process.pid], "script": scripts or [process.pid], "both": [process.pid, *scripts]}[victim], kind
+        )
+        if victim == "dvc" and kind == signal.SIGKILL:
+            process.wait(timeout=300)
+    _signal(scripts, signal.SIGCONT)
     process.wait(timeout=300)
     deadline = time.monotonic() + _GONE_WITHIN
     while stage_processes(project) and time.monotonic() < deadline:
         time.sleep(0.05)
     outlived = "\n".join(_end(process) for process in stage_processes(project))
-    return Kill(stages[-1] if stages else "before the first", running, outlived, log.read_text())
+    return Kill(stages[-1] if stages else "before the first", running, outlived, before, log.read_text())
 
 
 def after(seconds: float) -> Callable[[str], bool]:
@@ -79,11 +89,10 @@ def seconds_after(line: str, seconds: float) -> Callable[[str], bool]:
     return has_come
 
 
-def _send(project: Project, dvc: int, victim: Victim, kind: signal.Signals) -> None:
-    scripts = stage_processes(project)
-    victims = {"dvc": [dvc], "script": scripts or [dvc], "both": [dvc, *scripts]}[victim]
-    for process in victims:
-        os.kill(process, kind)
+def _signal(processes: Iterable[int], kind: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, kind)
 
 
 def _end(process: int) -> str:

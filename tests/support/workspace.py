@@ -87,7 +87,7 @@ class Workspace:
     def add(self, result: Result) -> None:
         file = f"{result.sae['name']}_eval_results.json"
         folder = self.paths.results / result.eval_name
-        write_result(folder / file, result, scratch=self.paths.store / "scratch")
+        write_result(folder / file, result, scratch=self.paths.scratch)
         self._note(result.eval_name, {"sae": result.sae["name"], "file": file, "state": "done", "reason": None})
 
     def fail(self, eval_name: str, sae: str, reason: str) -> None:

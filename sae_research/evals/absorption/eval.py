@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sae_research.evals.absorption.settings import AbsorptionSettings
 from sae_research.evals.absorption.specs import ABSORPTION_SPECS
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.measurements import EvalOutput, LatentNote
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -40,6 +41,13 @@ def _by_letter(metric: str, title: str) -> PartsFigure:
     )  # fmt: skip
 
 
+def notes(output: EvalOutput) -> Iterator[LatentNote]:
+    """The latents that a letter is split into, in the order in which a probe takes them."""
+    for letter, split in output.unstructured.get("split_features", {}).items():
+        for place, latent in enumerate(split, start=1):
+            yield LatentNote(latent, "latent of a first letter", f"{letter}, {place} of {len(split)}")
+
+
 ABSORPTION = Eval(
     name="absorption",
     section="absorption",
@@ -47,6 +55,7 @@ ABSORPTION = Eval(
     specs=ABSORPTION_SPECS,
     data=data,
     run=run,
+    notes=notes,
     main_columns={"mean_absorption_fraction_score": {}, "mean_full_absorption_score": {}},
     not_in_intervals="the words that the probes are trained on",
     figures=(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, OverviewPanel, SaeBenchSchema
+from sae_research.evals.core.notes import core_notes
 from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS, OTHER_FORMULA
 from sae_research.evals.shared.text_data import text_data
@@ -48,6 +49,7 @@ CORE = Eval(
     run=run,
     main_columns={"ce_loss_increase": {}, "explained_variance": {}, "frac_alive": {}},
     has_own_stage=True,
+    notes=core_notes,
     takes={"texts": "dataset"},
     overview=OverviewPanel(3, "explained_variance"),
     sae_bench=SaeBenchSchema(
@@ -64,6 +66,7 @@ CORE = Eval(
                 "max_encoder_cosine_sim",
             }
         ),
+        details_table="latents",
         minus_one_is_missing=True,
         other_formula=OTHER_FORMULA,
         config_names={

@@ -23,8 +23,10 @@ from sae_research.metrics.groups import whole_documents
 from sae_research.saes.base import Sae
 from sae_research.saes.encoding import Encoder
 
-# Final hidden states held at once, over all SAEs: 1 GiB in float32.
+# Final hidden states held at once where 13 SAEs share the pass: 1 GiB in float32. Blocks must not depend on how many
+# do: on a GPU another shape of a batch is another last digit.
 _STATE_ELEMENTS = 2**28
+_STATES = 16
 
 Ablation = Literal["zero", "mean"]
 
@@ -86,7 +88,7 @@ class _CorePass:
 
     def reconstruct(self, rows: Tensor) -> None:
         """Losses of the model when it reads each reconstruction, zeros, or the mean activation."""
-        states = (len(self.attempts) + 3) * self.lm.d_model * rows.shape[1]
+        states = _STATES * self.lm.d_model * rows.shape[1]
         for part in rows.split(max(1, min(self.context.batch_size, _STATE_ELEMENTS // states))):
             tokens = part.to(self.lm.device)
             real, x = is_real(self.lm, tokens), self.lm.capture(tokens, self.site)

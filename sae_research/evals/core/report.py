@@ -1,11 +1,10 @@
-"""From the sums of the core eval to its measurements and per-latent records."""
+"""From the sums of the core eval to its measurements and its table of latents."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,12 +16,11 @@ from sae_research.evals.core.formulas import (
 )
 from sae_research.evals.core.specs import CORE_SPECS
 from sae_research.evals.core.weights import describe_weights
-from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, measured
+from sae_research.measurements import NOT_FOR_TOKENS, EvalOutput, Measurement, Table, measured
 from sae_research.metrics.groups import sum_by_group, whole_documents
 from sae_research.metrics.intervals import Estimate
 from sae_research.saes.base import Sae
 
-_DECIMALS = 10  # As SAEBench rounds its per-latent records.
 _NOT_FINITE = {
     "negative_share": "no code is other than 0",
     "ce_loss_score_unigram": "the model predicts the text no better than the frequencies of its tokens do",
@@ -58,7 +56,7 @@ class CoreSums:
 
 
 def core_output(sae: Sae, text: CoreSums) -> EvalOutput:
-    """Every metric of `CORE_SPECS`, and one record per latent in SAEBench's names."""
+    """Every metric of `CORE_SPECS`, and a table with a row per latent, its columns in SAEBench's names."""
     weights = {
         name: values.double().cpu().numpy()
         for name, values in describe_weights(sae.encoder_directions, sae.W_dec, sae.encoder_bias).items()
@@ -68,7 +66,7 @@ def core_output(sae: Sae, text: CoreSums) -> EvalOutput:
         for name in ("max_encoder_cosine_sim", "max_decoder_cosine_sim")
     }
     measurements = tuple(_measurement(spec.name, estimates[spec.name], sae) for spec in CORE_SPECS)
-    return EvalOutput(measurements, details=_latent_records(text, weights))
+    return EvalOutput(measurements, tables={"latents": _latent_table(text, weights)})
 
 
 def _estimates(text: CoreSums, *, d_in: int) -> dict[str, Estimate]:
@@ -104,24 +102,22 @@ def _measurement(name: str, estimate: Estimate, sae: Sae) -> Measurement:
     return measured(name, estimate)
 
 
-def _latent_records(text: CoreSums, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Per latent: density, tokens per sequence in which it fires (None where it never does), weights."""
+def _latent_table(text: CoreSums, weights: Mapping[str, np.ndarray]) -> Table:
+    """Per latent: density, tokens per sequence in which it fires (missing where it never does), weights."""
     fired, positive = text.fired.sum(axis=0), text.positive.sum(axis=0)
     tokens = max(1.0, float(text.sums["tokens"].sum()))
-    columns = {
+    counted = {
         "feature_density": fired / tokens,
         "feature_density_sae_bench": positive / tokens,
         "consistent_activation_heuristic": _ratio(fired, text.fired_sequences),
         "consistent_activation_heuristic_sae_bench": _ratio(positive, text.positive_sequences),
-        **weights,
     }
-    rows = zip(*(np.round(values, _DECIMALS).tolist() for values in columns.values()), strict=True)
-    return [
-        # Adding 0.0 turns -0.0 into 0.0.
-        {"index": index}
-        | {name: value + 0.0 if math.isfinite(value) else None for name, value in zip(columns, row, strict=True)}
-        for index, row in enumerate(rows)
-    ]
+    # They were computed in float32. Adding 0.0 turns -0.0 into 0.0.
+    weighed = {
+        name: np.where(np.isfinite(values), values, np.nan).astype(np.float32) + np.float32(0)
+        for name, values in weights.items()
+    }
+    return Table(counted | weighed)
 
 
 def _ratio(numbers: np.ndarray, divisors: np.ndarray) -> np.ndarray:

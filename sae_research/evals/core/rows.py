@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,10 +10,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sae_research.data.text import load_texts, rows_in_memory, token_rows
 from sae_research.evals.base import EvalContext
 from sae_research.evals.core.settings import CoreSettings
-from sae_research.lm.tokens import bos_id
+from sae_research.evals.shared.text_rows import by_first_token, text_rows
 from sae_research.saes.base import Sae
 from sae_research.sources.memory import GivenRows
 
@@ -31,31 +29,25 @@ def core_rows(
     context: EvalContext, saes: Sequence[Sae], settings: CoreSettings
 ) -> Iterator[tuple[list[Sae], CoreRows]]:
     """The SAEs that read the same token rows, and these: the rows for cross-entropy and KL first."""
-    groups: dict[bool, list[Sae]] = defaultdict(list)
-    for sae in saes:
-        groups[sae.card.prepend_bos if settings.prepend_bos is None else settings.prepend_bos].append(sae)
-    for prepend_bos, group in groups.items():
+    for prepend_bos, group in by_first_token(saes, settings.prepend_bos).items():
         yield group, _rows(context, settings, prepend_bos=prepend_bos)
 
 
 def _rows(context: EvalContext, settings: CoreSettings, *, prepend_bos: bool) -> CoreRows:
     n_rows = settings.n_reconstruction_sequences + settings.n_sparsity_sequences
-    in_memory = context.hub.given.get(settings.dataset)
-    if isinstance(in_memory, GivenRows):
-        bos = bos_id(context.lm.tokenizer) if prepend_bos else None
-        tokens = rows_in_memory(in_memory, context_size=settings.context_size, n_rows=n_rows, bos=bos)
-        documents = documents_of(tokens, context.lm.special_ids)
-        # Rows without any end of a document tell nothing: they are taken to be of one document each.
-        return CoreRows(tokens, documents if documents.any() else np.arange(n_rows))
-    tokens = token_rows(
-        load_texts(context.hub, settings.dataset, settings.split),
-        context.lm.tokenizer,
+    tokens = text_rows(
+        context,
+        settings.dataset,
+        settings.split,
         context_size=settings.context_size,
         n_rows=n_rows,
         prepend_bos=prepend_bos,
-        name=f"split {settings.split!r} of data set {settings.dataset!r}",
     )
-    return CoreRows(tokens, documents_of(tokens, context.lm.special_ids))
+    documents = documents_of(tokens, context.lm.special_ids)
+    if isinstance(context.hub.given.get(settings.dataset), GivenRows) and not documents.any():
+        # Rows without any end of a document tell nothing: they are taken to be of one document each.
+        documents = np.arange(n_rows)
+    return CoreRows(tokens, documents)
 
 
 def documents_of(tokens: Int[Tensor, "row position"], special_ids: Collection[int]) -> np.ndarray:

@@ -25,8 +25,18 @@ _MARKED_FROM = 0.01
 class Corpus:
     """Rows of tokens; special tokens separate documents and are in no window."""
 
-    def __init__(self, tokens: np.ndarray, real: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        real: np.ndarray,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        to_the_ends: bool = False,
+        whole_characters: bool = True,
+    ) -> None:
+        """`to_the_ends`: windows near the ends of rows are cut. `whole_characters`: others are left out."""
         self.tokens, self.real = tokens, real
+        self._to_the_ends, self._whole_characters = to_the_ends, whole_characters
         self._tokenizer: Any = tokenizer
         self._texts: dict[tuple[int, int, int], str] = {}
 
@@ -44,12 +54,16 @@ class Corpus:
         return starts, ends
 
     def window(self, row: int, position: int) -> tuple[int, int] | None:
-        """The window around a place; None for special tokens, near the ends of rows, and where it cannot be decoded."""
+        """The window around a place; None for special tokens, and, where windows must be so, for places near the ends
+        of rows and for what does not decode to whole characters."""
         length = self.tokens.shape[1]
-        if not (BUFFER <= position < length - BUFFER and self.real[row, position]):
+        is_inside = self._to_the_ends or BUFFER <= position < length - BUFFER
+        if not (is_inside and self.real[row, position]):
             return None
         first, last = int(self._bounds[0][row, position]), int(self._bounds[1][row, position])
         start, end = max(position - BUFFER, first), min(position + BUFFER + 1, last)
+        if not self._whole_characters:
+            return start, end
         for at, move in _SHIFTS:
             a, b = max(first, start + at), min(last, end + move)
             if a <= position < b and _BROKEN not in self.text(row, a, b):

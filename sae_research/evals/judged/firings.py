@@ -19,6 +19,14 @@ from sae_research.probes.draws import keyed_generator
 from sae_research.saes.encoding import Encoder
 
 
+class Codes(NamedTuple):
+    """The codes of one latent other than 0, in order of rows, then positions."""
+
+    rows: np.ndarray
+    positions: np.ndarray
+    values: np.ndarray
+
+
 class Firings(NamedTuple):
     """Where one latent is active, in order of rows, then positions."""
 
@@ -48,6 +56,18 @@ def find_firings(
     site: Site,
 ) -> dict[Attempt, list[Firings]]:
     """The firings of each SAE's `latents`, in their order; of SAEs that have not failed."""
+    codes = find_codes(context, latents, rows, site=site)
+    return {attempt: [_firings(one) for one in of_sae] for attempt, of_sae in codes.items()}
+
+
+def find_codes(
+    context: EvalContext,
+    latents: Mapping[Attempt, np.ndarray],
+    rows: Int[Tensor, "row position"],
+    *,
+    site: Site,
+) -> dict[Attempt, list[Codes]]:
+    """The codes of each SAE's `latents` at real tokens, in their order; of SAEs that have not failed."""
     seekers = {attempt: _Seeker(attempt, chosen) for attempt, chosen in latents.items()}
     context.progress.expect(len(rows))
     for start in range(0, len(rows), context.batch_size):
@@ -55,7 +75,7 @@ def find_firings(
         x, real = context.lm.capture(tokens, site), is_real(context.lm, tokens)
         do_each(context.lm.device, latents, _seek, seekers, x, real, start)
         context.progress.advance(len(tokens), doing=f"{len(latents)} SAEs at {site.hook_name}")
-    return {attempt: seekers[attempt].firings() for attempt in latents if attempt.error is None}
+    return {attempt: seekers[attempt].codes() for attempt in latents if attempt.error is None}
 
 
 def _seek(attempt: Attempt, seekers: Mapping[Attempt, _Seeker], x: Tensor, real: Tensor, first_row: int) -> None:
@@ -85,19 +105,20 @@ class _Seeker:
             rows = (at + at.new_tensor([first_row, 0])).int()
             self._parts.append((rows.cpu(), slots[wanted].cpu(), codes.values[wanted].float().cpu()))
 
-    def firings(self) -> list[Firings]:
+    def codes(self) -> list[Codes]:
         """Those of each latent."""
         places, slots, values = (torch.cat(parts).numpy() for parts in zip(*self._parts, strict=True))
         order = np.lexsort((places[:, 1], places[:, 0], slots))
         ends = np.searchsorted(slots[order], np.arange(self._n + 1))
-        return [_one(places[some], values[some]) for some in (order[a:b] for a, b in pairwise(ends))]
+        chosen = (order[a:b] for a, b in pairwise(ends))
+        return [Codes(places[some, 0], places[some, 1], values[some]) for some in chosen]
 
 
-def _one(places: np.ndarray, values: np.ndarray) -> Firings:
-    energy = np.square(values.astype(np.float64)) * np.sign(values)
+def _firings(codes: Codes) -> Firings:
+    energy = np.square(codes.values.astype(np.float64)) * np.sign(codes.values)
     sign = 1 if energy.sum() >= 0 else -1
-    active = values * sign > 0
-    return Firings(sign, places[active, 0], places[active, 1], values[active] * sign)
+    active = codes.values * sign > 0
+    return Firings(sign, codes.rows[active], codes.positions[active], codes.values[active] * sign)
 
 
 def share_of_negative(firings: Sequence[Firings]) -> float:

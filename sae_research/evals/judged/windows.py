@@ -50,7 +50,7 @@ def choose_windows(
     probability in proportion to their squares. With `silent_must_be` false, silent windows are any windows, as SAEBench
     has them.
     """
-    taken = _Taken(corpus)
+    taken = Taken(corpus)
     order = np.lexsort((firings.positions, firings.rows, -firings.activations))
     top = taken.first(_places(firings, order), counts.top_explain + counts.top_score)
     if len(top) < counts.top_explain + counts.top_score:
@@ -101,7 +101,7 @@ def _mixed(words: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class _Taken:
+class Taken:
     """Windows so far; a further one shares no token with them and has other ids."""
 
     corpus: Corpus
@@ -134,7 +134,7 @@ class _Taken:
         return window
 
 
-def _silent(taken: _Taken, firings: Firings, *, latent: int, seed: int, n: int, must_be: bool) -> tuple[Window, ...]:
+def _silent(taken: Taken, firings: Firings, *, latent: int, seed: int, n: int, must_be: bool) -> tuple[Window, ...]:
     active: dict[int, list[int]] = {}
     for row, position in zip(firings.rows.tolist(), firings.positions.tolist(), strict=True):
         active.setdefault(row, []).append(position)

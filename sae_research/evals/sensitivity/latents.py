@@ -68,10 +68,14 @@ class TextOf:
     active: Active
 
     def row(self) -> dict[str, Any]:
-        """As it stands in results: places of tokens with their activations, e.g. `3:1.25 7:0.4`, BOS not counted."""
+        """As it stands in results: places of tokens with their activations, e.g. `3:1.25 7:0.4`, BOS not counted.
+
+        `tokens` are their ids, that of BOS first; `token_ends` say where in the text each but BOS ends.
+        """
         pairs = zip(self.active.places.tolist(), self.active.activations.tolist(), strict=True)
         return {
             "text": self.text,
+            "tokens": " ".join(map(str, self.tokens.ids)),
             "token_ends": " ".join(map(str, self.tokens.ends)),
             "activations": " ".join(f"{place}:{value:.{_DIGITS}g}" for place, value in pairs),
         }
@@ -122,10 +126,11 @@ class AskedLatent:
     def content(self, digest: str) -> dict[str, Any]:
         """Its texts, for `eval_result_unstructured`; `digest` is the name of the judge's answer."""
         peaks = [float(f"{peak:.{_DIGITS}g}") for peak in self.about.peaks]
-        shown = zip(self.shown.texts, peaks, self.original, strict=True) if self.original else ()
+        originals = [original.row() for original in self.original] or [{} for _ in peaks]
+        shown = zip(self.shown.texts, peaks, originals, strict=True)
         return {
             "markers": list(self.shown.markers),
-            "examples": [{"shown": text, "peak": peak, **original.row()} for text, peak, original in shown],
+            "examples": [{"shown": text, "peak": peak, **original} for text, peak, original in shown],
             "texts": [text.row() for text in self.own],
             "copies": list(self.written.copies) if self.written else [],
             "control": {

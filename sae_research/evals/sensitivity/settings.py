@@ -8,6 +8,7 @@ from typing import Literal
 
 from sae_research.evals.judged.settings import ExampleSettings, JudgedSettings, check_examples
 from sae_research.judges.records import Sampling
+from sae_research.records import at_least
 
 _WRITING = Sampling(max_tokens=1500, temperature=1.0)
 
@@ -26,12 +27,17 @@ class SensitivitySettings(ExampleSettings, JudgedSettings):
     """The data set on the Hub, or local folder, with SAEBench's result files."""
     published_files: Mapping[str, str] = field(default_factory=dict)
     """By name of the SAE its file in `published`."""
+    n_top: int = 10
+    """Examples that a latent's strongest activations give the judge; as many as SAEBench's by default."""
+    n_weighted: int = 5
+    """Examples that are drawn from its weaker activations, by their squares."""
     writing: Sampling = _WRITING
     """How the judge is asked for texts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_examples(self)
+        at_least(self, n_top=1, n_weighted=0)
         self.refuse_reading_of(self.dataset, self.split)
         if (self.examples == "published") != bool(self.published_files):
             raise ValueError(

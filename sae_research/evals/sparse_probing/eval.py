@@ -22,8 +22,9 @@ from sae_research.evals.base import (
 )
 from sae_research.evals.shared.labelled_data import labelled_data
 from sae_research.evals.shared.seeds import check_seeds, draw_with_seeds
+from sae_research.evals.sparse_probing.best_latents import BEST_LATENTS
 from sae_research.evals.sparse_probing.settings import SparseProbingSettings
-from sae_research.measurements import MetricSpec
+from sae_research.measurements import EvalOutput, LatentNote, MetricSpec
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -64,6 +65,14 @@ def check(settings: SparseProbingSettings, random_seed: int) -> None:
     check_seeds(settings.seeds, random_seed, section="sparse_probing")
 
 
+def notes(output: EvalOutput) -> Iterator[LatentNote]:
+    """The latent that separates each class best, with the accuracy of a probe on it alone where one was trained."""
+    for data_set, by_class in output.unstructured.get(BEST_LATENTS, {}).items():
+        accuracies = output.unstructured[f"{data_set}_results"].get("sae_top_1_test_accuracy") or {}
+        for name, latent in by_class.items():
+            yield LatentNote(latent, "best for a class", f"{data_set}: {name}", accuracies.get(name))
+
+
 SPARSE_PROBING = Eval(
     name="sparse_probing",
     section="sparse_probing",
@@ -71,6 +80,7 @@ SPARSE_PROBING = Eval(
     specs=(*_specs(), INTERPOLATES_HERE),
     data=data,
     run=run,
+    notes=notes,
     main_columns={"sae_top_k_test_accuracy": {"k": 1}},
     not_in_intervals="the texts that probes are trained on, unless `seeds` repeats the draw",
     has_own_stage=True,

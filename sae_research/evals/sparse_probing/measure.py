@@ -19,7 +19,15 @@ from sae_research.evals.sparse_probing.settings import SparseProbingSettings
 from sae_research.lm.site import Site
 from sae_research.metrics.accuracies import ProbeTest
 from sae_research.probes.sparse_rows import Rows, take_rows
-from sae_research.probes.tasks import ClassTests, Tasks, draw_tasks_as_sae_bench, make_tasks, score_top_k, score_wide
+from sae_research.probes.tasks import (
+    ClassTests,
+    Tasks,
+    draw_tasks_as_sae_bench,
+    make_tasks,
+    rank_features,
+    score_top_k,
+    score_wide,
+)
 from sae_research.saes.base import Sae
 
 if TYPE_CHECKING:
@@ -133,10 +141,13 @@ def _score(features: Rows, probed: _SeededSet, *, wide_probes: bool = True) -> S
         n_train = drawn.wide.train.n
         train, test = (take_rows(features, rows) for rows in torch.from_numpy(drawn.rows).tensor_split([n_train]))
         top: dict[int, ClassTests] = {}
+        best: dict[str, int] = {}
         for tasks, k_values in drawn.top:
-            top |= score_top_k(train, test, tasks, k_values)
+            ranked = rank_features(train, tasks.train, max(k_values))
+            top |= score_top_k(train, test, tasks, k_values, best=ranked)
+            best = best or dict(zip(tasks.classes, ranked[:, 0].tolist(), strict=True))
         wide, numbers = score_wide(train, test, drawn.wide) if wide_probes else {}, drawn.rows[n_train:]
-        scores[seed] = ProbeScores(_numbered(wide, numbers), {k: _numbered(t, numbers) for k, t in top.items()})
+        scores[seed] = ProbeScores(_numbered(wide, numbers), {k: _numbered(t, numbers) for k, t in top.items()}, best)
     return scores
 
 

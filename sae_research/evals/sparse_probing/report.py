@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sae_research.evals.shared.seeds import seeded
+from sae_research.evals.sparse_probing.best_latents import BEST_LATENTS
 from sae_research.measurements import EvalOutput, Measurement, measured
 from sae_research.metrics.accuracies import mean_accuracy
 from sae_research.metrics.draws import Repeated, average_repeated
@@ -20,6 +22,8 @@ class ProbeScores(NamedTuple):
     """With all features; empty where that is switched off."""
     top: Mapping[int, ClassTests]
     """With the k best; a k above the number of features is absent."""
+    best: Mapping[str, int] = MappingProxyType({})
+    """By class the feature that separates it best."""
 
 
 ScoresBySeed = Mapping[int, ProbeScores]
@@ -50,7 +54,10 @@ def probing_output(
             | {key: fmean(by_class.values()) if by_class else None for key, by_class in record.items()}
             for name, record in records.items()
         ],
-        unstructured={f"{name}_results": record for name, record in records.items()},
+        unstructured={
+            **{f"{name}_results": record for name, record in records.items()},
+            BEST_LATENTS: {name: dict(next(iter(by_seed.values())).best) for name, by_seed in sae_scores.items()},
+        },
     )
 
 

@@ -38,7 +38,7 @@ def write_local_folders(params: Params, paths: Paths) -> dict[str, dict[str, str
     }
     digests = {stage: digest_of(of_stage) for stage, of_stage in places.items()}
     text = json.dumps({"digests": digests, "places": places}, indent=2, sort_keys=True) + "\n"
-    write_atomically(paths.local_folders, text, scratch=paths.store / "scratch")
+    write_atomically(paths.local_folders, text, scratch=paths.scratch)
     return places
 
 

@@ -45,7 +45,7 @@ def run_setup(params: Params, paths: Paths) -> None:
     """Fills `world/` and `downloaded_saes/` as `params` ask."""
     started = time.monotonic()
     log.info("setup: model %s, baseline %s", params.model.name, params.baseline_sae.shown)
-    remove_leftovers(paths.store)
+    remove_leftovers(paths.store, paths.scratch)
     if needs_world(params):
         with Progress("setup") as progress:
             ensure_world(params, paths, progress)
@@ -59,7 +59,7 @@ def run_setup(params: Params, paths: Paths) -> None:
         paths.saes,
         model={"name": params.model.name, "revision": model.revision},
         local=local,
-        scratch=paths.store / "scratch",
+        scratch=paths.scratch,
         record_of=trained.record_of,
     )
     if not needs_world(params):
@@ -82,14 +82,14 @@ def ensure_world(params: Params, paths: Paths, progress: Progress) -> None:
     if not world_is_valid(stored, params.world):
         log.info("setup: building the embedded world, seed %d (minutes)", params.world.seed)
         build_world(stored, params.world, progress)
-    with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
+    with folder_in_the_making(paths.world, scratch=paths.scratch) as draft:
         shutil.copytree(stored, draft, dirs_exist_ok=True)
 
 
 def remove_world(paths: Paths) -> None:
     """Makes `world/` say that there is none."""
     text = json.dumps(NO_WORLD, indent=2, sort_keys=True) + "\n"
-    with folder_in_the_making(paths.world, scratch=paths.store / "scratch") as draft:
+    with folder_in_the_making(paths.world, scratch=paths.scratch) as draft:
         (draft / "_status.json").write_text(text, encoding="utf-8")
 
 

@@ -57,8 +57,10 @@ def _assert_close(a: Outcome, b: Outcome) -> None:
     for one, other in zip(output_of(a).measurements, output_of(b).measurements, strict=True):
         expected = _numbers(dataclasses.asdict(other))
         assert _numbers(dataclasses.asdict(one)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    for one, other in zip(output_of(a).details, output_of(b).details, strict=True):
-        assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-6)
+    latents, others = (output_of(outcome).tables["latents"].columns for outcome in (a, b))
+    assert latents.keys() == others.keys()
+    for name, column in latents.items():
+        np.testing.assert_allclose(column, others[name], rtol=1e-5, atol=1e-6)
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
@@ -73,7 +75,7 @@ def _mean_activation(context: EvalContext, rows: torch.Tensor, site: Any) -> tor
 def test_every_metric_is_reported_once(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     output = output_of(_measure(context, [make_sae("relu")], rows)[0])
     assert [m.metric for m in output.measurements] == [spec.name for spec in CORE_SPECS]
-    assert len(output.details) == 48
+    assert len(output.tables["latents"]) == 48
     missing = {m.metric for m in output.measurements if m.value is None}
     # The model is untrained: it knows less of the text than the frequencies of its tokens say.
     assert missing == {"interpolates", "ce_loss_score_unigram"}
@@ -266,9 +268,9 @@ def test_negative_codes_fire(context: EvalContext, make_sae: MakeSae, rows: torc
     assert values["l0"] == 4
     assert 0 < values["negative_share"] < 1  # type: ignore[operator]
     assert values["l1_sae_bench"] < values["l1"]  # type: ignore[operator]
-    record = output_of(outcome).details[0]
-    assert record["feature_density"] == 1
-    assert record["feature_density_sae_bench"] < 1
+    latents = output_of(outcome).tables["latents"]
+    assert latents["feature_density"][0] == 1
+    assert latents["feature_density_sae_bench"][0] < 1
 
 
 def test_dead_latents(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
@@ -278,10 +280,9 @@ def test_dead_latents(context: EvalContext, make_sae: MakeSae, rows: torch.Tenso
     values = _values(outcome)
     assert values["frac_alive"] == pytest.approx(47 / 48)
     assert values["frac_dead"] == pytest.approx(1 / 48)
-    dead = output_of(outcome).details[7]
-    assert dead["index"] == 7
-    assert dead["feature_density"] == 0
-    assert dead["consistent_activation_heuristic"] is None
+    latents = output_of(outcome).tables["latents"]
+    assert latents["feature_density"][7] == 0
+    assert np.flatnonzero(np.isnan(latents["consistent_activation_heuristic"])).tolist() == [7]
 
 
 class _Broken(torch.nn.Module):

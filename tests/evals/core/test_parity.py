@@ -38,6 +38,7 @@ def test_every_number_is_sae_benchs(
     for name in OTHER_FORMULA:
         assert f"{name}_sae_bench" in ours
     for name, column in theirs.latents.items():
-        values = [record.get(f"{name}_sae_bench", record[name]) for record in output.details]
-        finite = [i for i, value in enumerate(values) if value is not None and np.isfinite(column[i])]
-        assert [values[i] for i in finite] == pytest.approx([column[i] for i in finite], rel=1e-4, abs=1e-6), name
+        latents = output.tables["latents"].columns
+        values = latents.get(f"{name}_sae_bench", latents[name])
+        finite = np.isfinite(values) & np.isfinite(column)
+        assert values[finite] == pytest.approx(np.asarray(column)[finite], rel=1e-4, abs=1e-6), name

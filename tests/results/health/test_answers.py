@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sae_research.measurements import Measurement
+from sae_research.measurements import Measurement, Table
 from sae_research.results.health import answers
 from sae_research.results.health.answers import Answer
 from sae_research.results.health.settings import HealthSettings, L0Limits, Limits, RedundancyLimits
@@ -136,12 +136,12 @@ def test_a_missing_number_has_the_reason_and_no_verdict() -> None:
 
 
 def test_records_of_latents_are_cores_own() -> None:
-    records = [{"index": 0, "feature_density": 0.5, "max_decoder_cosine_sim": None}]
-    latents = latents_of(records)
+    table = Table({"feature_density": np.array([0.5]), "max_decoder_cosine_sim": np.array([np.nan], dtype=np.float32)})
+    latents = latents_of({"latents": table})
     assert latents is not None
     assert latents.density.tolist() == [0.5]
     assert np.isnan(latents.decoder_cosine).tolist() == [True]
-    assert latents_of([]) is latents_of([{"first_letter": "a"}]) is None
+    assert latents_of({}) is latents_of({"latents": Table({"latent": np.arange(3)})}) is None
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from support.workspace import Workspace, make_card, make_core
 
 from sae_research.errors import UserError
-from sae_research.measurements import EvalOutput, Measurement, Result
+from sae_research.measurements import EvalOutput, Measurement, Result, Table
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.results.health.answers import QUESTIONS
 from sae_research.results.health.settings import HealthSettings, L0Limits
@@ -31,13 +32,13 @@ def measured(cosines: Sequence[float] = (0.1,), *, values: Mapping[str, float] =
     name, architecture = card.pop("name", "sae"), card.pop("architecture", "relu")
     result = make_core(make_card(name, architecture, **{"hyperparameters": {}, **card}), **values)
     n_silent = round(values["frac_dead"] * len(cosines))
-    details = [
-        {"index": i, "feature_density": 0.5 * (i >= n_silent), "consistent_activation_heuristic": 1.0,
-         "encoder_bias": 0.0, "encoder_norm": 1.0, "encoder_decoder_cosine_sim": 1.0, "max_decoder_cosine_sim": cosine,
-         "max_encoder_cosine_sim": cosine}
-        for i, cosine in enumerate(cosines)
-    ]  # fmt: skip
-    return replace(result, output=EvalOutput(result.output.measurements, details=details))
+    densities = [0.5 * (i >= n_silent) for i in range(len(cosines))]
+    return with_latents(result, densities, cosines)
+
+
+def with_latents(result: Result, densities: Sequence[float], cosines: Sequence[float]) -> Result:
+    columns = {"feature_density": np.array(densities), "max_decoder_cosine_sim": np.array(cosines)}
+    return replace(result, output=EvalOutput(result.output.measurements, tables={"latents": Table(columns)}))
 
 
 def absorbed(value: float | None, name: str = "sae", **card: Any) -> Result:
@@ -182,8 +183,7 @@ def test_advice_without_a_record_is_general(workspace: Workspace) -> None:
 def test_silence_on_few_tokens_asks_for_more(workspace: Workspace) -> None:
     result = measured([0.1] * 20, values={**WELL, "frac_dead": 0.4})
     fired = [0.0] * 8 + [0.001] * 5 + [0.5] * 7
-    details = [{**row, "feature_density": d} for row, d in zip(result.output.details, fired, strict=True)]
-    saes, _ = processed(workspace, replace(result, output=EvalOutput(result.output.measurements, details=details)))
+    saes, _ = processed(workspace, with_latents(result, fired, [0.1] * 20))
     assert saes["sae"]["answers"]["dead"]["verdict"] == "borderline"
     assert any("Of 8 silent latents at least 8 are rare and not dead: 1,000 tokens" in a for a in saes["sae"]["advice"])
 

@@ -1,0 +1,1 @@
+"""Dashboards: what single latents do on text, for people to look at."""

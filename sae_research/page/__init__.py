@@ -1,0 +1,1 @@
+"""The explorer: a static page on all results, and the packed data that it loads on demand."""

@@ -1,0 +1,58 @@
+"""Writes the explorer: `index.html`, and in `data/` what it loads when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sae_research.errors import UserError
+from sae_research.files import folder_in_the_making
+from sae_research.page.cards import cards_chunk
+from sae_research.page.document import index_html
+from sae_research.page.fleet import FleetMember, fleet_of
+from sae_research.page.index import columns_of_rows, index_document
+from sae_research.page.numbers import eval_chunk
+from sae_research.page.packing import chunk_text
+from sae_research.page.replicates import replicates_chunk
+from sae_research.page.run import Run
+from sae_research.plots.settings import VisualizationSettings
+
+PAGE_FILE = "index.html"
+_DATA = "data"
+
+
+def require_explorer(folder: Path) -> None:
+    """UserError if `folder` holds anything but an explorer, which may be replaced."""
+    if folder.is_dir() and any(folder.iterdir()) and {path.name for path in folder.iterdir()} != {PAGE_FILE, _DATA}:
+        raise UserError(f"{folder} holds something else than an explorer; name another folder with --out")
+
+
+def write_page(runs: Sequence[Run], folder: Path, settings: VisualizationSettings, *, scratch: Path) -> int:
+    """Makes `folder` hold the explorer of these runs and nothing else; returns the number of its SAEs.
+
+    The same results give the same bytes.
+    """
+    fleet = fleet_of(runs)
+    chunks = dict(_chunks(runs, fleet))
+    index = {**index_document(runs, fleet, settings), "chunks": sorted(chunks)}
+    with folder_in_the_making(folder, scratch=scratch) as draft:
+        (draft / _DATA).mkdir()
+        for name, content in chunks.items():
+            (draft / _DATA / f"{name}.js").write_text(chunk_text(name, content), encoding="utf-8")
+        (draft / PAGE_FILE).write_text(index_html(index), encoding="utf-8")
+    return len(fleet)
+
+
+def _chunks(runs: Sequence[Run], fleet: Sequence[FleetMember]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """By name what the page loads on demand."""
+    rows = [row for run in runs for row in run.rows]
+    columns: dict[str, dict[tuple[str, str], str]] = {}
+    for (eval_name, column), row in columns_of_rows(rows).items():
+        columns.setdefault(eval_name, {})[row.metric or "", row.at] = column
+    yield "cards", cards_chunk(fleet)
+    for name in dict.fromkeys(row.eval for row in rows if row.metric is not None):
+        yield f"numbers-{name}", eval_chunk(name, fleet, columns.get(name, {}))
+        replicates = replicates_chunk(name, runs, fleet)
+        if replicates["blocks"]:
+            yield f"replicates-{name}", replicates

@@ -1,0 +1,77 @@
+"""One worker: this process."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sae_research.errors import UserError
+from sae_research.evals.registry import find_eval
+from sae_research.pipeline.dispatch import Event, Finished, Ready, Report
+from sae_research.pipeline.jobs import Job
+from sae_research.pipeline.planned import PlannedRun
+from sae_research.progress import Progress
+
+if TYPE_CHECKING:
+    from sae_research.pipeline.execute import Worker
+
+log = logging.getLogger(__name__)
+
+HERE = "here"
+"""The name of the worker."""
+
+
+class LocalPool:
+    """Does jobs one after the other; the language model is loaded for the first.
+
+    An error of a job as a whole, such as a full disk, ends the run, or with `keeps_going` only that job. Errors of
+    single SAEs are in reports.
+    """
+
+    def __init__(self, run: PlannedRun, progress: Progress, *, keeps_going: bool = False) -> None:
+        self._run, self._progress, self._keeps_going = run, progress, keeps_going
+        self._is_up = False
+        self._given: Job | None = None
+        self._worker: Worker | None = None
+
+    def give(self, worker: str, job: Job) -> None:
+        """Has the next `wait` do `job`."""
+        self._given = job
+
+    def wait(self, open_jobs: int) -> Event:
+        """Does the job that was given."""
+        if not self._is_up:
+            self._is_up = True
+            return Ready(HERE)
+        assert self._given is not None
+        if self._worker is None:
+            self._worker = make_worker(self._run)
+        do = do_job_or_report if self._keeps_going else do_job
+        return Finished(HERE, do(self._run, self._worker, self._given, self._progress))
+
+
+def make_worker(run: PlannedRun) -> Worker:
+    """A worker in this process; imports torch, and loads the language model."""
+    from sae_research.pipeline.execute import Worker
+
+    return Worker(run.workplace())
+
+
+def do_job(run: PlannedRun, worker: Worker, job: Job, progress: Progress) -> Report:
+    """Computes those cells of `job` that nobody has stored in the meantime."""
+    wanted = job.of(run.missing(job))
+    if not wanted.saes:
+        return Report(reused=len(job.saes))
+    report = worker.compute(find_eval(job.eval_name), run.cells_of(wanted), progress)
+    return replace(report, reused=len(job.saes) - len(wanted.saes))
+
+
+def do_job_or_report(run: PlannedRun, worker: Worker, job: Job, progress: Progress) -> Report:
+    """What `do_job` does; where the job as a whole fails, the reason for each of its cells that is not stored."""
+    try:
+        return do_job(run, worker, job, progress)
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        log.error("%s failed: %s", job.title, reason, exc_info=None if isinstance(error, UserError) else error)
+        return Report(dict.fromkeys(run.missing(job), reason))
