@@ -27,17 +27,20 @@ if TYPE_CHECKING:
     from sae_research.saes.base import Sae
 
 
+_COUNTS = Counts()
+
+
 def data(settings: AutointerpSettings) -> list[DataSet]:
     """The running text, and what determines the judge."""
     return [text_data("dataset", settings.dataset), *judge_data(settings)]
 
 
 def asks(settings: AutointerpSettings) -> list[Asks]:
-    """Explanations, and predictions from each latent's own and from another one's; the same of artificial latents."""
-    counts, known = Counts(), 2 * N_KNOWN
+    """An explanation of each latent, what fits it, and what fits another one's; the same of latents that are known."""
+    n, known = settings.n_latents, 2 * N_KNOWN
     return [
-        Asks("explanations", settings.explaining, counts.n_explain, per_sae=settings.n_latents, for_all=known),
-        Asks("predictions", settings.scoring, counts.n_scored, per_sae=2 * settings.n_latents, for_all=known),
+        Asks("explanations", settings.explaining, windows=_COUNTS.n_explain, per_sae=n, for_all=known),
+        Asks("predictions", settings.scoring, windows=_COUNTS.n_scored, per_sae=2 * n, for_all=known),
     ]
 
 
@@ -81,11 +84,11 @@ AUTOINTERP = Eval(
             "act_threshold_frac": 0.01,
             "scoring": True,
             "use_demos_in_explanation": False,
-            "n_top_ex_for_generation": 10,
-            "n_iw_sampled_ex_for_generation": 5,
-            "n_top_ex_for_scoring": 2,
-            "n_random_ex_for_scoring": 10,
-            "n_iw_sampled_ex_for_scoring": 2,
+            "n_top_ex_for_generation": _COUNTS.top_explain,
+            "n_iw_sampled_ex_for_generation": _COUNTS.weighted_explain,
+            "n_top_ex_for_scoring": _COUNTS.top_score,
+            "n_random_ex_for_scoring": _COUNTS.silent,
+            "n_iw_sampled_ex_for_scoring": _COUNTS.weighted_score,
         },
     ),
 )  # fmt: skip

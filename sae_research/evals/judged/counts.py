@@ -1,11 +1,11 @@
-"""How many windows and artificial latents a judge is asked about. Needs no torch."""
+"""How many windows a latent has, and how many latents test a judge. Needs no torch."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 N_KNOWN = 20
-"""Artificial latents of either kind, gold and null."""
+"""Artificial latents of either kind: on one word, and of no meaning."""
 
 
 class Counts(NamedTuple):
