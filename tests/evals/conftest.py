@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import words
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
@@ -47,6 +48,14 @@ def lm(tokenizer: PreTrainedTokenizerFast) -> LanguageModel:
     )  # fmt: skip
     model = GPTNeoXForCausalLM(config).eval().requires_grad_(False)
     return LanguageModel(take_apart(model, 2), tokenizer, name="random", revision="none")
+
+
+@pytest.fixture(scope="session")
+def word_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The texts of `support.words`."""
+    folder = tmp_path_factory.mktemp("words")
+    words.write_words(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

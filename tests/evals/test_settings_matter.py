@@ -53,8 +53,8 @@ class Change(NamedTuple):
 INERT: Mapping[str, str] = {
     "dashboards.leave_out": "it chooses SAEs before any is measured",
     **{
-        f"autointerp.{kind}.{name}": "goes to a judge's server, as test_openai.py holds; rules draw nothing"
-        for kind in ("explaining", "scoring")
+        f"{kind}.{name}": "goes to a judge's server, as test_openai.py holds; rules draw nothing"
+        for kind in ("autointerp.explaining", "autointerp.scoring", "sensitivity.writing")
         for name in ("temperature", "top_p")
     },
 }
@@ -71,11 +71,29 @@ SETTINGS: Mapping[str, Any] = {
     "ravel": dataclasses.replace(ravel.SETTINGS, num_epochs=1, baselines=("das", "mdas")),
     "unlearning": questions.SETTINGS,
     "dashboards": DashboardsSettings("embedded/text", n_rows=6, context_size=24, n_latents=6, n_top=2),
+    "sensitivity": words.SENSITIVITY,
     "autointerp": words.SETTINGS,
 }
 
 WEAK_LATENTS = {"k_sparse_probe_l1_decay": 1.0}
 """Probes on the latents of letters are then wrong about some words."""
+
+JUDGED: Mapping[str, Change] = {
+    "dataset": Change("embedded/other_words"),
+    "split": Change("train", error="must not have read what is measured"),
+    "n_rows": Change(140),
+    "context_size": Change(40),
+    "n_latents": Change(4),
+    "min_firings": Change(400),
+    "negatives": Change("sae_bench"),
+    "judge": Change("caller", error="sae_research.evaluate"),
+    "judge_revision": Change("main", error="judge_revision is of a model"),
+    "reading.dataset": Change("embedded/other_words"),
+    "reading.split": Change("test", error="must not have read what is measured"),
+    "reading.first_text": Change(385),
+    "reading.n_texts": Change(20),
+}
+"""Of both evals that ask a judge."""
 
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     "core": {
@@ -202,20 +220,17 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "n_neighbours": Change(3),
         "n_bins": Change(3),
     },
+    "sensitivity": {
+        **JUDGED,
+        "examples": Change("published", error="published_files names, by SAE"),
+        "published": Change("a/b", {"examples": "published", "published_files": {"topk": "results.json"}}),
+        "published_files": Change({"topk": "x"}, error="published_files names, by SAE"),
+        "n_top": Change(6),
+        "n_weighted": Change(3),
+        "writing.max_tokens": Change(30),
+    },
     "autointerp": {
-        "dataset": Change("embedded/other_words"),
-        "split": Change("train", error="must not have read what is measured"),
-        "n_rows": Change(140),
-        "context_size": Change(40),
-        "n_latents": Change(4),
-        "min_firings": Change(400),
-        "negatives": Change("sae_bench"),
-        "judge": Change("caller", error="sae_research.evaluate"),
-        "judge_revision": Change("main", error="judge_revision is of a model"),
-        "reading.dataset": Change("embedded/other_words"),
-        "reading.split": Change("test", error="must not have read what is measured"),
-        "reading.first_text": Change(385),
-        "reading.n_texts": Change(20),
+        **JUDGED,
         "explaining.max_tokens": Change(2),
         "scoring.max_tokens": Change(1),
         "min_judge_gold": Change(1.0),
@@ -270,7 +285,7 @@ class Runner:
         """Every number and reason of that eval, or the error."""
         evaluated = find_eval(name)
         lm, sae = _letters() if name == "absorption" else (self._lm, self._sae)
-        lm = _words() if name == "autointerp" else lm
+        lm = _words() if name in ("sensitivity", "autointerp") else lm
         context = EvalContext(lm=lm, hub=self._hub, seed=0, batch_size=16, progress=Progress("test", shown=False))
         try:
             settings = _changed(SETTINGS[name], json.loads(changes))

@@ -19,7 +19,7 @@ from sae_research.cli import main
 from sae_research.evals.registry import find_eval
 from sae_research.pipeline.params import load_params
 
-OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning", "autointerp")
+OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp")
 TINY: dict[str, Any] = {
     "eval_types": dict.fromkeys(OPTIONAL, True),
     "scr": {"dataset_names": ["embedded/bios"], "train_size": 20, "test_size": 20, "n_values": [2, 5]},
@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
     "absorption": {"k_sparse_probe_num_epochs": 5, "max_k_value": 2},
     "ravel": {"num_pairs_per_attribute": 16, "num_epochs": 1, "das_dimension": 4},
     "unlearning": {"n_rows": 8, "required_orders": 1},
+    "sensitivity": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
     "autointerp": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
 }
 

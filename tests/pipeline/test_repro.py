@@ -44,12 +44,12 @@ def test_everything_is_there_and_a_second_run_runs_nothing(finished_project: Pro
     # Byte code is written as usual: it lies beside the modules that stages depend on and must not count.
     again = finished_project.repro()
     assert again.ran == []
-    assert again.out.count("didn't change, skipping") == 11
+    assert again.out.count("didn't change, skipping") == 12
     outputs = finished_project.outputs()
     assert all(f"eval_results/merged/{name}" in outputs for name in ("results.csv", "results.json", "health.json"))
     assert b"## Health" in outputs["METRICS.md"]
     assert any(name.startswith("images/") and name.endswith(".png") for name in outputs)
-    for name in ("absorption", "scr", "tpp", "ravel", "unlearning", "autointerp", "dashboards"):
+    for name in ("absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp", "dashboards"):
         status = json.loads(outputs[f"eval_results/{name}/_status.json"])
         assert status == {"eval": name, "enabled": False, "cells": []}
 

@@ -42,7 +42,7 @@ BASE: Mapping[str, Any] = {
     "controls": {"n_sequences": 16, "variant_atoms": ["random"], "topk_atoms": ["raw"], "topk_k": 4},
     "core_eval": {"n_reconstruction_batches": 1, "n_sparsity_batches": 1, "batch_size": 2, "context_size": 32},
     "eval_types": dict.fromkeys(
-        ("sparse_probing", "absorption", "scr", "tpp", "ravel", "unlearning", "autointerp"), False
+        ("sparse_probing", "absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp"), False
     ),
     "visualization": {"markers": {}, "colors": {}, "k_values": [], "dpi": 50},
 }

@@ -25,7 +25,9 @@ TINY: Mapping[str, Any] = {
     },
     "controls": {"variant_atoms": [], "topk_atoms": []},
     "core_eval": {"n_reconstruction_batches": 1, "n_sparsity_batches": 2, "batch_size": 4},
-    "eval_types": dict.fromkeys(("absorption", "scr", "tpp", "ravel", "unlearning", "autointerp", "dashboards"), False),
+    "eval_types": dict.fromkeys(
+        ("absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp", "dashboards"), False
+    ),
     "dashboards": {"n_rows": 12, "n_latents": 20},
     "sparse_probing": {"dataset_names": ["embedded/news"], "train_size": 40, "test_size": 20, "k_values": [1, 2]},
 }

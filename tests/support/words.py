@@ -1,4 +1,4 @@
-"""A random model of made-up words, running text of these words, and settings of autointerp for both."""
+"""A random model of made-up words, running text of these words, and settings of the evals with a judge for both."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from sae_research.evals.autointerp.settings import AutointerpSettings
 from sae_research.evals.judged.settings import JudgeReading
 from sae_research.evals.run import Measured
+from sae_research.evals.sensitivity.settings import SensitivitySettings
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.structure import take_apart
 
@@ -38,6 +39,11 @@ BOS, FIRST_WORD, LAST_WORD = 2, len(_SPECIAL), len(_SPECIAL) + len(WORDS) - 1
 SETTINGS = AutointerpSettings(
     dataset="embedded/words", n_rows=150, context_size=48, n_latents=6, reading=JudgeReading("embedded/words")
 )
+SENSITIVITY = SensitivitySettings(
+    dataset="embedded/words", n_rows=150, context_size=48, n_latents=6, reading=JudgeReading("embedded/words")
+)
+RunSensitivity = Callable[..., list[Measured]]
+"""The fixture `sensitivity` of its tests."""
 
 
 def words_model(last_word: str | None = None) -> LanguageModel:

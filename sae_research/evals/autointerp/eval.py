@@ -17,17 +17,31 @@ from typing import TYPE_CHECKING
 from sae_research.evals.autointerp.settings import AutointerpSettings
 from sae_research.evals.autointerp.specs import AUTOINTERP_SPECS, BALANCED, BY_DENSITY, GAIN, LATENTS
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
+from sae_research.evals.judged.counts import N_KNOWN, Counts
 from sae_research.evals.judged.settings import BUFFER, judge_data, judge_modules
 from sae_research.evals.judged.specs import DETECTING_SPECS, GOLD, NULL
 from sae_research.evals.shared.text_data import text_data
+from sae_research.judges.estimates import Asks
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
 
 
+_COUNTS = Counts()
+
+
 def data(settings: AutointerpSettings) -> list[DataSet]:
     """The running text, and what determines the judge."""
     return [text_data("dataset", settings.dataset), *judge_data(settings)]
+
+
+def asks(settings: AutointerpSettings) -> list[Asks]:
+    """An explanation of each latent, what fits it, and what fits another one's; the same of latents that are known."""
+    n, known = settings.n_latents, 2 * N_KNOWN
+    return [
+        Asks("explanations", settings.explaining, windows=_COUNTS.n_explain, per_sae=n, for_all=known),
+        Asks("predictions", settings.scoring, windows=_COUNTS.n_scored, per_sae=2 * n, for_all=known),
+    ]
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: AutointerpSettings) -> Iterator[Outcome]:
@@ -45,6 +59,7 @@ AUTOINTERP = Eval(
     data=data,
     run=run,
     modules=judge_modules,
+    asks=asks,
     takes={"texts": "dataset"},
     main_columns={BALANCED: {}, GAIN: {}},
     not_in_intervals="the judge, and the text in which examples are looked for",
@@ -69,11 +84,11 @@ AUTOINTERP = Eval(
             "act_threshold_frac": 0.01,
             "scoring": True,
             "use_demos_in_explanation": False,
-            "n_top_ex_for_generation": 10,
-            "n_iw_sampled_ex_for_generation": 5,
-            "n_top_ex_for_scoring": 2,
-            "n_random_ex_for_scoring": 10,
-            "n_iw_sampled_ex_for_scoring": 2,
+            "n_top_ex_for_generation": _COUNTS.top_explain,
+            "n_iw_sampled_ex_for_generation": _COUNTS.weighted_explain,
+            "n_top_ex_for_scoring": _COUNTS.top_score,
+            "n_random_ex_for_scoring": _COUNTS.silent,
+            "n_iw_sampled_ex_for_scoring": _COUNTS.weighted_score,
         },
     ),
 )  # fmt: skip

@@ -13,13 +13,13 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.examples import Examples, LatentExamples
 from sae_research.evals.judged.known import gold_latents, null_latents
 from sae_research.evals.judged.panel import Panel
 from sae_research.evals.judged.quiz import Quiz, make_quiz
 from sae_research.evals.judged.settings import JudgedSettings
 from sae_research.evals.judged.specs import COMPLIANCE, GOLD, NULL
-from sae_research.evals.judged.windows import Counts
 from sae_research.judges import prompts
 from sae_research.judges.records import Sampling, Unanswered
 from sae_research.judges.replies import read_explanation, read_numbers, read_texts

@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sae_research.evals.judged.corpus import Corpus
+from sae_research.evals.judged.counts import N_KNOWN, Counts
 from sae_research.evals.judged.examples import LatentExamples
 from sae_research.evals.judged.firings import Firings
-from sae_research.evals.judged.windows import Counts, NoWindows, choose_windows
+from sae_research.evals.judged.windows import NoWindows, choose_windows
 from sae_research.probes.draws import keyed_generator
 
-N_KNOWN = 20
-"""Latents of either kind."""
 _MOST_FREQUENT = 2000
 """Tokens among which words are looked for."""
 _SHORTEST = 2

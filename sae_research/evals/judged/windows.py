@@ -9,26 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sae_research.evals.judged.corpus import Corpus
+from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.firings import Firings
 from sae_research.probes.draws import keyed_generator
 
 _MOST_DRAWS = 1000
 """Of places for silent windows: a latent that is silent nowhere in so many is dense."""
-
-
-class Counts(NamedTuple):
-    """How many windows of each kind a latent has to have; SAEBench's numbers."""
-
-    top_explain: int = 10
-    top_score: int = 2
-    weighted_explain: int = 5
-    weighted_score: int = 2
-    silent: int = 10
-
-    @property
-    def n_scored(self) -> int:
-        """Windows without marks that a judge is quizzed on."""
-        return self.top_score + self.weighted_score + self.silent
 
 
 class Window(NamedTuple):

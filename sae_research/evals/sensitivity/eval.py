@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure
+from sae_research.evals.judged.counts import N_KNOWN
 from sae_research.evals.judged.settings import judge_data, judge_modules
 from sae_research.evals.judged.specs import COMPLIANCE, WRITING_SPECS
 from sae_research.evals.sensitivity.published_files import published_data
@@ -29,6 +30,7 @@ from sae_research.evals.sensitivity.specs import (
     SENSITIVITY_SPECS,
 )
 from sae_research.evals.shared.text_data import text_data
+from sae_research.judges.estimates import Asks
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
 def data(settings: SensitivitySettings) -> list[DataSet]:
     """The running text, what determines the judge, and published examples."""
     return [text_data("dataset", settings.dataset), *judge_data(settings), *published_data(settings)]
+
+
+def asks(settings: SensitivitySettings) -> list[Asks]:
+    """Texts for each latent, and for artificial ones that are one word."""
+    return [Asks("texts", settings.writing, settings.counts.n_explain, per_sae=settings.n_latents, for_all=N_KNOWN)]
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: SensitivitySettings) -> Iterator[Outcome]:
@@ -54,6 +61,7 @@ SENSITIVITY_EVAL = Eval(
     data=data,
     run=run,
     modules=judge_modules,
+    asks=asks,
     takes={"texts": "dataset"},
     main_columns={SENSITIVITY: {"percent": 0}, CONTRAST: {"percent": CHOSEN}},
     not_in_intervals="the judge, and the text in which examples are looked for",

@@ -24,13 +24,6 @@ from sae_research.sources.hub import Hub
 
 
 @pytest.fixture(scope="session")
-def word_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("words")
-    words.write_words(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def autointerp(word_world: Path) -> RunAutointerp:
     """Measures SAEs through `run_eval`, with settings changed by name; `caller` is a judge of the test's own."""
     model = words.words_model()

@@ -255,7 +255,11 @@ def test_the_rule_judge_must_have_read_other_text() -> None:
         dataclasses.replace(words.SETTINGS, split="train")
 
 
-def test_it_is_declared_like_other_evals() -> None:
-    assert {spec.name for spec in AUTOINTERP.specs if spec.headline} == {
-        "autointerp_score", "autointerp_balanced_accuracy", "autointerp_gain",
-    }  # fmt: skip
+def test_no_more_is_asked_than_was_announced(autointerp: RunAutointerp, make_sae: MakeSae) -> None:
+    judge = Scripted()
+    autointerp([make_sae("topk", k=6), make_sae("topk", name="other", k=5)], caller=judge)
+    explanations, predictions = AUTOINTERP.asks(words.SETTINGS)
+    for asks, system in ((explanations, prompts.EXPLAIN), (predictions, prompts.DETECT)):
+        asked = [text for said, text in judge.asked if said == system]
+        assert len(asked) == asks.for_all + 2 * asks.per_sae
+        assert all(len(numbered_texts(text)) == asks.windows for text in asked)
