@@ -225,6 +225,8 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "examples": Change("published", error="published_files names, by SAE"),
         "published": Change("a/b", {"examples": "published", "published_files": {"topk": "results.json"}}),
         "published_files": Change({"topk": "x"}, error="published_files names, by SAE"),
+        "n_top": Change(6),
+        "n_weighted": Change(3),
         "writing.max_tokens": Change(30),
     },
     "autointerp": {

@@ -68,7 +68,7 @@ def result() -> Result:
     """Latent 12 has texts, latent 3 none, and latent 8 has no examples."""
     shares = {12: (2 / 3, 1.0), 3: (None, None), 8: (None, None)}
     rows = [{"latent": i, "sensitivity_0": own, "original_0": before} for i, (own, before) in shares.items()]
-    output = EvalOutput((), rows, {str(latent): content(latent) for latent in EXAMPLES}, {"identity": JUDGE})
+    output = EvalOutput((), rows, {str(latent): content(latent) for latent in EXAMPLES}, judge={"identity": JUDGE})
     return Result("key", "sensitivity", {"name": "mine"}, {"writing": WRITING}, {"seed": SEED}, output)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure
-from sae_research.evals.judged.counts import N_KNOWN, Counts
+from sae_research.evals.judged.counts import N_KNOWN
 from sae_research.evals.judged.settings import judge_data, judge_modules
 from sae_research.evals.judged.specs import COMPLIANCE, WRITING_SPECS
 from sae_research.evals.sensitivity.published_files import published_data
@@ -44,7 +44,7 @@ def data(settings: SensitivitySettings) -> list[DataSet]:
 
 def asks(settings: SensitivitySettings) -> list[Asks]:
     """Texts for each latent, and for artificial ones that are one word."""
-    return [Asks("texts", settings.writing, Counts().n_explain, per_sae=settings.n_latents, for_all=N_KNOWN)]
+    return [Asks("texts", settings.writing, settings.counts.n_explain, per_sae=settings.n_latents, for_all=N_KNOWN)]
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: SensitivitySettings) -> Iterator[Outcome]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.settings import ExampleSettings, JudgedSettings, check_examples
 from sae_research.judges.records import Sampling
 from sae_research.records import at_least
@@ -33,6 +34,11 @@ class SensitivitySettings(ExampleSettings, JudgedSettings):
     """Examples that are drawn from its weaker activations, by their squares."""
     writing: Sampling = _WRITING
     """How the judge is asked for texts."""
+
+    @property
+    def counts(self) -> Counts:
+        """How many windows a latent has to have."""
+        return Counts(top_explain=self.n_top, weighted_explain=self.n_weighted)
 
     def __post_init__(self) -> None:
         super().__post_init__()
