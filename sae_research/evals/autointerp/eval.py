@@ -22,6 +22,7 @@ from sae_research.evals.judged.settings import BUFFER, judge_data, judge_modules
 from sae_research.evals.judged.specs import DETECTING_SPECS, GOLD, NULL
 from sae_research.evals.shared.text_data import text_data
 from sae_research.judges.estimates import Asks
+from sae_research.measurements import EvalOutput, LatentNote
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -44,6 +45,16 @@ def asks(settings: AutointerpSettings) -> list[Asks]:
     ]
 
 
+def notes(output: EvalOutput) -> Iterator[LatentNote]:
+    """The explanation of each latent, with its score."""
+    for row in output.unstructured.values():
+        if row["windows"]:
+            yield LatentNote(
+                row["latent"], "explanation", row["explanation"], row["score"], row["score_low"], row["score_high"],
+                row["reason"],
+            )  # fmt: skip
+
+
 def run(context: EvalContext, saes: Sequence[Sae], settings: AutointerpSettings) -> Iterator[Outcome]:
     """One pass of the language model over the text for all SAEs; their requests go to the judge together."""
     from sae_research.evals.autointerp.measure import measure_autointerp
@@ -60,6 +71,7 @@ AUTOINTERP = Eval(
     run=run,
     modules=judge_modules,
     asks=asks,
+    notes=notes,
     takes={"texts": "dataset"},
     main_columns={BALANCED: {}, GAIN: {}},
     not_in_intervals="the judge, and the text in which examples are looked for",
