@@ -56,8 +56,8 @@ def test_every_module_that_a_stage_reaches_is_among_its_dependencies(name: str) 
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_has_at_most_twelve_dependencies(name: str) -> None:
-    assert len(STAGES[name]["deps"]) <= 12
+def test_a_stage_has_at_most_thirteen_dependencies(name: str) -> None:
+    assert len(STAGES[name]["deps"]) <= 13
 
 
 def test_one_stage_alone_always_runs_and_needs_nothing_of_the_large_libraries() -> None:

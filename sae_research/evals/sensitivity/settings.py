@@ -25,7 +25,7 @@ class SensitivitySettings(ExampleSettings, JudgedSettings):
     published: str = "adamkarvonen/sae_bench_results_0125"
     """The data set on the Hub, or local folder, with SAEBench's result files."""
     published_files: Mapping[str, str] = field(default_factory=dict)
-    """By name of the SAE its file in `published`."""
+    """By name of the SAE its file in `published`; for `examples: published` alone."""
     writing: Sampling = _WRITING
     """How the judge is asked for texts."""
 
@@ -33,7 +33,5 @@ class SensitivitySettings(ExampleSettings, JudgedSettings):
         super().__post_init__()
         check_examples(self)
         self.refuse_reading_of(self.dataset, self.split)
-        if (self.examples == "published") != bool(self.published_files):
-            raise ValueError(
-                "published_files names, by SAE, the result files that `examples: published` reads; give both or neither"
-            )
+        if self.examples == "published" and not self.published_files:
+            raise ValueError("published_files is empty, but `examples: published` reads the result files that it names")
