@@ -18,6 +18,10 @@ SETTINGS = SensitivitySettings(
 """Those of the embedded profile; a test compares the two."""
 _TRAINED = "topk k16"
 _SAES = {_TRAINED: "sae-topk/k16", "random": RANDOM, "pca": PCA}
+_LEADS = {"random": None, "pca": 0.1}
+"""What the trained SAE must be ahead of controls by; None: reported alone. After one layer a random latent is nearly a
+list of tokens, and lists are what rules can tell: on two of five worlds the two cannot be told apart."""
+_LEAST_ORIGINAL = 0.97
 _SCORES = {
     (SENSITIVITY, 0): "any activation",
     (ORIGINAL, 0): "any activation on examples",
@@ -42,11 +46,16 @@ def sensitivity_bars(world: CheckedWorld) -> list[Bar]:
             Bar(
                 f"sensitivity, contrast at {CHOSEN} %, trained minus {control}",
                 difference(trained, scores[CONTRAST, CHOSEN, control]),
+                at_least=least,
             )
-            for control in ("random", "pca")
+            for control, least in _LEADS.items()
         ),
         *(
-            Bar(f"sensitivity, {_SCORES[metric, percent]}, {sae}", estimate)
+            Bar(
+                f"sensitivity, {_SCORES[metric, percent]}, {sae}",
+                estimate,
+                at_least=_LEAST_ORIGINAL if (metric, sae) == (ORIGINAL, _TRAINED) else None,
+            )
             for (metric, percent, sae), estimate in scores.items()
         ),
     ]
