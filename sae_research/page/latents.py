@@ -85,6 +85,8 @@ _TYPES = {
         "f4": "Float32", "i4": "Int32", "u4": "Uint32", "u2": "Uint16", "i1": "Int8", "u1": "Uint8",
     }.items()
 }  # fmt: skip
+_LEVEL = 6
+"""Of compression: 9 saves 2 % more and takes eight times as long."""
 _COMPACT: Mapping[str, Any] = {"ensure_ascii": True, "allow_nan": False, "separators": (",", ":")}
 """How strings are written: JSON without spaces, in ASCII."""
 _FULL = 127
@@ -137,7 +139,7 @@ def latents_chunk(result: Result, notes: Sequence[NoteRow]) -> dict[str, Any]:
         "no_logits": result.output.unstructured["no_logits"],
         "arrays": [[name, _TYPES[array.dtype], list(array.shape)] for name, array in arrays.items()],
         "strings": len(strings),
-        "data": base64.b64encode(zlib.compress(packed, 9)).decode("ascii"),
+        "data": base64.b64encode(zlib.compress(packed, _LEVEL)).decode("ascii"),
     }
 
 
