@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export OMP_WAIT_POLICY := PASSIVE
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro real test lint types unit install clean
+.PHONY: repro real test lint types unit browser install clean
 
 repro: install
 	@python -m sae_research unlock
@@ -44,10 +44,20 @@ lint: install
 types: install
 	pyright
 
-unit: install
+unit: install browser
 	@$(MAKE) --no-print-directory $(REAL) || echo "not installed: requirements-real.lock; tests of it are skipped"
 	@$(MAKE) --no-print-directory $(RAY) || echo "not installed: requirements-ray.lock; tests of it are skipped"
 	HF_HUB_OFFLINE=1 pytest -n 2 --dist worksteal
+
+# The browser that the explorer is tested in. As root on Debian it is installed; where it cannot be, its tests are skipped
+# and say how to get one. In CI (CI=true) an installation that fails is a failure.
+browser: install
+	@python -m benchmarks.browser >/dev/null 2>&1 || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || [ "$$CI" != true ]; \
+	  fi
+	@python -m benchmarks.browser || true
 
 install: $(STAMP)
 

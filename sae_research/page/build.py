@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ from sae_research.errors import UserError
 from sae_research.files import folder_in_the_making
 from sae_research.page.cards import cards_chunk
 from sae_research.page.document import index_html
-from sae_research.page.fleet import FleetMember, fleet_of
+from sae_research.page.fleet import FleetMember, fleet_of, members_of_runs
 from sae_research.page.index import columns_of_rows, index_document
+from sae_research.page.latents import chunk_name, latent_chunks
 from sae_research.page.numbers import eval_chunk
 from sae_research.page.packing import chunk_text
 from sae_research.page.replicates import replicates_chunk
@@ -34,14 +35,32 @@ def write_page(runs: Sequence[Run], folder: Path, settings: VisualizationSetting
     The same results give the same bytes.
     """
     fleet = fleet_of(runs)
-    chunks = dict(_chunks(runs, fleet))
-    index = {**index_document(runs, fleet, settings), "chunks": sorted(chunks)}
+    names: list[str] = []
     with folder_in_the_making(folder, scratch=scratch) as draft:
         (draft / _DATA).mkdir()
-        for name, content in chunks.items():
+
+        def write_chunk(name: str, content: Mapping[str, Any]) -> None:
             (draft / _DATA / f"{name}.js").write_text(chunk_text(name, content), encoding="utf-8")
+            names.append(name)
+
+        for name, content in _chunks(runs, fleet):
+            write_chunk(name, content)
+        latents = {}
+        for place, content in _latents(runs, fleet):
+            latents[place] = chunk_name(str(place))
+            write_chunk(latents[place], content)
+        index = {**index_document(runs, fleet, settings), "latents": latents, "chunks": sorted(names)}
         (draft / PAGE_FILE).write_text(index_html(index), encoding="utf-8")
     return len(fleet)
+
+
+def _latents(runs: Sequence[Run], fleet: Sequence[FleetMember]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The latents of the SAEs that have dashboards, by their places. Names can be those of several SAEs."""
+    places = members_of_runs(fleet)
+    for run in runs:
+        for name, content in latent_chunks(run.results) if run.results is not None else ():
+            if (run.name, name) in places:
+                yield places[run.name, name], content
 
 
 def _chunks(runs: Sequence[Run], fleet: Sequence[FleetMember]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -55,6 +55,8 @@ class Run:
     audits: Sequence[ColumnAudit] = ()
     health: Mapping[str, Mapping[str, Any]] | None = None
     """By SAE, of `health.json`."""
+    results: Path | None = None
+    """`eval_results/`, where its dashboards lie, if it has any."""
 
     @cached_property
     def of_sae(self) -> Mapping[tuple[str, str], Mapping[str, Any]]:
@@ -73,6 +75,7 @@ def read_merged(folder: Path, name: str) -> Run:
         columns=list(columns_of(read_replicates(folder)).values()),
         audits=read_records(folder / "audit.parquet", ColumnAudit),
         health={sae["name"]: sae for sae in health.get("saes", ())},
+        results=folder.parent,
     )
 
 

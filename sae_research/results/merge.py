@@ -115,8 +115,8 @@ def _read_eval(folder: Path, eval_name: str) -> Iterator[Entry]:
             yield Entry("computed", cell.sae, eval_name, None, reason=cell.reason)
             continue
         result, specs = _read_intact(folder / cell.file)
-        latents = latents_of(result.output.tables) if eval_name == "core" else None
         notes = tuple(find_eval(eval_name).notes(result.output)) if eval_name in eval_names() else ()
+        latents = latents_of(result.output.tables) if eval_name == "core" else None
         yield Entry("computed", cell.sae, eval_name, _without_records(result), specs, latents=latents, notes=notes)
 
 

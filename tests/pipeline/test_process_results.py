@@ -23,7 +23,14 @@ def test_the_stage_writes_every_promised_file_and_nothing_beside(filled: Any) ->
     assert (summary.saes, summary.failed) == (3, 1)
     merged = {path.name for path in filled.paths.merged.iterdir()}
     tables = {"results.csv", "results.parquet", "comparisons.csv", "comparisons.parquet", "audit.csv", "audit.parquet"}
-    assert merged == tables | {"replicates.parquet", "results.json", "plots.json", "settings.csv", "health.json"}
+    assert merged == tables | {
+        "replicates.parquet",
+        "latent_notes.parquet",
+        "results.json",
+        "plots.json",
+        "settings.csv",
+        "health.json",
+    }
     top = {path.name for path in filled.paths.root.iterdir()}
     assert top == {"eval_results", "metrics.json", "METRICS.md", ".sae_cache"}
     assert summary.rows == len(read_table(filled.paths.merged / "results.parquet"))

@@ -25,7 +25,7 @@ from sae_research.pipeline.params import Params, read_params
 from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.stages.evals import run_eval_stage
 from sae_research.pipeline.stages.setup import run_setup
-from sae_research.pipeline.stages.visualize import visualize
+from sae_research.plots.draw import draw_all
 from sae_research.results.health.assess import assess
 from sae_research.results.health.document import health_document
 from sae_research.results.latents import Latents
@@ -53,6 +53,7 @@ INERT: Mapping[str, str] = {
     "execution.address": "the same",
     "execution.gpus_per_worker": "the same",
     "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
+    "model.tf32": "numbers on GPUs alone; tests/pipeline/test_cells.py holds that it stands in the key",
     **{
         f"judging.{field.name}": "how a judge behind a server is reached and paid; tests/judges/test_openai.py"
         for field in dataclasses.fields(Judging)
@@ -214,7 +215,7 @@ class Workbench:
         if not table.exists():
             table.parent.mkdir(parents=True)
             table.write_bytes(table_as_parquet(_rows()))
-        visualize(self.paths, params.visualization)
+        draw_all(table, self.paths.images, params.visualization, scratch=self.paths.scratch)
         return {path.name: path.read_bytes() for path in self.paths.images.iterdir()}
 
     def health(self, params: Params) -> Any:

@@ -31,6 +31,7 @@ from sae_research.evals.sensitivity.specs import (
 )
 from sae_research.evals.shared.text_data import text_data
 from sae_research.judges.estimates import Asks
+from sae_research.measurements import EvalOutput, LatentNote
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -53,6 +54,16 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: SensitivitySettings
     yield from measure_sensitivity(context, saes, settings)
 
 
+def notes(output: EvalOutput) -> Iterator[LatentNote]:
+    """The sensitivity of each latent that the judge wrote texts for."""
+    for row in output.details:
+        if row["n_texts"]:
+            yield LatentNote(
+                row["latent"], "sensitivity", None,
+                row["sensitivity_0"], row["sensitivity_0_low"], row["sensitivity_0_high"], row["reason"],
+            )  # fmt: skip
+
+
 SENSITIVITY_EVAL = Eval(
     name="sensitivity",
     section="sensitivity",
@@ -60,6 +71,7 @@ SENSITIVITY_EVAL = Eval(
     specs=(*SENSITIVITY_SPECS, *WRITING_SPECS),
     data=data,
     run=run,
+    notes=notes,
     modules=judge_modules,
     asks=asks,
     takes={"texts": "dataset"},

@@ -34,18 +34,17 @@ const waiting = new Map();
 const loaded = new Map();
 
 window.receiveChunk = (name, content) => waiting.get(name)?.(content);
-window.receiveLatents = (content) => waiting.get("latents")?.(content);
 
-/** The content of `data/<name>.js`; `as` is the name under which the file hands it over, by default its own. */
-function loadChunk(name, as = name) {
-  if (!loaded.has(name)) loaded.set(name, fetchChunk(name, as));
+/** The content of `data/<name>.js`. */
+function loadChunk(name) {
+  if (!loaded.has(name)) loaded.set(name, fetchChunk(name));
   return loaded.get(name);
 }
 
-function fetchChunk(name, as) {
+function fetchChunk(name) {
   return new Promise((resolve, reject) => {
     const script = element("script", { src: `data/${encodeURIComponent(name)}.js` });
-    waiting.set(as, (content) => resolve(content));
+    waiting.set(name, (content) => resolve(content));
     script.addEventListener("load", () => script.remove());
     script.addEventListener("error", () => {
       loaded.delete(name);

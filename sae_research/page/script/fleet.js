@@ -13,6 +13,7 @@ function readFleet(index) {
     tested: index.tested,
     notInIntervals: index.not_in_intervals,
     chunks: new Set(index.chunks),
+    latents: index.latents,
   });
   const numbers = new Numbers(index.numbers, fleet.saes.length);
   const lines = numbers.value.length / Math.max(fleet.saes.length, 1);

@@ -23,7 +23,7 @@ function decimalsFor(half) {
 
 function withSeparators(text) {
   const [whole, fraction] = text.split(".");
-  const apart = whole.length > 5 ? whole.replace(/\B(?=(\d{3})+$)/g, "\u202f") : whole;
+  const apart = whole.replace(/^-?\d{5,}$/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ","));
   return fraction === undefined ? apart : `${apart}.${fraction}`;
 }
 

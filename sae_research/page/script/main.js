@@ -8,7 +8,7 @@ function change(patch) {
   const before = page.state;
   page.state = { ...before, ...patch };
   const hash = `#${writeState(page.state)}`;
-  const isStep = ["view", "sae", "latent"].some((name) => before[name] !== page.state[name]);
+  const isStep = ["view", "sae"].some((name) => before[name] !== page.state[name]);
   if (isStep) history.pushState(null, "", hash);
   else history.replaceState(null, "", hash);
   notice("");

@@ -25,7 +25,7 @@ const saeView = {
           element("p", { class: "sentence" }, [labelTitle(about.label), about.site && visible(about.site), about.model && visible(about.model)].filter(Boolean).join(" · ")),
           ...signsOf(about).map(([sign, why]) => element("p", { class: "sentence" }, `${sign} ${why}`))),
         element("div", { class: "tools" }, button(isPinned ? "Unpin" : "Pin", () => togglePin(sae), { "aria-pressed": String(isPinned) }),
-          fleet.chunks.has(latentChunk(sae)) ? button("Its latents", () => change({ view: "latents", sae: about.name })) : null)),
+          fleet.latents[sae] !== undefined ? button("Its latents", () => change({ view: "latents", sae: about.name })) : null)),
       element("div", { class: "controls" }, choice("SAE", [["", fleet.saes.map((one) => [one.name, shortName(one.name)])]], about.name, (name) => change({ sae: name }))),
       element("div", { class: "columns" }, factList("Card", card), densityFigure(density, card), healthFacts(health)),
       element("h3", {}, "Numbers"), numbersOf(sae),

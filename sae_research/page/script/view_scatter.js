@@ -37,12 +37,13 @@ const scatterView = {
     const usable = points.filter((point) => (!log.x || point.x > 0) && (!log.y || point.y > 0));
     const front = state.front === "yes" ? frontOf(usable, this.x, this.y) : [];
     const missing = page.shown.length - usable.length;
-    this.sentence.textContent = scatterSentence(usable.length, missing, front, this.x, this.y);
+    const rings = unbeaten(usable, front, this.x, this.y);
+    this.sentence.textContent = scatterSentence({ shown: usable.length, missing, front, rings, x: this.x, y: this.y });
     drawLegend(this.legend, usable);
     const { stage, svg } = pointChart({
       name: `${this.y.heading} against ${this.x.heading}`,
       summary: this.sentence.textContent,
-      options: scatterOptions({ points: usable, x: this.x, y: this.y, log, front, width: widthFor(this.stage), height: 460, state, small: false }),
+      options: scatterOptions({ points: usable, x: this.x, y: this.y, log, front, rings, width: widthFor(this.stage), height: 460, state, small: false }),
       points: usable,
       tell: (point) => [shortName(fleet.saes[point.sae].name), `${this.y.heading}: ${fullText(this.y.at_sae(point.sae))}`,
         `${this.x.heading}: ${fullText(this.x.at_sae(point.sae))}`, ...signsOf(fleet.saes[point.sae]).map(([sign, why]) => `${sign} ${why}`)],
@@ -51,6 +52,7 @@ const scatterView = {
     this.svg = svg;
     this.stage.replaceChildren(stage);
     const turn = (this.turn = {});
+    if (front.length && ![this.x, this.y].every(hasReplicates)) loadReplicates([this.x, this.y]).then(() => page.view === this && draw(), failed);
     whenIdle(() => this.turn === turn && page.view === this && this.drawSmall(log));
   },
 
@@ -104,14 +106,25 @@ function frontOf(points, x, y) {
   return paretoFront(points.filter(({ about }) => about.interpolates !== "most" && about.interpolates !== "some" && !about.control), sign(x), sign(y));
 }
 
-function scatterSentence(shown, missing, front, x, y) {
+/** The trained SAEs that none on the front is distinguishably better than in both columns; empty until that is known. */
+function unbeaten(points, front, x, y) {
+  if (!front.length || ![x, y].every(hasReplicates)) return [];
+  const isBetter = (column, a, b) => {
+    const sign = column.direction === "higher" ? 1 : -1;
+    return sign * (column.at_sae(a).value - column.at_sae(b).value) > 0 && areToldApart(column, a, b, testedLevel(column));
+  };
+  return points.filter(({ sae, about }) => about.contends && !front.some((best) => isBetter(x, best.sae, sae) && isBetter(y, best.sae, sae)));
+}
+
+function scatterSentence({ shown, missing, front, rings, x, y }) {
   const parts = [`${plural(shown, "SAE")} shown`];
   if (missing) parts.push(`${missing} without a place here (a number is missing, or not positive on a logarithmic axis)`);
   if (front.length) parts.push(`${front.length} on the Pareto front (${x.heading} ${ARROWS[x.direction]}, ${y.heading} ${ARROWS[y.direction]}), controls and interpolating ones left out`);
+  if (rings.length) parts.push(`${rings.length} ringed: none on the front is distinguishably better in both`);
   return `${parts.join("; ")}.`;
 }
 
-function scatterOptions({ points, x, y, log, front, width, height, state, small }) {
+function scatterOptions({ points, x, y, log, front, rings = [], width, height, state, small }) {
   const pins = new Set(state.pin), ordered = [...points].sort((a, b) => Boolean(b.about.control) - Boolean(a.about.control) || pins.has(a.about.name) - pins.has(b.about.name));
   const look = (part) => (point) => lookOf(point.about)[part];
   const size = small ? 3 : 5.5;
@@ -134,7 +147,8 @@ function scatterOptions({ points, x, y, log, front, width, height, state, small 
       front.length > 1 ? Plot.line(front, { x: "x", y: "y", sort: "x", curve: "linear", stroke: "var(--accent)", strokeWidth: 8, strokeOpacity: 0.18, strokeLinejoin: "round", strokeLinecap: "round" }) : null,
       ...bars,
       Plot.dot(ordered, { x: "x", y: "y", symbol: look("symbol"), r: (p) => (p.about.control ? size * 0.8 : size), fill: look("fill"), fillOpacity: look("fillOpacity"), stroke: look("stroke"), strokeWidth: look("strokeWidth") }),
-      Plot.dot(ordered.filter(({ about }) => pins.has(about.name)), { x: "x", y: "y", r: size * 1.9, stroke: "var(--accent)", strokeWidth: 2 }),
+      Plot.dot(rings, { x: "x", y: "y", r: size * 1.6, stroke: "var(--accent)", strokeOpacity: 0.75, strokeWidth: 1.2 }),
+      Plot.dot(ordered.filter(({ about }) => pins.has(about.name)), { x: "x", y: "y", r: size * 2.1, stroke: "var(--ink)", strokeWidth: 2 }),
       small ? null : Plot.text(ordered.filter(({ about }) => pins.has(about.name)), { x: "x", y: "y", text: (p) => shortName(p.about.name, 28), dy: -14, fill: "var(--ink)", stroke: "var(--surface)", strokeWidth: 4, fontWeight: 600 }),
     ].filter(Boolean),
   };

@@ -20,7 +20,7 @@ const tableView = {
         columnMenu(), button("CSV of this table", () => saveCsv("saes", numbersAsRows(this.order, this.columns))),
         button("CSV of all columns", () => this.saveAll())),
       region, this.note);
-    this.shape = "";
+    this.shape = null;
     this.rows = new Map();
   },
 
@@ -100,6 +100,7 @@ const tableView = {
     const isPinned = page.state.pin.includes(fleet.saes[sae].name);
     row.classList.toggle("is-pinned", isPinned);
     row.pin.setAttribute("aria-pressed", isPinned);
+    row.pin.textContent = isPinned ? "◆" : "◇";
     if (row.marks !== this.marks) this.markRow(sae, row);
     return row;
   },

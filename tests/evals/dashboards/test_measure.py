@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from sae_research.evals.dashboards.eval import DASHBOARDS
 from sae_research.evals.dashboards.report import NONE, WIDTH
 from sae_research.evals.dashboards.settings import DashboardsSettings
 from sae_research.lm.model import LanguageModel
+from sae_research.lm.structure import take_apart
 from sae_research.measurements import EvalOutput
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
@@ -186,6 +188,17 @@ def test_what_is_shown_depends_on_no_batch_and_no_other_sae(reading: EvalContext
         alone = _run(reading, sae).tables["latents"]
         for name, column in together.tables["latents"].columns.items():
             np.testing.assert_allclose(column, alone[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_a_gpu_shows_the_same(reading: EvalContext, sae: Sae) -> None:
+    expected = _run(reading, sae).tables["latents"]
+    model: Any = copy.deepcopy(reading.lm.plain_model).to("cuda")
+    on_gpu = LanguageModel(take_apart(model, 2), reading.lm.tokenizer, name="random", revision="none")
+    shown = _run(dataclasses.replace(reading, lm=on_gpu), copy.deepcopy(sae).to("cuda")).tables["latents"]
+    assert shown["latent"].tolist() == expected["latent"].tolist()
+    for name in ("density", "largest", "least", "promoted_by", "neighbour_cosine"):
+        np.testing.assert_allclose(shown[name], expected[name], rtol=1e-2, atol=1e-2)
 
 
 def test_a_dead_latent_says_so_and_a_failing_sae_stops_no_other(reading: EvalContext, make_sae: MakeSae) -> None:
