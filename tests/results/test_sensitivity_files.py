@@ -129,6 +129,12 @@ def test_prompts_that_are_not_those_of_the_result_are_not_made_up(result: Result
         sensitivity_files(asked, eval_name="run")
 
 
+def test_a_result_of_another_version_is_called_one(result: Result) -> None:
+    old = {latent: {**content, "texts": [{"text": "an owl"}]} for latent, content in result.output.unstructured.items()}
+    with pytest.raises(UserError, match=r"the result of mine was written by another version .*'tokens'"):
+        sensitivity_files(replace(result, output=replace(result.output, unstructured=old)), eval_name="run")
+
+
 def test_only_sensitivity_has_these_files(result: Result) -> None:
     with pytest.raises(UserError, match="made from results of sensitivity, not of core"):
         sensitivity_files(replace(result, eval_name="core"), eval_name="run")
