@@ -45,16 +45,6 @@ def asks(settings: AutointerpSettings) -> list[Asks]:
     ]
 
 
-def notes(output: EvalOutput) -> Iterator[LatentNote]:
-    """The explanation of each latent, with its score."""
-    for row in output.unstructured.values():
-        if row["windows"]:
-            yield LatentNote(
-                row["latent"], "explanation", row["explanation"], row["score"], row["score_low"], row["score_high"],
-                row["reason"],
-            )  # fmt: skip
-
-
 def run(context: EvalContext, saes: Sequence[Sae], settings: AutointerpSettings) -> Iterator[Outcome]:
     """One pass of the language model over the text for all SAEs; their requests go to the judge together."""
     from sae_research.evals.autointerp.measure import measure_autointerp
@@ -82,7 +72,6 @@ AUTOINTERP = Eval(
     notes=notes,
     modules=judge_modules,
     asks=asks,
-    notes=notes,
     takes={"texts": "dataset"},
     main_columns={BALANCED: {}, GAIN: {}},
     not_in_intervals="the judge, and the text in which examples are looked for",
