@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,10 @@ def layer_list(model: torch.nn.Module, n: int) -> torch.nn.ModuleList:
     return lists[0]
 
 
+class Stop(Exception):
+    """Ends a run of the model at the hook."""
+
+
 class Run:
     """Sums over rows of tokens."""
 
@@ -89,22 +94,35 @@ class Run:
             raise SystemExit(f"this check reads resid_post, not {'.'.join(hook)}")
         self.layer = layer_list(model, model.config.num_hidden_layers)[int(hook[1])]
 
-    def logits(self, tokens: Tensor, change: Any = None) -> tuple[Tensor, Tensor]:
-        """The logits of a run in which the layer's output becomes `change(output)`, and that output."""
-        seen: list[Tensor] = []
+    def logits(self, tokens: Tensor, change: Any = None) -> Tensor:
+        """The logits of a run in which the layer's output becomes `change(output)`."""
 
         def replaced(_module: Any, _inputs: Any, output: Any) -> Any:
-            x = output[0] if isinstance(output, tuple) else output
-            seen.append(x)
             if change is None:
                 return output
-            return (change(x), *output[1:]) if isinstance(output, tuple) else change(x)
+            return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
 
         handle = self.layer.register_forward_hook(replaced)
         try:
-            return self.model(input_ids=tokens, use_cache=False).logits, seen[0]
+            return self.model(input_ids=tokens, use_cache=False).logits
         finally:
             handle.remove()
+
+    def activations(self, tokens: Tensor) -> Tensor:
+        """The layer's output, where the run ends."""
+        seen: list[Tensor] = []
+
+        def last(_module: Any, _inputs: Any, output: Any) -> Any:
+            seen.append(output[0] if isinstance(output, tuple) else output)
+            raise Stop
+
+        handle = self.layer.register_forward_hook(last)
+        try:
+            with suppress(Stop):
+                self.model(input_ids=tokens, use_cache=False)
+        finally:
+            handle.remove()
+        return seen[0]
 
     def losses(self, rows: Tensor) -> dict[str, float]:
         """Mean cross-entropies: of the model, with the SAE but at special tokens, and with zeros everywhere."""
@@ -118,7 +136,7 @@ class Run:
             counted = real[:, :-1]
             changes = {"without_sae": None, "with_sae": spliced, "with_ablation": torch.zeros_like}
             for name, change in changes.items():
-                log_p = self.logits(tokens, change)[0][:, :-1].log_softmax(dim=-1)
+                log_p = self.logits(tokens, change)[:, :-1].log_softmax(dim=-1)
                 losses = -log_p.gather(2, tokens[:, 1:, None]).squeeze(2)
                 totals[name] += float(losses[counted].sum())
             n += int(counted.sum())
@@ -129,7 +147,7 @@ class Run:
         l0 = error = square = 0.0
         total, n = torch.zeros((), dtype=torch.float64), 0
         for tokens in rows.split(_ROWS):
-            x = self.logits(tokens)[1][~torch.isin(tokens, self.special)]
+            x = self.activations(tokens)[~torch.isin(tokens, self.special)]
             codes = self.sae.codes(x)
             l0 += float((codes != 0).sum())
             error += float((x - self.sae.reconstruct(codes)).square().sum())

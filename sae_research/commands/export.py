@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_research.errors import UserError
+from sae_research.foreign import shown
+from sae_research.pipeline.names import slug
 from sae_research.pipeline.paths import find_paths
 from sae_research.stdout import show
 
@@ -38,6 +40,8 @@ def write_sensitivity_files(result: Result, folder: Path) -> str:
     from sae_research.results.sensitivity_files import COLUMNS, sensitivity_files
 
     name = str(result.sae["name"])
+    if name != slug(name):
+        raise UserError(f"the SAE's name {shown(name)} can be no folder's; expected letters, digits, '.', '-' and '_'")
     files = sensitivity_files(result, eval_name=folder.resolve().name)
     place = folder / name
     strangers = sorted({path.name for path in place.iterdir()} - set(COLUMNS)) if place.is_dir() else []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae_research.errors import UserError
+from sae_research.pipeline.names import slug
 from sae_research.pipeline.paths import find_paths
 from sae_research.stdout import show
 
@@ -103,7 +104,7 @@ def _named(parsed: argparse.Namespace) -> dict[str, str]:
     saes: dict[str, str] = {}
     for name in parsed.sae_names:
         if Path(name).exists():
-            called = "_".join(Path(name).parts[-2:])
+            called = slug("_".join(Path(name).parts[-2:]))
         else:
             try:
                 published = published_sae(name)

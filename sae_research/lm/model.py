@@ -157,6 +157,8 @@ class LanguageModel:
         if self._cache is None:
             return compute()
         place = [self.revision, str(self.dtype), str(self.device), site.hook_name, site.centred]
+        if self.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
+            place.append("tf32")
         return self._cache.get_or_compute([*place, *parts], tokens, compute)
 
     def capture_real(self, tokens: Int[Tensor, "batch position"], site: Site) -> Float[Tensor, "token d"]:

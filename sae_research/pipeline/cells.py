@@ -56,7 +56,12 @@ def plan_cells(
         evaluated,
         settings,
         engine=params.engine,
-        model={**manifest.model, "dtype": params.model.torch_dtype},
+        model={
+            **manifest.model,
+            "dtype": params.model.torch_dtype,
+            # Only what is unusual counts.
+            **({"tf32": True} if params.model.tf32 else {}),
+        },
         hub=hub,
         seed=params.random_seed,
     )

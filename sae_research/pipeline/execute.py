@@ -69,6 +69,8 @@ class Worker:
             place.hub, model.name, revision=place.revision, dtype=model.torch_dtype, device=model.device,
             cache=place.cache,
         )  # fmt: skip
+        if self.lm.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = model.tf32
         self.made = {**_processor(self.lm.device), "group_gigabytes": place.group_gigabytes}
         """What is noted beside each cell: it can show in the last digits of numbers, but in no document."""
         self._loaded: dict[str, Sae] = {}

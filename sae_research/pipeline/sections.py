@@ -33,6 +33,8 @@ class ModelParams:
     """`auto`, `cpu`, `cuda` or `cuda:N`; does not change what is computed."""
     llm_batch_size: int = 32
     """Sequences per language-model batch; does not change what is computed."""
+    tf32: bool = False
+    """Whether GPUs multiply float32 matrices, those of SAEs among them, in TF32: faster, with a mantissa of 10 bits."""
 
     def __post_init__(self) -> None:
         at_least(self, llm_batch_size=1)

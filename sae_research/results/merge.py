@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from sae_research.results.latents import Latents, latents_of
 from sae_research.results.published import read_published
 from sae_research.results.rows import Row, Source, card_label, column_name, place_text
 from sae_research.results.sites import site_of
+
+log = logging.getLogger(__name__)
 
 STATUS_FILE = "_status.json"
 
@@ -121,7 +124,9 @@ def results_of(results: Path, eval_name: str) -> Iterator[Result]:
     """The results of an eval whose stage has run, with their records per latent, one after the other."""
     folder = results / eval_name
     for cell in _read_status(folder / STATUS_FILE, eval_name):
-        if cell.file is not None:
+        if cell.file is None:
+            log.warning("%s has no result of %s: %s", folder, cell.sae, cell.reason)
+        else:
             yield _read_intact(folder / cell.file)[0]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sae_research.errors import UserError
@@ -18,6 +19,7 @@ from sae_research.evals.sensitivity.written import N_ASKED, N_TEXTS
 from sae_research.judges import prompts
 from sae_research.judges.records import Message, Request
 from sae_research.measurements import Result
+from sae_research.results.document import explained_version
 
 EVAL = "sensitivity"
 
@@ -49,16 +51,17 @@ def sensitivity_files(result: Result, *, eval_name: str) -> dict[str, str]:
     """The text of each file; `eval_name` is what the folder of all SAEs is called."""
     if result.eval_name != EVAL:
         raise UserError(f"these files are made from results of {EVAL}, not of {result.eval_name}")
-    latents = list(_latents(result))
-    lines = {
-        "feature_examples.csv": _examples(latents),
-        "generation_queries_with_responses.csv": _queries(result, latents, eval_name),
-        "generated_samples.csv": _samples(latents),
-        "generated_samples_with_activations.csv": _active_samples(latents),
-        "original_examples_with_activations.csv": _active_examples(latents),
-        "feature_stats.csv": _stats(latents),
-    }
-    return {name: _csv(columns, lines[name]) for name, columns in COLUMNS.items()}
+    with explained_version(Path(f"the result of {result.sae['name']}")):
+        latents = list(_latents(result))
+        lines = {
+            "feature_examples.csv": _examples(latents),
+            "generation_queries_with_responses.csv": _queries(result, latents, eval_name),
+            "generated_samples.csv": _samples(latents),
+            "generated_samples_with_activations.csv": _active_samples(latents),
+            "original_examples_with_activations.csv": _active_examples(latents),
+            "feature_stats.csv": _stats(latents),
+        }
+        return {name: _csv(columns, lines[name]) for name, columns in COLUMNS.items()}
 
 
 def _latents(result: Result) -> Iterator[_Latent]:

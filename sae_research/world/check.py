@@ -17,6 +17,7 @@ from sae_research.world.checks.language import language_bars
 from sae_research.world.checks.probing import probing_bars
 from sae_research.world.checks.ravel import ravel_bars
 from sae_research.world.checks.saes import sae_bars
+from sae_research.world.checks.sensitivity import sensitivity_bars
 from sae_research.world.checks.unlearning import unlearning_bars
 from sae_research.world.manifest import world_is_valid
 from sae_research.world.settings import WorldSettings
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _GROUPS = (
     language_bars, probing_bars, sae_bars, correlation_bars, absorption_bars, ravel_bars, unlearning_bars,
-    autointerp_bars,
+    sensitivity_bars, autointerp_bars,
 )  # fmt: skip
 
 
@@ -48,11 +49,17 @@ def run_world_check(seeds: Sequence[int], cache: Path, progress: Progress) -> tu
     bars_by_seed: dict[int, list[Bar]] = {}
     progress.expect(len(seeds) * len(_GROUPS))
     for seed in seeds:
-        settings = WorldSettings(seed=seed)
-        folder = cache / settings.key
-        if not world_is_valid(folder, settings):
-            log.info("world check: building the world of seed %d (minutes)", seed)
-            build_world(folder, settings, progress)
-        bars_by_seed[seed] = check_world(folder, settings, progress)
+        folder = world_folder(seed, cache, progress)
+        bars_by_seed[seed] = check_world(folder, WorldSettings(seed=seed), progress)
     missed = any(bar.verdict == "missed" for bars in bars_by_seed.values() for bar in bars)
     return markdown_table(bars_by_seed), not missed
+
+
+def world_folder(seed: int, cache: Path, progress: Progress) -> Path:
+    """The default world of that seed below `cache`, built where it is missing."""
+    settings = WorldSettings(seed=seed)
+    folder = cache / settings.key
+    if not world_is_valid(folder, settings):
+        log.info("building the world of seed %d (minutes)", seed)
+        build_world(folder, settings, progress)
+    return folder

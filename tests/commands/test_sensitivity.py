@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,8 @@ from support.saes import random_tensors
 from support.words import D_MODEL, word_texts, words_model
 
 from sae_research.cli import main
+from sae_research.commands.export import write_sensitivity_files
+from sae_research.errors import UserError
 from sae_research.formats.readers.saelens import save_sae
 from sae_research.lm.site import Site
 from sae_research.results.document import read_result
@@ -96,6 +99,13 @@ def test_a_finished_run_is_exported_to_the_same_files(lab: Path, capsys: pytest.
     (lab / "again" / "run" / "saes_k2" / "notes.txt").write_text("mine")
     assert main(["export", "sensitivity", "again/run"]) == 1
     assert (lab / "again" / "run" / "saes_k2" / "notes.txt").read_text() == "mine"
+
+
+def test_an_saes_name_leads_to_no_other_folder(lab: Path, tmp_path: Path) -> None:
+    result = read_result(lab / "out" / "run" / "saes_k2_eval_results.json")
+    with pytest.raises(UserError, match=r"the SAE's name '\.\./up' can be no folder's"):
+        write_sensitivity_files(replace(result, sae={**result.sae, "name": "../up"}), tmp_path / "in")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,18 @@ def test_name_label_and_control_are_no_part_of_a_key(tmp_path: Path, monkeypatch
     assert key(digest="e") != key()
 
 
+def test_how_gpus_multiply_is_part_of_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "dataset_revision", lambda *_: "r")
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    entry = {"name": "k", "architecture": "topk", "digest": "d", "hook_name": "blocks.0.hook_resid_post"}
+    manifest = Manifest({"name": "embedded/lm", "revision": "r"}, (entry,))
+    fast = dataclasses.replace(params, model=dataclasses.replace(params.model, tf32=True))
+    for evaluated in map(find_eval, ("core", "ravel")):
+        [usual], [unusual] = (plan_cells(p, manifest, evaluated, Hub(tmp_path)) for p in (params, fast))
+        assert usual.key != unusual.key
+        assert differences(usual.parts, unusual.parts) == ["model.tf32 null -> true"]
+
+
 def test_a_local_model_counts_by_its_content_and_not_by_how_its_path_is_spelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from support.stage_server import StageServer
 
 from sae_research.commands import fill as command
 from sae_research.errors import UserError
+from sae_research.evals.registry import eval_names
 from sae_research.pipeline.fill import read_shard
 from sae_research.pipeline.jobs import Job, share_of
 from sae_research.pipeline.params import load_params
@@ -54,10 +55,13 @@ def test_shares_fill_the_store_and_the_stages_publish_what_one_process_would(
         cells = sum(len(job.saes) for job in jobs)
         done = run_command(server, project, "fill", "--shard", share)
         assert done.code == 0, done.out
-        assert f"fill {share}: 7 evals, {len(jobs)} jobs, {cells} cells: {cells} to compute, 0 reused" in done.out
+        assert (
+            f"fill {share}: {len(EVALS)} evals, {len(jobs)} jobs, {cells} cells: {cells} to compute, 0 reused"
+            in done.out
+        )
         assert f"fill: {cells} cells computed, 0 reused, 0 failed" in done.out
     assert _jobs(project) == planned, "shares must not move while others finish"
-    assert run_command(server, project, "plan").out.endswith(f"{7 * N_SAES} cached, 0 to compute\n")
+    assert run_command(server, project, "plan").out.endswith(f"{len(EVALS) * N_SAES} cached, 0 to compute\n")
     assert run_stages(project) == dict.fromkeys(EVALS, (0, N_SAES))
 
     alone = unfilled.copy_to(tmp_path / "alone")
@@ -108,6 +112,18 @@ def test_an_sae_that_fails_is_named_and_the_others_are_stored_where_SAE_STORE_sa
     paths = find_paths()
     summary = run_eval_stage("core", load_params(paths.params), paths)
     assert (summary.computed, summary.reused) == (0, N_SAES)
+
+
+def test_a_group_that_is_too_large_is_halved_and_one_sae_that_is_fails(project: Project, server: StageServer) -> None:
+    evals = {**dict.fromkeys(eval_names(), False), "drill": True}
+    project.edit({"eval_types": evals, "drill": {"most": 2, "needs": "topk_k8"}, "execution": {"group_gigabytes": 1.0}})
+    plugins = {"SAE_PLUGINS": str(Path(__file__).parents[1] / "support" / "drill_plugins")}
+    failed = run_command(server, project, "fill", **plugins)
+    assert failed.code == 1
+    assert f"drill: out of memory with {N_SAES} SAEs at once" in failed.out
+    assert f"fill: {N_SAES - 1} cells computed, 0 reused, 1 failed" in failed.out
+    assert "  drill of topk_k8: out of memory, with no other SAE beside it; lower model.llm_batch_size" in failed.out
+    assert "Traceback" not in failed.out
 
 
 def test_what_cannot_be_done_is_said_in_one_line(

@@ -44,7 +44,7 @@ def test_everything_is_there_and_a_second_run_runs_nothing(finished_project: Pro
     # Byte code is written as usual: it lies beside the modules that stages depend on and must not count.
     again = finished_project.repro()
     assert again.ran == []
-    assert again.out.count("didn't change, skipping") == 12
+    assert again.out.count("didn't change, skipping") == 13
     outputs = finished_project.outputs()
     assert all(f"eval_results/merged/{name}" in outputs for name in ("results.csv", "results.json", "health.json"))
     assert b"## Health" in outputs["METRICS.md"]

@@ -53,6 +53,7 @@ INERT: Mapping[str, str] = {
     "execution.address": "the same",
     "execution.gpus_per_worker": "the same",
     "execution.group_gigabytes": "who shares a pass; tests/pipeline/test_jobs.py, and test_fill.py for the bytes",
+    "model.tf32": "numbers on GPUs alone; tests/pipeline/test_cells.py holds that it stands in the key",
     **{
         f"judging.{field.name}": "how a judge behind a server is reached and paid; tests/judges/test_openai.py"
         for field in dataclasses.fields(Judging)

@@ -68,7 +68,7 @@ def result() -> Result:
     """Latent 12 has texts, latent 3 none, and latent 8 has no examples."""
     shares = {12: (2 / 3, 1.0), 3: (None, None), 8: (None, None)}
     rows = [{"latent": i, "sensitivity_0": own, "original_0": before} for i, (own, before) in shares.items()]
-    output = EvalOutput((), rows, {str(latent): content(latent) for latent in EXAMPLES}, {"identity": JUDGE})
+    output = EvalOutput((), rows, {str(latent): content(latent) for latent in EXAMPLES}, judge={"identity": JUDGE})
     return Result("key", "sensitivity", {"name": "mine"}, {"writing": WRITING}, {"seed": SEED}, output)
 
 
@@ -127,6 +127,12 @@ def test_prompts_that_are_not_those_of_the_result_are_not_made_up(result: Result
     asked = replace(result, key_parts={"seed": SEED + 1})
     with pytest.raises(UserError, match="the result of mine was made with other prompts than this version's"):
         sensitivity_files(asked, eval_name="run")
+
+
+def test_a_result_of_another_version_is_called_one(result: Result) -> None:
+    old = {latent: {**content, "texts": [{"text": "an owl"}]} for latent, content in result.output.unstructured.items()}
+    with pytest.raises(UserError, match=r"the result of mine was written by another version .*'tokens'"):
+        sensitivity_files(replace(result, output=replace(result.output, unstructured=old)), eval_name="run")
 
 
 def test_only_sensitivity_has_these_files(result: Result) -> None:

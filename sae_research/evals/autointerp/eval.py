@@ -22,6 +22,7 @@ from sae_research.evals.judged.settings import BUFFER, judge_data, judge_modules
 from sae_research.evals.judged.specs import DETECTING_SPECS, GOLD, NULL
 from sae_research.evals.shared.text_data import text_data
 from sae_research.judges.estimates import Asks
+from sae_research.measurements import EvalOutput, LatentNote
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -51,6 +52,16 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: AutointerpSettings)
     yield from measure_autointerp(context, saes, settings)
 
 
+def notes(output: EvalOutput) -> Iterator[LatentNote]:
+    """The explanation of each latent that the judge explained, with its score."""
+    for row in output.unstructured.values():
+        if row["explanation"] is not None:
+            yield LatentNote(
+                row["latent"], "explanation", row["explanation"],
+                row["score"], row["score_low"], row["score_high"], row["reason"],
+            )  # fmt: skip
+
+
 AUTOINTERP = Eval(
     name="autointerp",
     section="autointerp",
@@ -58,6 +69,7 @@ AUTOINTERP = Eval(
     specs=(*AUTOINTERP_SPECS, *DETECTING_SPECS),
     data=data,
     run=run,
+    notes=notes,
     modules=judge_modules,
     asks=asks,
     takes={"texts": "dataset"},

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure
-from sae_research.evals.judged.counts import N_KNOWN, Counts
+from sae_research.evals.judged.counts import N_KNOWN
 from sae_research.evals.judged.settings import judge_data, judge_modules
 from sae_research.evals.judged.specs import COMPLIANCE, WRITING_SPECS
 from sae_research.evals.sensitivity.published_files import published_data
@@ -26,11 +26,13 @@ from sae_research.evals.sensitivity.specs import (
     CONTRAST,
     CONTRAST_BY_DENSITY,
     LATENTS,
+    ORIGINAL,
     SENSITIVITY,
     SENSITIVITY_SPECS,
 )
 from sae_research.evals.shared.text_data import text_data
 from sae_research.judges.estimates import Asks
+from sae_research.measurements import EvalOutput, LatentNote
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -43,7 +45,7 @@ def data(settings: SensitivitySettings) -> list[DataSet]:
 
 def asks(settings: SensitivitySettings) -> list[Asks]:
     """Texts for each latent, and for artificial ones that are one word."""
-    return [Asks("texts", settings.writing, Counts().n_explain, per_sae=settings.n_latents, for_all=N_KNOWN)]
+    return [Asks("texts", settings.writing, settings.counts.n_explain, per_sae=settings.n_latents, for_all=N_KNOWN)]
 
 
 def run(context: EvalContext, saes: Sequence[Sae], settings: SensitivitySettings) -> Iterator[Outcome]:
@@ -53,6 +55,16 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: SensitivitySettings
     yield from measure_sensitivity(context, saes, settings)
 
 
+def notes(output: EvalOutput) -> Iterator[LatentNote]:
+    """The sensitivity of each latent that the judge wrote texts for."""
+    for row in output.details:
+        if row["n_texts"]:
+            yield LatentNote(
+                row["latent"], "sensitivity", None,
+                row["sensitivity_0"], row["sensitivity_0_low"], row["sensitivity_0_high"], row["reason"],
+            )  # fmt: skip
+
+
 SENSITIVITY_EVAL = Eval(
     name="sensitivity",
     section="sensitivity",
@@ -60,6 +72,7 @@ SENSITIVITY_EVAL = Eval(
     specs=(*SENSITIVITY_SPECS, *WRITING_SPECS),
     data=data,
     run=run,
+    notes=notes,
     modules=judge_modules,
     asks=asks,
     takes={"texts": "dataset"},
@@ -67,6 +80,9 @@ SENSITIVITY_EVAL = Eval(
     not_in_intervals="the judge, and the text in which examples are looked for",
     sizes=(LATENTS, COMPLIANCE),
     figures=(
+        PartsFigure(
+            "panels", ORIGINAL, ("percent",), "panels", "Sensitivity to the latents' own examples against L0",
+        ),
         PartsFigure(
             "curve", BY_DENSITY, ("density_below",), "by_density",
             "Sensitivity against the density of latents", "density of the latents, below",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from sae_research.evals.base import EvalContext
 from sae_research.evals.judged.examples import find_examples, peak_in
 from sae_research.evals.judged.firings import drawn_places
-from sae_research.evals.judged.windows import Counts
 from sae_research.evals.sensitivity.latents import ExampledLatent, Found
 from sae_research.evals.sensitivity.settings import SensitivitySettings
 from sae_research.evals.shared.attempts import Attempt
@@ -15,8 +14,7 @@ from sae_research.evals.shared.attempts import Attempt
 
 def fresh_latents(context: EvalContext, attempts: Sequence[Attempt], settings: SensitivitySettings) -> Found:
     """The first `n_latents` of each SAE's drawn order that have windows, and those without; one pass for all SAEs."""
-    counts = Counts(top_explain=settings.n_top, weighted_explain=settings.n_weighted)
-    examples = find_examples(context, attempts, settings, counts)
+    examples = find_examples(context, attempts, settings, settings.counts)
     latents: dict[Attempt, list[ExampledLatent]] = {}
     passed_over: dict[Attempt, list[ExampledLatent]] = {}
     for attempt, of_sae in examples.by_sae.items():

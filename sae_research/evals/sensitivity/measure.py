@@ -10,7 +10,6 @@ import numpy as np
 
 from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.judged.controls import others
-from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.gate import fitness_to_write
 from sae_research.evals.judged.panel import Panel, open_panel
 from sae_research.evals.sensitivity.activations import Active, Asking, Tokens, find_activations, tokenize
@@ -37,7 +36,13 @@ def measure_sensitivity(context: EvalContext, saes: Sequence[Sae], settings: Sen
     find = fresh_latents if settings.examples == "fresh" else published_latents
     found = find(context, attempts, settings)
     fitness = fitness_to_write(
-        panel, found.examples, settings, writing=settings.writing, n_texts=N_ASKED, seed=context.seed, counts=Counts()
+        panel,
+        found.examples,
+        settings,
+        writing=settings.writing,
+        n_texts=N_ASKED,
+        seed=context.seed,
+        counts=settings.counts,
     )
     latents = {attempt: [_shown(about, settings) for about in of_sae] for attempt, of_sae in found.latents.items()}
     if fitness.unfit is None:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
+from sae_research.evals.autointerp.eval import AUTOINTERP
 from sae_research.evals.autointerp.latents import JudgedLatent
 from sae_research.evals.autointerp.report import autointerp_output
 from sae_research.evals.autointerp.settings import AutointerpSettings
 from sae_research.evals.judged.gate import Fitness
 from sae_research.evals.judged.quiz import Quiz
 from sae_research.evals.judged.settings import JudgeReading
-from sae_research.measurements import EvalOutput, Measurement
+from sae_research.measurements import EvalOutput, LatentNote, Measurement
 
 SETTINGS = AutointerpSettings(dataset="embedded/text", reading=JudgeReading("embedded/text"))
 FIT = Fitness((Measurement("judge_gold_score", 0.98),), None)
@@ -130,6 +131,16 @@ def test_without_any_latent_the_reason_is_the_first_latent_s() -> None:
     output = _output([], passed_over=passed_over)
     assert "3 firings" in str(_value(output, "autointerp_gain").reason)
     assert output.unstructured["7"]["reason"] == "3 firings, needed more than 15"
+
+
+def test_notes_are_the_explanations_with_their_scores() -> None:
+    unreadable = _latent(1, None, None, reason="no predictions: the answer is empty")
+    passed_over = [JudgedLatent(7, 0, 0.0, 0.0, 1, reason="3 firings, needed more than 15")]
+    output = _output([_latent(0, {1, 2, 3, 4}, set()), unreadable], passed_over=passed_over)
+    one, other = AUTOINTERP.notes(output)
+    row = output.unstructured["0"]
+    assert one == LatentNote(0, "explanation", 'the word "w0"', 1.0, row["score_low"], 1.0)
+    assert (other.latent, other.value, other.reason) == (1, None, "no predictions: the answer is empty")
 
 
 def test_rows_have_sae_bench_s_keys_and_the_ends_of_the_interval() -> None:

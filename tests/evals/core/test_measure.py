@@ -19,6 +19,7 @@ from support.threads import torch_threads
 
 from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.core import measure
 from sae_research.evals.core.eval import CORE
 from sae_research.evals.core.measure import CorePlan, measure_core
 from sae_research.evals.core.rows import CoreRows, documents_of
@@ -26,6 +27,7 @@ from sae_research.evals.core.settings import CoreSettings
 from sae_research.evals.core.specs import CORE_SPECS
 from sae_research.evals.model_results import ModelResults
 from sae_research.lm.model import LanguageModel
+from sae_research.lm.site import Site
 from sae_research.lm.structure import take_apart
 from sae_research.measurements import Measurement
 from sae_research.metrics.intervals import half_widths
@@ -232,6 +234,27 @@ def test_batch_size_changes_no_number(
     saes = [make_sae("topk", k=5), make_sae("ihtp", k=1)]
     for a, b in zip(_measure(context, saes, rows), _measure(context, saes, rows, batch_size=batch_size), strict=True):
         _assert_close(a, b)
+
+
+def test_blocks_do_not_depend_on_how_many_saes_share_the_pass(
+    context: EvalContext, make_sae: MakeSae, rows: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Room for the states of 3 rows where 13 SAEs share the pass.
+    monkeypatch.setattr(measure, "_STATE_ELEMENTS", 16 * context.lm.d_model * rows.shape[1] * 3)
+    shapes: list[list[int]] = []
+
+    resume = LanguageModel.resume_unchanged
+
+    def noting(lm: LanguageModel, site: Site, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        shapes[-1].append(len(tokens))
+        return resume(lm, site, x, tokens)
+
+    monkeypatch.setattr(LanguageModel, "resume_unchanged", noting)
+    saes = [make_sae("relu"), make_sae("topk", k=3), make_sae("topk", k=4)]
+    for n in (1, 3):
+        shapes.append([])
+        _measure(context, saes[:n], rows)
+    assert shapes == [[3, 3, 2], [3, 3, 2]]
 
 
 def test_company_order_and_threads_change_nothing(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:

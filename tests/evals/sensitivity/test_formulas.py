@@ -91,4 +91,4 @@ def test_a_latents_interval_is_wilsons() -> None:
 
 def test_texts_are_kept_with_what_the_latent_does_on_them() -> None:
     row = _text(0.0, 1.23456, 0.0, 20.0).row()
-    assert row == {"text": "text", "token_ends": "", "activations": "1:1.235 3:20"}
+    assert row == {"text": "text", "tokens": "2 0 1 2 3", "token_ends": "", "activations": "1:1.235 3:20"}

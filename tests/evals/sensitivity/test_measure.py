@@ -109,6 +109,9 @@ def test_numbers_are_those_of_the_texts(
     assert _one(measured, "sensitivity", percent=0).value == pytest.approx(np.mean([r["sensitivity_0"] for r in rows]))
     assert _one(measured, "sensitivity_contrast", percent=0).value == pytest.approx(np.mean(differences))
     assert _one(measured, "sensitivity_latents").value == 6
+    notes = {note.latent: note for note in SENSITIVITY_EVAL.notes(measured.result.output)}  # type: ignore[union-attr]
+    assert {latent: note.value for latent, note in notes.items()} == {r["latent"]: r["sensitivity_0"] for r in rows}
+    assert all(note.low <= note.value <= note.high for note in notes.values())  # type: ignore[operator]
     in_bins = [m for m in measured.result.output.measurements if m.metric == "sensitivity_by_density"]  # type: ignore[union-attr]
     assert in_bins and all(m.value is not None for m in in_bins)
 
