@@ -43,7 +43,7 @@ const compareView = {
     const apart = cells.filter((cell) => cell.verdict !== "alike").length;
     const corrected =
       page.state.correction === "holm"
-        ? "corrected for all of them (Holm)"
+        ? "verdicts are corrected for all of them (Holm), intervals are not"
         : "each at 5 %, not corrected for their number: one in twenty equal pairs is called different";
     return viewHead(
       "Pinned SAEs in pairs",
