@@ -103,7 +103,12 @@ function differenceLines(columns, base, others, correction) {
       const missing = [sae, base].find((one) => Number.isNaN(column.numberOf(one).value));
       return missing === undefined
         ? { sae, ...difference(column, sae, base) }
-        : { sae, difference: NaN, p: NaN, why: fullText(column.numberOf(missing)) };
+        : {
+            sae,
+            difference: NaN,
+            p: NaN,
+            why: `${shortName(fleet.saes[missing].name)}: ${fullText(column.numberOf(missing))}`,
+          };
     }),
   }));
   const cells = lines.flatMap((line) => line.cells);
