@@ -17,6 +17,7 @@ from sae_research.world.checks.language import language_bars
 from sae_research.world.checks.probing import probing_bars
 from sae_research.world.checks.ravel import ravel_bars
 from sae_research.world.checks.saes import sae_bars
+from sae_research.world.checks.sensitivity import sensitivity_bars
 from sae_research.world.checks.unlearning import unlearning_bars
 from sae_research.world.manifest import world_is_valid
 from sae_research.world.settings import WorldSettings
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _GROUPS = (
     language_bars, probing_bars, sae_bars, correlation_bars, absorption_bars, ravel_bars, unlearning_bars,
-    autointerp_bars,
+    sensitivity_bars, autointerp_bars,
 )  # fmt: skip
 
 

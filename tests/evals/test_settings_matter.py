@@ -95,6 +95,10 @@ JUDGED: Mapping[str, Change] = {
 }
 """Of both evals that ask a judge."""
 
+PUBLISHED: Mapping[str, Any] = {
+    "published_files": {"topk": "results.json"}, "published": "embedded/published", "examples": "published"
+}  # fmt: skip
+
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     "core": {
         "dataset": Change("embedded/retain", {"split": "train"}),
@@ -222,12 +226,14 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
     },
     "sensitivity": {
         **JUDGED,
-        "examples": Change("published", error="published_files names, by SAE"),
-        "published": Change("a/b", {"examples": "published", "published_files": {"topk": "results.json"}}),
-        "published_files": Change({"topk": "x"}, error="published_files names, by SAE"),
+        "examples": Change("published", error="published_files is empty"),
+        "published": Change("embedded/other_published", PUBLISHED),
+        "published_files": Change({"topk": "other.json"}, PUBLISHED),
         "n_top": Change(6),
         "n_weighted": Change(3),
         "writing.max_tokens": Change(30),
+        "min_judge_gold": Change(0.0, {"writing.max_tokens": 30}),
+        "max_unanswered": Change(1.0, {"writing.max_tokens": 30, "min_judge_gold": 0.0}),
     },
     "autointerp": {
         **JUDGED,
@@ -245,7 +251,8 @@ def world(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest data on which all evals run."""
     world = tmp_path_factory.mktemp("world")
     for write in (
-        write_text, write_news, write_bios, write_reviews, write_corpora, write_questions, words.write_words
+        write_text, write_news, write_bios, write_reviews, write_corpora, write_questions, words.write_words,
+        words.write_published,
     ):  # fmt: skip
         write(world)
     _write_more_corpora(world)

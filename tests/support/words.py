@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -78,3 +79,20 @@ def write_words(world: Path) -> None:
     for name, seed in (("words", 5), ("other_words", 7)):
         for split, n, more in (("train", 400, 0), ("test", 200, 1)):
             write_table(world, name, split, {"text": word_texts(seed + more, n)})
+
+
+def write_published(world: Path) -> None:
+    """`embedded/published` and `embedded/other_published`: examples of four latents as SAEBench publishes them."""
+    for name, file, first in (
+        ("published", "results.json", 0), ("published", "other.json", 9), ("other_published", "results.json", 20)
+    ):  # fmt: skip
+        folder = world / "datasets" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = {str(latent): {"latent": latent, "logs": published_log(first + latent)} for latent in (3, 5, 8, 9)}
+        (folder / file).write_text(json.dumps({"eval_result_unstructured": entries}), encoding="utf-8")
+
+
+def published_log(word: int) -> str:
+    """Eight examples of one word between two others."""
+    lines = [f"│ {9 - i:.3f} │ {WORDS[40 + i]}<< {WORDS[word]}>> {WORDS[60 + i]} │" for i in range(8)]
+    return "\n".join(["Generation phase", *lines, "Scoring phase"])

@@ -35,6 +35,7 @@ from sae_research.world.checks.probing import (
 )
 from sae_research.world.checks.ravel import SETTINGS as RAVEL
 from sae_research.world.checks.saes import dead_share, explained_variance
+from sae_research.world.checks.sensitivity import SETTINGS as SENSITIVITY
 from sae_research.world.checks.unlearning import SETTINGS as UNLEARNING
 from sae_research.yaml_text import read_yaml
 
@@ -149,7 +150,7 @@ def test_questions_about_the_same_attribute_have_the_same_wording() -> None:
     ("name", "settings"),
     [
         ("absorption", ABSORPTION), ("scr", SCR_SETTINGS), ("tpp", TPP_SETTINGS), ("unlearning", UNLEARNING),
-        ("ravel", RAVEL), ("autointerp", AUTOINTERP),
+        ("ravel", RAVEL), ("sensitivity", SENSITIVITY), ("autointerp", AUTOINTERP),
     ],
 )  # fmt: skip
 def test_the_checks_have_the_profile_s_settings(name: str, settings: Any) -> None:

@@ -26,6 +26,7 @@ from sae_research.evals.sensitivity.specs import (
     CONTRAST,
     CONTRAST_BY_DENSITY,
     LATENTS,
+    ORIGINAL,
     SENSITIVITY,
     SENSITIVITY_SPECS,
 )
@@ -79,6 +80,9 @@ SENSITIVITY_EVAL = Eval(
     not_in_intervals="the judge, and the text in which examples are looked for",
     sizes=(LATENTS, COMPLIANCE),
     figures=(
+        PartsFigure(
+            "panels", ORIGINAL, ("percent",), "panels", "Sensitivity to the latents' own examples against L0",
+        ),
         PartsFigure(
             "curve", BY_DENSITY, ("density_below",), "by_density",
             "Sensitivity against the density of latents", "density of the latents, below",

@@ -27,7 +27,7 @@ class SensitivitySettings(ExampleSettings, JudgedSettings):
     published: str = "adamkarvonen/sae_bench_results_0125"
     """The data set on the Hub, or local folder, with SAEBench's result files."""
     published_files: Mapping[str, str] = field(default_factory=dict)
-    """By name of the SAE its file in `published`."""
+    """By name of the SAE its file in `published`; for `examples: published` alone."""
     n_top: int = 10
     """Examples that a latent's strongest activations give the judge; as many as SAEBench's by default."""
     n_weighted: int = 5
@@ -45,7 +45,5 @@ class SensitivitySettings(ExampleSettings, JudgedSettings):
         check_examples(self)
         at_least(self, n_top=1, n_weighted=0)
         self.refuse_reading_of(self.dataset, self.split)
-        if (self.examples == "published") != bool(self.published_files):
-            raise ValueError(
-                "published_files names, by SAE, the result files that `examples: published` reads; give both or neither"
-            )
+        if self.examples == "published" and not self.published_files:
+            raise ValueError("published_files is empty, but `examples: published` reads the result files that it names")
