@@ -70,13 +70,13 @@ def tables(outputs: Mapping[int, Outputs]) -> Iterator[str]:
         for seed, of_seed in outputs.items()
         for sae in SAES
     ]
-    yield table(["seed", "SAE", *(column.title for column in COLUMNS)], lines)
+    yield table(["seed", "SAE", *(column.title for column in COLUMNS)], lines, numbers_from=2)
     lines = [
         [str(seed), control, *(_shown(_lead(of_seed, column, control)) for column in COLUMNS)]
         for seed, of_seed in outputs.items()
         for control in CONTROLS
     ]
-    yield table(["seed", f"{TRAINED} minus", *(column.title for column in COLUMNS)], lines)
+    yield table(["seed", f"{TRAINED} minus", *(column.title for column in COLUMNS)], lines, numbers_from=2)
     lines = [
         [str(seed), *(f"{_score(of_seed, column, TRAINED).value:.3f}" for column in JUDGE)]
         for seed, of_seed in outputs.items()
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with Progress("worlds") as progress:
         folders = {seed: world_folder(seed, find_paths().store / "worlds", progress) for seed in parsed.seeds}
     outputs = {seed: measure(folder, seed) for seed, folder in folders.items()}
-    sys.stdout.write("\n".join(tables(outputs)))
+    sys.stdout.write("\n\n".join(tables(outputs)) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ FLOORS = [
     FACE,
 ]
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-HEAVY = ("sae_lens", "sae_bench", "transformer_lens", "dvc")
+HEAVY = ("sae_lens", "sae_bench", "transformer_lens", "dvc", "ray")
 
 
 def _module(path: Path) -> str:

@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +25,8 @@ from sae_research.progress import duration
 
 log = logging.getLogger(__name__)
 
-_RUNS_KEPT = 20
-"""Folders of logs, of this and earlier runs."""
+_LOGS_KEPT = 30 * 86_400.0
+"""Seconds."""
 
 
 class Shard(NamedTuple):
@@ -118,10 +118,13 @@ def logged_to(folder: Path, name: str) -> Iterator[None]:
 
 
 def log_folder(store: Path, share: str | None) -> Path:
-    """A folder for the logs of a new run; those of the oldest runs go."""
+    """A folder for the logs of a new run; those of a month ago go."""
     logs = store / "logs"
-    for old in sorted(logs.glob("fill-*"))[: 1 - _RUNS_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    for old in logs.glob("fill-*"):
+        # Another run may clear up at the same time.
+        with suppress(FileNotFoundError):
+            if old.stat().st_mtime < time.time() - _LOGS_KEPT:
+                shutil.rmtree(old, ignore_errors=True)
     which = "" if share is None else f"-{share.replace('/', '-of-')}"
     return logs / f"fill-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{which}"
 

@@ -14,7 +14,8 @@ import pytest
 from support.workspace import make_card
 
 from sae_research.measurements import EvalOutput, Result, Table
-from sae_research.page.latents import write_latents
+from sae_research.page.latents import chunk_name, latent_chunks
+from sae_research.page.packing import chunk_text
 from sae_research.pipeline.paths import Paths
 from sae_research.results.document import write_result
 from sae_research.results.latent_notes import NOTES_FILE, NoteRow
@@ -102,8 +103,7 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, A
 
 def test_what_is_packed_is_read_back(tmp_path: Path) -> None:
     results = _write(tmp_path, _table())
-    assert write_latents(tmp_path / "data", results) == {"topk_k8": "latents-topk_k8.js"}
-    content, arrays, strings = _read((tmp_path / "data" / "latents-topk_k8.js").read_text(encoding="utf-8"))
+    content, arrays, strings = _read(_only_file(results))
     about = {name: value for name, value in content.items() if name not in ("arrays", "data", "strings", "d_sae")}
     assert about == {
         "format": 1, "sae": "topk_k8", "n": 2, "tokens_read": 1000, "is_signed": True, "quantiles": 2,
@@ -132,34 +132,31 @@ def test_what_is_packed_is_read_back(tmp_path: Path) -> None:
 
 
 def test_nothing_in_a_file_can_end_the_script_and_equal_data_give_equal_bytes(tmp_path: Path) -> None:
-    results = _write(tmp_path, _table())
-    write_latents(tmp_path / "a", results)
-    write_latents(tmp_path / "b", _write(tmp_path, _table()))
-    text = (tmp_path / "a" / "latents-topk_k8.js").read_bytes()
-    assert text == (tmp_path / "b" / "latents-topk_k8.js").read_bytes()
+    text = _only_file(_write(tmp_path / "a", _table()))
+    assert text == _only_file(_write(tmp_path / "b", _table()))
     assert text.isascii()
-    assert not set(b"<>&") & set(text)
+    assert not set("<>&") & set(text)
 
 
 def test_many_tokens_and_no_logits(tmp_path: Path) -> None:
     columns = _table()
     for name in ("promoted", "promoted_by", "suppressed", "suppressed_by"):
         del columns[name]
-    content, arrays, _ = _read(_only_file(tmp_path / "few", columns))
+    content, arrays, _ = _read(_only_file(_write(tmp_path / "few", columns)))
     assert content["no_logits"] == "atoms of heads"
     assert not {"promoted", "largest_logit"} & arrays.keys()
     columns["window_tokens"] = np.arange(N * WINDOWS * 15_000, dtype=np.int32).reshape(N, -1)
     columns["window_codes"] = np.ones((N, WINDOWS * 15_000), dtype=np.float32)
-    _, arrays, _ = _read(_only_file(tmp_path / "many", columns))
+    _, arrays, _ = _read(_only_file(_write(tmp_path / "many", columns)))
     assert arrays["window_tokens"].dtype == np.uint32
     assert arrays["window_tokens"].ravel().tolist() == list(range(N * WINDOWS * 15_000))
 
 
-def _only_file(root: Path, columns: dict[str, np.ndarray]) -> str:
-    write_latents(root / "data", _write(root, columns))
-    return (root / "data" / "latents-topk_k8.js").read_text(encoding="utf-8")
+def _only_file(results: Path) -> str:
+    """The text of the file of the only SAE."""
+    [(sae, content)] = latent_chunks(results)
+    return chunk_text(chunk_name(sae), content)
 
 
 def test_without_dashboards_there_are_no_files(tmp_path: Path) -> None:
-    assert write_latents(tmp_path / "data", tmp_path / "eval_results") == {}
-    assert not (tmp_path / "data").exists()
+    assert list(latent_chunks(tmp_path / "eval_results")) == []

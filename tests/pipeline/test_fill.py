@@ -55,10 +55,13 @@ def test_shares_fill_the_store_and_the_stages_publish_what_one_process_would(
         cells = sum(len(job.saes) for job in jobs)
         done = run_command(server, project, "fill", "--shard", share)
         assert done.code == 0, done.out
-        assert f"fill {share}: 7 evals, {len(jobs)} jobs, {cells} cells: {cells} to compute, 0 reused" in done.out
+        assert (
+            f"fill {share}: {len(EVALS)} evals, {len(jobs)} jobs, {cells} cells: {cells} to compute, 0 reused"
+            in done.out
+        )
         assert f"fill: {cells} cells computed, 0 reused, 0 failed" in done.out
     assert _jobs(project) == planned, "shares must not move while others finish"
-    assert run_command(server, project, "plan").out.endswith(f"{7 * N_SAES} cached, 0 to compute\n")
+    assert run_command(server, project, "plan").out.endswith(f"{len(EVALS) * N_SAES} cached, 0 to compute\n")
     assert run_stages(project) == dict.fromkeys(EVALS, (0, N_SAES))
 
     alone = unfilled.copy_to(tmp_path / "alone")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -24,13 +24,9 @@ from sae_research.sources.hub import Hub
 KEY = "-".join(("sk", "CANARY", "a1b2c3d4e5f6g7h8"))
 """Not written out: this file is in the project, too."""
 READING = {"dataset": "embedded/text", "split": "train", "first_text": 0, "n_texts": 300}
-JUDGED: Mapping[str, Any] = {
-    "eval_types": {"autointerp": True},
-    "autointerp": {"n_rows": 100, "n_latents": 2, "min_firings": 5, "reading": READING},
-}
+TINY: Mapping[str, Any] = {"n_rows": 100, "n_latents": 2, "min_firings": 5, "reading": READING}
 AT_ONCE = 4
 SAES = ("topk_k8", "jumprelu_l0_8")
-ARGUMENTS = ("scripts.run_optional_evals", "--eval", "autointerp")
 
 
 @pytest.fixture(scope="module")
@@ -55,30 +51,37 @@ def chat(rules: RulesJudge) -> Iterator[ChatServer]:
 
 
 class Stage:
-    """The stage autointerp in a copy of the finished project."""
+    """The stage of a judged eval in a copy of the finished project, with two of its SAEs."""
 
-    def __init__(self, project: Project, server: StageServer) -> None:
-        self.project, self._server = project, server
-        project.edit(JUDGED)
+    def __init__(self, eval_name: str, project: Project, server: StageServer) -> None:
+        self.eval_name, self.project, self._server = eval_name, project, server
+        project.edit({"eval_types": {eval_name: True}, eval_name: TINY})
         manifest = project.root / "downloaded_saes" / "manifest.json"
         content = json.loads(manifest.read_text())
         some = [sae for sae in content["saes"] if sae["name"] in SAES]
         manifest.write_text(json.dumps({**content, "saes": some}))
 
     def run(self, judge: str, **judging: Any) -> Finished:
-        self.project.edit({"autointerp": {"judge": judge}, "judging": judging})
-        return self._server.run(self.project.root, *ARGUMENTS, env=self.env)
+        self._edit(judge, judging)
+        return self._server.run(self.project.root, *self.command, env=self.env)
+
+    def _edit(self, judge: str, judging: Mapping[str, Any]) -> None:
+        self.project.edit({self.eval_name: {"judge": judge}, "judging": judging})
+
+    @property
+    def command(self) -> Sequence[str]:
+        return "scripts.run_optional_evals", "--eval", self.eval_name
 
     @property
     def env(self) -> dict[str, str]:
         return {"JUDGE_KEY": KEY, "PYTHONPATH": str(self.project.root)}
 
     def plan(self, judge: str, **judging: Any) -> str:
-        self.project.edit({"autointerp": {"judge": judge}, "judging": judging})
+        self._edit(judge, judging)
         return self._server.run(self.project.root, "sae_research", "plan", env=self.env).out
 
     def documents(self) -> dict[str, dict[str, Any]]:
-        folder = self.project.root / "eval_results" / "autointerp"
+        folder = self.project.root / "eval_results" / self.eval_name
         return {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*_eval_results.json"))}
 
     def measurements(self) -> dict[str, Any]:
@@ -95,19 +98,16 @@ class Stage:
         assert not [p for p in self.project.root.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
 
 
-@pytest.fixture
-def stage(project: Project, server: StageServer) -> Stage:
-    return Stage(project, server)
-
-
 def _connection(chat: ChatServer, **changes: Any) -> dict[str, Any]:
-    return {"base_url": chat.url, "api_key_env": "JUDGE_KEY", "concurrency": AT_ONCE, "max_retries": 0, **changes}
+    plain = {"base_url": chat.url, "api_key_env": "JUDGE_KEY", "concurrency": AT_ONCE}
+    return {**plain, "max_retries": 0, "max_requests": None, **changes}
 
 
 @pytest.mark.slow
 def test_a_server_with_the_rule_judge_gives_its_scores_and_its_answers_are_replayed(
-    stage: Stage, chat: ChatServer
+    project: Project, server: StageServer, chat: ChatServer
 ) -> None:
+    stage = Stage("autointerp", project, server)
     assert stage.run("rules").code == 0
     in_process = stage.measurements()
     planned = stage.plan("openai:judge", **_connection(chat, dollars_per_million_input=1, dollars_per_million_output=2))
@@ -139,18 +139,22 @@ def test_a_server_with_the_rule_judge_gives_its_scores_and_its_answers_are_repla
 
 
 @pytest.mark.slow
-def test_faults_and_kills_cost_what_was_under_way(stage: Stage, chat: ChatServer) -> None:
+def test_faults_and_kills_cost_what_was_under_way(project: Project, server: StageServer, chat: ChatServer) -> None:
+    stage = Stage("sensitivity", project, server)
+    assert stage.run("rules").code == 0
+    in_process = stage.measurements()
     chat.faults = [Fault(401, body=f"wrong key {KEY}".encode())] * AT_ONCE
     refused = stage.run("openai:judge", **_connection(chat))
     assert refused.code == 1 and "Traceback" not in refused.out
     assert "answered 401: it does not accept the key in JUDGE_KEY; the answers so far are kept" in refused.out
     assert len(chat.requests) <= AT_ONCE
     chat.faults, chat.requests = [], []
-    _kill_after(20, stage, chat)
-    spent = stage.run("openai:judge", **_connection(chat, max_requests=30))
-    assert spent.code == 1 and "max_requests = 30 are spent" in spent.out
+    _kill_after(10, stage, chat)
+    spent = stage.run("openai:judge", **_connection(chat, max_requests=3))
+    assert spent.code == 1 and "max_requests = 3 are spent" in spent.out
     done = stage.run("openai:judge", **_connection(chat))
     assert done.code == 0, done.out
+    assert stage.measurements() == in_process
     assert len(chat.requests) - len(_distinct(chat)) <= AT_ONCE
     stage.assert_no_key(refused, spent, done)
 
@@ -162,7 +166,7 @@ def _distinct(chat: ChatServer) -> set[str]:
 def _kill_after(n: int, stage: Stage, chat: ChatServer) -> None:
     """Runs the stage as a process of its own, and kills it as soon as the server has seen `n` requests."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *ARGUMENTS], cwd=stage.project.root, env=environment() | stage.env,
+        [sys.executable, "-m", *stage.command], cwd=stage.project.root, env=environment() | stage.env,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while len(chat.requests) < n and process.poll() is None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any
 
 import pandas as pd
 import pytest
+from support.every_eval import EVERY_EVAL, OPTIONAL
 from support.project import Project
 
 from sae_research import evaluate
@@ -19,22 +19,10 @@ from sae_research.cli import main
 from sae_research.evals.registry import find_eval
 from sae_research.pipeline.params import load_params
 
-OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp")
-TINY: dict[str, Any] = {
-    "eval_types": dict.fromkeys(OPTIONAL, True),
-    "scr": {"dataset_names": ["embedded/bios"], "train_size": 20, "test_size": 20, "n_values": [2, 5]},
-    "tpp": {"dataset_names": ["embedded/news"], "train_size": 20, "test_size": 20, "n_values": [2, 5]},
-    "absorption": {"k_sparse_probe_num_epochs": 5, "max_k_value": 2},
-    "ravel": {"num_pairs_per_attribute": 16, "num_epochs": 1, "das_dimension": 4},
-    "unlearning": {"n_rows": 8, "required_orders": 1},
-    "sensitivity": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
-    "autointerp": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
-}
-
 
 def test_all_optional_evals_and_then_one_less(project: Project) -> None:
     n = len(project.status("core"))
-    project.edit(TINY)
+    project.edit(EVERY_EVAL)
     done = project.repro()
     assert {name: done.counts[name] for name in OPTIONAL} == dict.fromkeys(OPTIONAL, (n, 0, 0))
     rows = _rows(project)

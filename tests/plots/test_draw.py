@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.workspace import Workspace, make_core
 
-from sae_research.pipeline.paths import Paths
+from sae_research.pipeline.stages.process_results import process_results
 from sae_research.pipeline.stages.visualize import visualize
 from sae_research.plots.draw import axis_label, draw_all, draw_figure, plain_matplotlib
 from sae_research.plots.settings import VisualizationSettings
@@ -193,12 +194,16 @@ def test_a_table_without_headlines_has_no_pictures(tmp_path: Path) -> None:
     assert list((tmp_path / "images").iterdir()) == []
 
 
-def test_the_stage_reads_the_merged_table(fleet: list[Row], tmp_path: Path) -> None:
-    paths = Paths(root=tmp_path, store=tmp_path / ".sae_cache")
-    paths.merged.mkdir(parents=True)
-    _write([row for row in fleet if row.metric == "ce_loss_score"], paths.merged)
-    visualize(paths, SMALL)
-    assert [path.name for path in paths.images.iterdir()] == ["core_ce_loss_score.png"]
+def test_the_stage_reads_the_merged_results(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.add(make_core())
+    process_results(workspace.paths, {"core": True})
+    visualize(workspace.paths, SMALL)
+    drawn = {path.name for path in workspace.paths.images.iterdir()}
+    assert drawn == {"core_ce_loss_score.png", "core_explained_variance.png"}
+    page = workspace.paths.explorer
+    assert {path.name for path in page.iterdir()} == {"index.html", "data"}
+    assert (page / "data" / "numbers-core.js").read_text().startswith('receiveChunk("numbers-core",')
 
 
 def test_long_labels_are_broken_before_the_direction(row: Any) -> None:

@@ -15,7 +15,7 @@ from sae_research.pipeline.paths import find_paths
 from sae_research.pipeline.stages.evals import run_eval_stage
 from sae_research.pipeline.stages.setup import run_setup
 
-OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning")
+OPTIONAL = ("absorption", "scr", "tpp", "ravel", "unlearning", "sensitivity", "autointerp")
 EVALS = ("core", "sparse_probing", *OPTIONAL)
 EVERY_EVAL: dict[str, Any] = {
     "eval_types": {name: name in EVALS for name in eval_names()},
@@ -24,6 +24,8 @@ EVERY_EVAL: dict[str, Any] = {
     "absorption": {"k_sparse_probe_num_epochs": 5, "max_k_value": 2},
     "ravel": {"num_pairs_per_attribute": 16, "num_epochs": 1, "das_dimension": 4},
     "unlearning": {"n_rows": 8, "required_orders": 1},
+    "sensitivity": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
+    "autointerp": {"n_rows": 150, "n_latents": 5, "reading": {"n_texts": 500}},
 }
 FEW_SAES: dict[str, Any] = {
     "sae_variants": {"ihtp": {"enabled": False}, "mpsae": {"enabled": False}},

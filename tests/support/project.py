@@ -81,7 +81,7 @@ class Project:
 
     def outputs(self) -> dict[str, bytes]:
         """Every result file by relative name."""
-        folders = ("downloaded_saes", "eval_results", "images")
+        folders = ("downloaded_saes", "eval_results", "images", "explorer")
         files = [p for f in folders for p in sorted((self.root / f).rglob("*")) if p.is_file()]
         files += [self.root / name for name in ("metrics.json", "METRICS.md", "docs/figures/overview.png")]
         return {p.relative_to(self.root).as_posix(): p.read_bytes() for p in files}

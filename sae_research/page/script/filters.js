@@ -89,13 +89,13 @@ const toggled = (values, value, isOn) => (isOn ? [...values.filter((v) => v !== 
 
 function pinned(name) {
   const about = fleet.saes[fleet.byName.get(name)];
-  return element("li", {}, glyph(about), saeLink(about, 28),
+  return element("li", { class: "pinned" }, glyph(about), saeLink(about, 28),
     button("×", () => togglePin(about.place), { class: "quiet", "aria-label": `Unpin ${shortName(name)}` }));
 }
 
 /** A link to an SAE's own view. */
 function saeLink(about, longest) {
-  return element("a", { href: `#${writeState({ ...page.state, view: "sae", sae: about.name })}`, title: visible(about.name),
+  return element("a", { href: `#view=sae&sae=${encodeURIComponent(about.name)}`, title: visible(about.name),
     on: { click: (event) => { event.preventDefault(); change({ view: "sae", sae: about.name }); } } }, shortName(about.name, longest));
 }
 

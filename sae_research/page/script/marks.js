@@ -67,9 +67,14 @@ const labelTitle = (label) => visible(fleet.labels.get(label)?.title ?? label);
 /** The marker of an SAE as a small picture, which says nothing to screen readers. */
 function glyph(about, size = 12) {
   const look = lookOf(about);
+  // Drawn once for all sizes: a page has hundreds of them.
+  look.path ??= symbolPath(look.symbol);
+  return svgElement("svg", { class: "glyph", width: size, height: size, viewBox: "-6 -6 12 12", "aria-hidden": "true" },
+    svgElement("path", { d: look.path, style: { fill: look.fill, stroke: look.stroke }, "fill-opacity": look.fillOpacity, "stroke-width": look.strokeWidth }));
+}
+
+function symbolPath(symbol) {
   const path = d3.path();
-  (typeof look.symbol === "string" ? d3.symbolCircle : look.symbol).draw(path, size * size * 0.36);
-  const half = size / 2;
-  return svgElement("svg", { class: "glyph", width: size, height: size, viewBox: `${-half} ${-half} ${size} ${size}`, "aria-hidden": "true" },
-    svgElement("path", { d: path.toString(), style: { fill: look.fill, stroke: look.stroke }, "fill-opacity": look.fillOpacity, "stroke-width": look.strokeWidth }));
+  (typeof symbol === "string" ? d3.symbolCircle : symbol).draw(path, 52);
+  return path.toString();
 }

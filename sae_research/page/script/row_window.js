@@ -1,7 +1,7 @@
 // Long tables: of many rows only those near the visible part are in the document, so that sorting and filtering stay fast.
 
 const ROWS_WITHOUT_WINDOW = 150;
-const ROWS_BEYOND = 16;
+const ROWS_BEYOND = 8;
 
 /** The rows of a table body within a scrolling region; `rowOf(key)` makes or remembers the row of a key. */
 class RowWindow {

@@ -52,8 +52,9 @@ const scatterView = {
     this.svg = svg;
     this.stage.replaceChildren(stage);
     const turn = (this.turn = {});
-    if (front.length && ![this.x, this.y].every(hasReplicates)) loadReplicates([this.x, this.y]).then(() => page.view === this && draw(), failed);
-    whenIdle(() => this.turn === turn && page.view === this && this.drawSmall(log));
+    const isCurrent = () => this.turn === turn && page.view === this;
+    const lacksRings = front.length && ![this.x, this.y].every(hasReplicates);
+    whenIdle(() => isCurrent() && (lacksRings ? loadReplicates([this.x, this.y]).then(() => isCurrent() && draw(), failed) : this.drawSmall(log)));
   },
 
   buildControls() {

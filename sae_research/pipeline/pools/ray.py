@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 _TICK = 1.0
 _PATIENCE = 300.0
-"""Seconds without any worker after which a run ends; `SAE_FILL_PATIENCE` sets others."""
+_PATIENCE_VARIABLE = "SAE_FILL_PATIENCE"
+"""Seconds without any worker after which a run ends."""
 _STARTS = 3
 """Workers that die before they are ready cost the cluster one place each so many times."""
 _PASSED_ON = ("HF_HUB_OFFLINE", "SAE_PLUGINS", "SAE_NO_REUSE", "SAE_DEBUG")
@@ -89,7 +90,7 @@ class RayPool:
         self._n_asked = self._n_refused = self._n_died_early = 0
         self._last_reason = "the cluster has no room for a worker"
         self._last_up = time.monotonic()
-        self._patience = float(os.environ.get("SAE_FILL_PATIENCE") or _PATIENCE)
+        self._patience = _patience()
 
     def give(self, worker: str, job: Job) -> None:
         """Has the worker begin `job`."""
@@ -173,6 +174,14 @@ class RayPool:
         """Forgets a worker, and ends it where it is still there: what it would store later is no harm, but no use."""
         self._calls = {call: named for call, named in self._calls.items() if named[0] != worker}
         self._ray.kill(self._actors.pop(worker).handle)
+
+
+def _patience() -> float:
+    stated = os.environ.get(_PATIENCE_VARIABLE)
+    try:
+        return float(stated) if stated else _PATIENCE
+    except ValueError:
+        raise UserError(f"{_PATIENCE_VARIABLE} is {stated!r}, expected seconds") from None
 
 
 def _reason(error: Exception) -> str:

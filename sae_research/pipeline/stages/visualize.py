@@ -21,7 +21,7 @@ def visualize(paths: Paths, settings: VisualizationSettings) -> None:
     table, scratch = paths.merged / TABLE_FILE, paths.scratch
     drawn = draw_all(table, paths.images, settings, scratch=scratch)
     write_overview(table, paths.overview, settings, scratch=scratch)
-    write_page([read_merged(paths.merged, paths.root.name)], paths.explorer, settings, scratch=scratch)
+    write_page([read_merged(paths.merged, "results")], paths.explorer, settings, scratch=scratch)
     log.info(
         "visualize: %s: %d pictures; %s; open %s in a browser",
         paths.images,

@@ -248,6 +248,11 @@ def test_answers_that_cannot_be_read_are_rows_with_their_reason(autointerp: RunA
     victims = [r for r in rows.values() if r["random_explanation_of"] == row["latent"]]
     assert victims and all(r["random_explanation_reason"] and r["random_explanation_score"] is None for r in victims)
     assert _value(measured, "autointerp_unreadable_share") == pytest.approx(1 / 6)
+    assert measured.result is not None
+    notes = {note.latent: note for note in AUTOINTERP.notes(measured.result.output)}
+    assert list(notes) == [row["latent"] for row in _asked(measured)]
+    assert notes[row["latent"]].reason and notes[row["latent"]].value is None
+    assert all(note.text == rows[str(latent)]["explanation"] for latent, note in notes.items())
 
 
 def test_the_rule_judge_must_have_read_other_text() -> None:
