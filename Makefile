@@ -12,6 +12,7 @@ REAL   := $(VENV)/.installed-real
 RAY    := $(VENV)/.installed-ray
 REAL_RUN     := .real
 REAL_RESULTS := docs/results/smollm2
+SHOWN        := $(abspath $(REAL_RESULTS))
 
 export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -25,15 +26,18 @@ repro: install
 	@python -m sae_research unlock
 	dvc repro
 
-# In a clone, so that params.yaml and the results here stay as they are. Finished work is kept in it.
+# In a clone, so that params.yaml and the results here stay as they are. Finished work is kept in it. What is copied has
+# fewer pictures, for the repository's sake.
 real: install $(REAL)
 	@test -d $(REAL_RUN) || git clone --quiet . $(REAL_RUN)
 	cd $(REAL_RUN) && git fetch --quiet origin HEAD && git reset --quiet --hard FETCH_HEAD
 	cd $(REAL_RUN) && python -m sae_research profile smollm2 --force && python -m sae_research unlock && dvc repro
 	rm -rf $(REAL_RESULTS)
-	mkdir -p $(REAL_RESULTS)/docs/figures
-	cp -r $(REAL_RUN)/METRICS.md $(REAL_RUN)/metrics.json $(REAL_RUN)/images $(REAL_RESULTS)
-	cp $(REAL_RUN)/docs/figures/overview.png $(REAL_RESULTS)/docs/figures
+	cd $(REAL_RUN) && mkdir -p $(SHOWN)/docs/figures $(SHOWN)/images $(SHOWN)/eval_results/merged
+	cd $(REAL_RUN) && sed '/(images\/loss_by_/d' METRICS.md > $(SHOWN)/METRICS.md
+	cd $(REAL_RUN) && find images -name '*.png' ! -name 'loss_by_*' -exec cp {} $(SHOWN)/images ';'
+	cd $(REAL_RUN) && for f in metrics.json docs/figures/overview.png eval_results/merged/settings.csv; do \
+	  cp $$f $(SHOWN)/$$f; done
 
 test: lint types unit
 

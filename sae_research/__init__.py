@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sae_research.evaluation import Evaluation as Evaluation
     from sae_research.formats.load import load_sae as load_sae
-    from sae_research.library import Evaluation as Evaluation
     from sae_research.library import evaluate as evaluate
     from sae_research.saes.wrapped import wrap_sae as wrap_sae
     from sae_research.sources.memory import GivenLabels as GivenLabels
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LIBRARY = {
-    "Evaluation": "sae_research.library",
+    "Evaluation": "sae_research.evaluation",
     "GivenLabels": "sae_research.sources.memory",
     "evaluate": "sae_research.library",
     "load_sae": "sae_research.formats.load",

@@ -17,7 +17,7 @@ GROUND = {
     "errors", "foreign", "records", "files", "digests", "plugins", "progress", "workers", "measurements",
     "code_version", "device_memory", "stdout", "tensor_files", "yaml_text",
 }  # fmt: skip
-FACE = {"library", "cli", "commands", "__init__", "__main__"}
+FACE = {"library", "evaluation", "cli", "commands", "__init__", "__main__"}
 # From the bottom up. A module imports from its own room and from the floors below it.
 FLOORS = [
     GROUND,

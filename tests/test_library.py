@@ -26,6 +26,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 import sae_research
 from sae_research.errors import UserError
 from sae_research.evals.core.settings import CoreSettings
+from sae_research.evals.judged.settings import JudgedSettings
 from sae_research.evals.registry import all_evals
 from sae_research.formats.readers.saelens import write_folder
 from sae_research.lm.site import Site
@@ -381,7 +382,9 @@ def test_without_data_the_world_beside_it_is_not_read(
 def test_no_eval_reads_the_embedded_world_by_default() -> None:
     for evaluated in all_evals():
         required = [f.name for f in fields(evaluated.settings) if f.default is MISSING and f.default_factory is MISSING]
-        settings = evaluated.settings(**dict.fromkeys(required, "x"))
+        # The judge of rules has no default for what it has read.
+        judge = {"judge": "openai:some-model"} if issubclass(evaluated.settings, JudgedSettings) else {}
+        settings = evaluated.settings(**dict.fromkeys(required, "x"), **judge)
         assert not [data_set for data_set in evaluated.data(settings) if data_set.name.startswith("embedded/")]
 
 

@@ -13,7 +13,7 @@ from sae_research.pipeline.paths import find_paths
 from sae_research.stdout import show
 
 if TYPE_CHECKING:
-    from sae_research.library import Evaluation
+    from sae_research.evaluation import Evaluation
     from sae_research.lm.model import LanguageModel
     from sae_research.results.health.assess import Health
     from sae_research.results.health.settings import HealthSettings

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import threading
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -247,6 +248,18 @@ def test_axe_finds_nothing_in_any_view(explorer: Explorer, visit: Visit, scheme:
     assert found == []
 
 
+def test_charts_are_saved_as_pictures_that_hold_what_is_shown(explorer: Explorer, visit: Visit) -> None:
+    page = visit.open(f"{explorer.url}#{PINS}")
+    for view, least in (("scatter", 10), ("heatmap", 50)):
+        drawn(page, lambda view=view: page.locator(f"#views a[data-view={view}]").click())
+        with page.expect_download() as download:
+            page.get_by_role("button", name="SVG").click()
+        picture = ElementTree.parse(download.value.path()).getroot()
+        shapes = [node for node in picture.iter() if node.tag.rpartition("}")[2] in ("path", "rect", "circle")]
+        assert len(shapes) >= least and "var(" not in "".join(shapes[0].attrib.values())
+        assert any("topk_0" in (node.text or "") for node in picture.iter())
+
+
 def test_a_narrow_window_and_print_lose_nothing(explorer: Explorer, visit: Visit, tmp_path: Path) -> None:
     page = visit.open(explorer.url, viewport={"width": 360, "height": 700})
     for view in VIEWS:
@@ -266,6 +279,10 @@ def test_the_loopback_server_serves_it_too(explorer: Explorer, visit: Visit) -> 
     try:
         page = visit.open(f"http://127.0.0.1:{server.server_port}/#view=compare&{PINS}", offline=False)
         page.wait_for_selector("table.forest")
+        assert visit.complaints == []
+        fetched = "fetch('/index.html').then(() => 'fetched', () => 'refused')"
+        assert page.evaluate(fetched) == "refused", "the page's own policy forbids it"
+        visit.complaints.clear()
     finally:
         server.shutdown()
         server.server_close()

@@ -37,7 +37,7 @@ SMALL = {
         "dataset_names": ["sae-probes/glue_sst2", "sae-probes/athlete_sport_football"],
         "train_size": 40, "test_size": 20, "k_values": [1, 5],
     },
-    "eval_types": {"absorption": False, "tpp": False},
+    "eval_types": {"absorption": False, "tpp": False, "dashboards": False},
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from support.workspace import Workspace, make_card, make_core
 
 from sae_research.cli import main
 from sae_research.errors import UserError
-from sae_research.library import Evaluation
+from sae_research.evaluation import Evaluation
 from sae_research.measurements import EvalOutput, Measurement, Result, measured
 from sae_research.metrics.intervals import Estimate, jackknife
 from sae_research.pipeline.stages.process_results import process_results

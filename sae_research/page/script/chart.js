@@ -16,10 +16,18 @@ function pointChart({ name, summary, options, points, tell, pick }) {
   const tip = element("div", { class: "tip", hidden: true });
   const ring = svgElement("circle", { class: "ring", r: 10, visibility: "hidden" });
   svg.append(ring);
-  const stage = element("div", {
-    class: "stage", tabindex: 0, role: "application", "aria-roledescription": "chart",
-    "aria-label": `${name}. ${summary} Arrow keys go from point to point, Enter pins.`,
-  }, svg, tip);
+  const stage = element(
+    "div",
+    {
+      class: "stage",
+      tabindex: 0,
+      role: "application",
+      "aria-roledescription": "chart",
+      "aria-label": `${name}. ${summary} Arrow keys go from point to point, Enter pins.`,
+    },
+    svg,
+    tip,
+  );
   let current = -1;
 
   function show(place, aloud) {
@@ -46,7 +54,8 @@ function pointChart({ name, summary, options, points, tell, pick }) {
     const box = svg.getBoundingClientRect();
     const scale = (svg.viewBox.baseVal.width || box.width) / box.width;
     const [x, y] = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
-    let best = -1, distance = 28;
+    let best = -1,
+      distance = 28;
     places.forEach(({ left, top }, i) => {
       const apart = Math.hypot(left - x, top - y);
       if (apart < distance) [best, distance] = [i, apart];
@@ -63,7 +72,8 @@ function pointChart({ name, summary, options, points, tell, pick }) {
   });
   stage.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-    if (step && places.length) show((Math.max(current, step > 0 ? -1 : 0) + step + places.length) % places.length, true);
+    if (step && places.length)
+      show((Math.max(current, step > 0 ? -1 : 0) + step + places.length) % places.length, true);
     else if (event.key === "Home" && places.length) show(0, true);
     else if (event.key === "End" && places.length) show(places.length - 1, true);
     else if (event.key === "Enter" && places[current]) pick(places[current].point);
@@ -91,11 +101,15 @@ function plainSvg(plot, name, summary) {
 const widthFor = (root, widest = 1400) => Math.max(SMALLEST_CHART, Math.min(root.clientWidth || 900, widest));
 
 /** A logarithmic axis where all numbers are positive and span a factor of ten or more. */
-const suitsLog = (values) => values.length > 1 && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) >= 10;
+const suitsLog = (values) =>
+  values.length > 1 && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) >= 10;
 
 /** What stands above every chart or table: what it shows, and ways to take it along. */
 function viewHead(title, sentence, ...tools) {
-  return element("div", { class: "view-head" },
+  return element(
+    "div",
+    { class: "view-head" },
     element("div", {}, element("h2", {}, title), element("p", { class: "sentence" }, sentence)),
-    element("div", { class: "tools" }, ...tools));
+    element("div", { class: "tools" }, ...tools),
+  );
 }

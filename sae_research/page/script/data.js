@@ -25,7 +25,8 @@ class Numbers {
     const place = line * this.saes + sae;
     const value = this.value[place];
     if (Number.isNaN(value)) return { value, reason: this.missing.get(place) ?? null };
-    const below = this.below[place], above = this.above[place];
+    const below = this.below[place],
+      above = this.above[place];
     return { value, below, above, low: value - below, high: value + above };
   }
 }

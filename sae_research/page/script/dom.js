@@ -15,7 +15,8 @@ function furnished(node, options, children) {
   for (const [name, value] of Object.entries(options || {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "on") for (const [type, listener] of Object.entries(value)) node.addEventListener(type, listener);
-    else if (name === "style") for (const [key, of_key] of Object.entries(value)) node.style.setProperty(key, of_key);
+    else if (name === "style")
+      for (const [key, property] of Object.entries(value)) node.style.setProperty(key, property);
     else if (name === "dataset") Object.assign(node.dataset, value);
     else if (name === "value" || name === "checked" || name === "selected") node[name] = value;
     else node.setAttribute(name, value === true ? "" : value);

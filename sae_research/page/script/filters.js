@@ -5,24 +5,60 @@ const MOST_PINS = 6;
 /** Builds the bar once; `refresh` brings it up to date with the state. */
 function buildFilters(root) {
   const counter = element("p", { class: "count", "aria-live": "polite" });
-  const search = element("input", { type: "search", placeholder: "name or label", on: { input: () => change({ text: search.value }) } });
-  const from = bound("L0 from", "from"), to = bound("to", "to");
+  const search = element("input", {
+    type: "search",
+    placeholder: "name or label",
+    on: { input: () => change({ text: search.value }) },
+  });
+  const from = bound("L0 from", "from"),
+    to = bound("to", "to");
   const menus = [
-    checkMenu("Label", "label", [...fleet.labels.keys()].filter((label) => fleet.saes.some((s) => s.label === label)), labelTitle),
+    checkMenu(
+      "Label",
+      "label",
+      [...fleet.labels.keys()].filter((label) => fleet.saes.some((s) => s.label === label)),
+      labelTitle,
+    ),
     checkMenu("Site", "site", distinct("site"), visible),
-    checkMenu("d_sae", "width", distinct("d_sae").sort((a, b) => a - b).map(String), visible),
+    checkMenu(
+      "d_sae",
+      "width",
+      distinct("d_sae")
+        .sort((a, b) => a - b)
+        .map(String),
+      visible,
+    ),
     checkMenu("Source", "source", distinct("source"), visible),
     checkMenu("Run", "run", fleet.runs, visible),
   ].filter(Boolean);
-  const controls = choice("Controls", [["", [["last", "last"], ["mixed", "among the others"], ["hidden", "hidden"]]]], "last",
-    (value) => change({ controls: value }));
+  const controls = choice(
+    "Controls",
+    [
+      [
+        "",
+        [
+          ["last", "last"],
+          ["mixed", "among the others"],
+          ["hidden", "hidden"],
+        ],
+      ],
+    ],
+    "last",
+    (value) => change({ controls: value }),
+  );
   const clear = button("Clear filters", () => change(cleared()), { class: "quiet" });
   const pins = element("ul", { class: "pins", "aria-label": "Pinned SAEs" });
   root.replaceChildren(
-    element("div", { class: "filter-row" },
+    element(
+      "div",
+      { class: "filter-row" },
       element("label", { class: "field grow" }, element("span", {}, "Find"), search),
-      ...menus.map((menu) => menu.node), from.node, to.node,
-      fleet.saes.some((about) => about.control) ? controls : null, clear),
+      ...menus.map((menu) => menu.node),
+      from.node,
+      to.node,
+      fleet.saes.some((about) => about.control) ? controls : null,
+      clear,
+    ),
     element("div", { class: "filter-row" }, counter, pins),
   );
   return () => {
@@ -31,10 +67,18 @@ function buildFilters(root) {
     for (const part of [from, to, ...menus]) part.refresh(state);
     controls.querySelector("select").value = state.controls;
     const shown = page.shown.length;
-    counter.textContent = shown === fleet.saes.length ? plural(shown, "SAE") : `${shown} of ${plural(fleet.saes.length, "SAE")}`;
+    counter.textContent =
+      shown === fleet.saes.length ? plural(shown, "SAE") : `${shown} of ${plural(fleet.saes.length, "SAE")}`;
     clear.hidden = !Object.entries(cleared()).some(([name, usual]) => String(state[name]) !== String(usual));
     pins.replaceChildren(...state.pin.map(pinned));
-    if (state.pin.length) pins.append(element("li", {}, button("Unpin all", () => change({ pin: [], base: "" }), { class: "quiet" })));
+    if (state.pin.length)
+      pins.append(
+        element(
+          "li",
+          {},
+          button("Unpin all", () => change({ pin: [], base: "" }), { class: "quiet" }),
+        ),
+      );
   };
 }
 
@@ -44,7 +88,13 @@ const cleared = () =>
 const distinct = (key) => [...new Set(fleet.saes.map((about) => about[key]).filter((value) => value !== undefined))];
 
 function bound(label, name) {
-  const input = element("input", { type: "number", min: 0, step: "any", inputmode: "decimal", on: { change: () => change({ [name]: input.value }) } });
+  const input = element("input", {
+    type: "number",
+    min: 0,
+    step: "any",
+    inputmode: "decimal",
+    on: { change: () => change({ [name]: input.value }) },
+  });
   const node = element("label", { class: "field narrow" }, element("span", {}, label), input);
   return { node, refresh: (state) => (input.value = state[name]) };
 }
@@ -53,12 +103,24 @@ function bound(label, name) {
 function checkMenu(title, name, values, text) {
   if (values.length < 2) return null;
   const boxes = values.map((value) => {
-    const box = element("input", { type: "checkbox", on: { change: () => change({ [name]: toggled(page.state[name], value, box.checked) }) } });
+    const box = element("input", {
+      type: "checkbox",
+      on: { change: () => change({ [name]: toggled(page.state[name], value, box.checked) }) },
+    });
     const look = name === "label" ? glyph({ label: value }) : null;
-    return { value, box, node: element("label", { class: "toggle" }, box, look, element("span", {}, shortName(text(value)))) };
+    return {
+      value,
+      box,
+      node: element("label", { class: "toggle" }, box, look, element("span", {}, shortName(text(value)))),
+    };
   });
   const summary = element("summary", {}, title);
-  const node = element("details", { class: "menu" }, summary, element("div", { class: "menu-body" }, ...boxes.map((one) => one.node)));
+  const node = element(
+    "details",
+    { class: "menu" },
+    summary,
+    element("div", { class: "menu-body" }, ...boxes.map((one) => one.node)),
+  );
   closesOutside(node);
   return {
     node,
@@ -85,18 +147,36 @@ function closesOutside(menu) {
   });
 }
 
-const toggled = (values, value, isOn) => (isOn ? [...values.filter((v) => v !== value), value] : values.filter((v) => v !== value));
+const toggled = (values, value, isOn) =>
+  isOn ? [...values.filter((v) => v !== value), value] : values.filter((v) => v !== value);
 
 function pinned(name) {
   const about = fleet.saes[fleet.byName.get(name)];
-  return element("li", { class: "pinned" }, glyph(about), saeLink(about, 28),
-    button("×", () => togglePin(about.place), { class: "quiet", "aria-label": `Unpin ${shortName(name)}` }));
+  return element(
+    "li",
+    { class: "pinned" },
+    glyph(about),
+    saeLink(about, 28),
+    button("×", () => togglePin(about.place), { class: "quiet", "aria-label": `Unpin ${shortName(name)}` }),
+  );
 }
 
 /** A link to an SAE's own view. */
 function saeLink(about, longest) {
-  return element("a", { href: `#view=sae&sae=${encodeURIComponent(about.name)}`, title: visible(about.name),
-    on: { click: (event) => { event.preventDefault(); change({ view: "sae", sae: about.name }); } } }, shortName(about.name, longest));
+  return element(
+    "a",
+    {
+      href: `#view=sae&sae=${encodeURIComponent(about.name)}`,
+      title: visible(about.name),
+      on: {
+        click: (event) => {
+          event.preventDefault();
+          change({ view: "sae", sae: about.name });
+        },
+      },
+    },
+    shortName(about.name, longest),
+  );
 }
 
 function togglePin(sae) {

@@ -8,7 +8,10 @@ function readFleet(index) {
     runs: index.runs,
     labels: new Map(index.labels.map((look) => [look.label, look])),
     levels: index.levels,
-    parts: index.parts.map((part) => ({ ...part, id: `${part.eval}.${part.metric}.${[...part.places].sort().join("+")}` })),
+    parts: index.parts.map((part) => ({
+      ...part,
+      id: `${part.eval}.${part.metric}.${[...part.places].sort().join("+")}`,
+    })),
     verdicts: index.verdicts,
     tested: index.tested,
     notInIntervals: index.not_in_intervals,
@@ -18,8 +21,8 @@ function readFleet(index) {
   const numbers = new Numbers(index.numbers, fleet.saes.length);
   const lines = numbers.value.length / Math.max(fleet.saes.length, 1);
   fleet.columns = index.columns.map((about, line) => {
-    const at_once = line < lines;
-    return column_of({ ...about, numbers: at_once ? numbers : null, line: at_once ? line : -1 });
+    const isHere = line < lines;
+    return newColumn({ ...about, numbers: isHere ? numbers : null, line: isHere ? line : -1 });
   });
   fleet.columnById = new Map(fleet.columns.map((column) => [column.id, column]));
   fleet.byName = new Map(fleet.saes.map((about) => [about.name, about.place]));
@@ -28,10 +31,10 @@ function readFleet(index) {
 
 const UNKNOWN = Object.freeze({ value: NaN, reason: null });
 
-function column_of(about) {
+function newColumn(about) {
   const column = { ...about, id: `${about.eval}.${about.column}` };
   column.heading = columnTitle(column);
-  column.at_sae = (sae) => (column.numbers ? column.numbers.at(column.line, sae) : UNKNOWN);
+  column.numberOf = (sae) => (column.numbers ? column.numbers.at(column.line, sae) : UNKNOWN);
   return column;
 }
 
@@ -72,9 +75,12 @@ function knownNames() {
 
 /** The places of the SAEs that the filters leave, in the order of the data. */
 function shownSaes(state) {
-  const [labels, sites, widths, sources, runs] = ["label", "site", "width", "source", "run"].map((k) => new Set(state[k]));
+  const [labels, sites, widths, sources, runs] = ["label", "site", "width", "source", "run"].map(
+    (k) => new Set(state[k]),
+  );
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
-  const from = state.from === "" ? -Infinity : Number(state.from), to = state.to === "" ? Infinity : Number(state.to);
+  const from = state.from === "" ? -Infinity : Number(state.from),
+    to = state.to === "" ? Infinity : Number(state.to);
   const bounded = state.from !== "" || state.to !== "";
   return fleet.saes
     .filter(
@@ -95,7 +101,7 @@ function shownSaes(state) {
 function sortedSaes(saes, state) {
   const column = fleet.columnById.get(state.sort);
   const falling = state.order ? state.order === "falling" : column?.direction === "higher";
-  const key = column ? (sae) => column.at_sae(sae).value : (sae) => fleet.saes[sae][state.sort] ?? NaN;
+  const key = column ? (sae) => column.numberOf(sae).value : (sae) => fleet.saes[sae][state.sort] ?? NaN;
   const keys = new Map(saes.map((sae) => [sae, key(sae)]));
   const isMissing = (value) => typeof value === "number" && Number.isNaN(value);
   return [...saes].sort((a, b) => {
@@ -125,9 +131,16 @@ const headlineColumns = () => fleet.columns.filter((column) => column.headline);
 function signsOf(about) {
   const signs = [];
   const share = `${Number((100 * (about.share ?? 0)).toPrecision(3))} %`;
-  if (about.interpolates === "most") signs.push(["†", `interpolates ${share} of the sequences: reconstruction is exact and means nothing`]);
+  if (about.interpolates === "most")
+    signs.push(["†", `interpolates ${share} of the sequences: reconstruction is exact and means nothing`]);
   if (about.interpolates === "some") signs.push(["‡", `interpolates ${share} of the sequences`]);
   if (about.wide) signs.push(["§", "chooses from a wide support per sequence: compare at matched L0 only"]);
-  if (about.failed) signs.push(["✕", `failed: ${Object.entries(about.failed).map(([name, why]) => `${name} (${visible(why)})`).join(", ")}`]);
+  if (about.failed)
+    signs.push([
+      "✕",
+      `failed: ${Object.entries(about.failed)
+        .map(([name, why]) => `${name} (${visible(why)})`)
+        .join(", ")}`,
+    ]);
   return signs;
 }

@@ -76,7 +76,9 @@ function endsText(low, high) {
 }
 
 function placeText(at) {
-  return Object.entries(at).map(([key, value]) => `${key} = ${visible(value)}`).join(", ");
+  return Object.entries(at)
+    .map(([key, value]) => `${key} = ${visible(value)}`)
+    .join(", ");
 }
 
 const ARROWS = { higher: "↑", lower: "↓", neither: "" };

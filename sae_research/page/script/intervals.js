@@ -40,7 +40,13 @@ function hasReplicates(column) {
 function difference(column, a, b) {
   const { value, below, above, t, degrees, method } = studentised(column, a, b);
   if (method === "none") return { difference: value, p: NaN, method };
-  return { difference: value, low: value - below, high: value + above, p: Math.max(twoSidedP(t, degrees), SMALLEST_P), method };
+  return {
+    difference: value,
+    low: value - below,
+    high: value + above,
+    p: Math.max(twoSidedP(t, degrees), SMALLEST_P),
+    method,
+  };
 }
 
 /** Whether two SAEs are told apart at a level. */
@@ -54,7 +60,8 @@ function areToldApart(column, a, b, level) {
 
 /** The difference, its distances to the ends, and how many standard errors it is from 0. */
 function studentised(column, a, b) {
-  const first = column.at_sae(a), second = column.at_sae(b);
+  const first = column.numberOf(a),
+    second = column.numberOf(b);
   const value = first.value - second.value;
   const error = pairedError(column, a, b);
   let below, above, degrees, method;
@@ -76,7 +83,8 @@ function studentised(column, a, b) {
 /** The standard error over what both were measured on; null where that is not known. */
 function pairedError(column, a, b) {
   const rows = replicatesOf.get(`replicates-${column.eval}`)?.get(column.column);
-  const first = rows?.get(a), second = rows?.get(b);
+  const first = rows?.get(a),
+    second = rows?.get(b);
   if (!first || !second || fleet.saes[a].units?.[column.eval] !== fleet.saes[b].units?.[column.eval]) return null;
   const [blockA, blockB] = [first.block, second.block];
   if (blockA.seeds && blockA.seeds === blockB.seeds && blockA.seedGroups === blockB.seedGroups) {
@@ -90,17 +98,19 @@ function pairedError(column, a, b) {
 
 function drawnError(first, second) {
   const { seeds, seedGroups } = first.block;
-  const of_seed = [], drawn = [];
+  const bySeed = [],
+    drawn = [];
   for (let s = 0; s < seeds; s++) {
-    const placeA = first.row * seeds + s, placeB = second.row * seeds + s;
-    of_seed.push(first.block.seedValues[placeA] - second.block.seedValues[placeB]);
+    const placeA = first.row * seeds + s,
+      placeB = second.row * seeds + s;
+    bySeed.push(first.block.seedValues[placeA] - second.block.seedValues[placeB]);
     const deviations = [];
     for (let g = 0; g < seedGroups; g++) {
       deviations.push(first.block.drawn[placeA * seedGroups + g] - second.block.drawn[placeB * seedGroups + g]);
     }
     drawn.push(deviations);
   }
-  return errorOverDraws(of_seed, drawn);
+  return errorOverDraws(bySeed, drawn);
 }
 
 /** The level at which pairs of a column are tested: that of Benjamini & Hochberg over all pairs of such columns. */
@@ -114,19 +124,22 @@ function testedLevel(column) {
  */
 function leadersOf(column, saes) {
   const marks = new Map();
-  let compared = 0, allTied = 0;
+  let compared = 0,
+    allTied = 0;
   if (column.direction === "neither" || !hasReplicates(column)) return { marks, compared, allTied };
   const sign = column.direction === "higher" ? 1 : -1;
   const sites = new Map();
   for (const sae of saes) {
     const about = fleet.saes[sae];
-    if (!about.contends || Number.isNaN(column.at_sae(sae).value)) continue;
+    if (!about.contends || Number.isNaN(column.numberOf(sae).value)) continue;
     const site = `${about.model} ${about.site}`;
     if (!sites.has(site)) sites.set(site, []);
     sites.get(site).push(sae);
   }
   for (const competing of sites.values()) {
-    const best = competing.reduce((a, b) => (sign * column.at_sae(b).value > sign * column.at_sae(a).value ? b : a));
+    const best = competing.reduce((a, b) =>
+      sign * column.numberOf(b).value > sign * column.numberOf(a).value ? b : a,
+    );
     const tied = [];
     for (const sae of competing) {
       if (sae === best) continue;

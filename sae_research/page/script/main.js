@@ -66,14 +66,37 @@ function readHash() {
 
 function buildViews() {
   const available = VIEW_OBJECTS.filter((view) => !view.isAvailable || view.isAvailable());
-  document.getElementById("views").replaceChildren(...available.map((view) => element("li", {},
-    element("a", { href: `#view=${view.id}`, dataset: { view: view.id }, on: { click: (event) => { event.preventDefault(); change({ view: view.id }); } } }, view.title))));
+  document.getElementById("views").replaceChildren(
+    ...available.map((view) =>
+      element(
+        "li",
+        {},
+        element(
+          "a",
+          {
+            href: `#view=${view.id}`,
+            dataset: { view: view.id },
+            on: {
+              click: (event) => {
+                event.preventDefault();
+                change({ view: view.id });
+              },
+            },
+          },
+          view.title,
+        ),
+      ),
+    ),
+  );
 }
 
 function summarise() {
   const controls = fleet.saes.filter((about) => about.control).length;
-  const models = distinct("model"), sites = distinct("site"), evals = [...new Set(fleet.columns.map((column) => column.eval))];
-  const list = (values) => (values.length > 3 ? `${values.length} of them` : values.map((value) => shortName(value)).join(", "));
+  const models = distinct("model"),
+    sites = distinct("site"),
+    evals = [...new Set(fleet.columns.map((column) => column.eval))];
+  const list = (values) =>
+    values.length > 3 ? `${values.length} of them` : values.map((value) => shortName(value)).join(", ");
   const parts = [plural(fleet.saes.length, "SAE") + (controls ? `, ${controls} of them controls` : "")];
   if (models.length) parts.push(`${models.length > 1 ? "models" : "model"} ${list(models)}`);
   if (sites.length) parts.push(`${sites.length > 1 ? "sites" : "site"} ${list(sites)}`);
@@ -81,7 +104,11 @@ function summarise() {
   document.getElementById("summary").textContent = parts.join(" · ");
 }
 
-const THEMES = { auto: ["Auto", "as the system has them", "light dark"], light: ["Light", "light", "light"], dark: ["Dark", "dark", "dark"] };
+const THEMES = {
+  auto: ["Auto", "as the system has them", "light dark"],
+  light: ["Light", "light", "light"],
+  dark: ["Dark", "dark", "dark"],
+};
 
 /** Light, dark, or as the system has it: the one thing that the browser remembers. */
 function buildTheme() {
@@ -103,7 +130,8 @@ function buildTheme() {
   };
   set(THEMES[remembered()] ? remembered() : "auto");
   switcher.addEventListener("click", () => {
-    const names = Object.keys(THEMES), next = names[(names.indexOf(switcher.dataset.theme) + 1) % names.length];
+    const names = Object.keys(THEMES),
+      next = names[(names.indexOf(switcher.dataset.theme) + 1) % names.length];
     set(next);
     try {
       localStorage.setItem("sae-explorer-theme", next);
@@ -130,7 +158,10 @@ function start() {
     document.getElementById("main").focus();
   });
   window.addEventListener("popstate", readHash);
-  window.addEventListener("resize", later(() => ["scatter", "heatmap", "parts"].includes(page.view?.id) && draw(), 150));
+  window.addEventListener(
+    "resize",
+    later(() => ["scatter", "heatmap", "parts"].includes(page.view?.id) && draw(), 150),
+  );
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
   readHash();
 }

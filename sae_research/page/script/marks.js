@@ -6,7 +6,8 @@ function polygon(corners, scale) {
     draw(context, size) {
       const radius = Math.sqrt(size) * scale;
       corners.forEach(([turn, distance], i) => {
-        const x = Math.sin(2 * Math.PI * turn) * distance * radius, y = -Math.cos(2 * Math.PI * turn) * distance * radius;
+        const x = Math.sin(2 * Math.PI * turn) * distance * radius,
+          y = -Math.cos(2 * Math.PI * turn) * distance * radius;
         if (i) context.lineTo(x, y);
         else context.moveTo(x, y);
       });
@@ -15,11 +16,24 @@ function polygon(corners, scale) {
   };
 }
 
-const regular = (n, from, scale) => polygon(Array.from({ length: n }, (_, i) => [from + i / n, 1]), scale);
+const regular = (n, from, scale) =>
+  polygon(
+    Array.from({ length: n }, (_, i) => [from + i / n, 1]),
+    scale,
+  );
 const star = (n, from, inner, scale) =>
-  polygon(Array.from({ length: 2 * n }, (_, i) => [from + i / (2 * n), i % 2 ? inner : 1]), scale);
-const cross = (from) => polygon([-0.0738, 0.0738, 0.125, 0.1762, 0.3238, 0.375, 0.4262, 0.5738, 0.625, 0.6762, 0.8238, 0.875]
-  .map((turn, i) => [turn + from, i % 3 === 2 ? 0.6325 : 1]), 0.68);
+  polygon(
+    Array.from({ length: 2 * n }, (_, i) => [from + i / (2 * n), i % 2 ? inner : 1]),
+    scale,
+  );
+const cross = (from) =>
+  polygon(
+    [-0.0738, 0.0738, 0.125, 0.1762, 0.3238, 0.375, 0.4262, 0.5738, 0.625, 0.6762, 0.8238, 0.875].map((turn, i) => [
+      turn + from,
+      i % 3 === 2 ? 0.6325 : 1,
+    ]),
+    0.68,
+  );
 
 /** Matplotlib's markers, which params.yaml names. */
 const MARKERS = {
@@ -30,7 +44,15 @@ const MARKERS = {
   "<": regular(3, 0.75, 0.8),
   ">": regular(3, 0.25, 0.8),
   D: regular(4, 0, 0.74),
-  d: polygon([[0, 1], [0.25, 0.6], [0.5, 1], [0.75, 0.6]], 0.82),
+  d: polygon(
+    [
+      [0, 1],
+      [0.25, 0.6],
+      [0.5, 1],
+      [0.75, 0.6],
+    ],
+    0.82,
+  ),
   p: regular(5, 0, 0.68),
   h: regular(6, 0, 0.66),
   H: regular(6, 1 / 12, 0.66),
@@ -69,8 +91,16 @@ function glyph(about, size = 12) {
   const look = lookOf(about);
   // Drawn once for all sizes: a page has hundreds of them.
   look.path ??= symbolPath(look.symbol);
-  return svgElement("svg", { class: "glyph", width: size, height: size, viewBox: "-6 -6 12 12", "aria-hidden": "true" },
-    svgElement("path", { d: look.path, style: { fill: look.fill, stroke: look.stroke }, "fill-opacity": look.fillOpacity, "stroke-width": look.strokeWidth }));
+  return svgElement(
+    "svg",
+    { class: "glyph", width: size, height: size, viewBox: "-6 -6 12 12", "aria-hidden": "true" },
+    svgElement("path", {
+      d: look.path,
+      style: { fill: look.fill, stroke: look.stroke },
+      "fill-opacity": look.fillOpacity,
+      "stroke-width": look.strokeWidth,
+    }),
+  );
 }
 
 function symbolPath(symbol) {

@@ -56,6 +56,8 @@ class RowWindow {
   }
 
   space(rows) {
-    return rows > 0 ? [element("tr", { class: "space", "aria-hidden": "true", style: { height: `${rows * this.rowHeight()}px` } })] : [];
+    return rows > 0
+      ? [element("tr", { class: "space", "aria-hidden": "true", style: { height: `${rows * this.rowHeight()}px` } })]
+      : [];
   }
 }

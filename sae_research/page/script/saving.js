@@ -27,10 +27,21 @@ function numbersAsRows(saes, columns) {
   const lines = saes.map((sae) => {
     const one = fleet.saes[sae];
     const numbers = columns.flatMap((column) => {
-      const { value, low, high } = column.at_sae(sae);
+      const { value, low, high } = column.numberOf(sae);
       return [value, low, high];
     });
-    return [one.name, one.run, one.source, one.label, one.site, one.d_sae, one.l0, one.interpolates, Boolean(one.control), ...numbers];
+    return [
+      one.name,
+      one.run,
+      one.source,
+      one.label,
+      one.site,
+      one.d_sae,
+      one.l0,
+      one.interpolates,
+      Boolean(one.control),
+      ...numbers,
+    ];
   });
   return [header, ...lines];
 }
@@ -38,7 +49,8 @@ function numbersAsRows(saes, columns) {
 /** Saves a chart with the colours that it has now, so that it looks the same outside of the page. */
 function saveSvg(name, svg) {
   const copy = svg.cloneNode(true);
-  const originals = [svg, ...svg.querySelectorAll("*")], copies = [copy, ...copy.querySelectorAll("*")];
+  const originals = [svg, ...svg.querySelectorAll("*")],
+    copies = [copy, ...copy.querySelectorAll("*")];
   originals.forEach((node, i) => {
     const shown = getComputedStyle(node);
     for (const property of ["fill", "stroke", "font-family", "font-size"]) {

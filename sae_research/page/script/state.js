@@ -43,11 +43,13 @@ const FILTERS = ["label", "site", "width", "source", "run", "from", "to", "text"
 
 /** The state in a hash; `ignored` lists what it names that is not there. `known` has sets of names. */
 function readState(hash, known) {
-  const state = {}, ignored = [];
+  const state = {},
+    ignored = [];
   for (const [name, field] of Object.entries(FIELDS)) state[name] = field.many ? [] : field.usual;
   for (const [name, value] of new URLSearchParams(hash.replace(/^#/, ""))) {
     const field = FIELDS[name];
-    if (!field || !isKnown(value, field.of, known)) ignored.push(field ? `${name} “${shortName(value)}”` : shortName(name));
+    if (!field || !isKnown(value, field.of, known))
+      ignored.push(field ? `${name} “${shortName(value)}”` : shortName(name));
     else if (!field.many) state[name] = value;
     else if (!state[name].includes(value)) state[name].push(value);
   }

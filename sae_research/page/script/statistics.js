@@ -20,7 +20,9 @@ function incompleteBeta(x, a, b) {
   if (x > (a + 1) / (a + b + 2)) return 1 - incompleteBeta(1 - x, b, a);
   const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log1p(-x)) / a;
   const tiny = 1e-300;
-  let c = 1, d = 1 / (Math.abs(1 - ((a + b) * x) / (a + 1)) < tiny ? tiny : 1 - ((a + b) * x) / (a + 1)), product = d;
+  let c = 1,
+    d = 1 / (Math.abs(1 - ((a + b) * x) / (a + 1)) < tiny ? tiny : 1 - ((a + b) * x) / (a + 1)),
+    product = d;
   for (let m = 1; m <= 500; m++) {
     for (const step of [
       (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m)),
@@ -50,11 +52,15 @@ function upperGamma(a, x) {
   if (x <= 0) return 1;
   const front = Math.exp(-x + a * Math.log(x) - logGamma(a));
   if (x < a + 1) {
-    let term = 1 / a, sum = term;
+    let term = 1 / a,
+      sum = term;
     for (let n = 1; n < 500 && Math.abs(term) > 1e-16 * sum; n++) sum += term *= x / (a + n);
     return 1 - front * sum;
   }
-  let b = x + 1 - a, c = 1e300, d = 1 / b, product = d;
+  let b = x + 1 - a,
+    c = 1e300,
+    d = 1 / b,
+    product = d;
   for (let n = 1; n < 500; n++) {
     const step = -n * (n - a);
     b += 2;
@@ -76,7 +82,8 @@ function studentQuantile(level, degrees) {
 }
 
 function solvedQuantile(level, degrees) {
-  let low = 0, high = 1;
+  let low = 0,
+    high = 1;
   while (twoSidedP(high, degrees) > level) high *= 2;
   for (let i = 0; i < 200 && high - low > 1e-14 * high; i++) {
     const middle = (low + high) / 2;
@@ -108,22 +115,23 @@ function jackknifeError(deviations, from, count, minusFrom) {
   return Math.sqrt(((count - 1) / count) * squares);
 }
 
-/** The error of a mean over draws: `of_seed` the difference under each seed, `drawn` its replicates' deviations. */
-function errorOverDraws(of_seed, drawn) {
-  const draws = of_seed.length, groups = drawn[0].length;
+/** The error of a mean over draws: `bySeed` the difference under each seed, `drawn` its replicates' deviations. */
+function errorOverDraws(bySeed, drawn) {
+  const draws = bySeed.length,
+    groups = drawn[0].length;
   const variance = (values) => {
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     return ((groups - 1) / groups) * values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   };
-  const averaged = drawn[0].map((_, g) => drawn.reduce((sum, of_one) => sum + of_one[g], 0) / draws);
+  const averaged = drawn[0].map((_, g) => drawn.reduce((sum, ofOne) => sum + ofOne[g], 0) / draws);
   const units = variance(averaged);
-  const single = drawn.reduce((sum, of_one) => sum + variance(of_one), 0) / draws;
+  const single = drawn.reduce((sum, ofOne) => sum + variance(ofOne), 0) / draws;
   const shared = Math.min(Math.max((draws * units - single) / (draws - 1), 0), single);
-  const mean = of_seed.reduce((sum, value) => sum + value, 0) / draws;
-  const spread = of_seed.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (draws - 1);
-  const of_draws = Math.max(0, spread - (single - shared)) / draws;
-  const total = units + of_draws;
-  const uncertain = units ** 2 / (groups - 1) + (of_draws > 0 ? (spread / draws) ** 2 / (draws - 1) : 0);
+  const mean = bySeed.reduce((sum, value) => sum + value, 0) / draws;
+  const spread = bySeed.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (draws - 1);
+  const ofDraws = Math.max(0, spread - (single - shared)) / draws;
+  const total = units + ofDraws;
+  const uncertain = units ** 2 / (groups - 1) + (ofDraws > 0 ? (spread / draws) ** 2 / (draws - 1) : 0);
   return { error: Math.sqrt(total), degrees: Math.max(uncertain > 0 ? total ** 2 / uncertain : groups - 1, 1) };
 }
 

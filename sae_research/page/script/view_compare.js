@@ -12,7 +12,13 @@ const compareView = {
     const { state } = page;
     const pins = state.pin.map((name) => fleet.byName.get(name));
     if (pins.length < 2) {
-      this.root.replaceChildren(viewHead("Pinned SAEs in pairs", "Pin two to six SAEs: by ◇ in the table, by a click in the scatter plot, or here."), this.adder());
+      this.root.replaceChildren(
+        viewHead(
+          "Pinned SAEs in pairs",
+          "Pin two to six SAEs: by ◇ in the table, by a click in the scatter plot, or here.",
+        ),
+        this.adder(),
+      );
       return;
     }
     const base = pins.find((sae) => fleet.saes[sae].name === state.base) ?? pins[0];
@@ -24,31 +30,63 @@ const compareView = {
     if (page.view !== this) return;
     const lines = differenceLines(columns, base, others, state.correction);
     this.root.replaceChildren(
-      this.head(base, others, lines), this.controls(pins, base), forestTable(lines, base, others),
-      element("h3", {}, "Cards and settings"), settingsTable([base, ...others], cards));
+      this.head(base, others, lines),
+      this.controls(pins, base),
+      forestTable(lines, base, others),
+      element("h3", {}, "Cards and settings"),
+      settingsTable([base, ...others], cards),
+    );
   },
 
   head(base, others, lines) {
     const cells = lines.flatMap((line) => line.cells).filter((cell) => cell.verdict);
     const apart = cells.filter((cell) => cell.verdict !== "alike").length;
-    const corrected = page.state.correction === "holm" ? "corrected for all of them (Holm)" : "each at 5 %, not corrected for their number: one in twenty equal pairs is called different";
-    return viewHead("Pinned SAEs in pairs", `${plural(cells.length, "comparison")} against ${shortName(fleet.saes[base].name)}, ${apart} told apart; ${corrected}.`,
-      button("CSV", () => saveCsv("differences", differenceRows(lines, base))));
+    const corrected =
+      page.state.correction === "holm"
+        ? "verdicts are corrected for all of them (Holm), intervals are not"
+        : "each at 5 %, not corrected for their number: one in twenty equal pairs is called different";
+    return viewHead(
+      "Pinned SAEs in pairs",
+      `${plural(cells.length, "comparison")} against ${shortName(fleet.saes[base].name)}, ${apart} told apart; ${corrected}.`,
+      button("CSV", () => saveCsv("differences", differenceRows(lines, base))),
+    );
   },
 
   controls(pins, base) {
     const names = pins.map((sae) => [fleet.saes[sae].name, shortName(fleet.saes[sae].name)]);
-    return element("div", { class: "controls" },
+    return element(
+      "div",
+      { class: "controls" },
       choice("Base", [["", names]], fleet.saes[base].name, (name) => change({ base: name })),
-      choice("Columns", [["", [["main", "main"], ["headline", "all of the report"]]]], page.state.set, (set) => change({ set })),
-      toggle("Correct for the number of comparisons", page.state.correction === "holm", (isOn) => change({ correction: isOn ? "holm" : "none" })),
-      this.adder());
+      choice(
+        "Columns",
+        [
+          [
+            "",
+            [
+              ["main", "main"],
+              ["headline", "all of the report"],
+            ],
+          ],
+        ],
+        page.state.set,
+        (set) => change({ set }),
+      ),
+      toggle("Correct for the number of comparisons", page.state.correction === "holm", (isOn) =>
+        change({ correction: isOn ? "holm" : "none" }),
+      ),
+      this.adder(),
+    );
   },
 
   adder() {
     const free = fleet.saes.filter((about) => !page.state.pin.includes(about.name));
-    return choice("Pin", [["", [["", "choose an SAE …"], ...free.map((about) => [about.name, shortName(about.name)])]]], "",
-      (name) => name && togglePin(fleet.byName.get(name)));
+    return choice(
+      "Pin",
+      [["", [["", "choose an SAE …"], ...free.map((about) => [about.name, shortName(about.name)])]]],
+      "",
+      (name) => name && togglePin(fleet.byName.get(name)),
+    );
   },
 };
 
@@ -62,17 +100,24 @@ function differenceLines(columns, base, others, correction) {
   const lines = columns.map((column) => ({
     column,
     cells: others.map((sae) => {
-      const missing = [sae, base].find((one) => Number.isNaN(column.at_sae(one).value));
-      return missing === undefined ? { sae, ...difference(column, sae, base) } : { sae, difference: NaN, p: NaN, why: fullText(column.at_sae(missing)) };
+      const missing = [sae, base].find((one) => Number.isNaN(column.numberOf(one).value));
+      return missing === undefined
+        ? { sae, ...difference(column, sae, base) }
+        : {
+            sae,
+            difference: NaN,
+            p: NaN,
+            why: `${shortName(fleet.saes[missing].name)}: ${fullText(column.numberOf(missing))}`,
+          };
     }),
   }));
   const cells = lines.flatMap((line) => line.cells);
   const adjusted = correction === "holm" ? holm(cells.map((cell) => cell.p)) : cells.map((cell) => cell.p);
   cells.forEach((cell, i) => (cell.decidedBy = adjusted[i]));
-  for (const { column, cells: of_line } of lines) {
-    for (const cell of of_line) {
+  for (const { column, cells: lineCells } of lines) {
+    for (const cell of lineCells) {
       if (Number.isNaN(cell.p)) continue;
-      const better = (cell.difference > 0) === (column.direction === "higher");
+      const better = cell.difference > 0 === (column.direction === "higher");
       cell.verdict = cell.decidedBy <= LEVEL && cell.difference !== 0 ? (better ? "better" : "worse") : "alike";
     }
   }
@@ -82,24 +127,80 @@ function differenceLines(columns, base, others, correction) {
 const VERDICTS = { better: ["▲", "better"], worse: ["▼", "worse"], alike: ["=", "not told apart"] };
 
 function forestTable(lines, base, others) {
-  const head = element("tr", {}, element("th", { scope: "col" }, "Metric"), element("th", { scope: "col", class: "value" }, shortName(fleet.saes[base].name, 30), element("span", { class: "head-place" }, "base")),
-    ...others.map((sae) => element("th", { scope: "col" }, glyph(fleet.saes[sae]), " ", shortName(fleet.saes[sae].name, 30), element("span", { class: "head-place" }, "minus base"))));
+  const head = element(
+    "tr",
+    {},
+    element("th", { scope: "col" }, "Metric"),
+    element(
+      "th",
+      { scope: "col", class: "value" },
+      shortName(fleet.saes[base].name, 30),
+      element("span", { class: "head-place" }, "base"),
+    ),
+    ...others.map((sae) =>
+      element(
+        "th",
+        { scope: "col" },
+        glyph(fleet.saes[sae]),
+        " ",
+        shortName(fleet.saes[sae].name, 30),
+        element("span", { class: "head-place" }, "minus base"),
+      ),
+    ),
+  );
   const body = lines.map(({ column, cells }) => {
-    const reach = Math.max(...cells.flatMap((cell) => [cell.difference, cell.low, cell.high]).filter(Number.isFinite).map(Math.abs), 1e-300);
-    return element("tr", {}, element("th", { scope: "row" }, `${column.heading} ${ARROWS[column.direction]}`, element("span", { class: "head-place" }, visible(column.eval))),
-      element("td", { class: "value" }, element("span", { class: "v" }, valueText(column.at_sae(base))), element("span", { class: "i" }, intervalText(column.at_sae(base)))),
-      ...cells.map((cell) => forestCell(cell, reach)));
+    const reach = Math.max(
+      ...cells
+        .flatMap((cell) => [cell.difference, cell.low, cell.high])
+        .filter(Number.isFinite)
+        .map(Math.abs),
+      1e-300,
+    );
+    return element(
+      "tr",
+      {},
+      element(
+        "th",
+        { scope: "row" },
+        `${column.heading} ${ARROWS[column.direction]}`,
+        element("span", { class: "head-place" }, visible(column.eval)),
+      ),
+      element(
+        "td",
+        { class: "value" },
+        element("span", { class: "v" }, valueText(column.numberOf(base))),
+        element("span", { class: "i" }, intervalText(column.numberOf(base))),
+      ),
+      ...cells.map((cell) => forestCell(cell, reach)),
+    );
   });
-  return element("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Differences to the base" },
-    element("table", { class: "forest" }, element("caption", { class: "unseen" }, "Paired differences to the base, with 95 % intervals"), element("thead", {}, head), element("tbody", {}, ...body)));
+  return element(
+    "div",
+    { class: "scroller", tabindex: 0, role: "region", "aria-label": "Differences to the base" },
+    element(
+      "table",
+      { class: "forest" },
+      element("caption", { class: "unseen" }, "Paired differences to the base, with 95 % intervals"),
+      element("thead", {}, head),
+      element("tbody", {}, ...body),
+    ),
+  );
 }
 
 function forestCell(cell, reach) {
   if (Number.isNaN(cell.difference)) return element("td", { class: "is-missing" }, cell.why);
   const [sign, word] = VERDICTS[cell.verdict] ?? ["", "no interval"];
   const text = `${signed(cell)}${endsText(cell.low, cell.high)}`;
-  return element("td", { class: `verdict-${cell.verdict ?? "none"}`, title: `${text}; ${word}; ${cell.method}; p = ${Number.isNaN(cell.p) ? "–" : cell.p.toPrecision(2)}` },
-    forestPicture(cell, reach), element("span", { class: "v" }, text), element("span", { class: "verdict" }, element("span", { "aria-hidden": "true" }, `${sign} `), word));
+  return element(
+    "td",
+    {
+      class: `verdict-${cell.verdict ?? "none"}`,
+      title: `${text}; ${word}; ${cell.method}; p = ${Number.isNaN(cell.p) ? "–" : cell.p.toPrecision(2)}`,
+    },
+    forestPicture(cell, reach),
+    element("span", { class: "v" }, text),
+    element("span", { class: "verdict" }, element("span", { "aria-hidden": "true" }, `${sign} `), word),
+  );
 }
 
 function signed(cell) {
@@ -110,40 +211,46 @@ function signed(cell) {
 
 function forestPicture(cell, reach) {
   const x = (value) => 90 + (84 * value) / reach;
-  const line = Number.isFinite(cell.low) ? svgElement("line", { x1: x(cell.low), x2: x(cell.high), y1: 9, y2: 9, class: "interval" }) : null;
-  return svgElement("svg", { width: 180, height: 18, viewBox: "0 0 180 18", class: "forest-bar", "aria-hidden": "true" },
-    svgElement("line", { x1: 90, x2: 90, y1: 0, y2: 18, class: "zero" }), line, svgElement("circle", { cx: x(cell.difference), cy: 9, r: 4 }));
+  const line = Number.isFinite(cell.low)
+    ? svgElement("line", { x1: x(cell.low), x2: x(cell.high), y1: 9, y2: 9, class: "interval" })
+    : null;
+  return svgElement(
+    "svg",
+    { width: 180, height: 18, viewBox: "0 0 180 18", class: "forest-bar", "aria-hidden": "true" },
+    svgElement("line", { x1: 90, x2: 90, y1: 0, y2: 18, class: "zero" }),
+    line,
+    svgElement("circle", { cx: x(cell.difference), cy: 9, r: 4 }),
+  );
 }
 
 function differenceRows(lines, base) {
-  const header = ["column", "direction", "sae", "minus", "difference", "ci_low", "ci_high", "p", "p_used", "verdict", "method"];
-  const rows = lines.flatMap(({ column, cells }) => cells.map((cell) => [column.id, column.direction, fleet.saes[cell.sae].name, fleet.saes[base].name,
-    cell.difference, cell.low, cell.high, cell.p, cell.decidedBy, cell.verdict, cell.method]));
+  const header = [
+    "column",
+    "direction",
+    "sae",
+    "minus",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_used",
+    "verdict",
+    "method",
+  ];
+  const rows = lines.flatMap(({ column, cells }) =>
+    cells.map((cell) => [
+      column.id,
+      column.direction,
+      fleet.saes[cell.sae].name,
+      fleet.saes[base].name,
+      cell.difference,
+      cell.low,
+      cell.high,
+      cell.p,
+      cell.decidedBy,
+      cell.verdict,
+      cell.method,
+    ]),
+  );
   return [header, ...rows];
-}
-
-/** Cards and settings side by side: lines that differ, then those that are alike, folded. */
-function settingsTable(saes, cards) {
-  const entries = saes.map((sae) => new Map(flatEntries(describedSae(sae, cards))));
-  const keys = [...new Set(entries.flatMap((one) => [...one.keys()]))];
-  const isAlike = (key) => entries.every((one) => one.get(key) === entries[0].get(key));
-  const table = (chosen) => element("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Cards and settings" }, element("table", { class: "facts" },
-    element("thead", {}, element("tr", {}, element("td", {}), ...saes.map((sae) => element("th", { scope: "col" }, shortName(fleet.saes[sae].name, 30))))),
-    element("tbody", {}, ...chosen.map((key) => element("tr", {}, element("th", { scope: "row" }, visible(key)), ...entries.map((one) => element("td", {}, shortName(one.get(key) ?? "–", 72))))))));
-  const alike = keys.filter(isAlike);
-  return element("div", {}, table(keys.filter((key) => !isAlike(key))),
-    element("details", {}, element("summary", {}, `${plural(alike.length, "line")} alike in all`), table(alike)));
-}
-
-function describedSae(sae, cards) {
-  const { card, evals } = cards.saes[sae];
-  const settings = Object.entries(evals).map(([name, cell]) => [name, { settings: cards.shared[cell.settings], state: cell.state }]);
-  return { card: { ...card, digest: undefined, name: undefined }, ...Object.fromEntries(settings) };
-}
-
-/** An object as [path, text] of its leaves. */
-function flatEntries(value, path = "") {
-  if (value === undefined) return [];
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return [[path, Array.isArray(value) ? JSON.stringify(value) : String(value ?? "–")]];
-  return Object.entries(value).flatMap(([key, inner]) => flatEntries(inner, path ? `${path}.${key}` : key));
 }

@@ -1,7 +1,9 @@
 // A row an SAE: values with their intervals, the best of a column and all that cannot be told from it.
 
 /** Of the columns, in the size of the page's type. */
-const ABOUT_WIDTHS = [17, 9, 4.4, 4.6], NARROW_WIDTHS = [11, 6, 3.6, 4], VALUE_WIDTH = 7.2;
+const ABOUT_WIDTHS = [17, 9, 4.4, 4.6],
+  NARROW_WIDTHS = [11, 6, 3.6, 4],
+  VALUE_WIDTH = 7.2;
 
 const tableView = {
   id: "table",
@@ -13,13 +15,23 @@ const tableView = {
     this.body = element("tbody", {});
     this.table = element("table", { class: "numbers" });
     this.foot = element("tfoot", {});
-    const region = element("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Table of SAEs" }, this.table);
+    const region = element(
+      "div",
+      { class: "scroller", tabindex: 0, role: "region", "aria-label": "Table of SAEs" },
+      this.table,
+    );
     this.window = new RowWindow(region, this.body, (sae) => this.rowOf(sae));
     root.replaceChildren(
-      viewHead("SAEs and their numbers", "Each value with its 95 % interval; the strip below it shows where that lies among all SAEs.",
-        columnMenu(), button("CSV of this table", () => saveCsv("saes", numbersAsRows(this.order, this.columns))),
-        button("CSV of all columns", () => this.saveAll())),
-      region, this.note);
+      viewHead(
+        "SAEs and their numbers",
+        "Each value with its 95 % interval; the strip below it shows where that lies among all SAEs.",
+        columnMenu(),
+        button("CSV of this table", () => saveCsv("saes", numbersAsRows(this.order, this.columns))),
+        button("CSV of all columns", () => this.saveAll()),
+      ),
+      region,
+      this.note,
+    );
     this.shape = null;
     this.rows = new Map();
   },
@@ -38,8 +50,12 @@ const tableView = {
     this.showOrder();
     this.mark();
     this.window.show(this.order);
-    if (!this.order.length) this.body.replaceChildren(element("tr", {}, element("td", { colspan: 4 + columns.length, class: "empty" }, "No SAE passes the filters.")));
-    if (!this.columns.every(hasReplicates)) loadReplicates(this.columns).then(() => page.view === this && this.mark(), failed);
+    if (!this.order.length)
+      this.body.replaceChildren(
+        element("tr", {}, element("td", { colspan: 4 + columns.length, class: "empty" }, "No SAE passes the filters.")),
+      );
+    if (!this.columns.every(hasReplicates))
+      loadReplicates(this.columns).then(() => page.view === this && this.mark(), failed);
   },
 
   rebuild(columns, shape) {
@@ -50,27 +66,54 @@ const tableView = {
       if (evals.at(-1)?.[0] === column.eval) evals.at(-1)[1] += 1;
       else evals.push([column.eval, 1]);
     }
-    const groups = element("tr", { class: "groups" }, element("td", { colspan: 4 }),
-      ...evals.map(([name, span]) => element("th", { colspan: span, scope: "colgroup" }, visible(name))));
-    const titles = element("tr", {}, this.headOf("name", "SAE", "", ""), this.headOf("label", "Architecture", "", ""),
-      this.headOf("d_sae", "d_sae", "", ""), this.headOf("l0", "L0", "", ""),
-      ...columns.map((column) => this.headOf(column.id, visible(column.title), placeText(column.at), column.direction, column)));
+    const groups = element(
+      "tr",
+      { class: "groups" },
+      element("td", { colspan: 4 }),
+      ...evals.map(([name, span]) => element("th", { colspan: span, scope: "colgroup" }, visible(name))),
+    );
+    const titles = element(
+      "tr",
+      {},
+      this.headOf("name", "SAE", "", ""),
+      this.headOf("label", "Architecture", "", ""),
+      this.headOf("d_sae", "d_sae", "", ""),
+      this.headOf("l0", "L0", "", ""),
+      ...columns.map((column) =>
+        this.headOf(column.id, visible(column.title), placeText(column.at), column.direction, column),
+      ),
+    );
     this.foot = element("tfoot", {}, ...levelRows(columns));
     const widths = [...(innerWidth < 640 ? NARROW_WIDTHS : ABOUT_WIDTHS), ...columns.map(() => VALUE_WIDTH)];
     // Without a width of its own a table is not laid out in fixed columns, which takes far longer.
     this.table.style.width = `${d3.sum(widths)}rem`;
-    this.table.replaceChildren(element("caption", { class: "unseen" }, "SAEs by row, metrics by column"),
+    this.table.replaceChildren(
+      element("caption", { class: "unseen" }, "SAEs by row, metrics by column"),
       element("colgroup", {}, ...widths.map((width) => element("col", { style: { width: `${width}rem` } }))),
-      element("thead", {}, groups, titles), this.body, this.foot);
+      element("thead", {}, groups, titles),
+      this.body,
+      this.foot,
+    );
   },
 
   headOf(key, title, place, direction, column) {
     const signs = (column?.verdicts ?? []).filter((verdict) => fleet.verdicts[verdict]?.sign);
-    const meaning = signs.map((verdict) => `${fleet.verdicts[verdict].sign} ${verdict}: ${fleet.verdicts[verdict].meaning}`).join("\n");
+    const meaning = signs
+      .map((verdict) => `${fleet.verdicts[verdict].sign} ${verdict}: ${fleet.verdicts[verdict].meaning}`)
+      .join("\n");
     const sorter = button(
-      [element("span", { class: "head-title" }, title), place ? element("span", { class: "head-place" }, place) : null,
-        element("span", { class: "head-signs" }, `${column?.unit ? `${visible(column.unit)} ` : ""}${ARROWS[direction] ?? ""} ${signs.map((v) => fleet.verdicts[v].sign).join("")}`.trim())],
-      () => this.sortBy(key), { class: "sorter", title: `${column ? `${column.heading}. ` : ""}${meaning || "Sort"}` });
+      [
+        element("span", { class: "head-title" }, title),
+        place ? element("span", { class: "head-place" }, place) : null,
+        element(
+          "span",
+          { class: "head-signs" },
+          `${column?.unit ? `${visible(column.unit)} ` : ""}${ARROWS[direction] ?? ""} ${signs.map((v) => fleet.verdicts[v].sign).join("")}`.trim(),
+        ),
+      ],
+      () => this.sortBy(key),
+      { class: "sorter", title: `${column ? `${column.heading}. ` : ""}${meaning || "Sort"}` },
+    );
     const cell = element("th", { scope: "col", class: column ? "value" : key }, sorter);
     this.heads.set(key, cell);
     return cell;
@@ -116,20 +159,36 @@ const tableView = {
     const compared = leaders.reduce((sum, one) => sum + one.compared, 0);
     const { level, pairs } = fleet.tested.headline;
     this.note.replaceChildren(
-      element("b", {}, "★"), " best and ", element("b", {}, "☆"), " not to be told from the best, among the trained SAEs shown of each site. ",
+      element("b", {}, "★"),
+      " best and ",
+      element("b", {}, "☆"),
+      " not to be told from the best, among the trained SAEs shown of each site. ",
       this.columns.every(hasReplicates)
         ? `That took ${plural(compared, "comparison")}, each tested at ${level.toPrecision(2)}: the level of Benjamini & Hochberg over ${plural(pairs, "pair")} of the report’s columns. `
         : "Comparisons are being loaded. ",
       "Where none can be told from the best, nothing is marked. Controls, published results, and SAEs marked † ‡ § take no part. ",
-      "Sort by a column’s head; pin up to six SAEs by ◇ to compare them.", ...this.legendOfSigns());
+      "Sort by a column’s head; pin up to six SAEs by ◇ to compare them.",
+      ...this.legendOfSigns(),
+    );
   },
 
   /** The signs that stand in heads and beside names, each with its meaning. */
   legendOfSigns() {
-    const verdicts = new Set(this.columns.flatMap((column) => column.verdicts).filter((verdict) => fleet.verdicts[verdict]?.sign));
-    const lines = [...verdicts].map((verdict) => [fleet.verdicts[verdict].sign, `${verdict}: ${fleet.verdicts[verdict].meaning}`]);
-    const list = element("dl", { class: "signs" }, ...lines.flatMap(([sign, meaning]) => [element("dt", {}, sign), element("dd", {}, meaning)]));
-    return lines.length ? [element("details", {}, element("summary", {}, "Signs beside the arrows: verdicts on columns"), list)] : [];
+    const verdicts = new Set(
+      this.columns.flatMap((column) => column.verdicts).filter((verdict) => fleet.verdicts[verdict]?.sign),
+    );
+    const lines = [...verdicts].map((verdict) => [
+      fleet.verdicts[verdict].sign,
+      `${verdict}: ${fleet.verdicts[verdict].meaning}`,
+    ]);
+    const list = element(
+      "dl",
+      { class: "signs" },
+      ...lines.flatMap(([sign, meaning]) => [element("dt", {}, sign), element("dd", {}, meaning)]),
+    );
+    return lines.length
+      ? [element("details", {}, element("summary", {}, "Signs beside the arrows: verdicts on columns"), list)]
+      : [];
   },
 
   markRow(sae, row) {
@@ -142,74 +201,25 @@ const tableView = {
       cell.classList.toggle("is-best", kind === "best");
       cell.classList.toggle("is-tied", kind === "tied");
       cell.querySelector(".star")?.remove();
-      if (kind) cell.firstChild.before(element("span", { class: "star", role: "img", "aria-label": kind === "best" ? "best:" : "tied with the best:" }, kind === "best" ? "★" : "☆"));
+      if (kind)
+        cell.firstChild.before(
+          element(
+            "span",
+            { class: "star", role: "img", "aria-label": kind === "best" ? "best:" : "tied with the best:" },
+            kind === "best" ? "★" : "☆",
+          ),
+        );
     });
   },
 
   async saveAll() {
     await loadColumns(fleet.columns);
-    saveCsv("saes_all_columns", numbersAsRows(fleet.saes.map((about) => about.place), fleet.columns));
+    saveCsv(
+      "saes_all_columns",
+      numbersAsRows(
+        fleet.saes.map((about) => about.place),
+        fleet.columns,
+      ),
+    );
   },
 };
-
-/** The range of a column over the SAEs that learned something, in which strips are drawn. */
-function spanOf(column) {
-  let low = Infinity, high = -Infinity;
-  for (const about of fleet.saes) {
-    const number = column.at_sae(about.place);
-    if (Number.isNaN(number.value) || (about.control && Number.isFinite(low))) continue;
-    low = Math.min(low, Number.isNaN(number.low) ? number.value : number.low);
-    high = Math.max(high, Number.isNaN(number.high) ? number.value : number.high);
-  }
-  return { low, width: high > low ? high - low : 1 };
-}
-
-function saeRow(sae, columns, spans) {
-  const about = fleet.saes[sae];
-  const pin = button("◇", () => togglePin(sae), { class: "pin", "aria-pressed": "false", "aria-label": `Pin ${shortName(about.name)}` });
-  const signs = signsOf(about).map(([sign, meaning]) => element("span", { class: "sign", role: "img", "aria-label": meaning, title: meaning }, sign));
-  const row = element("tr", { class: about.control ? "is-control" : "", on: { pointerenter: () => highlight(sae) } },
-    element("th", { scope: "row", class: "name" }, element("div", {}, pin, glyph(about), saeLink(about, 36), ...signs)),
-    element("td", { class: "text", title: visible(about.label) }, shortName(labelTitle(about.label), 24)),
-    element("td", { class: "size" }, about.d_sae === undefined ? "–" : plainNumber(about.d_sae)),
-    element("td", { class: "size" }, about.l0 === undefined ? "–" : plainNumber(about.l0)));
-  Object.assign(row, { sae, pin });
-  columns.forEach((column, i) => row.append(valueCell(column.at_sae(sae), spans[i])));
-  return row;
-}
-
-function valueCell(number, span) {
-  if (Number.isNaN(number.value)) {
-    const why = number.reason ? visible(number.reason) : "not measured";
-    return element("td", { class: "value is-missing", title: why }, element("span", { class: "why" }, `– ${why}`));
-  }
-  const cell = element("td", { class: "value", title: fullText(number) }, element("span", { class: "v" }, valueText(number)));
-  const interval = intervalText(number);
-  if (interval) cell.append(element("span", { class: "i" }, interval));
-  const share = (x) => `${Math.min(Math.max((100 * (x - span.low)) / span.width, 0), 100).toFixed(1)}%`;
-  const low = Number.isNaN(number.low) ? number.value : number.low, high = Number.isNaN(number.high) ? number.value : number.high;
-  cell.style.cssText = `--a:${share(low)};--b:${share(high)};--v:${share(number.value)}`;
-  return cell;
-}
-
-/** What was measured without an SAE, as rows below the SAEs. */
-function levelRows(columns) {
-  const several = new Set(fleet.levels.map((level) => level.site)).size > 1;
-  const rows = new Map();
-  for (const level of fleet.levels) {
-    const place = columns.indexOf(fleet.columns[level.column]);
-    if (place < 0) continue;
-    const title = visible(level.title) + (several ? ` at ${visible(level.site)}` : "");
-    rows.set(title, (rows.get(title) ?? []).concat({ ...level, place }));
-  }
-  return [...rows].map(([title, levels]) => {
-    const cells = columns.map((_, i) => {
-      const level = levels.find((one) => one.place === i);
-      if (!level) return element("td", { class: "value" });
-      const number = { value: level.value, low: level.low ?? NaN, high: level.high ?? NaN, below: level.value - (level.low ?? NaN), above: (level.high ?? NaN) - level.value };
-      return element("td", { class: "value", title: fullText(number) }, element("span", { class: "v" }, valueText(number)), element("span", { class: "i" }, intervalText(number)));
-    });
-    return element("tr", { class: "is-level" }, element("th", { scope: "row", class: "name" }, title),
-      element("td", { class: "text" }, levels[0].baseline ? "baseline" : "without an SAE"), element("td"), element("td"), ...cells);
-  });
-}
