@@ -22,7 +22,7 @@ def test_every_cell_is_listed_and_what_is_missing_is_explained(project: Project)
     lines = _plan(project)
     assert lines[-1] == f"{2 * n} cached, 0 to compute"
     assert sum(line.endswith(" cached") for line in lines) == 2 * n
-    assert sum(line.endswith(" disabled") for line in lines) == 5
+    assert sum(line.endswith(" disabled") for line in lines) == 8
 
     def edited(changes: dict[str, Any]) -> list[str]:
         kept = (project.root / "params.yaml").read_bytes()

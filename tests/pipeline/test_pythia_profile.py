@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 TOKEN = "_".join(["hf", "CANARY", "0123456789"])
 """Joined here, because the project that is searched for it holds this file."""
-OFF = ("absorption", "tpp", "ravel", "unlearning")
+OFF = ("absorption", "tpp", "ravel", "unlearning", "dashboards")
 BASELINE = f"{SAES}/resolve/{COMMIT}/pythia70m_sweep_standard_ctx128_0712/resid_post_layer_4/trainer_8/ae.pt"
 
 
