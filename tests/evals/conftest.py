@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import words
+from support import small_evals, words
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
@@ -56,6 +56,14 @@ def word_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("words")
     words.write_words(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_world(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of `support.small_evals`."""
+    world = tmp_path_factory.mktemp("small_world")
+    small_evals.write_small_world(world, lm)
+    return world
 
 
 @pytest.fixture(scope="module")

@@ -10,30 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
-import torch
-from support import letters, questions, ravel, words
-from support.tiny_data import (
-    texts,
-    write_bios,
-    write_corpora,
-    write_news,
-    write_questions,
-    write_reviews,
-    write_table,
-    write_text,
-)
+from support.small_evals import SETTINGS, letters_model, letters_sae, words_model
 
 from sae_research.errors import UserError
 from sae_research.evals.base import Eval, EvalContext
-from sae_research.evals.core.settings import CoreSettings
-from sae_research.evals.dashboards.settings import DashboardsSettings
 from sae_research.evals.registry import all_evals, find_eval
 from sae_research.evals.run import run_eval
-from sae_research.evals.scr.settings import ScrSettings
-from sae_research.evals.sparse_probing.settings import SparseProbingSettings
-from sae_research.evals.tpp.settings import TppSettings
 from sae_research.lm.model import LanguageModel
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
@@ -59,21 +42,6 @@ INERT: Mapping[str, str] = {
     },
 }
 """By `eval.field`: why it changes nothing on purpose."""
-
-SETTINGS: Mapping[str, Any] = {
-    "core": CoreSettings(
-        "embedded/text", context_size=12, batch_size=2, n_reconstruction_batches=2, n_sparsity_batches=3
-    ),
-    "sparse_probing": SparseProbingSettings(("embedded/news",), 20, 10, 12, (1, 2)),
-    "scr": ScrSettings(("embedded/bios",), 40, 24, 12, (2, 5)),
-    "tpp": TppSettings(("embedded/news",), 20, 10, 12, (2, 30)),
-    "absorption": dataclasses.replace(letters.SETTINGS, k_sparse_probe_num_epochs=3),
-    "ravel": dataclasses.replace(ravel.SETTINGS, num_epochs=1, baselines=("das", "mdas")),
-    "unlearning": questions.SETTINGS,
-    "dashboards": DashboardsSettings("embedded/text", n_rows=6, context_size=24, n_latents=6, n_top=2),
-    "sensitivity": words.SENSITIVITY,
-    "autointerp": words.SETTINGS,
-}
 
 WEAK_LATENTS = {"k_sparse_probe_l1_decay": 1.0}
 """Probes on the latents of letters are then wrong about some words."""
@@ -246,41 +214,6 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
 """For each field a value beside the one in SETTINGS."""
 
 
-@pytest.fixture(scope="module")
-def world(lm: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest data on which all evals run."""
-    world = tmp_path_factory.mktemp("world")
-    for write in (
-        write_text, write_news, write_bios, write_reviews, write_corpora, write_questions, words.write_words,
-        words.write_published,
-    ):  # fmt: skip
-        write(world)
-    _write_more_corpora(world)
-    items = ravel.known_items(lm, n_tokens=2)
-    for name, step in (("cities", 1), ("towns", 2)):
-        for split, held_out in (("train", False), ("test", True)):
-            rows = [(i.entity, i.attribute, i.template, i.label) for i in items[::step] if i.held_out == held_out]
-            names = ("entity", "attribute", "template", "answer")
-            write_table(world, name, split, {n: list(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)})
-    return world
-
-
-def _write_more_corpora(world: Path) -> None:
-    """Another data set, configuration, split, file and column of what unlearning reads; another split of the text."""
-    rng = np.random.default_rng(8)
-    write_table(world, "text", "train", {"text": texts(rng, 40)})
-    for name in ("forget", "retain", "more"):
-        for config, split in (("data", "train"), ("data", "test"), ("other", "train")):
-            columns = {column: [" ".join(texts(rng, 3)) for _ in range(30)] for column in ("text", "second")}
-            write_table(world, name, split, columns, config=config)
-        lines = [json.dumps({"text": " ".join(texts(rng, 3))}) for _ in range(30)]
-        (world / "datasets" / name / "lines.jsonl").write_text("\n".join(lines))
-    for split in ("train", "test"):
-        asked = [q for s in ("poison", "birds", "gems") for q in questions.some_questions(28, seed=77, subject=s)]
-        columns = {name: [getattr(q, name) for q in asked] for name in asked[0]._fields}
-        write_table(world, "other_facts", split, {**columns, "choices": [list(q.choices) for q in asked]})
-
-
 class Runner:
     """Runs evals on the tiny world; what was run once is remembered."""
 
@@ -291,8 +224,8 @@ class Runner:
     def _run(self, name: str, changes: str) -> str:
         """Every number and reason of that eval, or the error."""
         evaluated = find_eval(name)
-        lm, sae = _letters() if name == "absorption" else (self._lm, self._sae)
-        lm = _words() if name in ("sensitivity", "autointerp") else lm
+        lm, sae = (letters_model(), letters_sae()) if name == "absorption" else (self._lm, self._sae)
+        lm = words_model() if name in ("sensitivity", "autointerp") else lm
         context = EvalContext(lm=lm, hub=self._hub, seed=0, batch_size=16, progress=Progress("test", shown=False))
         try:
             settings = _changed(SETTINGS[name], json.loads(changes))
@@ -307,26 +240,9 @@ class Runner:
         return "\n".join(f"{m.metric} {dict(m.at)} {m.value} {m.reason} {m.ci_low}" for m in output.measurements)
 
 
-@cache
-def _letters() -> tuple[LanguageModel, Sae]:
-    """A model that knows letters, and an SAE with three inexact latents for each."""
-    with torch.no_grad():
-        lm = letters.letters_model()
-        noise = torch.randn(78, letters.D_MODEL, generator=torch.Generator().manual_seed(1))
-        atoms = torch.nn.functional.normalize(letters.letter_directions()[:26].repeat(3, 1) + 0.15 * noise, dim=1)
-        return lm, letters.make_letter_sae("relu", atoms)
-
-
-@cache
-def _words() -> LanguageModel:
-    """A model whose words a judge can tell."""
-    with torch.no_grad():
-        return words.words_model()
-
-
 @pytest.fixture(scope="module")
-def runner(world: Path, lm: LanguageModel, make_sae: Any) -> Runner:
-    return Runner(world, lm, make_sae("topk", k=6))
+def runner(small_world: Path, lm: LanguageModel, make_sae: Any) -> Runner:
+    return Runner(small_world, lm, make_sae("topk", k=6))
 
 
 def _changed(settings: Any, changes: Mapping[str, Any]) -> Any:
