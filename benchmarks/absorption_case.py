@@ -12,13 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
-
 from benchmarks.measuring import Inside, Measured, measure, output_of
-from benchmarks.subjects import SPECIAL, Shape, write_model
 from benchmarks.tables import Scores
 from sae_research.evals.absorption import measure as absorption_measure
 from sae_research.evals.absorption.measure import measure_absorption
@@ -35,8 +29,6 @@ from sae_research.saes.base import Sae
 
 PARTS = ("words and the model's probe", "probes of latents", "absorption")
 _METRICS = ("mean_absorption_fraction_score", "mean_full_absorption_score", "mean_num_split_features")
-_WORDS, _LETTERS = 3000, "abcdefghijklmnopqrstuvwxyz"
-_TEMPLATE = ("has", "the", "first", "letter", ":")
 
 
 @dataclass
@@ -85,28 +77,3 @@ class AbsorptionCase:
         """Both sides' scores of one SAE by name; SAEBench has none where it finds too few letters."""
         means = {name: theirs.means[name] for name in _METRICS} if theirs is not None else {}
         return means, {m.metric: m.value for m in output.measurements if m.metric in _METRICS}
-
-
-def write_letters_model(shape: Shape, folder: Path, *, seed: int) -> None:
-    """Saves a random model of `shape` with words among its tokens and a direction for each first letter."""
-    from transformers import AutoModelForCausalLM
-
-    write_model(shape, folder, seed=seed)
-    rng = np.random.default_rng(seed)
-    words: dict[str, None] = dict.fromkeys([*_TEMPLATE, *_LETTERS.upper()])
-    while len(words) < min(_WORDS, shape.vocab // 2):
-        words["".join(rng.choice(list(_LETTERS), 5))] = None
-    names = [*SPECIAL, *words, *(f"w{i}" for i in range(shape.vocab - len(SPECIAL) - len(words)))]
-    plain = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<eos>"))
-    plain.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
-    PreTrainedTokenizerFast(
-        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", padding_side="right"
-    ).save_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder)
-    rows = model.get_input_embeddings().weight.data
-    directions = torch.randn(26, rows.shape[1], generator=torch.Generator().manual_seed(seed))
-    directions *= rows.norm(dim=1).mean() / directions.norm(dim=1, keepdim=True)
-    for i, name in enumerate(names):
-        if name.isalpha():
-            rows[i] += 2 * directions[_LETTERS.index(name[0].lower())]
-    model.save_pretrained(folder)

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.absorption_case import PARTS as ABSORPTION_PARTS
-from benchmarks.absorption_case import AbsorptionCase, write_letters_model
+from benchmarks.absorption_case import AbsorptionCase
 from benchmarks.core_case import PARTS as CORE_PARTS
 from benchmarks.core_case import CoreCase, Pair, core_pairs
+from benchmarks.letters_model import write_letters_model
 from benchmarks.measuring import Inside, Measured, table
 from benchmarks.probing_case import PARTS as PROBING_PARTS
 from benchmarks.probing_case import ProbingCase
+from benchmarks.random_data import WORDS, random_rows, random_sets
 from benchmarks.ravel_case import PARTS as RAVEL_PARTS
 from benchmarks.ravel_case import ravel_case
 from benchmarks.scr_and_tpp_case import PARTS as ABLATION_PARTS
 from benchmarks.scr_and_tpp_case import ablation_case, ablation_table
-from benchmarks.subjects import SHAPES, WORDS, random_rows, random_saes, random_sets, write_model
+from benchmarks.subjects import SHAPES, random_saes, write_model
 from benchmarks.tables import Turns, accuracy_table, metrics_table, spread_table, times_table
 from benchmarks.unlearning_case import PARTS as UNLEARNING_PARTS
 from benchmarks.unlearning_case import unlearning_case, unlearning_table

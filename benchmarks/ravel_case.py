@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from benchmarks.measuring import Inside, Measured, measure, output_of
+from benchmarks.random_data import ATTRIBUTES, random_prompts
 from benchmarks.tables import Scores
 from sae_research.evals.base import EvalContext
 from sae_research.evals.ravel.entities import EntityPrompt, load_entity_prompts
@@ -18,8 +17,6 @@ from sae_research.evals.ravel.measure import measure_ravel
 from sae_research.evals.ravel.prompts import Checker, Prompts, known_prompts, tokenize_prompts
 from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.evals.ravel.training import AttributeRun
-from sae_research.lm.model import LanguageModel
-from sae_research.lm.tokens import bos_id
 from sae_research.measurements import EvalOutput
 from sae_research.reference.ravel import SaeBenchRavel
 from sae_research.saes.base import Sae
@@ -27,8 +24,6 @@ from sae_research.saes.base import Sae
 PARTS = ("train masks", "test")
 CITY = "city"
 _METRICS = ("disentanglement_score", "cause_score", "isolation_score")
-_ATTRIBUTES = ("first", "second", "third")
-_TEMPLATES, _ENTITIES = 4, 96
 
 
 @dataclass(frozen=True)
@@ -80,34 +75,9 @@ class RavelCase:
         return theirs, {m.metric: m.value for m in output.measurements if m.metric in _METRICS and not m.at}
 
 
-@torch.no_grad()
-def random_prompts(lm: LanguageModel, *, seed: int) -> list[EntityPrompt]:
-    """Prompts of random words about random words; the label is the word with which the model continues."""
-    generator = torch.Generator().manual_seed(seed)
-    words = torch.randperm(len(lm.tokenizer) - 4, generator=generator)[:600].add(4).tolist()
-    entities, filling = words[:_ENTITIES], words[_ENTITIES:]
-    prompts: list[EntityPrompt] = []
-    for attribute in _ATTRIBUTES:
-        for _ in range(_TEMPLATES):
-            before, after = (
-                [filling[i] for i in torch.randint(0, len(filling), (n,), generator=generator).tolist()] for n in (3, 5)
-            )
-            rows = torch.tensor([[bos_id(lm.tokenizer), *before, entity, *after] for entity in entities])
-            best = torch.cat([lm.logits(part.to(lm.device))[:, -1].argmax(dim=-1) for part in rows.split(32)])
-            template = f"{lm.tokenizer.decode(before)} %s {lm.tokenizer.decode(after)}"
-            prompts += [
-                EntityPrompt(
-                    str(lm.tokenizer.decode([entity])), attribute, template, str(lm.tokenizer.decode([label])),
-                    held_out=i % 3 == 0,
-                )
-                for i, (entity, label) in enumerate(zip(entities, best.tolist(), strict=True))
-            ]  # fmt: skip
-    return prompts
-
-
 def ravel_case(context: EvalContext, folder: Path, *, pairs: int, embedded: bool) -> RavelCase:
     """The model's facts about cities, or made-up ones of a random model; pairs and answers as SAEBench has them."""
-    names = ("Country", "Continent", "Language") if embedded else _ATTRIBUTES
+    names = ("Country", "Continent", "Language") if embedded else ATTRIBUTES
     settings = RavelSettings(
         dataset="embedded/cities", attributes={CITY: names}, split="sae_bench", num_pairs_per_attribute=pairs,
         batch_size=32, num_epochs=3, learning_rate=0.1, baselines=(),

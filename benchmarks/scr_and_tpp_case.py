@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.measuring import Inside, Measured, measure, output_of, table
 from benchmarks.probing_case import ProbingCase
-from benchmarks.subjects import random_sets
+from benchmarks.random_data import random_pools
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairPool, cut_pair, read_pairs
 from sae_research.evals.base import EvalContext
@@ -18,7 +18,6 @@ from sae_research.evals.scr.measure import measure_scr
 from sae_research.evals.scr.settings import ScrSettings
 from sae_research.evals.tpp.measure import measure_tpp
 from sae_research.evals.tpp.settings import TppSettings
-from sae_research.lm.model import LanguageModel
 from sae_research.measurements import EvalOutput
 from sae_research.pipeline.params import load_params
 from sae_research.reference.scr_and_tpp import SaeBenchAblationPlan, SaeBenchAblations, run_scr, run_tpp
@@ -86,18 +85,6 @@ class AblationCase:
             scr=replace(self.scr, sampling="sae_bench", rules="sae_bench"),
             tpp=replace(self.tpp, sampling="sae_bench", rules="sae_bench"),
         )
-
-
-def random_pools(lm: LanguageModel, n: int, *, train: int, test: int, seed: int) -> list[PairPool]:
-    """`n` data sets of one pair each, of random texts; a quadrant prefers words of its own."""
-    pools = []
-    for drawn in random_sets(lm, n, 4, train=2 * train + 1, test=2 * test + 1, seed=seed):
-        splits = [
-            {"a": {"m": texts["0"], "f": texts["1"]}, "b": {"m": texts["2"], "f": texts["3"]}}
-            for texts in (dict(drawn.train), dict(drawn.test))
-        ]
-        pools.append(PairPool(drawn.name, ("m", "f"), (("a", "b"),), *splits))
-    return pools
 
 
 def ablation_table(their_runs: Sequence[Measured], our_outputs: Sequence[tuple[EvalOutput, EvalOutput]]) -> str:

@@ -13,16 +13,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.measuring import Inside, Measured, measure, output_of, table
-from benchmarks.subjects import random_questions, random_rows
+from benchmarks.random_data import random_unlearning_inputs
 from sae_research.evals.base import EvalContext
 from sae_research.evals.unlearning import measure as unlearning_measure
 from sae_research.evals.unlearning.eval import UNLEARNING
 from sae_research.evals.unlearning.measure import UnlearningInputs, find_known, load_inputs, measure_unlearning
 from sae_research.evals.unlearning.prompts import Prompter
-from sae_research.evals.unlearning.report import QuestionSet
 from sae_research.evals.unlearning.settings import UnlearningSettings
 from sae_research.lm.site import Site
 from sae_research.measurements import EvalOutput
@@ -88,7 +85,7 @@ def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, 
     if not embedded:
         # Random latents fire on both corpora alike, so nearly all of them must pass.
         settings = replace(settings, required_orders=1, prompt_format="plain", retain_thresholds=(0.5, 0.9))
-    inputs = load_inputs(context, settings) if embedded else _random_inputs(context, settings)
+    inputs = load_inputs(context, settings) if embedded else random_unlearning_inputs(context, settings)
     # SAEBench's multipliers are whole numbers in the SAE's own units.
     scale = _mean_norm(context, site, inputs) / context.lm.width(site) ** 0.5
     multipliers = tuple(sorted({max(1, round(m * scale)) for m in settings.multipliers}))
@@ -100,15 +97,6 @@ def unlearning_case(context: EvalContext, lens: Any, site: Site, scratch: Path, 
 def _mean_norm(context: EvalContext, site: Site, inputs: UnlearningInputs) -> float:
     x = context.lm.capture(inputs.retain_rows[:16].to(context.lm.device), site)
     return float(x[:, 1:].float().norm(dim=-1).mean())
-
-
-def _random_inputs(context: EvalContext, settings: UnlearningSettings) -> UnlearningInputs:
-    lm, seed = context.lm, context.seed
-    forget, retain = (random_rows(lm, 100, context_size=settings.context_size, seed=seed + i) for i in range(2))
-    asked = random_questions(lm, "hazardous", 240, seed=seed) + random_questions(lm, "harmless", 400, seed=seed + 1)
-    yes = np.ones(len(asked), dtype=bool)
-    is_forget = np.array([q.subject == "hazardous" for q in asked])
-    return UnlearningInputs(forget, retain, QuestionSet(asked, is_forget, yes, yes))
 
 
 def _sae_bench_inputs(
