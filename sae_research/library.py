@@ -114,7 +114,7 @@ def _data_in_memory(
     if isinstance(texts, Tensor):
         if texts.ndim != 2 or texts.is_floating_point():
             raise UserError(f"texts: got a {texts.dtype} tensor of shape {tuple(texts.shape)}, expected rows of tokens")
-        data[TEXTS] = GivenRows(texts)
+        data[TEXTS] = GivenRows(texts.cpu())
     elif texts is not None:
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise UserError("texts: expected a list of strings, or a tensor of token rows")
