@@ -47,6 +47,16 @@ function toggle(label, isOn, listener) {
   return element("label", { class: "toggle" }, box, element("span", {}, label));
 }
 
+/** A table of facts: one line of headings, and `lines` of table rows. */
+function factsTable(headings, lines) {
+  return element(
+    "table",
+    { class: "facts" },
+    element("thead", {}, element("tr", {}, ...headings)),
+    element("tbody", {}, ...lines),
+  );
+}
+
 /** The colour of that name in the scheme that is shown. */
 function shownColour(name) {
   const probe = element("span", { hidden: true, style: { color: `var(${name})` } });
