@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.drill import DRILL_STAGE, PLUGINS, assert_whole, drill_project, running, stored
 from support.every_eval import EVALS, results_of, run_command, run_stages, unfilled_copy
-from support.project import Project
+from support.project import Project, environment
 from support.stage_server import StageServer
 
 from sae_research.commands import fill as command
@@ -45,10 +47,11 @@ def project(unfilled: Project, tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.mark.slow
-def test_shares_fill_the_store_and_the_stages_publish_what_one_process_would(
+def test_shares_fill_the_store_and_dvc_publishes_what_one_process_would(
     project: Project, unfilled: Project, server: StageServer, tmp_path: Path
 ) -> None:
-    planned = _jobs(project)
+    planned, n = _jobs(project), len(EVALS) * N_SAES
+    assert f"\n0 cached, {n} to compute\n" in run_command(server, project, "plan").out
     # In any order, each in a process of its own.
     for share in ("3/3", "1/3", "2/3"):
         jobs = share_of(planned, *read_shard(share))
@@ -61,13 +64,16 @@ def test_shares_fill_the_store_and_the_stages_publish_what_one_process_would(
         )
         assert f"fill: {cells} cells computed, 0 reused, 0 failed" in done.out
     assert _jobs(project) == planned, "shares must not move while others finish"
-    assert run_command(server, project, "plan").out.endswith(f"{len(EVALS) * N_SAES} cached, 0 to compute\n")
-    assert run_stages(project) == dict.fromkeys(EVALS, (0, N_SAES))
+    plan = f"{n} cached, 0 to compute\n"
+    assert run_command(server, project, "plan").out.endswith(plan)
+    assert project.repro().counts == dict.fromkeys(EVALS, (0, N_SAES, 0))
+    assert run_command(server, project, "plan").out.endswith(plan)
 
     alone = unfilled.copy_to(tmp_path / "alone")
     alone.edit({"execution": {"group_gigabytes": 4}})
     assert run_stages(alone) == dict.fromkeys(EVALS, (N_SAES, 0))
-    assert results_of(project) == results_of(alone)
+    published, expected = results_of(project), results_of(alone)
+    assert {name: published[name] for name in expected} == expected
     shutil.rmtree(alone.root)
 
 
@@ -114,11 +120,28 @@ def test_an_sae_that_fails_is_named_and_the_others_are_stored_where_SAE_STORE_sa
     assert (summary.computed, summary.reused) == (0, N_SAES)
 
 
+@pytest.mark.slow
+def test_two_runs_and_a_dvc_repro_at_once_on_a_slow_disk(finished_project: Project, tmp_path: Path) -> None:
+    project = drill_project(finished_project, tmp_path / "project", flush_seconds=0.1)
+    n = len(project.status("core"))
+    with (
+        running(project, "first", "fill", env=environment()) as first,
+        running(project, "second", "fill", env=environment()) as second,
+        running(project, "repro", "dvc", "repro", DRILL_STAGE, env=environment()) as repro,
+    ):
+        for run in (first, second, repro):
+            code, out = run.end()
+            assert code == 0, out
+            assert re.search(r"cells computed, \d+ reused, 0 failed", out)
+    assert len(project.status("drill")) == stored(project) == n
+    assert_whole(project.root / ".sae_cache")
+    assert list((project.root / ".sae_cache").rglob(".tmp-*")) == []
+
+
 def test_a_group_that_is_too_large_is_halved_and_one_sae_that_is_fails(project: Project, server: StageServer) -> None:
     evals = {**dict.fromkeys(eval_names(), False), "drill": True}
     project.edit({"eval_types": evals, "drill": {"most": 2, "needs": "topk_k8"}, "execution": {"group_gigabytes": 1.0}})
-    plugins = {"SAE_PLUGINS": str(Path(__file__).parents[1] / "support" / "drill_plugins")}
-    failed = run_command(server, project, "fill", **plugins)
+    failed = run_command(server, project, "fill", **PLUGINS)
     assert failed.code == 1
     assert f"drill: out of memory with {N_SAES} SAEs at once" in failed.out
     assert f"fill: {N_SAES - 1} cells computed, 0 reused, 1 failed" in failed.out

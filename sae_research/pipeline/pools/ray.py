@@ -22,6 +22,7 @@ from typing import Any, Literal
 from sae_research.errors import UserError
 from sae_research.pipeline.dispatch import Event, Finished, Lost, Ready, Stranded
 from sae_research.pipeline.jobs import Job
+from sae_research.pipeline.judge_budget import Purse
 from sae_research.pipeline.planned import PlannedRun
 from sae_research.pipeline.pools.orders import Order, order_for
 from sae_research.pipeline.pools.ray_worker import RayWorker
@@ -40,7 +41,7 @@ Step = Literal["greet", "prepare", "do"]
 
 
 @contextmanager
-def ray_pool(run: PlannedRun, address: str | None, logs: Path) -> Iterator[RayPool]:
+def ray_pool(run: PlannedRun, address: str | None, logs: Path, purse: Purse) -> Iterator[RayPool]:
     """The cluster at `address` until the block ends; UserError with the remedy where it cannot be used."""
     if address is None or not _ADDRESS.fullmatch(address):
         got = "no address" if address is None else f"address {address!r}"
@@ -60,7 +61,7 @@ def ray_pool(run: PlannedRun, address: str | None, logs: Path) -> Iterator[RayPo
                 f"model.device is {run.params.model.device}, but the cluster at {address} has fewer than {gpus:g} "
                 "GPUs; start its nodes with --num-gpus, or set model.device: auto"
             )
-        pool = RayPool(ray, order_for(run, logs, uses_gpu=uses_gpu), gpus if uses_gpu else 0.0)
+        pool = RayPool(ray, order_for(run, logs, uses_gpu=uses_gpu), gpus if uses_gpu else 0.0, purse)
         yield pool
         pool.dismiss()
     finally:
@@ -80,8 +81,8 @@ class _Actor:
 class RayPool:
     """Asks for as many workers as the cluster has room for and jobs need."""
 
-    def __init__(self, ray: Any, order: Order, gpus_per_worker: float) -> None:
-        self._ray, self._order, self._gpus = ray, order, gpus_per_worker
+    def __init__(self, ray: Any, order: Order, gpus_per_worker: float, purse: Purse) -> None:
+        self._ray, self._order, self._gpus, self._purse = ray, order, gpus_per_worker, purse
         self._actor_class = ray.remote(
             num_cpus=1, num_gpus=gpus_per_worker, max_restarts=0, max_task_retries=0
         )(RayWorker)  # fmt: skip
@@ -94,7 +95,7 @@ class RayPool:
 
     def give(self, worker: str, job: Job) -> None:
         """Has the worker begin `job`."""
-        self._call(worker, "do", job.eval_name, job.saes)
+        self._call(worker, "do", job.eval_name, job.saes, self._purse.deal(worker, job))
 
     def wait(self, open_jobs: int) -> Event | None:
         """What happens next, if anything does within a second."""
@@ -147,6 +148,7 @@ class RayPool:
             actor.is_up = True
             log.info("worker %s: %s", worker, answer)
         elif step == "do":
+            self._purse.settle(worker, answer)
             return Finished(worker, answer)
         elif answer is None:
             actor.is_ready = True
@@ -163,6 +165,7 @@ class RayPool:
     def _lose(self, worker: str, reason: str) -> Event | None:
         was_ready = self._actors[worker].is_ready
         self._drop(worker)
+        self._purse.lose(worker)
         if was_ready:
             return Lost(worker, reason)
         self._n_died_early += 1
