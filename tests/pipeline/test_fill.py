@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,11 @@ from sae_research.pipeline.jobs import Job, share_of
 from sae_research.pipeline.params import load_params
 from sae_research.pipeline.paths import find_paths
 from sae_research.pipeline.planned import plan_run
+from sae_research.pipeline.pools.orders import digest_of_plan, order_for, planned_here
 from sae_research.pipeline.stages.evals import run_eval_stage
 
 N_SAES = 3
+EVAL_STAGES = ("core_eval", "sparse_probing_eval", "optional_evals")
 TWO_AT_A_TIME = 7.5e-5
 """Gigabytes."""
 
@@ -66,7 +69,7 @@ def test_shares_fill_the_store_and_dvc_publishes_what_one_process_would(
     assert _jobs(project) == planned, "shares must not move while others finish"
     plan = f"{n} cached, 0 to compute\n"
     assert run_command(server, project, "plan").out.endswith(plan)
-    assert project.repro().counts == dict.fromkeys(EVALS, (0, N_SAES, 0))
+    assert project.repro(*EVAL_STAGES).counts == dict.fromkeys(EVALS, (0, N_SAES, 0))
     assert run_command(server, project, "plan").out.endswith(plan)
 
     alone = unfilled.copy_to(tmp_path / "alone")
@@ -147,6 +150,19 @@ def test_a_group_that_is_too_large_is_halved_and_one_sae_that_is_fails(project: 
     assert f"fill: {N_SAES - 1} cells computed, 0 reused, 1 failed" in failed.out
     assert "  drill of topk_k8: out of memory, with no other SAE beside it; lower model.llm_batch_size" in failed.out
     assert "Traceback" not in failed.out
+
+
+def test_a_worker_takes_part_only_with_the_drivers_code_and_plan(unfilled: Project) -> None:
+    paths = find_paths(unfilled.root)
+    order = order_for(plan_run(load_params(paths.params), paths, EVALS), paths.store, uses_gpu=False)
+    assert digest_of_plan(planned_here(order)) == order.plan
+    for wrong, why in (
+        (replace(order, code="other"), "other code, or other versions of Python, torch"),
+        (replace(order, plan="other"), "plans other cells"),
+        (replace(order, root=str(paths.store)), "must lie on a file system that all share"),
+    ):
+        with pytest.raises(UserError, match=why):
+            planned_here(wrong)
 
 
 def test_what_cannot_be_done_is_said_in_one_line(

@@ -25,9 +25,11 @@ _QUICK = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "500",
     "RAY_health_check_failure_threshold": "3",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
     "RAY_worker_niceness": "0",
 }
-"""A dead node is noticed after a second and a half, not after a quarter of a minute; and workers do not give way to all
+"""A dead node is noticed after a second and a half, not after a quarter of a minute, a dead head after ten seconds, not
+after a minute; and workers do not give way to all
 else that runs on the machine, which Ray has them do."""
 
 

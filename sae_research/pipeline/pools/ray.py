@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ from sae_research.pipeline.pools.ray_worker import RayWorker
 log = logging.getLogger(__name__)
 
 _TICK = 1.0
+_HEAD_PATIENCE = 5.0
+"""Seconds for which the head may be silent."""
 _PATIENCE = 300.0
 _PATIENCE_VARIABLE = "SAE_FILL_PATIENCE"
 """Seconds without any worker after which a run ends."""
@@ -53,6 +56,7 @@ def ray_pool(run: PlannedRun, address: str | None, logs: Path, purse: Purse) -> 
     ray = _import_ray()
     with _signals_kept():
         _connect(ray, address)
+    head = ray.get_runtime_context().gcs_address
     try:
         gpus = run.params.execution.gpus_per_worker
         uses_gpu = run.params.model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= gpus
@@ -65,8 +69,9 @@ def ray_pool(run: PlannedRun, address: str | None, logs: Path, purse: Purse) -> 
         yield pool
         pool.dismiss()
     finally:
-        with _signals_kept():
-            ray.shutdown()
+        if _answers(head):
+            with _signals_kept():
+                ray.shutdown()
 
 
 @dataclass
@@ -79,7 +84,11 @@ class _Actor:
 
 
 class RayPool:
-    """Asks for as many workers as the cluster has room for and jobs need."""
+    """Asks for as many workers as the cluster has room for and jobs need.
+
+    Without its head a cluster ends. Ray's own calls then block for a minute and end the process without a word, so the
+    head is asked for its port before each of them.
+    """
 
     def __init__(self, ray: Any, order: Order, gpus_per_worker: float, purse: Purse) -> None:
         self._ray, self._order, self._gpus, self._purse = ray, order, gpus_per_worker, purse
@@ -92,6 +101,8 @@ class RayPool:
         self._last_reason = "the cluster has no room for a worker"
         self._last_up = time.monotonic()
         self._patience = _patience()
+        self._head = ray.get_runtime_context().gcs_address
+        self._last_heard = time.monotonic()
 
     def give(self, worker: str, job: Job) -> None:
         """Has the worker begin `job`."""
@@ -99,6 +110,11 @@ class RayPool:
 
     def wait(self, open_jobs: int) -> Event | None:
         """What happens next, if anything does within a second."""
+        if not self._hears_the_head():
+            time.sleep(_TICK)
+            silent = time.monotonic() - self._last_heard
+            lost = f"the head of the Ray cluster, {self._head}, is lost; start the cluster again, then this command"
+            return Stranded(lost) if silent > _HEAD_PATIENCE else None
         self._ask_for_workers(open_jobs)
         finished: list[Any] = []
         if self._calls:
@@ -112,9 +128,15 @@ class RayPool:
         waited = time.monotonic() - self._last_up
         return Stranded(f"no worker for {waited:.0f} s: {self._last_reason}") if waited > self._patience else None
 
+    def _hears_the_head(self) -> bool:
+        if _answers(self._head):
+            self._last_heard = time.monotonic()
+            return True
+        return False
+
     def dismiss(self) -> None:
-        """Ends all workers."""
-        for worker in list(self._actors):
+        """Ends all workers; where the head is lost they end by themselves, within a minute."""
+        for worker in list(self._actors) if self._hears_the_head() else ():
             self._drop(worker)
 
     def _room(self) -> int:
@@ -177,6 +199,16 @@ class RayPool:
         """Forgets a worker, and ends it where it is still there: what it would store later is no harm, but no use."""
         self._calls = {call: named for call, named in self._calls.items() if named[0] != worker}
         self._ray.kill(self._actors.pop(worker).handle)
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens at `host:port`."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_TICK):
+            return True
+    except OSError:
+        return False
 
 
 def _patience() -> float:
