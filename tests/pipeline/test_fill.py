@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.chat_server import running_chat_server, said
 from support.drill import DRILL_STAGE, PLUGINS, assert_whole, drill_project, running, stored
 from support.every_eval import EVALS, results_of, run_command, run_stages, unfilled_copy
 from support.project import Project, environment
@@ -139,6 +140,25 @@ def test_two_runs_and_a_dvc_repro_at_once_on_a_slow_disk(finished_project: Proje
     assert len(project.status("drill")) == stored(project) == n
     assert_whole(project.root / ".sae_cache")
     assert list((project.root / ".sae_cache").rglob(".tmp-*")) == []
+
+
+def test_all_shares_together_keep_to_a_judges_budget(
+    finished_project: Project, server: StageServer, tmp_path: Path
+) -> None:
+    project = drill_project(finished_project, tmp_path / "project", judge="openai:judge")
+    n, most = len(project.status("core")), 7
+    with running_chat_server(lambda _asked: said("a word")) as chat:
+        project.edit({"judging": {"base_url": chat.url, "max_requests": most}})
+        for share in ("2/2", "1/2"):
+            done = run_command(server, project, "fill", "--shard", share, **PLUGINS)
+            assert done.code == 1
+            assert f"are spent (a part of the run's {most}: several processes share it)" in done.out
+        assert len(chat.requests) == most == stored(project)
+        # One process has all of it.
+        whole = run_command(server, project, "fill", **PLUGINS)
+        assert f"fill: {most} cells computed, {most} reused, {n - 2 * most} failed" in whole.out
+        assert "judging.max_requests = 7 are spent\n" in whole.out
+    assert len(chat.requests) == 2 * most
 
 
 def test_a_group_that_is_too_large_is_halved_and_one_sae_that_is_fails(project: Project, server: StageServer) -> None:
