@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from sae_research.pipeline.judge_budget import Allowance, Purse, allowance_of_sh
 from sae_research.pipeline.params import load_params
 
 DEFAULT = load_params(ROOT / "params.yaml")
-PRICES = {"dollars_per_million_input": 1.0, "dollars_per_million_output": 1.0}
+PRICES: dict[str, Any] = {"dollars_per_million_input": 1.0, "dollars_per_million_output": 1.0}
 
 
 def _job(saes: str, eval_name: str = "paid") -> Job:
