@@ -56,8 +56,8 @@ def simulated(jobs: Sequence[Job], workers: int, *, failures_a_day: float, seed:
     pool = FakePool(
         workers, fate, spares=10**6, start_seconds=_START_SECONDS, load_seconds=_LOAD_SECONDS
     )  # fmt: skip
-    failed = dispatch(jobs, pool, missing=pool.missing, watch=lambda *_: None)
-    return pool, len(failed)
+    totals = dispatch(jobs, pool, missing=pool.missing, watch=lambda *_: None)
+    return pool, len(totals.failures)
 
 
 def main() -> None:

@@ -62,16 +62,19 @@ def _fill(filling: Filling, executor: str, address: str | None, share: str | Non
             filling.n_missing, filling.n_cells - filling.n_missing, logs / "run.log",
         )  # fmt: skip
         if executor == "ray":
+            from sae_research.pipeline.judge_budget import Purse, paid_jobs
             from sae_research.pipeline.pools.ray import ray_pool
 
-            with ray_pool(filling.run, address, logs) as pool:
-                filled = fill(filling, pool)
+            params = filling.run.params
+            purse = Purse(params.judging, paid_jobs(filling.left, params))
+            with ray_pool(filling.run, address, logs, purse) as pool:
+                totals = fill(filling, pool)
         else:
             with Progress("fill") as progress:
-                filled = fill(filling, LocalPool(filling.run, progress, keeps_going=True))
-    if filled.failures:
-        reasons = "\n".join(f"  {cell.eval_name} of {cell.sae}: {why}" for cell, why in filled.failures.items())
+                totals = fill(filling, LocalPool(filling.run, progress, keeps_going=True))
+    if totals.failures:
+        reasons = "\n".join(f"  {cell.eval_name} of {cell.sae}: {why}" for cell, why in totals.failures.items())
         raise UserError(
-            f"fill: {len(filled.failures)} cell(s) failed; the others are stored and will not be computed again:\n"
+            f"fill: {len(totals.failures)} cell(s) failed; the others are stored and will not be computed again:\n"
             f"{reasons}"
         )

@@ -33,6 +33,10 @@ class Report:
     tokens: int = 0
     """Tokens that the language model read."""
     seconds: float = 0.0
+    requests: int = 0
+    """What judges were sent that are reached over a network."""
+    dollars: float = 0.0
+    """The most that these can have cost."""
 
 
 class Ready(NamedTuple):
@@ -64,6 +68,15 @@ class Stranded(NamedTuple):
 Event = Ready | Finished | Lost | Stranded
 
 
+class Totals(NamedTuple):
+    """What became of the cells of a run: each is in one of the three."""
+
+    computed: int
+    reused: int
+    failures: Mapping[CellName, str]
+    """Reason by cell."""
+
+
 class Pool(Protocol):
     """Workers, wherever they are."""
 
@@ -77,7 +90,7 @@ class Pool(Protocol):
 
 
 class Dispatcher:
-    """The state of one run: waiting jobs, jobs in hand, cells that failed."""
+    """The state of one run: waiting jobs, jobs in hand, cells that failed, and how many others are stored."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.waiting = list(jobs)
@@ -85,6 +98,10 @@ class Dispatcher:
         self.idle: dict[str, None] = {}
         """Workers without a job, first come first served."""
         self.failures: dict[CellName, str] = {}
+        self.computed = 0
+        """Cells that workers of this run stored, those of workers that were lost later included."""
+        self.reused = 0
+        """Cells that someone else stored while this run went on."""
         self._loaded: dict[str, frozenset[str]] = {}
         """By worker the SAEs of its last job, which it still holds."""
         self._deaths: Counter[CellName] = Counter()
@@ -114,7 +131,7 @@ class Dispatcher:
                 self._loaded.pop(worker, None)
                 job = self.in_hand.pop(worker, None)
                 if job is not None:
-                    self._give_back(job.of(missing(job)), reason)
+                    self._give_back(self._unfinished(job, missing), reason)
                 return job
             case Stranded(reason):
                 self._give_up(reason, missing)
@@ -143,6 +160,8 @@ class Dispatcher:
         return max(free or self.waiting, key=lambda job: job.weight, default=None)
 
     def _settle(self, job: Job, report: Report) -> None:
+        self.computed += len(job.saes) - len(report.failures) - len(report.out_of_memory) - report.reused
+        self.reused += report.reused
         for sae, reason in report.failures.items():
             self.failures[CellName(job.eval_name, sae)] = reason
         short = job.of(report.out_of_memory)
@@ -154,6 +173,12 @@ class Dispatcher:
             middle = (len(short.saes) + 1) // 2
             halves = (short.of(short.saes[:middle]), short.of(short.saes[middle:]))
             self.waiting += [half for half in halves if half.saes]
+
+    def _unfinished(self, job: Job, missing: Callable[[Job], Collection[str]]) -> Job:
+        """What a lost worker's job lacks. What of it is stored this worker did: it was missing when the run began."""
+        unfinished = job.of(missing(job))
+        self.computed += len(job.saes) - len(unfinished.saes)
+        return unfinished
 
     def _give_back(self, job: Job, reason: str) -> None:
         """The job's SAEs one by one; one that was alone when its worker died, for the last time."""
@@ -167,8 +192,13 @@ class Dispatcher:
                 self.waiting.append(job.of((sae,)))
 
     def _give_up(self, reason: str, missing: Callable[[Job], Collection[str]]) -> None:
-        for job in (*self.waiting, *self.in_hand.values()):
-            self.failures |= {CellName(job.eval_name, sae): reason for sae in job.saes if sae in missing(job)}
+        unfinished = [self._unfinished(job, missing) for job in self.in_hand.values()]
+        for job in self.waiting:
+            left = job.of(missing(job))
+            self.reused += len(job.saes) - len(left.saes)
+            unfinished.append(left)
+        for job in unfinished:
+            self.failures |= {CellName(job.eval_name, sae): reason for sae in job.saes}
         self.waiting.clear()
         self.in_hand.clear()
 
@@ -179,8 +209,8 @@ def dispatch(
     *,
     missing: Callable[[Job], Collection[str]],
     watch: Callable[[Dispatcher, Event, Job | None], None],
-) -> Mapping[CellName, str]:
-    """Has `pool` do all jobs; returns why cells failed. All others are stored when this returns.
+) -> Totals:
+    """Has `pool` do all jobs; all cells that have not failed are stored when this returns.
 
     `watch` hears of every event, and of the job that it ended.
     """
@@ -191,4 +221,4 @@ def dispatch(
         event = pool.wait(len(state.waiting) + len(state.in_hand))
         if event is not None:
             watch(state, event, state.take_in(event, missing))
-    return state.failures
+    return Totals(state.computed, state.reused, state.failures)

@@ -7,17 +7,18 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from sae_research.errors import UserError
 from sae_research.evals.registry import find_eval
-from sae_research.pipeline.dispatch import CellName, Pool, dispatch
+from sae_research.pipeline.dispatch import Pool, Totals, dispatch
 from sae_research.pipeline.fill_progress import FillProgress
 from sae_research.pipeline.jobs import Job, share_of
+from sae_research.pipeline.judge_budget import allowance_of_share
 from sae_research.pipeline.params import Params
 from sae_research.pipeline.paths import Paths
 from sae_research.pipeline.planned import PlannedRun, plan_run
@@ -34,14 +35,6 @@ class Shard(NamedTuple):
 
     number: int
     of: int
-
-
-class Filled(NamedTuple):
-    """What a run of the command did."""
-
-    computed: int
-    reused: int
-    failures: Mapping[CellName, str]
 
 
 def read_shard(text: str) -> Shard:
@@ -68,9 +61,11 @@ def plan_fill(params: Params, paths: Paths, evals: Sequence[str] | None, shard: 
     """What a run with these arguments would do."""
     run = plan_run(params, paths, chosen_evals(params, evals))
     jobs = run.jobs if shard is None else share_of(run.jobs, *shard)
+    if shard is not None:
+        run = replace(run, allowance=allowance_of_share(run.jobs, *shard, params))
     for name in run.cells:
         run.store.adopt(paths.results / name)
-    present = {key for name in run.cells for key in run.stored(name)}
+    present = set[str]().union(*map(run.stored, run.cells))
     return Filling(run, jobs, run.left(jobs, present))
 
 
@@ -95,10 +90,21 @@ class Filling:
         return sum(len(job.saes) for job in self.left)
 
 
+class _LogFile(logging.FileHandler):
+    """A log on a disk that may be full: what cannot be written waits for room, and stops nobody."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: the same is on stderr, and errors of the cells say that the disk is full."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 def log_into(folder: Path, name: str) -> logging.Handler:
     """Has what this package logs also be in `folder/<name>.log`, as long as the handler is not removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / f"{name}.log", encoding="utf-8")
+    handler = _LogFile(folder / f"{name}.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger = logging.getLogger("sae_research")
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
@@ -129,12 +135,14 @@ def log_folder(store: Path, share: str | None) -> Path:
     return logs / f"fill-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{which}"
 
 
-def fill(filling: Filling, pool: Pool) -> Filled:
+def fill(filling: Filling, pool: Pool) -> Totals:
     """Has `pool` compute what is missing; every finished cell is stored at once."""
     progress = FillProgress(filling.left, reused=filling.n_cells - filling.n_missing)
-    failures = dispatch(filling.left, pool, missing=filling.run.missing, watch=progress.hear)
+    totals = dispatch(filling.left, pool, missing=filling.run.missing, watch=progress.hear)
+    totals = totals._replace(reused=totals.reused + filling.n_cells - filling.n_missing)
     log.info(
-        "fill: %d cells computed, %d reused, %d failed, %s, %.0f tokens/s",
-        progress.computed, progress.reused, len(failures), duration(progress.seconds), progress.tokens_per_second,
+        "fill: %d cells computed, %d reused, %d failed, %s, %.0f tokens/s%s",
+        totals.computed, totals.reused, len(totals.failures), duration(progress.seconds), progress.tokens_per_second,
+        progress.judged,
     )  # fmt: skip
-    return Filled(progress.computed, progress.reused, failures)
+    return totals

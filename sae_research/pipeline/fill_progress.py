@@ -21,10 +21,9 @@ class FillProgress:
         self._weight = sum(job.weight for job in jobs)
         self._started = time.monotonic()
         self._workers: set[str] = set()
-        self._tokens = 0
-        self.computed = 0
-        self.reused = reused
-        """Cells that were stored before, or by someone else in the meantime."""
+        self._tokens = self._requests = 0
+        self._dollars = 0.0
+        self._reused_before = reused
 
     @property
     def seconds(self) -> float:
@@ -49,18 +48,23 @@ class FillProgress:
             case Stranded(reason):
                 log.error("fill: %s", reason)
             case Finished(_, report) if job is not None:
-                unfinished = len(report.failures) + len(report.out_of_memory)
-                self.computed += len(job.saes) - unfinished - report.reused
-                self.reused += report.reused
                 self._tokens += report.tokens
+                self._requests += report.requests
+                self._dollars += report.dollars
                 log.info("%s; %s took %s", self._line(state), job.title, duration(report.seconds))
+
+    @property
+    def judged(self) -> str:
+        """What all workers that lived to tell asked of judges: `; judges: 120 requests, at most 0.0118 dollars`."""
+        cost = f", at most {self._dollars:.4f} dollars" if self._dollars else ""
+        return f"; judges: {self._requests:,} requests{cost}" if self._requests else ""
 
     def _line(self, state: Dispatcher) -> str:
         """`fill: 23 of 133 cells computed, 40 reused, 1 failed; workers: 2, 1,234 tokens/s, about 3 min 8 s left`."""
         ended = self._weight - state.weight_left
         left = f", about {duration(self.seconds * state.weight_left / ended)} left" if ended > 0 else ""
         return (
-            f"fill: {self.computed} of {self._cells} cells computed, {self.reused} reused, "
+            f"fill: {state.computed} of {self._cells} cells computed, {self._reused_before + state.reused} reused, "
             f"{len(state.failures)} failed; workers: {len(self._workers)}, {self.tokens_per_second:,.0f} tokens/s{left}"
         )
 

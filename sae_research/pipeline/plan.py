@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sae_research.evals.registry import find_eval
 from sae_research.judges.estimates import Most, most
-from sae_research.judges.names import read_name
 from sae_research.judges.store import AnswerStore
 from sae_research.pipeline.cells import Cell, differences, plan_cells
+from sae_research.pipeline.judge_budget import is_remote
 from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import Params
@@ -57,16 +57,16 @@ def explain_plan(params: Params, paths: Paths) -> str:
 def what_a_judge_is_asked(name: str, judge: str, most_asked: Most, params: Params, n_stored: int) -> str:
     """What the missing cells of an eval can cost, and where texts go: `sensitivity asks openai:m at ...`."""
     judging = params.judging
-    is_remote = read_name(judge).provider == "openai"
-    where = f"at {judging.base_url or 'no server (judging.base_url is null)'}" if is_remote else "on this machine"
+    goes_out = is_remote(judge)
+    where = f"at {judging.base_url or 'no server (judging.base_url is null)'}" if goes_out else "on this machine"
     said = [f"at most {most_asked.requests:,} requests, {most_asked.tokens:,} tokens"]
-    if is_remote and judging.has_prices:
+    if goes_out and judging.has_prices:
         said.append(f"{most_asked.dollars:.2f} dollars")
-    elif is_remote:
+    elif goes_out:
         said.append("no prices set (judging.dollars_per_million_...)")
     limits = {"judging.max_dollars": judging.max_dollars, "judging.max_requests": judging.max_requests}
-    said += [f"{key} {value:g}" for key, value in limits.items() if is_remote and value is not None]
-    if is_remote:
+    said += [f"{key} {value:g}" for key, value in limits.items() if goes_out and value is not None]
+    if goes_out:
         said.append(f"each once more where an answer cannot be read; {n_stored:,} answers of judges are stored")
     return f"{name} asks {judge} {where}: {', '.join(said)}"
 

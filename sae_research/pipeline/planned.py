@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from sae_research.errors import UserError
 from sae_research.evals.registry import find_eval
 from sae_research.judges.access import JudgeAccess
-from sae_research.measurements import Result
 from sae_research.pipeline.cells import Cell, plan_cells
 from sae_research.pipeline.jobs import Job, plan_jobs
+from sae_research.pipeline.judge_budget import Allowance
 from sae_research.pipeline.local_folders import changed_since_setup, places_of
 from sae_research.pipeline.manifest import Manifest, read_manifest
 from sae_research.pipeline.params import Params, shared_texts
@@ -38,6 +38,8 @@ class PlannedRun:
     manifest: Manifest
     cells: Mapping[str, Sequence[Cell]]
     """By eval."""
+    allowance: Allowance | None = None
+    """What may be spent on judges, where others spend the rest of what the parameters allow."""
 
     @cached_property
     def store(self) -> ResultStore:
@@ -58,14 +60,14 @@ class PlannedRun:
         """The cells that `job` computes."""
         return [self._by_name[job.eval_name, name] for name in job.saes]
 
-    def stored(self, eval_name: str) -> dict[str, Result]:
-        """The results of that eval, by key; none where finished results are to be ignored."""
-        return {} if _ignores_the_store() else self.results(self.cells[eval_name])
+    def stored(self, eval_name: str) -> set[str]:
+        """The keys of that eval's cells that are in the store; none where finished results are to be ignored.
 
-    def results(self, cells: Sequence[Cell]) -> dict[str, Result]:
-        """The results, by key, of those cells that are in the store."""
-        results = {cell.key: self.store.get(cell.key) for cell in cells}
-        return {key: result for key, result in results.items() if result is not None}
+        Results are read one after the other, and none is held: those of many SAEs fill memory.
+        """
+        if _ignores_the_store():
+            return set()
+        return {cell.key for cell in self.cells[eval_name] if self.store.get(cell.key) is not None}
 
     def missing(self, job: Job) -> list[str]:
         """The SAEs of `job` whose cells are not in the store; all where finished results are to be ignored."""
@@ -88,6 +90,8 @@ class PlannedRun:
                 adopted = sum(access.store.adopt(r.output.judge.get("answers", {})) for r in results_in(folder))
                 if adopted:
                     log.info("%s: %d answers of a judge taken from %s", evaluated.name, adopted, folder)
+        if self.allowance is not None:
+            access.ledger = self.allowance.account(self.params.judging)
         return access
 
     def workplace(self) -> Workplace:

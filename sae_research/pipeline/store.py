@@ -6,7 +6,8 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -106,6 +107,14 @@ class ResultStore:
             result = read_intact(path)
             if result is not None:
                 self.put(result)
+
+    def devices(self, keys: Iterable[str]) -> dict[str, str]:
+        """By key the kind of device that computed a result, where it is known: pulled results do not say it."""
+        devices: dict[str, str] = {}
+        for key in keys:
+            with suppress(*_DAMAGE):
+                devices[key] = json.loads(self._path(key).with_suffix(".parts").read_text("utf-8"))["made"]["device"]
+        return devices
 
     def past_cells(self) -> Iterator[PastCell]:
         """What every stored result was computed for; cheap, since the numbers are not read."""

@@ -10,6 +10,7 @@ from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.audit_report import audit_section, column_signs
 from sae_research.results.comparison_report import comparison_section
 from sae_research.results.comparisons import Comparisons, compare_columns, compare_saes
+from sae_research.results.devices import DeviceKind, devices_section
 from sae_research.results.figures import planned_figures
 from sae_research.results.health.assess import assess
 from sae_research.results.health.report import health_section
@@ -30,8 +31,12 @@ def report_text(
     pairs: Comparisons | None = None,
     audits: Sequence[ColumnAudit] = (),
     health: str = "",
+    devices: Sequence[DeviceKind] = (),
 ) -> str:
-    """The report in Markdown, with the section on `health`; the same results give the same bytes."""
+    """The report in Markdown, with the section on `health`; the same results give the same bytes.
+
+    `devices` are the kinds of device that computed them, where there are several.
+    """
     pairs = pairs or compare_columns(())
     contenders, signs = contenders_of(rows), column_signs(audits)
     marks = leading_marks(rows, contenders, pairs)
@@ -49,6 +54,7 @@ def report_text(
         _pictures(rows),
         saes_section(entries),
         settings_section(entries),
+        devices_section(devices),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

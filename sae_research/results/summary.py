@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sae_research.results.devices import DeviceKind
 from sae_research.results.latents import Latents
 from sae_research.results.merge import Entry
 from sae_research.results.rows import Row, interpolation
@@ -94,8 +95,13 @@ def _mean(rows: Sequence[Row]) -> float | None:
     return fmean(values) if values else None
 
 
-def merged_document(entries: Sequence[Entry], rows: Sequence[Row]) -> dict[str, Any]:
-    """Everything in one JSON: the SAEs with their cards and measurements by eval, and what each metric is."""
+def merged_document(
+    entries: Sequence[Entry], rows: Sequence[Row], devices: Sequence[DeviceKind] = ()
+) -> dict[str, Any]:
+    """Everything in one JSON: the SAEs with their cards and measurements by eval, and what each metric is.
+
+    And the kinds of device that computed it, where there are several.
+    """
     cells: dict[tuple[str, str], list[Entry]] = {}
     metrics: dict[str, dict[str, dict[str, Any]]] = {}
     for entry in entries:
@@ -116,7 +122,7 @@ def merged_document(entries: Sequence[Entry], rows: Sequence[Row]) -> dict[str, 
         }
         for (source, name), group in cells.items()
     ]
-    return {"saes": saes, "metrics": metrics}
+    return {"saes": saes, "metrics": metrics, **({"devices": list(map(asdict, devices))} if devices else {})}
 
 
 def _densities(latents: Latents) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from support.bench import Bench
+from support.drill import PLUGINS, assert_whole, drill_project
+from support.every_eval import run_command
 from support.project import Project
 from support.stage_server import StageServer
 
@@ -59,6 +62,27 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing(
     computed = bench.run("run_core_eval", {"core_eval": {"n_sparsity_batches": 3}})
     kept = computed.counts["core"][1]
     assert 0 < kept < len(bench.project.status("core")), "cells that were finished before the disk was full are reused"
+
+
+def test_a_full_disk_under_a_shared_store(finished_project: Project, server: StageServer, small_disk: Path) -> None:
+    project = drill_project(finished_project, small_disk.parent / "project")
+    n, store = len(project.status("core")), small_disk / "store"
+    store.mkdir()
+    env = {**PLUGINS, "SAE_STORE": str(store)}
+    filler = _fill(small_disk, leaving=100_000)
+    refused = run_command(server, project, "fill", **env)
+    assert refused.code == 1
+    assert re.search(FULL, refused.out)
+    assert "Traceback" not in refused.out
+    kept = len(list((store / "cells").glob("*/*.json")))
+    assert f"fill: {kept} cells computed, 0 reused, {n - kept} failed" in refused.out
+    assert 0 < kept < n
+    assert_whole(store)
+    assert list(store.rglob(".tmp-*")) == []
+    filler.unlink()
+    done = run_command(server, project, "fill", **env)
+    assert done.code == 0, done.out
+    assert f"fill: {n - kept} cells computed, {kept} reused, 0 failed" in done.out
 
 
 def test_a_full_disk_while_the_world_is_built(finished_project: Project, server: StageServer, small_disk: Path) -> None:

@@ -20,10 +20,14 @@ def _job(eval_name: str, saes: str, weight: float = 1.0) -> Job:
 
 
 def _run(pool: FakePool, jobs: Sequence[Job]) -> dict[CellName, str]:
-    failures = dict(dispatch(jobs, pool, missing=pool.missing, watch=lambda *_: None))
+    n_before = len(pool.stored)
+    totals = dispatch(jobs, pool, missing=pool.missing, watch=lambda *_: None)
+    failures = dict(totals.failures)
     assert pool.stored | failures.keys() == {CellName(job.eval_name, sae) for job in jobs for sae in job.saes}
     assert pool.stored.isdisjoint(failures)
     assert all(failures.values())
+    # Nobody but this run's workers stores anything here, whether they live to tell or not.
+    assert (totals.computed, totals.reused) == (len(pool.stored) - n_before, 0)
     return failures
 
 

@@ -25,9 +25,11 @@ _QUICK = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "500",
     "RAY_health_check_failure_threshold": "3",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
     "RAY_worker_niceness": "0",
 }
-"""A dead node is noticed after a second and a half, not after a quarter of a minute; and workers do not give way to all
+"""A dead node is noticed after a second and a half, not after a quarter of a minute, a dead head after ten seconds, not
+after a minute; and workers do not give way to all
 else that runs on the machine, which Ray has them do."""
 
 
@@ -36,6 +38,7 @@ class RayCluster:
     """Its address, and what a client needs in its environment."""
 
     port: int
+    nodes: int
     folder: Path
     env: Mapping[str, str]
     _seen: set[int] = field(default_factory=set)
@@ -57,6 +60,20 @@ class RayCluster:
         assert done.returncode == 0, done.stdout
         self.processes()
 
+    def mend(self) -> None:
+        """Starts what drills have killed again: single raylets, or everything where the head is dead."""
+        if not self.processes("ray/gcs/gcs_server") or not self._raylets(2):
+            assert self.end() == []
+        for number in range(2, 2 + self.nodes):
+            if not self._raylets(number):
+                self.add_node(number)
+
+    def kill_head(self) -> None:
+        """The whole node that others are joined to, but for its workers."""
+        of_head = [*self.processes("ray/gcs/gcs_server"), self.raylet(2)]
+        for process in of_head:
+            os.kill(process, signal.SIGKILL)
+
     def processes(self, *words: str) -> dict[int, str]:
         """The command lines, by process id, of what runs for this cluster and says all of `words`."""
         found: dict[int, str] = {}
@@ -77,8 +94,11 @@ class RayCluster:
 
     def raylet(self, number: int) -> int:
         """The process of that node."""
-        [process] = self.processes("raylet/raylet ", f"--node_ip_address=127.0.0.{number} ")
+        [process] = self._raylets(number)
         return process
+
+    def _raylets(self, number: int) -> list[int]:
+        return list(self.processes("raylet/raylet ", f"--node_ip_address=127.0.0.{number} "))
 
     def end(self) -> list[str]:
         """Ends all processes with -9; returns what is left of them, and ports on which the cluster still listens."""
@@ -101,10 +121,9 @@ def running_cluster(*, nodes: int = 2) -> Iterator[RayCluster]:
         "RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0",
         **_QUICK,
     }  # fmt: skip
-    cluster = RayCluster(_free_port(), folder, environment() | variables)
+    cluster = RayCluster(_free_port(), nodes, folder, environment() | variables)
     try:
-        for number in range(2, 2 + nodes):
-            cluster.add_node(number)
+        cluster.mend()
         yield cluster
     finally:
         left = cluster.end()

@@ -47,8 +47,8 @@ class LocalPool:
         assert self._given is not None
         if self._worker is None:
             self._worker = make_worker(self._run)
-        do = do_job_or_report if self._keeps_going else do_job
-        return Finished(HERE, do(self._run, self._worker, self._given, self._progress))
+        report = do_job(self._run, self._worker, self._given, self._progress, keeps_going=self._keeps_going)
+        return Finished(HERE, report)
 
 
 def make_worker(run: PlannedRun) -> Worker:
@@ -58,20 +58,25 @@ def make_worker(run: PlannedRun) -> Worker:
     return Worker(run.workplace())
 
 
-def do_job(run: PlannedRun, worker: Worker, job: Job, progress: Progress) -> Report:
-    """Computes those cells of `job` that nobody has stored in the meantime."""
+def do_job(run: PlannedRun, worker: Worker, job: Job, progress: Progress, *, keeps_going: bool) -> Report:
+    """Computes those cells of `job` that nobody has stored in the meantime.
+
+    Where the job as a whole fails it raises, or with `keeps_going` reports the reason for each cell that is not stored.
+    """
     wanted = job.of(run.missing(job))
+    n_reused = len(job.saes) - len(wanted.saes)
     if not wanted.saes:
-        return Report(reused=len(job.saes))
-    report = worker.compute(find_eval(job.eval_name), run.cells_of(wanted), progress)
-    return replace(report, reused=len(job.saes) - len(wanted.saes))
-
-
-def do_job_or_report(run: PlannedRun, worker: Worker, job: Job, progress: Progress) -> Report:
-    """What `do_job` does; where the job as a whole fails, the reason for each of its cells that is not stored."""
+        return Report(reused=n_reused)
+    account = run.judges.ledger
+    requests, dollars = account.requests, account.committed
     try:
-        return do_job(run, worker, job, progress)
+        report = worker.compute(find_eval(job.eval_name), run.cells_of(wanted), progress)
     except Exception as error:
+        if not keeps_going:
+            raise
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         log.error("%s failed: %s", job.title, reason, exc_info=None if isinstance(error, UserError) else error)
-        return Report(dict.fromkeys(run.missing(job), reason))
+        report = Report(dict.fromkeys(run.missing(wanted), reason))
+    return replace(
+        report, reused=n_reused, requests=account.requests - requests, dollars=account.committed - dollars
+    )  # fmt: skip

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import Any, Literal
 from sae_research.errors import UserError
 from sae_research.pipeline.dispatch import Event, Finished, Lost, Ready, Stranded
 from sae_research.pipeline.jobs import Job
+from sae_research.pipeline.judge_budget import Purse
 from sae_research.pipeline.planned import PlannedRun
 from sae_research.pipeline.pools.orders import Order, order_for
 from sae_research.pipeline.pools.ray_worker import RayWorker
@@ -30,6 +32,8 @@ from sae_research.pipeline.pools.ray_worker import RayWorker
 log = logging.getLogger(__name__)
 
 _TICK = 1.0
+_HEAD_PATIENCE = 5.0
+"""Seconds for which the head may be silent."""
 _PATIENCE = 300.0
 _PATIENCE_VARIABLE = "SAE_FILL_PATIENCE"
 """Seconds without any worker after which a run ends."""
@@ -41,7 +45,7 @@ Step = Literal["greet", "prepare", "do"]
 
 
 @contextmanager
-def ray_pool(run: PlannedRun, address: str | None, logs: Path) -> Iterator[RayPool]:
+def ray_pool(run: PlannedRun, address: str | None, logs: Path, purse: Purse) -> Iterator[RayPool]:
     """The cluster at `address` until the block ends; UserError with the remedy where it cannot be used."""
     if address is None or not _ADDRESS.fullmatch(address):
         got = "no address" if address is None else f"address {address!r}"
@@ -53,6 +57,7 @@ def ray_pool(run: PlannedRun, address: str | None, logs: Path) -> Iterator[RayPo
     ray = _import_ray()
     with _signals_kept():
         _connect(ray, address)
+    head = ray.get_runtime_context().gcs_address
     try:
         gpus = run.params.execution.gpus_per_worker
         uses_gpu = run.params.model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= gpus
@@ -61,12 +66,13 @@ def ray_pool(run: PlannedRun, address: str | None, logs: Path) -> Iterator[RayPo
                 f"model.device is {run.params.model.device}, but the cluster at {address} has fewer than {gpus:g} "
                 "GPUs; start its nodes with --num-gpus, or set model.device: auto"
             )
-        pool = RayPool(ray, order_for(run, logs, uses_gpu=uses_gpu), gpus if uses_gpu else 0.0)
+        pool = RayPool(ray, order_for(run, logs, uses_gpu=uses_gpu), gpus if uses_gpu else 0.0, purse)
         yield pool
         pool.dismiss()
     finally:
-        with _signals_kept():
-            ray.shutdown()
+        if _answers(head):
+            with _signals_kept():
+                ray.shutdown()
 
 
 @dataclass
@@ -79,10 +85,14 @@ class _Actor:
 
 
 class RayPool:
-    """Asks for as many workers as the cluster has room for and jobs need."""
+    """Asks for as many workers as the cluster has room for and jobs need.
 
-    def __init__(self, ray: Any, order: Order, gpus_per_worker: float) -> None:
-        self._ray, self._order, self._gpus = ray, order, gpus_per_worker
+    Without its head a cluster ends. Ray's own calls then block for a minute and end the process without a word, so the
+    head is asked for its port before each of them.
+    """
+
+    def __init__(self, ray: Any, order: Order, gpus_per_worker: float, purse: Purse) -> None:
+        self._ray, self._order, self._gpus, self._purse = ray, order, gpus_per_worker, purse
         self._actor_class = ray.remote(
             num_cpus=1, num_gpus=gpus_per_worker, max_restarts=0, max_task_retries=0
         )(RayWorker)  # fmt: skip
@@ -92,13 +102,20 @@ class RayPool:
         self._last_reason = "the cluster has no room for a worker"
         self._last_up = time.monotonic()
         self._patience = _patience()
+        self._head = ray.get_runtime_context().gcs_address
+        self._last_heard = time.monotonic()
 
     def give(self, worker: str, job: Job) -> None:
         """Has the worker begin `job`."""
-        self._call(worker, "do", job.eval_name, job.saes)
+        self._call(worker, "do", job.eval_name, job.saes, self._purse.deal(worker, job))
 
     def wait(self, open_jobs: int) -> Event | None:
         """What happens next, if anything does within a second."""
+        if not self._hears_the_head():
+            time.sleep(_TICK)
+            silent = time.monotonic() - self._last_heard
+            lost = f"the head of the Ray cluster, {self._head}, is lost; start the cluster again, then this command"
+            return Stranded(lost) if silent > _HEAD_PATIENCE else None
         self._ask_for_workers(open_jobs)
         finished: list[Any] = []
         if self._calls:
@@ -112,9 +129,15 @@ class RayPool:
         waited = time.monotonic() - self._last_up
         return Stranded(f"no worker for {waited:.0f} s: {self._last_reason}") if waited > self._patience else None
 
+    def _hears_the_head(self) -> bool:
+        if _answers(self._head):
+            self._last_heard = time.monotonic()
+            return True
+        return False
+
     def dismiss(self) -> None:
-        """Ends all workers."""
-        for worker in list(self._actors):
+        """Ends all workers; where the head is lost they end by themselves, within a minute."""
+        for worker in list(self._actors) if self._hears_the_head() else ():
             self._drop(worker)
 
     def _room(self) -> int:
@@ -148,6 +171,7 @@ class RayPool:
             actor.is_up = True
             log.info("worker %s: %s", worker, answer)
         elif step == "do":
+            self._purse.settle(worker, answer)
             return Finished(worker, answer)
         elif answer is None:
             actor.is_ready = True
@@ -164,6 +188,7 @@ class RayPool:
     def _lose(self, worker: str, reason: str) -> Event | None:
         was_ready = self._actors[worker].is_ready
         self._drop(worker)
+        self._purse.lose(worker)
         if was_ready:
             return Lost(worker, reason)
         self._n_died_early += 1
@@ -175,6 +200,16 @@ class RayPool:
         """Forgets a worker, and ends it where it is still there: what it would store later is no harm, but no use."""
         self._calls = {call: named for call, named in self._calls.items() if named[0] != worker}
         self._ray.kill(self._actors.pop(worker).handle)
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens at `host:port`."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_TICK):
+            return True
+    except OSError:
+        return False
 
 
 def _patience() -> float:

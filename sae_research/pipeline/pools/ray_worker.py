@@ -14,8 +14,9 @@ from sae_research.errors import UserError
 from sae_research.pipeline.dispatch import Report
 from sae_research.pipeline.fill import log_into
 from sae_research.pipeline.jobs import Job
+from sae_research.pipeline.judge_budget import Allowance
 from sae_research.pipeline.planned import PlannedRun
-from sae_research.pipeline.pools.local import do_job_or_report, make_worker
+from sae_research.pipeline.pools.local import do_job, make_worker
 from sae_research.pipeline.pools.orders import Order, planned_here
 from sae_research.pipeline.runtime import keep_freed_memory
 from sae_research.progress import Progress
@@ -58,12 +59,14 @@ class RayWorker:
         log.info("worker %s: %s", self._name, self.greet())
         return None
 
-    def do(self, eval_name: str, saes: Sequence[str]) -> Report:
-        """Stores the cells of these SAEs under that eval."""
+    def do(self, eval_name: str, saes: Sequence[str], allowance: Allowance | None) -> Report:
+        """Stores the cells of these SAEs under that eval; judges may cost what `allowance` says."""
         assert self._run is not None and self._worker is not None, "prepare comes first"
+        if allowance is not None:
+            self._run.judges.ledger = allowance.account(self._run.params.judging)
         job = Job(eval_name, tuple(saes), 0.0, 0.0)
         log.info("begins %s", job.title)
         with Progress(eval_name) as progress:
-            report = do_job_or_report(self._run, self._worker, job, progress)
+            report = do_job(self._run, self._worker, job, progress, keeps_going=True)
         log.info("ends %s after %.1f s", job.title, report.seconds)
         return report

@@ -13,9 +13,7 @@ from typing import Any
 
 from sae_research.errors import UserError
 from sae_research.files import remove_leftovers, remove_stale, require_own_folder, write_atomically
-from sae_research.measurements import Result
-from sae_research.pipeline.cells import Cell
-from sae_research.pipeline.dispatch import Dispatcher, Event, Finished, dispatch
+from sae_research.pipeline.dispatch import Dispatcher, Event, Finished, Totals, dispatch
 from sae_research.pipeline.jobs import Job
 from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.paths import Paths, find_paths
@@ -59,75 +57,70 @@ def run_eval_stage(eval_name: str, params: Params, paths: Paths) -> StageSummary
     """
     started = time.monotonic()
     folder = paths.results / eval_name
+    require_own_folder(folder)
     remove_leftovers(paths.store, paths.scratch)
     if not params.is_enabled(eval_name):
-        _publish(folder, eval_name, enabled=False, results={}, failures={}, cells=[], paths=paths)
+        _write_folder(folder, {"eval": eval_name, "enabled": False, "cells": []}, results=set(), scratch=paths.scratch)
         log.info("%s: disabled in params.yaml (eval_types.%s)", eval_name, eval_name)
         return StageSummary(computed=0, reused=0, failures={})
     run = plan_run(params, paths, [eval_name])
     cells = run.cells[eval_name]
     run.store.adopt(folder)
-    results = run.stored(eval_name)
-    missing = [cell for cell in cells if cell.key not in results]
-    log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(missing), len(results))
-    reused = len(cells) - len(missing)
-    failures, tokens = _compute(run, run.left(run.jobs, results))
-    results |= run.results([cell for cell in missing if cell.sae_name not in failures])
-    _publish(folder, eval_name, enabled=True, results=results, failures=failures, cells=cells, paths=paths)
-    computed = len(missing) - len(failures)
+    stored = run.stored(eval_name)
+    n_stored = sum(cell.key in stored for cell in cells)
+    log.info("%s: %d SAEs, %d cells to compute, %d reused", eval_name, len(cells), len(cells) - n_stored, n_stored)
+    totals, tokens = _compute(run, run.left(run.jobs, stored))
+    failures = _publish(run, eval_name, {cell.sae: reason for cell, reason in totals.failures.items()})
+    summary = StageSummary(totals.computed, n_stored + totals.reused, failures)
     seconds = time.monotonic() - started
     log.info(
         "%s: %s: %d cells computed, %d reused, %d failed, %.1f s, %.0f tokens/s",
-        eval_name, folder, computed, reused, len(failures), seconds, tokens / seconds,
+        eval_name, folder, summary.computed, summary.reused, len(failures), seconds, tokens / seconds,
     )  # fmt: skip
-    return StageSummary(computed=computed, reused=reused, failures=failures)
+    return summary
 
 
-def _compute(run: PlannedRun, jobs: Sequence[Job]) -> tuple[Mapping[str, str], int]:
-    """Does the jobs of one eval in this process; returns why cells failed, by SAE, and the tokens that were read."""
+def _compute(run: PlannedRun, jobs: Sequence[Job]) -> tuple[Totals, int]:
+    """Does the jobs of one eval in this process; returns what became of their cells, and the tokens that were read."""
     if not jobs:
-        return {}, 0
+        return Totals(0, 0, {}), 0
     read: list[int] = []
 
     def watch(_state: Dispatcher, event: Event, _job: Job | None) -> None:
         read.append(event.report.tokens if isinstance(event, Finished) else 0)
 
     with Progress(jobs[0].eval_name) as progress:
-        failures = dispatch(jobs, LocalPool(run, progress), missing=run.missing, watch=watch)
+        totals = dispatch(jobs, LocalPool(run, progress), missing=run.missing, watch=watch)
     if run.judges.ledger.requests:
         log.info("%s: its judge was sent %s", jobs[0].eval_name, run.judges.ledger.summary())
-    return {cell.sae: reason for cell, reason in failures.items()}, sum(read)
+    return totals, sum(read)
 
 
-def _publish(
-    folder: Path,
-    eval_name: str,
-    *,
-    enabled: bool,
-    results: Mapping[str, Result],
-    failures: Mapping[str, str],
-    cells: Sequence[Cell],
-    paths: Paths,
-) -> None:
-    """Makes `folder` hold the results of `cells` and a status file; of other files, results of ours go."""
-    require_own_folder(folder)
-    scratch = paths.scratch
+def _publish(run: PlannedRun, eval_name: str, failures: Mapping[str, str]) -> Mapping[str, str]:
+    """Makes the eval's folder hold the stored results, read and written one by one; returns why SAEs have none."""
+    folder, scratch = run.paths.results / eval_name, run.paths.scratch
+    reasons, written = dict(failures), set[str]()
     entries: list[dict[str, Any]] = []
-    wanted = {STATUS_FILE}
-    for cell in cells:
-        if cell.key in results:
+    for cell in run.cells[eval_name]:
+        result = None if cell.sae_name in failures else run.store.get(cell.key)
+        if result is not None:
             name = f"{cell.sae_name}{RESULT_SUFFIX}"
             # The SAE as the manifest now describes it: a renamed SAE keeps its cells.
-            result = dataclasses.replace(results[cell.key], sae=cell.sae)
-            write_result(folder / name, result, scratch=scratch)
-            wanted |= {name, *(table_path(folder / name, table).name for table in result.output.tables)}
+            write_result(folder / name, dataclasses.replace(result, sae=cell.sae), scratch=scratch)
+            written |= {name, *(table_path(folder / name, table).name for table in result.output.tables)}
             entries.append({"sae": cell.sae_name, "file": name, "state": "done", "reason": None})
         else:
-            reason = failures[cell.sae_name]
+            reason = reasons.setdefault(cell.sae_name, f"{run.paths.store} has lost its result; run again")
             entries.append({"sae": cell.sae_name, "file": None, "state": "failed", "reason": reason})
-    status = {"eval": eval_name, "enabled": enabled, "cells": entries}
+    status = {"eval": eval_name, "enabled": True, "cells": entries}
+    _write_folder(folder, status, results=written, scratch=scratch)
+    return reasons
+
+
+def _write_folder(folder: Path, status: Mapping[str, Any], *, results: set[str], scratch: Path) -> None:
+    """Writes the status file; of the files beside it, those of ours go that are not among `results`."""
     write_atomically(folder / STATUS_FILE, json.dumps(status, indent=2, sort_keys=True) + "\n", scratch=scratch)
     # Whatever the stage has ever written, a killed run's files included, carries the block of ours, whole or damaged.
     written = {path.name for path in folder.glob(f"*{RESULT_SUFFIX}") if is_or_was_ours(path)}
     written |= {path.name for path in tables_of_ours(folder)}
-    remove_stale(folder, written=written, wanted=wanted)
+    remove_stale(folder, written=written, wanted={STATUS_FILE, *results})

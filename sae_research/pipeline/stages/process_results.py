@@ -11,9 +11,11 @@ from sae_research.files import folder_in_the_making, write_atomically
 from sae_research.pipeline.manifest import read_manifest
 from sae_research.pipeline.params import load_params
 from sae_research.pipeline.paths import Paths, find_paths
+from sae_research.pipeline.store import ResultStore
 from sae_research.results.audit import ColumnAudit, audit_columns
 from sae_research.results.columns import columns_by_name
 from sae_research.results.comparisons import MOST_IN_TABLE, Comparison, compare_saes
+from sae_research.results.devices import device_kinds
 from sae_research.results.health.assess import assess
 from sae_research.results.health.document import HEALTH_FILE, health_document
 from sae_research.results.health.report import health_section
@@ -53,7 +55,8 @@ def process_results(
     """Fills `eval_results/merged/`, `metrics.json` and `METRICS.md` from the results of the `enabled` evals.
 
     `saes` are the manifest's entries, for SAEs of which every cell failed, `health` the thresholds of the health
-    report. The same results give the same bytes.
+    report. The same results give the same bytes; where the store says that several kinds of device computed them, these
+    are listed.
     """
     entries = read_entries(paths.results, paths.published, enabled)
     limits = health or HealthSettings()
@@ -62,6 +65,8 @@ def process_results(
     comparisons, audits = compare_saes(entries), audit_columns(entries, rows)
     replicates = replicated_numbers(columns_by_name(entries).values())
     rows = with_differences(rows, comparisons)
+    keys = [entry.result.key for entry in entries if entry.source == "computed" and entry.result is not None]
+    devices = device_kinds(entries, ResultStore(paths.store / "cells").devices(keys))
     scratch = paths.scratch
     with folder_in_the_making(paths.merged, scratch=scratch) as folder:
         (folder / "results.csv").write_text(table_as_csv(rows), encoding="utf-8")
@@ -74,13 +79,12 @@ def process_results(
         (folder / "audit.parquet").write_bytes(table_as_parquet(audits, ColumnAudit))
         (folder / SETTINGS_FILE).write_text(table_as_csv(all_settings(entries), Setting), encoding="utf-8")
         (folder / HEALTH_FILE).write_text(json_text(health_document(healths, limits)), encoding="utf-8")
-        (folder / "results.json").write_text(json_text(merged_document(entries, rows)), encoding="utf-8")
+        (folder / "results.json").write_text(json_text(merged_document(entries, rows, devices)), encoding="utf-8")
         (folder / NOTES_FILE).write_bytes(table_as_parquet(all_notes(entries), NoteRow))
         (folder / "plots.json").write_text(json_text(plot_records(rows)), encoding="utf-8")
     write_atomically(paths.metrics, json_text(summarize(rows)), scratch=scratch)
-    write_atomically(
-        paths.report, report_text(entries, rows, comparisons, audits, health_section(healths, limits)), scratch=scratch
-    )
+    report = report_text(entries, rows, comparisons, audits, health_section(healths, limits), devices)
+    write_atomically(paths.report, report, scratch=scratch)
     summary = MergeSummary(
         saes=len(by_sae(rows)),
         rows=len(rows),
