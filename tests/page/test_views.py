@@ -24,6 +24,7 @@ from sae_research.page.run import Run, read_merged
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.comparisons import compare_columns
 from sae_research.results.leaders import contenders_of
+from sae_research.results.pair_report import compare_pair
 from sae_research.results.report_tables import leading_marks
 from sae_research.results.rows import read_table
 
@@ -142,6 +143,28 @@ def test_pinned_pairs_are_those_of_the_comparisons(explorer: Explorer, visit: Vi
     assert compared > 15
 
 
+def test_what_needs_no_sae_is_compared_like_one(explorer: Explorer, visit: Visit) -> None:
+    columns = {column.name: column for column in read_merged(explorer.merged, "x").columns}
+    (pair,) = compare_pair(
+        [columns["disentanglement_score"]], "topk_0", "baseline:neurons", metrics=[], headline_only=True
+    )
+    page = visit.open(f"{explorer.url}#column=ravel.disentanglement_score")
+    page.get_by_role("button", name="Pin Neurons").click()
+    page.get_by_role("button", name="Pin topk_0").click()
+    drawn(page, lambda: page.get_by_role("link", name="Compare").click())
+    page.wait_for_selector("table.forest")
+    (line,) = _downloaded(page, "CSV")
+    assert (line["sae"], line["minus"], line["method"]) == ("topk_0", "baseline:neurons", "paired")
+    assert [float(line[name]) for name in ("difference", "ci_low", "ci_high")] == pytest.approx(
+        [pair.difference, pair.ci_low, pair.ci_high], rel=1e-5
+    )
+    pins = "pin=topk_0&pin=model:llm_top_k_test_accuracy"
+    again = visit.open(f"{explorer.url}#view=compare&column=sparse_probing.sae_top_k_test_accuracy_k1&{pins}")
+    again.wait_for_selector("table.forest")
+    assert "the model's k best channels" in again.locator("table.forest thead").inner_text()
+    assert again.locator(".pins li").count() == 3
+
+
 def test_filters_sort_and_their_csv(explorer: Explorer, visit: Visit) -> None:
     page = visit.open(explorer.url)
     drawn(page, lambda: page.get_by_placeholder("name or label").fill("topk"))
@@ -228,6 +251,35 @@ def test_latents_by_link_by_words_and_by_keyboard(explorer: Explorer, visit: Vis
     drawn(page, lambda: page.keyboard.press("ArrowUp"))
     assert "Silent" in page.locator(".latent-detail").inner_text()
     assert "latent=8" in page.url
+
+
+def test_numbers_lead_to_the_latents_behind_them(explorer: Explorer, visit: Visit) -> None:
+    page = visit.open(f"{explorer.url}#view=parts&metric=absorption.absorption_fraction_score.letter")
+    page.wait_for_selector("table.noted")
+    row = page.locator("table.noted tbody tr")
+    assert row.inner_text().split("\t")[0] == "letter = a"
+    drawn(page, lambda: page.locator("table.parts td a").click())
+    assert page.locator(".latent-detail h3").inner_text() == "Latent 3"
+    drawn(page, lambda: page.go_back())
+    drawn(page, lambda: page.locator("table.noted a").click())
+    assert "view=latents" in page.url and "latent=3" in page.url
+    page = visit.open(f"{explorer.url}#view=latents&sae=topk_0&densefrom=0.0001&denseto=0.1&latentsort=density")
+    page.wait_for_selector(".latent-list li")
+    assert [text.split()[0] for text in page.locator(".latent-list li").all_inner_texts()] == ["3"]
+    drawn(page, lambda: page.get_by_label("Density from").fill("0.2") or page.keyboard.press("Enter"))
+    assert "No latent" in page.locator(".latent-detail").inner_text()
+
+
+def test_a_chart_has_its_numbers_as_a_table(explorer: Explorer, visit: Visit) -> None:
+    page = visit.open(f"{explorer.url}#view=scatter&text=topk")
+    page.locator("summary", has_text="As a table").click()
+    table = page.get_by_role("table")
+    assert table.locator("tbody tr").count() == 3
+    drawn(page, lambda: page.get_by_placeholder("name or label").fill("topk_0"))
+    assert table.locator("tbody tr").count() == 1
+    drawn(page, lambda: page.get_by_role("link", name="Heat map").click())
+    drawn(page, lambda: page.get_by_role("button", name="As a table").click())
+    assert page.locator("table.numbers tbody tr").count() == 1 and "column=" in page.url
 
 
 @pytest.mark.parametrize(
