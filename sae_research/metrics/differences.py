@@ -44,6 +44,8 @@ class Differences(NamedTuple):
 
 def student_quantiles(degrees: np.ndarray, share: float) -> np.ndarray:
     """The quantile of each of these degrees of freedom, of which there are few different ones among many pairs."""
+    if len(degrees) and np.all(degrees == degrees[0]):
+        return np.full(len(degrees), stdtrit(degrees[0], share))
     different, place = np.unique(degrees, return_inverse=True)
     return stdtrit(different, share)[place]
 
@@ -85,11 +87,12 @@ def shared_discovery_level(differences: Sequence[Differences], rate: float = LEV
     for one in differences:
         t = one.t_values()
         known = np.isfinite(t) | (t == np.inf)
-        different = np.unique(one.degrees[known])
+        t, degrees = t[known], one.degrees[known]
+        different = degrees[:1] if np.all(degrees == degrees[:1]) else np.unique(degrees)
         if len(different) > _FEW:
             p_values.append(one.p_values()[known])
         else:
-            t_values += [(degrees, t[known & (one.degrees == degrees)]) for degrees in different]
+            t_values += [(of_some, t[degrees == of_some]) for of_some in different]
     pairs = sum(map(len, p_values)) + sum(len(t) for _, t in t_values)
 
     def passing(level: float) -> int:

@@ -113,4 +113,8 @@ def tested_together(runs: Sequence[Sequence[Column]], *, headline: bool) -> Test
 
 
 def _of_saes(column: Column) -> Differences:
-    return Differences(*(numbers[~with_baseline(column)] for numbers in differences_of(column)))
+    differences = differences_of(column)
+    if not column.baselines:
+        return differences
+    of_saes = ~with_baseline(column)
+    return Differences(*(numbers[of_saes] for numbers in differences))

@@ -222,3 +222,8 @@ def drawn(page: Any, act: Any) -> None:
     before = page.evaluate("document.body.dataset.drawn")
     act()
     page.wait_for_function("before => document.body.dataset.drawn !== before", arg=before)
+
+
+def open_view(page: Any, view: str) -> None:
+    """Clicks on a view's name, and waits until it is drawn."""
+    drawn(page, lambda: page.locator(f"#views a[data-view={view}]").click())

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from page.conftest import Explorer, Visit, drawn
+from page.conftest import Explorer, Visit, drawn, open_view
 
 from sae_research.page.build import write_page
 from sae_research.page.run import Run, read_merged
@@ -60,7 +60,8 @@ def test_every_view_by_mouse_and_its_picture(explorer: Explorer, visit: Visit, t
             == page.locator(f"#views a[data-view={view}]").inner_text()
         )
         page.mouse.move(0, 0)
-        page.wait_for_timeout(400)
+        # What a view draws when the browser is idle is for pictures that people look at.
+        page.wait_for_timeout(400 if "SAE_SCREENSHOTS" in os.environ else 30)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
         page.screenshot(path=pictures / f"explorer_{view}.png")
     assert page.locator(".pins li a").count() == 3
@@ -290,8 +291,7 @@ def test_axe_finds_nothing_in_any_view(explorer: Explorer, visit: Visit, scheme:
     page = visit.open(f"{explorer.url}#{PINS}", color_scheme=scheme)
     found = []
     for view in VIEWS:
-        page.locator(f"#views a[data-view={view}]").click()
-        page.wait_for_timeout(300)
+        open_view(page, view)
         result = Axe().run(page, options=rules).response
         assert result["passes"], "axe has looked at something"
         for violation in result["violations"]:
@@ -303,7 +303,7 @@ def test_axe_finds_nothing_in_any_view(explorer: Explorer, visit: Visit, scheme:
 def test_charts_are_saved_as_pictures_that_hold_what_is_shown(explorer: Explorer, visit: Visit) -> None:
     page = visit.open(f"{explorer.url}#{PINS}")
     for view, least in (("scatter", 10), ("heatmap", 50)):
-        drawn(page, lambda view=view: page.locator(f"#views a[data-view={view}]").click())
+        open_view(page, view)
         with page.expect_download() as download:
             page.get_by_role("button", name="SVG").click()
         picture = ElementTree.parse(download.value.path()).getroot()
@@ -315,8 +315,7 @@ def test_charts_are_saved_as_pictures_that_hold_what_is_shown(explorer: Explorer
 def test_a_narrow_window_and_print_lose_nothing(explorer: Explorer, visit: Visit, tmp_path: Path) -> None:
     page = visit.open(explorer.url, viewport={"width": 360, "height": 700})
     for view in VIEWS:
-        page.locator(f"#views a[data-view={view}]").click()
-        page.wait_for_timeout(150)
+        open_view(page, view)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
     page.locator("#views a[data-view=table]").click()
     page.emulate_media(media="print")
@@ -373,8 +372,7 @@ def test_hostile_names_are_shown_as_text_and_run_nothing(explorer: Explorer, vis
     for pin in page.locator("button.pin").all()[:6]:
         pin.click()
     for view in VIEWS[:-1]:
-        page.locator(f"#views a[data-view={view}]").click()
-        page.wait_for_timeout(200)
+        open_view(page, view)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
     again = visit.open(page.url)
     assert again.locator(".pins li a").count() == 6
@@ -424,7 +422,6 @@ def test_one_sae_and_none_are_pages_too(explorer: Explorer, visit: Visit, tmp_pa
         write_page([one], tmp_path / name, VisualizationSettings(), scratch=tmp_path / "scratch")
         page = visit.open((tmp_path / name / "index.html").as_uri())
         for view in VIEWS[:-1]:
-            page.locator(f"#views a[data-view={view}]").click()
-            page.wait_for_timeout(150)
+            open_view(page, view)
             assert page.locator("main h2").count() == 1
         assert not page.locator("#notice").is_visible()

@@ -13,7 +13,7 @@ async function loadNoted(name) {
 
 /** Those for a place: what they name of it is the same. */
 const notesAt = (notes, at) =>
-  (notes ?? []).filter((note) => Object.entries(note.at).every(([key, value]) => String(at[key]) === value));
+  (notes ?? []).filter((note) => Object.entries(note.at).every(([key, value]) => String(at[key]) === String(value)));
 
 /** A link to a latent; its number alone where no dashboard shows it. */
 function latentLink(sae, latent, options) {
@@ -62,7 +62,7 @@ function notedTable(noted, saes, places) {
           "li",
           {},
           latentLink(sae, note.latent),
-          ` ${shortName(note.text ?? "")}`,
+          note.text ? ` ${shortName(note.text)}` : "",
           note.value === null ? "" : `: ${plainNumber(note.value)}`,
         ),
       );

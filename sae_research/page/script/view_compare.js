@@ -39,7 +39,7 @@ const compareView = {
         ? element(
             "p",
             { class: "note" },
-            `${plural(columns.length - measured.length, "column")} without a number of both.`,
+            `Left out: ${plural(columns.length - measured.length, "column")}, in which no pair has two numbers.`,
           )
         : element("span", {}),
       ...(saes.length > 1 ? [element("h3", {}, "Cards and settings"), settingsTable(saes, cards)] : []),
