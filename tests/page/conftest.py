@@ -109,6 +109,7 @@ def dashboards(card: Any) -> Result:
 
 NOTES = [
     NoteRow("topk_0", "autointerp", 40, "explanation", "words for <b>weather</b>", 0.81, 0.7, 0.9, None, "{}"),
+    NoteRow("topk_0", "core", 3, "among the rarest", None, 0.5, None, None, None, "{}"),
     NoteRow("topk_0", "sensitivity", 40, "sensitivity", None, None, None, None, "no text was written", "{}"),
     NoteRow(
         "topk_0", "absorption", 3, "split latent", "first letter a, 1 of 2", None, None, None, None, '{"letter": "a"}'

@@ -234,6 +234,7 @@ def test_latents_by_link_by_words_and_by_keyboard(explorer: Explorer, visit: Vis
     page = visit.open(f"{explorer.url}#view=latents&sae=topk_0&latent=3")
     page.wait_for_selector(".windows")
     assert page.locator(".latent-detail h3").inner_text() == "Latent 3"
+    assert "0.5000" in page.locator(".notes").inner_text(), "a value without an interval"
     tokens = page.locator(".windows").first.locator(".token").all_inner_texts()
     assert [text.strip() for text in tokens] == ["the", "news", "", "</b>", "\\u{202e}abc"]
     window = page.locator(".window").first
