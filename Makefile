@@ -54,12 +54,12 @@ unit: install browser
 	HF_HUB_OFFLINE=1 pytest -n 2 --dist worksteal
 
 # The browser that the explorer is tested in. As root on Debian it is installed; where it cannot be, its tests are skipped
-# and say how to get one. In CI (CI=true) an installation that fails is a failure.
+# and say how to get one; with SAE_REQUIRE_BROWSER=1 they fail.
 browser: install
 	@python -m benchmarks.browser >/dev/null 2>&1 || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	      apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || [ "$$CI" != true ]; \
+	    timeout 300 sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null' || true; \
 	  fi
 	@python -m benchmarks.browser || true
 

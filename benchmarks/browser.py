@@ -27,11 +27,6 @@ def find_browser() -> str | None:
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def can_be_installed() -> bool:
-    """Whether `make browser` can install one: on Debian, as root."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
-
-
 @contextmanager
 def open_browser(path: str) -> Iterator[Browser]:
     """The browser without a window, until the block ends."""

@@ -25,8 +25,8 @@ from benchmarks.measuring import now, table
 from benchmarks.plain_sensitivity import PlainSensitivity
 from sae_research.data.text import load_texts, token_rows
 from sae_research.digests import digest_of
-from sae_research.evals.judged.corpus import Corpus
 from sae_research.evals.judged.counts import Counts
+from sae_research.evals.windows.corpus import Corpus
 from sae_research.formats.load import load_sae
 from sae_research.judges.prompts import SEPARATOR
 from sae_research.library import evaluate

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae_research.evals.judged.corpus import Corpus
 from sae_research.evals.judged.counts import Counts
-from sae_research.evals.judged.firings import Firings
 from sae_research.evals.judged.windows import Windows, choose_windows
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Firings
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.tokens import bos_id, encode_plain
 from sae_research.saes.base import Sae

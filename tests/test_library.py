@@ -383,7 +383,7 @@ def test_no_eval_reads_the_embedded_world_by_default() -> None:
     for evaluated in all_evals():
         required = [f.name for f in fields(evaluated.settings) if f.default is MISSING and f.default_factory is MISSING]
         # The judge of rules has no default for what it has read.
-        judge = {"judge": "openai:some-model"} if issubclass(evaluated.settings, JudgedSettings) else {}
+        judge: dict[str, Any] = {"judge": "openai:some-model"} if issubclass(evaluated.settings, JudgedSettings) else {}
         settings = evaluated.settings(**dict.fromkeys(required, "x"), **judge)
         assert not [data_set for data_set in evaluated.data(settings) if data_set.name.startswith("embedded/")]
 

@@ -22,8 +22,8 @@ from sae_research.errors import UserError
 from sae_research.formats.readers.saelens import load_sae
 from sae_research.lm.load import load_language_model
 from sae_research.pipeline.manifest import read_manifest
-from sae_research.pipeline.run_saes import encode_with, shown_options, variant_encoders, variant_name
 from sae_research.pipeline.sections import Atoms, ControlParams, ModelParams
+from sae_research.pipeline.variants import encode_with, shown_options, variant_encoders, variant_name
 from sae_research.saes.base import Sae, SaeCard
 from sae_research.saes.build import build_sae
 from sae_research.saes.controls import principal_atoms, random_atoms, raw_atoms, topk_tensors

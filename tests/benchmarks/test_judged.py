@@ -8,7 +8,7 @@ from support.words import D_MODEL, word_texts, words_model
 
 from benchmarks.judged import Subjects, quoting, run_ours, run_plain
 from sae_research.data.text import token_rows
-from sae_research.evals.judged.corpus import Corpus
+from sae_research.evals.windows.corpus import Corpus
 
 
 def test_both_sides_have_the_same_examples_and_the_same_sensitivity() -> None:

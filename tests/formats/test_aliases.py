@@ -118,7 +118,7 @@ from pathlib import Path
 from sae_research import evaluate
 from sae_research.cli import main
 from sae_research.errors import UserError
-from sae_research.pipeline.run_saes import fetch_comparison
+from sae_research.pipeline.fetched_saes import fetch_comparison
 from sae_research.pipeline.sections import ComparisonSae
 from sae_research.sources.hub import Hub
 hub = Hub(Path("no-world"))

@@ -12,7 +12,7 @@ NAMES = ["goodfire", "qwen_scope", "attention_z", "openai v5", "apollo hub", "ll
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from sae_research.pipeline.run_saes import fetch_comparison
+from sae_research.pipeline.fetched_saes import fetch_comparison
 from sae_research.pipeline.sections import ComparisonSae
 from sae_research.sources.hub import Hub
 hub = Hub(Path("no-world"))

@@ -16,7 +16,7 @@ from support.checkpoints import CHECKPOINTS, D_IN, D_SAE, HYPERPARAMS, LLAMASCOP
 from sae_research.errors import UserError
 from sae_research.formats.registry import companions_of, find_format, format_names, read_sae, read_saes, short_name_of
 from sae_research.lm.site import Site
-from sae_research.pipeline.run_saes import fetch_baseline, fetch_comparison
+from sae_research.pipeline.fetched_saes import fetch_baseline, fetch_comparison
 from sae_research.pipeline.sections import BaselineSae, ComparisonSae
 from sae_research.sources.hub import Hub
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.workspace import Workspace, make_card, make_core, make_probing
 
-from benchmarks.browser import HOW_TO_GET_ONE, can_be_installed, find_browser, open_browser
+from benchmarks.browser import HOW_TO_GET_ONE, find_browser, open_browser
 from sae_research.measurements import EvalOutput, Measurement, Result, Table, measured
 from sae_research.metrics.intervals import jackknife
 from sae_research.page.build import PAGE_FILE, write_page
@@ -170,9 +170,9 @@ def explorer(tmp_path_factory: pytest.TempPathFactory) -> Explorer:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """One browser for all tests; without one they are skipped, in CI only where it could not be installed."""
+    """One browser for all tests; without one they are skipped, or fail where SAE_REQUIRE_BROWSER is set."""
     path = find_browser()
-    if path is None and os.environ.get("CI") == "true" and can_be_installed():
+    if path is None and os.environ.get("SAE_REQUIRE_BROWSER"):
         pytest.fail(HOW_TO_GET_ONE)
     if path is None:
         pytest.skip(HOW_TO_GET_ONE)

@@ -83,7 +83,7 @@ from safetensors.torch import save_file
 from support.saes import random_sae
 
 from sae_research.formats.registry import read_sae
-from sae_research.pipeline.run_saes import derive_variants
+from sae_research.pipeline.variants import derive_variants
 from sae_research.plots.labels import label_text
 from sae_research.saes.build import held_tensors
 from sae_research.saes.encoding import Encoder

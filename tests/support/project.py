@@ -100,8 +100,12 @@ class Project:
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment with this interpreter's tools first, no hub, and byte code written as usual."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_", "PYTHONDONTWRITE", "SAE_"))}
+    """The caller's environment with this interpreter's tools first, no hub, and byte code written as usual.
+
+    Without SHELL, DVC runs commands by /bin/sh, as in containers and batch jobs.
+    """
+    strange = ("DVC_", "GIT_", "PYTHONDONTWRITE", "SAE_", "SHELL")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(strange)}
     bin_folder = Path(sys.executable).parent
     return inherited | {
         "PATH": f"{bin_folder}{os.pathsep}{inherited['PATH']}",

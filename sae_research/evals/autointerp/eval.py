@@ -18,9 +18,10 @@ from sae_research.evals.autointerp.settings import AutointerpSettings
 from sae_research.evals.autointerp.specs import AUTOINTERP_SPECS, BALANCED, BY_DENSITY, GAIN, LATENTS
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure, SaeBenchSchema
 from sae_research.evals.judged.counts import N_KNOWN, Counts
-from sae_research.evals.judged.settings import BUFFER, judge_data, judge_modules
-from sae_research.evals.judged.specs import DETECTING_SPECS, GOLD, NULL
+from sae_research.evals.judged.settings import judge_data, judge_modules
+from sae_research.evals.judged.specs import DETECTING_SPECS, GOLD, NOT_IN_INTERVALS, NULL
 from sae_research.evals.shared.text_data import text_data
+from sae_research.evals.windows.size import BUFFER
 from sae_research.judges.estimates import Asks
 from sae_research.measurements import EvalOutput, LatentNote
 
@@ -74,7 +75,7 @@ AUTOINTERP = Eval(
     asks=asks,
     takes={"texts": "dataset"},
     main_columns={BALANCED: {}, GAIN: {}},
-    not_in_intervals="the judge, and the text in which examples are looked for",
+    not_in_intervals=NOT_IN_INTERVALS,
     sizes=(LATENTS, GOLD, NULL),
     figures=(
         PartsFigure(

@@ -13,10 +13,10 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.judged.controls import others
 from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.examples import Examples, find_examples
-from sae_research.evals.judged.firings import candidate_latents
 from sae_research.evals.judged.gate import fitness_to_detect, quiz_of, to_explain
 from sae_research.evals.judged.panel import Panel, open_panel
 from sae_research.evals.shared.attempts import Attempt
+from sae_research.evals.windows.firings import candidate_latents
 from sae_research.judges import prompts
 from sae_research.judges.records import Request, Unanswered
 from sae_research.judges.replies import read_explanation, read_numbers

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sae_research.evals.dashboards.settings import DashboardsSettings
-from sae_research.evals.judged.corpus import Corpus
-from sae_research.evals.judged.firings import Codes
-from sae_research.evals.judged.windows import Taken, Window
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Codes
+from sae_research.evals.windows.taken import Taken, Window
 from sae_research.probes.draws import keyed_generator
 
 TOP = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from sae_research.evals.dashboards.report import Shown, dashboards_output
 from sae_research.evals.dashboards.sample import candidates, draw_by_density, known_latents
 from sae_research.evals.dashboards.settings import DashboardsSettings
 from sae_research.evals.dashboards.token_texts import TokenTexts
-from sae_research.evals.judged.corpus import Corpus
-from sae_research.evals.judged.firings import Codes, find_codes
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import is_real
 from sae_research.evals.shared.text_rows import by_first_token, text_rows
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Codes, find_codes
 from sae_research.measurements import EvalOutput
 from sae_research.saes.base import Sae
 
@@ -45,53 +46,62 @@ def _measure(
     lm = context.lm
     real = torch.cat([is_real(lm, part.to(lm.device)).cpu() for part in rows.split(context.batch_size)])
     corpus = Corpus(rows.numpy(), real.numpy(), lm.tokenizer, to_the_ends=True, whole_characters=False)
-    wanted = {
-        attempt: known_latents(
-            (*settings.latents, *context.requested.get(attempt.sae.card.name, ())), attempt.sae.card.d_sae
-        )
-        for attempt in attempts
-    }
-    read = {attempt: _read_of(attempt, wanted[attempt], settings, seed=context.seed) for attempt in attempts}
+    choices = {attempt: _Choice(attempt.sae, context, settings) for attempt in attempts}
     with torch.no_grad():
-        codes = find_codes(context, read, rows, site=attempts[0].sae.card.site)
-        outputs = do_each(
-            lm.device, attempts, _show, context, corpus, settings, wanted, read, codes, TokenTexts(lm.tokenizer)
-        )
+        latents = {attempt: choice.read for attempt, choice in choices.items()}
+        codes = find_codes(context, latents, rows, site=attempts[0].sae.card.site)
+        showing = _Showing(context, corpus, settings, TokenTexts(lm.tokenizer))
+        outputs = do_each(lm.device, attempts, _show, showing, choices, codes)
     for attempt in attempts:
         yield attempt.finish(lambda attempt=attempt: outputs[attempt])
 
 
-def _read_of(attempt: Attempt, wanted: np.ndarray, settings: DashboardsSettings, *, seed: int) -> np.ndarray:
-    """The latents of which codes are kept: candidates for the sample first, then what else is wanted."""
-    drawn_from = candidates(attempt.sae.card.d_sae, settings.n_latents, seed=seed)
-    return np.concatenate([drawn_from, np.setdiff1d(wanted, drawn_from)])
+class _Choice:
+    """Which latents of an SAE are shown: those that are wanted, and of others as many as settings say."""
+
+    def __init__(self, sae: Sae, context: EvalContext, settings: DashboardsSettings) -> None:
+        d_sae = sae.card.d_sae
+        self._n = settings.n_latents
+        self._wanted = known_latents((*settings.latents, *context.requested.get(sae.card.name, ())), d_sae)
+        self._drawn_from = candidates(d_sae, self._n, seed=context.seed)
+        self.read = np.concatenate([self._drawn_from, np.setdiff1d(self._wanted, self._drawn_from)])
+        """The latents of which codes are kept: candidates for the sample first."""
+
+    def shown(self, codes: Mapping[int, Codes]) -> np.ndarray:
+        """The latents, ascending, once their codes are known."""
+        fired = np.array([len(codes[latent].values) for latent in self._drawn_from.tolist()], dtype=np.int64)
+        return np.union1d(self._drawn_from[draw_by_density(fired, self._n)], self._wanted)
+
+
+class _Showing(NamedTuple):
+    """What the SAEs of a pass share."""
+
+    context: EvalContext
+    corpus: Corpus
+    settings: DashboardsSettings
+    texts: TokenTexts
+
+    def output(self, sae: Sae, latents: np.ndarray, codes: Mapping[int, Codes]) -> EvalOutput:
+        """The dashboards of one SAE's latents."""
+        lm, settings = self.context.lm, self.settings
+        chosen = torch.from_numpy(latents).to(sae.W_dec.device)
+        no_tokens = no_logits(lm, sae.card.site)
+        tokens = None
+        if no_tokens is None:
+            tokens = promoted_tokens(sae.W_dec[chosen], lm.unembedding, k=settings.n_tokens, n_tokens=len(lm.tokenizer))
+        shown = Shown(
+            latents,
+            [codes[latent] for latent in latents.tolist()],
+            nearest_atoms(sae.W_dec, chosen, k=settings.n_neighbours),
+            tokens,
+        )
+        seed = self.context.seed
+        return dashboards_output(shown, self.corpus, settings, self.texts, no_logits=no_tokens, seed=seed)
 
 
 def _show(
-    attempt: Attempt,
-    context: EvalContext,
-    corpus: Corpus,
-    settings: DashboardsSettings,
-    wanted: Mapping[Attempt, np.ndarray],
-    read: Mapping[Attempt, np.ndarray],
-    codes: dict[Attempt, list[Codes]],
-    texts: TokenTexts,
+    attempt: Attempt, showing: _Showing, choices: Mapping[Attempt, _Choice], codes: dict[Attempt, list[Codes]]
 ) -> EvalOutput:
     """The output of one SAE; takes its codes out of `codes` to free their memory."""
-    sae, by_latent = attempt.sae, dict(zip(read[attempt].tolist(), codes.pop(attempt), strict=True))
-    drawn_from = candidates(sae.card.d_sae, settings.n_latents, seed=context.seed)
-    fired = np.array([len(by_latent[latent].values) for latent in drawn_from.tolist()], dtype=np.int64)
-    latents = np.union1d(drawn_from[draw_by_density(fired, settings.n_latents)], wanted[attempt])
-    chosen = torch.from_numpy(latents).to(sae.W_dec.device)
-    logits = no_logits(context.lm, sae.card.site)
-    shown = Shown(
-        latents,
-        [by_latent[latent] for latent in latents.tolist()],
-        nearest_atoms(sae.W_dec, chosen, k=settings.n_neighbours),
-        None
-        if logits is not None
-        else promoted_tokens(
-            sae.W_dec[chosen], context.lm.unembedding, k=settings.n_tokens, n_tokens=len(context.lm.tokenizer)
-        ),
-    )
-    return dashboards_output(shown, corpus, settings, texts, no_logits=logits, seed=context.seed)
+    by_latent = dict(zip(choices[attempt].read.tolist(), codes.pop(attempt), strict=True))
+    return showing.output(attempt.sae, choices[attempt].shown(by_latent), by_latent)

@@ -12,8 +12,9 @@ from sae_research.evals.dashboards.atoms import Tops
 from sae_research.evals.dashboards.excerpts import choose_excerpts
 from sae_research.evals.dashboards.settings import DashboardsSettings
 from sae_research.evals.dashboards.token_texts import TokenTexts
-from sae_research.evals.judged.corpus import BUFFER, Corpus
-from sae_research.evals.judged.firings import Codes
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Codes
+from sae_research.evals.windows.size import BUFFER
 from sae_research.measurements import EvalOutput, Table
 
 WIDTH = 2 * BUFFER + 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sae_research.evals.judged.firings import candidate_latents
+from sae_research.evals.windows.firings import candidate_latents
 
 _CANDIDATES = 2
 """Latents of which codes are kept, for each that is drawn: rare and dense ones can then be preferred."""

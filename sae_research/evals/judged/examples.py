@@ -12,13 +12,14 @@ from torch import Tensor
 
 from sae_research.data.text import load_texts, rows_in_memory, token_rows
 from sae_research.evals.base import EvalContext
-from sae_research.evals.judged.corpus import Corpus
 from sae_research.evals.judged.counts import Counts
-from sae_research.evals.judged.firings import Firings, candidate_latents, find_firings
 from sae_research.evals.judged.settings import ExampleSettings
-from sae_research.evals.judged.windows import NoWindows, Window, Windows, choose_windows
+from sae_research.evals.judged.windows import NoWindows, Windows, choose_windows
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import is_real
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Firings, candidate_latents, find_firings
+from sae_research.evals.windows.taken import Window
 from sae_research.judges.prompts import MarkedText
 from sae_research.lm.tokens import bos_id
 from sae_research.sources.memory import GivenRows

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sae_research.evals.judged.corpus import Corpus
 from sae_research.evals.judged.counts import N_KNOWN, Counts
 from sae_research.evals.judged.examples import LatentExamples
-from sae_research.evals.judged.firings import Firings
 from sae_research.evals.judged.windows import NoWindows, choose_windows
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Firings
 from sae_research.probes.draws import keyed_generator
 
 _MOST_FREQUENT = 2000

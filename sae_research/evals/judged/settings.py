@@ -10,12 +10,11 @@ from typing import Literal
 from sae_research.errors import UserError
 from sae_research.evals.base import DataSet
 from sae_research.evals.shared.text_data import text_data
+from sae_research.evals.windows.size import BUFFER
 from sae_research.judges.names import JudgeName, provider_module, read_name
 from sae_research.records import at_least
 from sae_research.sources.hub import Hub
 
-BUFFER = 10
-"""Tokens of a window on each side of its centre."""
 Negatives = Literal["silent", "sae_bench"]
 
 

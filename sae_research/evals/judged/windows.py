@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from sae_research.evals.judged.corpus import Corpus
 from sae_research.evals.judged.counts import Counts
-from sae_research.evals.judged.firings import Firings
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Firings
+from sae_research.evals.windows.taken import Taken, Window
 from sae_research.probes.draws import keyed_generator
 
 _MOST_DRAWS = 1000
 """Of places for silent windows: a latent that is silent nowhere in so many is dense."""
-
-
-class Window(NamedTuple):
-    """Positions `start` to `end` (exclusive) of a row."""
-
-    row: int
-    start: int
-    end: int
 
 
 class Windows(NamedTuple):
@@ -98,40 +90,6 @@ def _mixed(words: np.ndarray) -> np.ndarray:
         words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
-
-
-@dataclass
-class Taken:
-    """Windows so far; a further one shares no token with them and has other ids."""
-
-    corpus: Corpus
-    by_row: dict[int, list[Window]] = field(default_factory=dict)
-    ids: set[tuple[int, ...]] = field(default_factory=set)
-
-    def first(self, places: Iterable[tuple[float, int, int]], n: int) -> list[tuple[float, Window]]:
-        """The first `n` windows around `places` that can be added, with their activations."""
-        chosen: list[tuple[float, Window]] = []
-        for activation, row, position in places:
-            if len(chosen) == n:
-                break
-            window = self.add(row, position)
-            if window is not None:
-                chosen.append((activation, window))
-        return chosen
-
-    def add(self, row: int, position: int) -> Window | None:
-        """The window around that place, now taken; None if it cannot be."""
-        stretch = self.corpus.window(row, position)
-        if stretch is None:
-            return None
-        window = Window(row, *stretch)
-        beside = self.by_row.setdefault(row, [])
-        ids = tuple(self.corpus.tokens[row, window.start : window.end].tolist())
-        if ids in self.ids or any(window.start < other.end and other.start < window.end for other in beside):
-            return None
-        beside.append(window)
-        self.ids.add(ids)
-        return window
 
 
 def _silent(taken: Taken, firings: Firings, *, latent: int, seed: int, n: int, must_be: bool) -> tuple[Window, ...]:

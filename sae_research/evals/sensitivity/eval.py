@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sae_research.evals.base import DataSet, Eval, EvalContext, Outcome, PartsFigure
 from sae_research.evals.judged.counts import N_KNOWN
 from sae_research.evals.judged.settings import judge_data, judge_modules
-from sae_research.evals.judged.specs import COMPLIANCE, WRITING_SPECS
+from sae_research.evals.judged.specs import COMPLIANCE, NOT_IN_INTERVALS, WRITING_SPECS
 from sae_research.evals.sensitivity.published_files import published_data
 from sae_research.evals.sensitivity.settings import SensitivitySettings
 from sae_research.evals.sensitivity.specs import (
@@ -77,7 +77,7 @@ SENSITIVITY_EVAL = Eval(
     asks=asks,
     takes={"texts": "dataset"},
     main_columns={SENSITIVITY: {"percent": 0}, CONTRAST: {"percent": CHOSEN}},
-    not_in_intervals="the judge, and the text in which examples are looked for",
+    not_in_intervals=NOT_IN_INTERVALS,
     sizes=(LATENTS, COMPLIANCE),
     figures=(
         PartsFigure(

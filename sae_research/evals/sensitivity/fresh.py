@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sae_research.evals.base import EvalContext
 from sae_research.evals.judged.examples import find_examples, peak_in
-from sae_research.evals.judged.firings import drawn_places
 from sae_research.evals.sensitivity.latents import ExampledLatent, Found
 from sae_research.evals.sensitivity.settings import SensitivitySettings
 from sae_research.evals.shared.attempts import Attempt
+from sae_research.evals.windows.firings import drawn_places
 
 
 def fresh_latents(context: EvalContext, attempts: Sequence[Attempt], settings: SensitivitySettings) -> Found:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from sae_research.evals.base import EvalContext
 from sae_research.evals.judged.examples import Examples, SaeExamples, read_corpus
-from sae_research.evals.judged.firings import drawn_places
 from sae_research.evals.sensitivity.latents import ExampledLatent, Found
 from sae_research.evals.sensitivity.published_files import PublishedExample, read_published_examples
 from sae_research.evals.sensitivity.settings import SensitivitySettings
 from sae_research.evals.shared.attempts import Attempt
+from sae_research.evals.windows.firings import drawn_places
 
 _FEWEST = 2
 """Examples that a latent needs."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sae_research.errors import UserError
 from sae_research.foreign import shown
 from sae_research.judges.access import Caller, JudgeAccess, Wanted
+from sae_research.judges.one_by_one import OneByOne
 from sae_research.judges.records import Answer, Outcome, Request, Unanswered
 
 NEEDS_MODEL = False
 
 
-class CallersJudge:
+class CallersJudge(OneByOne):
     """Calls a function, one request after the other."""
 
-    batches_at_once = 1
     keeps_answers = False
     host = None
 
@@ -27,15 +27,8 @@ class CallersJudge:
             "model": getattr(caller, "__qualname__", type(caller).__name__),
         }
 
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Each request by itself."""
-        return [[i] for i in range(len(requests))]
-
-    def answer(self, requests: Sequence[Request]) -> list[Outcome]:
+    def answer_one(self, request: Request) -> Outcome:
         """What the function returns."""
-        return [self._answer(request) for request in requests]
-
-    def _answer(self, request: Request) -> Outcome:
         try:
             text = self._caller([{"role": message.role, "content": message.text} for message in request.messages])
         except Exception as error:

@@ -6,13 +6,14 @@ import contextlib
 import importlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from sae_research.errors import UserError
 from sae_research.judges.access import JudgeAccess, Wanted
+from sae_research.judges.one_by_one import OneByOne
 from sae_research.judges.records import Answer, Outcome, Request, Unanswered
 from sae_research.judges.settings import Judging
 
@@ -29,7 +30,7 @@ _HOPELESS = {
 }
 
 
-class OpenAIJudge:
+class OpenAIJudge(OneByOne):
     """A model behind `judging.base_url`."""
 
     keeps_answers = True
@@ -56,15 +57,8 @@ class OpenAIJudge:
             log.warning("the key in %s goes to %s over http, which anyone on the way can read", variable, self.host)
         self._client = _client(judging)
 
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Each request by itself."""
-        return [[i] for i in range(len(requests))]
-
-    def answer(self, requests: Sequence[Request]) -> list[Outcome]:
-        """One after the other."""
-        return [self._answer(request) for request in requests]
-
-    def _answer(self, request: Request) -> Outcome:
+    def answer_one(self, request: Request) -> Outcome:
+        """The model's answer, or what the server did instead."""
         import openai
 
         try:

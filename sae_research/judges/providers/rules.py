@@ -12,7 +12,8 @@ from sae_research.code_version import code_version
 from sae_research.digests import digest_of
 from sae_research.judges import prompts
 from sae_research.judges.access import JudgeAccess, Wanted
-from sae_research.judges.records import Answer, Message, Outcome, Request
+from sae_research.judges.one_by_one import OneByOne
+from sae_research.judges.records import Answer, Message, Request
 from sae_research.judges.rules.hypotheses import Hypothesis, explain
 from sae_research.judges.rules.properties import read_phrases
 from sae_research.judges.rules.reading import Reading
@@ -25,10 +26,9 @@ _TRIES = 20
 _CHARACTERS_PER_TOKEN = 4
 
 
-class RulesJudge:
+class RulesJudge(OneByOne):
     """Explains by rules over words, detects where its own rules hold, writes what it has read."""
 
-    batches_at_once = 1
     keeps_answers = False
     host = None
 
@@ -40,15 +40,8 @@ class RulesJudge:
             "code": code_version("sae_research.judges.providers.rules"),
         }
 
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """All in one."""
-        return [list(range(len(requests)))] if requests else []
-
-    def answer(self, requests: Sequence[Request]) -> list[Outcome]:
-        """The answer to each."""
-        return [self._answer(request) for request in requests]
-
-    def _answer(self, request: Request) -> Answer:
+    def answer_one(self, request: Request) -> Answer:
+        """What the rules say; `none` to a prompt that they do not know."""
         system, asked = request.messages[0].text, request.messages[1].text
         match system:
             case prompts.EXPLAIN:

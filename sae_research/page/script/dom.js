@@ -47,6 +47,25 @@ function toggle(label, isOn, listener) {
   return element("label", { class: "toggle" }, box, element("span", {}, label));
 }
 
+/** A table of facts: one line of headings, and `lines` of table rows. */
+function factsTable(headings, lines) {
+  return element(
+    "table",
+    { class: "facts" },
+    element("thead", {}, element("tr", {}, ...headings)),
+    element("tbody", {}, ...lines),
+  );
+}
+
+/** The colour of that name in the scheme that is shown. */
+function shownColour(name) {
+  const probe = element("span", { hidden: true, style: { color: `var(${name})` } });
+  document.body.append(probe);
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+}
+
 /** Runs `act` when the browser has nothing else to do: after the picture that was asked for. */
 function whenIdle(act) {
   if (window.requestIdleCallback) requestIdleCallback(act, { timeout: 400 });

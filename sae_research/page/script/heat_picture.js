@@ -15,9 +15,7 @@ function shadesOf(column, saes, by) {
 
 /** Tells `draw` every shape of the picture, for the canvas and for SVG alike. */
 function heatPicture({ order, columns, shades, cellWidth, cellHeight }, draw) {
-  const css = getComputedStyle(document.body),
-    color = (name) => css.getPropertyValue(name).trim();
-  const [ink, muted, ground] = [color("--ink"), color("--muted"), color("--ground")];
+  const [ink, muted, ground, accent] = ["--ink", "--muted", "--ground", "--accent"].map(shownColour);
   const pins = new Set(page.state.pin);
   columns.forEach((column, i) =>
     draw({
@@ -42,7 +40,7 @@ function heatPicture({ order, columns, shades, cellWidth, cellHeight }, draw) {
         y: y + cellHeight / 2 + 4,
         size: 11,
         end: true,
-        fill: pins.has(about.name) ? color("--accent") : about.control ? muted : ink,
+        fill: pins.has(about.name) ? accent : about.control ? muted : ink,
         bold: pins.has(about.name),
       });
     columns.forEach((column, i) => {

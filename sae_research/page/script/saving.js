@@ -58,8 +58,7 @@ function saveSvg(name, svg) {
       if (value) copies[i].style.setProperty(property, value);
     }
   });
-  const ground = getComputedStyle(document.body).getPropertyValue("--surface");
-  copy.prepend(svgElement("rect", { width: "100%", height: "100%", fill: ground }));
+  copy.prepend(svgElement("rect", { width: "100%", height: "100%", fill: shownColour("--surface") }));
   copy.setAttribute("xmlns", SVG_SPACE);
   saveFile(`${name}.svg`, "image/svg+xml", new XMLSerializer().serializeToString(copy));
 }

@@ -9,29 +9,17 @@ function settingsTable(saes, cards) {
     element(
       "div",
       { class: "scroller", tabindex: 0, role: "region", "aria-label": "Cards and settings" },
-      element(
-        "table",
-        { class: "facts" },
-        element(
-          "thead",
-          {},
+      factsTable(
+        [
+          element("td", {}),
+          ...saes.map((sae) => element("th", { scope: "col" }, shortName(fleet.saes[sae].name, 30))),
+        ],
+        chosen.map((key) =>
           element(
             "tr",
             {},
-            element("td", {}),
-            ...saes.map((sae) => element("th", { scope: "col" }, shortName(fleet.saes[sae].name, 30))),
-          ),
-        ),
-        element(
-          "tbody",
-          {},
-          ...chosen.map((key) =>
-            element(
-              "tr",
-              {},
-              element("th", { scope: "row" }, visible(key)),
-              ...entries.map((one) => element("td", {}, shortName(one.get(key) ?? "–", 72))),
-            ),
+            element("th", { scope: "row" }, visible(key)),
+            ...entries.map((one) => element("td", {}, shortName(one.get(key) ?? "–", 72))),
           ),
         ),
       ),

@@ -134,34 +134,20 @@ function numbersOf(sae) {
               ]),
             ]),
           ),
-          element(
-            "table",
-            { class: "facts" },
-            element(
-              "thead",
-              {},
+          factsTable(
+            ["Metric", "Where", "Value", "95 % interval"].map((title) => element("th", { scope: "col" }, title)),
+            rows.map(({ about, number }) =>
               element(
                 "tr",
-                {},
-                ...["Metric", "Where", "Value", "95 % interval"].map((title) => element("th", { scope: "col" }, title)),
-              ),
-            ),
-            element(
-              "tbody",
-              {},
-              ...rows.map(({ about, number }) =>
-                element(
-                  "tr",
-                  { title: about.metric },
-                  element("th", { scope: "row" }, visible(about.title)),
-                  element("td", {}, placeText(about.at)),
-                  Number.isNaN(number.value)
-                    ? element("td", { colspan: 2, class: "is-missing" }, visible(number.reason))
-                    : [
-                        element("td", { class: "value" }, valueText(number)),
-                        element("td", { class: "value" }, endsText(number.low, number.high).trim()),
-                      ],
-                ),
+                { title: about.metric },
+                element("th", { scope: "row" }, visible(about.title)),
+                element("td", {}, placeText(about.at)),
+                Number.isNaN(number.value)
+                  ? element("td", { colspan: 2, class: "is-missing" }, visible(number.reason))
+                  : [
+                      element("td", { class: "value" }, valueText(number)),
+                      element("td", { class: "value" }, endsText(number.low, number.high).trim()),
+                    ],
               ),
             ),
           ),

@@ -6,6 +6,7 @@ worker is restarted; a new one is asked for, and takes part once it has answered
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -193,8 +194,8 @@ def _reason(error: Exception) -> str:
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
-        import ray.exceptions
+        ray = importlib.import_module("ray")
+        importlib.import_module("ray.exceptions")
     except ModuleNotFoundError as error:
         raise UserError(
             f"--executor ray needs Ray ({error.name} is missing): pip install 'sae-research[ray]'; --shard i/n needs "

@@ -12,18 +12,13 @@ from pathlib import Path
 from sae_research.files import folder_in_the_making, remove_leftovers
 from sae_research.lm.load import model_shape
 from sae_research.pipeline.controls import ControlInputs, control_saes
+from sae_research.pipeline.fetched_saes import check_baseline, check_comparison, fetch_baseline, fetch_comparison
 from sae_research.pipeline.local_folders import local_revisions, present
 from sae_research.pipeline.params import Params, load_params
 from sae_research.pipeline.paths import Paths, find_paths
-from sae_research.pipeline.run_saes import (
-    check_baseline,
-    check_comparison,
-    derive_variants,
-    fetch_baseline,
-    fetch_comparison,
-    write_saes,
-)
+from sae_research.pipeline.saes_folder import write_saes
 from sae_research.pipeline.trained import TrainedSaes
+from sae_research.pipeline.variants import derive_variants
 from sae_research.progress import Progress
 from sae_research.saes.base import Sae
 from sae_research.saes.build import at_site

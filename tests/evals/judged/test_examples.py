@@ -11,12 +11,12 @@ import torch
 from support.outcomes import MakeSae
 
 from sae_research.evals.base import EvalContext
+from sae_research.evals.judged.counts import Counts
 from sae_research.evals.judged.examples import SaeExamples, activations_in, corpus_rows, find_examples
-from sae_research.evals.judged.firings import candidate_latents
 from sae_research.evals.judged.settings import ExampleSettings, check_examples
-from sae_research.evals.judged.windows import Counts
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.evals.shared.batches import is_real
+from sae_research.evals.windows.firings import candidate_latents
 from sae_research.saes.base import Sae
 from sae_research.sources.hub import Hub
 from sae_research.sources.memory import GivenRows

@@ -11,7 +11,6 @@ import pytest
 from support.outcomes import MakeSae
 
 from sae_research.evals.base import EvalContext
-from sae_research.evals.judged.corpus import Corpus
 from sae_research.evals.judged.counts import N_KNOWN, Counts
 from sae_research.evals.judged.examples import Examples, SaeExamples
 from sae_research.evals.judged.gate import Fitness, fitness_to_detect, fitness_to_write, quiz_of
@@ -19,6 +18,7 @@ from sae_research.evals.judged.known import gold_latents, null_latents
 from sae_research.evals.judged.panel import open_panel
 from sae_research.evals.judged.settings import JudgedSettings, JudgeReading
 from sae_research.evals.shared.attempts import Attempt
+from sae_research.evals.windows.corpus import Corpus
 from sae_research.judges.access import JudgeAccess
 from sae_research.judges.prompts import numbered_texts
 from sae_research.judges.records import Message, Request, Sampling

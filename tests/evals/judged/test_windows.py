@@ -10,11 +10,14 @@ import torch
 from support.outcomes import MakeSae
 
 from sae_research.evals.base import EvalContext
-from sae_research.evals.judged.corpus import BUFFER, Corpus
-from sae_research.evals.judged.firings import Firings, candidate_latents, find_firings, share_of_negative
-from sae_research.evals.judged.windows import Counts, NoWindows, Window, Windows, choose_windows
+from sae_research.evals.judged.counts import Counts
+from sae_research.evals.judged.windows import NoWindows, Windows, choose_windows
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.evals.shared.batches import is_real
+from sae_research.evals.windows.corpus import Corpus
+from sae_research.evals.windows.firings import Firings, candidate_latents, find_firings, share_of_negative
+from sae_research.evals.windows.size import BUFFER
+from sae_research.evals.windows.taken import Window
 
 LENGTH = 64
 

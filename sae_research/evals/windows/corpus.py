@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from sae_research.evals.judged.settings import BUFFER
+from sae_research.evals.windows.size import BUFFER
 from sae_research.judges.prompts import MarkedText
 
 _SHIFT = 3
