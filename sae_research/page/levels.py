@@ -4,6 +4,7 @@ The page draws their numbers as lines, and compares them with SAEs as it compare
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ class Level:
     """Something without an SAE, with its numbers at a site."""
 
     name: str
-    """A baseline's as in `comparisons.csv`; otherwise `model:` and the metric."""
+    """A baseline's as in its run's `comparisons.csv`; otherwise `model:` and the metric."""
     title: str
     site: str | None
     run: str
@@ -65,11 +66,12 @@ def _at_site(rows: Sequence[Row], columns: Sequence[tuple[int, Row]], run: Run, 
 def about_levels(levels: Sequence[Level], fleet: Sequence[FleetMember]) -> Iterator[dict[str, Any]]:
     """What the page is told of each. They are paired with SAEs of the same test units as those that they came with."""
     places = members_of_runs(fleet)
+    known = Counter(level.name for level in levels)
     for level in levels:
         came_with = {row.eval: places.get((level.run, row.sae)) for row in level.rows.values()}
         units = {name: dict(units_of(fleet[place])).get(name) for name, place in came_with.items() if place is not None}
         yield {
-            "name": level.name,
+            "name": level.name if known[level.name] == 1 else f"{level.name} at {level.site}",
             "title": level.title,
             "site": level.site,
             "is_baseline": "baseline" in level.first.place,
