@@ -159,8 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(HOW_TO_GET_ONE)
     with tempfile.TemporaryDirectory() as scratch, open_browser(path) as browser:
         folder = (parsed.keep or Path(scratch) / "explorer").resolve()
+        run = synthetic_run(parsed.saes, parsed.columns)
         start = time.perf_counter()
-        write_page([synthetic_run(parsed.saes, parsed.columns)], folder, VisualizationSettings(), scratch=Path(scratch))
+        write_page([run], folder, VisualizationSettings(), scratch=Path(scratch))
         seconds = time.perf_counter() - start
         times = time_page(browser, folder / PAGE_FILE)
         size = (folder / PAGE_FILE).stat().st_size

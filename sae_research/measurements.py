@@ -107,6 +107,8 @@ class LatentNote:
     high: float | None = None
     reason: str | None = None
     """Why the value is missing, where one was to be expected."""
+    at: Mapping[str, int | float | str] = field(default_factory=dict)
+    """What it is for, by the names that places have in `Measurement.at`: `{"letter": "a"}`."""
 
 
 @dataclass(frozen=True)

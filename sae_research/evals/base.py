@@ -25,7 +25,7 @@ INTERPOLATES_HERE = MetricSpec(
 )
 """Of SAEs of scope `sequence`, in evals whose sequences may be longer or shorter than core's."""
 
-PartsFigureKind = Literal["curve", "heatmap", "panels", "tradeoff"]
+PartsFigureKind = Literal["curve", "heatmap", "panels", "tradeoff", "against"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class PartsFigure:
 
     kind: PartsFigureKind
     """`curve`: the metric over one place. `heatmap`: SAE by place. `panels`: L0 against the metric, one panel per
-    place. `tradeoff`: the metric against `against`, over all places."""
+    place. `tradeoff`: the metric against `against`, over all places. `against`: the same for all SAEs, one panel per
+    place."""
     metric: str
     places: tuple[str, ...]
     """The keys of `Measurement.at` that distinguish the parts, outermost first."""
@@ -104,7 +105,7 @@ class PartsFigure:
     axis: str = ""
     """The label of the axis with the places."""
     against: str | None = None
-    """A `tradeoff`'s second metric."""
+    """The other metric of a `tradeoff` or of `against`."""
     mean: str | None = None
     """The metric with the mean over places, drawn beside a `heatmap`."""
 

@@ -11,8 +11,10 @@ from sae_research.files import folder_in_the_making
 from sae_research.page.cards import cards_chunk
 from sae_research.page.document import index_html
 from sae_research.page.fleet import FleetMember, fleet_of, members_of_runs
-from sae_research.page.index import columns_of_rows, index_document
+from sae_research.page.index import columns_at_once, columns_of_rows, index_document
 from sae_research.page.latents import chunk_name, latent_chunks
+from sae_research.page.levels import Level, levels_of
+from sae_research.page.noted import noted_chunks
 from sae_research.page.numbers import eval_chunk
 from sae_research.page.packing import chunk_text
 from sae_research.page.replicates import replicates_chunk
@@ -43,13 +45,15 @@ def write_page(runs: Sequence[Run], folder: Path, settings: VisualizationSetting
             (draft / _DATA / f"{name}.js").write_text(chunk_text(name, content), encoding="utf-8")
             names.append(name)
 
-        for name, content in _chunks(runs, fleet):
+        columns = columns_of_rows([row for run in runs for row in run.rows])
+        levels = levels_of(runs, list(columns_at_once(columns).values()))
+        for name, content in _chunks(runs, fleet, levels):
             write_chunk(name, content)
         latents = {}
         for place, content in _latents(runs, fleet):
             latents[place] = chunk_name(str(place))
             write_chunk(latents[place], content)
-        index = {**index_document(runs, fleet, settings), "latents": latents, "chunks": sorted(names)}
+        index = {**index_document(runs, fleet, levels, settings), "latents": latents, "chunks": sorted(names)}
         (draft / PAGE_FILE).write_text(index_html(index), encoding="utf-8")
     return len(fleet)
 
@@ -63,7 +67,9 @@ def _latents(runs: Sequence[Run], fleet: Sequence[FleetMember]) -> Iterator[tupl
                 yield places[run.name, name], content
 
 
-def _chunks(runs: Sequence[Run], fleet: Sequence[FleetMember]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _chunks(
+    runs: Sequence[Run], fleet: Sequence[FleetMember], levels: Sequence[Level]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """By name what the page loads on demand."""
     rows = [row for run in runs for row in run.rows]
     columns: dict[str, dict[tuple[str, str], str]] = {}
@@ -72,6 +78,8 @@ def _chunks(runs: Sequence[Run], fleet: Sequence[FleetMember]) -> Iterator[tuple
     yield "cards", cards_chunk(fleet)
     for name in dict.fromkeys(row.eval for row in rows if row.metric is not None):
         yield f"numbers-{name}", eval_chunk(name, fleet, columns.get(name, {}))
-        replicates = replicates_chunk(name, runs, fleet)
+        replicates = replicates_chunk(name, runs, fleet, levels)
         if replicates["blocks"]:
             yield f"replicates-{name}", replicates
+    for name, content in noted_chunks(runs, fleet):
+        yield f"noted-{name}", content

@@ -17,8 +17,8 @@ VENDOR = _HERE / "vendor"
 SCRIPTS = (
     "dom", "data", "format", "statistics", "intervals", "state", "fleet", "marks", "saving", "chart", "filters",
     "column_menu", "row_window", "table_cells", "view_table", "scatter_picture", "view_scatter", "settings_table",
-    "view_compare", "view_sae", "heat_picture", "view_heatmap", "view_parts", "latent_data", "latent_detail",
-    "view_latents", "main",
+    "view_compare", "density_figure", "view_sae", "heat_picture", "view_heatmap", "noted_latents", "view_parts",
+    "latent_data", "latent_detail", "view_latents", "main",
 )  # fmt: skip
 """The page's own scripts in the order in which they are joined; each sees those before it."""
 STYLES = ("base", "controls", "table", "facts", "charts", "latents", "print")

@@ -90,12 +90,12 @@ def _about(member: FleetMember, contenders: frozenset[str], wide: Mapping[str, f
         "control": row.control,
         "contends": computed and row.sae in contenders,
         "failed": {r.eval: r.reason for r in member.rows if r.metric is None},
-        "units": dict(_units(member)),
+        "units": dict(units_of(member)),
     }
     return {key: value for key, value in about.items() if value not in (None, False, {})}
 
 
-def _units(member: FleetMember) -> Iterator[tuple[str, str]]:
+def units_of(member: FleetMember) -> Iterator[tuple[str, str]]:
     """By eval what its test units follow from: only SAEs that are alike in this can be paired."""
     for name, cell in (member.entry.get("evals") or {}).items():
         parts = {key: (cell.get("provenance") or {}).get(key) for key in ("engine", "model", "data", "seed")}

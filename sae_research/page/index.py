@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sae_research.evals.registry import all_evals
 from sae_research.page.fleet import FleetMember, about_members
+from sae_research.page.levels import Level, about_levels
 from sae_research.page.numbers import numbers_of
 from sae_research.page.run import Run
-from sae_research.plots.points import reference_rows
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.plots.style import about_label, find_style
 from sae_research.results.leaders import main_columns
@@ -31,13 +32,18 @@ def columns_of_rows(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
     return columns
 
 
+def columns_at_once(columns: Mapping[tuple[str, str], Row]) -> dict[tuple[str, str], Row]:
+    """Those whose numbers stand in the page itself, which come first in it."""
+    return {key: row for key, row in columns.items() if row.headline or key == L0}
+
+
 def index_document(
-    runs: Sequence[Run], fleet: Sequence[FleetMember], settings: VisualizationSettings
+    runs: Sequence[Run], fleet: Sequence[FleetMember], levels: Sequence[Level], settings: VisualizationSettings
 ) -> dict[str, Any]:
     """The page's own data; the numbers are those of the columns that the report has, and L0."""
     rows = [row for run in runs for row in run.rows]
     columns = columns_of_rows(rows)
-    at_once = {key: row for key, row in columns.items() if row.headline or key == L0}
+    at_once = columns_at_once(columns)
     by_line = [(row.eval, row.metric or "", row.at) for row in at_once.values()]
     main = {(row.eval, column) for run in runs for column, row in main_columns(run.rows).items()}
     verdicts = {(a.eval, a.column): as_list(a.verdicts) for run in runs for a in run.audits if a.panel == TRAINED}
@@ -61,9 +67,10 @@ def index_document(
             for (_, column), row in sorted(columns.items(), key=lambda item: item[0] not in at_once)
         ],
         "numbers": numbers_of(fleet, by_line).packed(),
-        "levels": list(_levels(rows, at_once)),
+        "levels": list(about_levels(levels, fleet)),
         "labels": _labels(rows, settings),
         "parts": list(_parts(rows)),
+        "opposed": list(_opposed(columns)),
         "verdicts": {verdict: {"sign": SIGNS.get(verdict, ""), "meaning": text} for verdict, text in MEANINGS.items()},
         "tested": {
             name: tested_together([run.columns for run in runs], headline=headline)._asdict()
@@ -71,20 +78,6 @@ def index_document(
         },
         "not_in_intervals": {e.name: e.not_in_intervals for e in all_evals() if e.not_in_intervals},
     }
-
-
-def _levels(rows: Sequence[Row], columns: Mapping[tuple[str, str], Row]) -> Iterator[dict[str, Any]]:
-    """What was measured without an SAE, by column and site: the model's own probes, neurons, random rotations."""
-    sites = list(dict.fromkeys(row.hook_name for row in rows))
-    for index, example in enumerate(columns.values()):
-        for site in sites:
-            here = [row for row in rows if row.hook_name == site]
-            for title, of_title in reference_rows(here, example).items():
-                row = of_title[0]
-                yield {
-                    "column": index, "title": title, "site": site, "value": row.value, "low": row.ci_low,
-                    "high": row.ci_high, "baseline": row.place.get("baseline"),
-                }  # fmt: skip
 
 
 def _labels(rows: Sequence[Row], settings: VisualizationSettings) -> list[dict[str, str]]:
@@ -113,7 +106,10 @@ def _hex(color: str) -> str:
 def _parts(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """Metrics that were measured at several places, those first whose pictures the evals declare."""
     declared = {
-        (e.name, figure.metric, tuple(sorted(figure.places))): figure for e in all_evals() for figure in e.figures
+        (e.name, figure.metric, tuple(sorted(figure.places))): figure
+        for e in all_evals()
+        for figure in e.figures
+        if figure.kind != "against"
     }
     places: dict[tuple[str, str, tuple[str, ...]], dict[str, Row]] = {}
     for row in rows:
@@ -126,5 +122,18 @@ def _parts(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             "eval": key[0], "metric": key[1], "title": example.title or key[1], "unit": example.unit or "",
             "direction": example.direction or "neither", "places": list(figure.places if figure else key[2]),
             "caption": figure.caption if figure else "", "axis": figure.axis if figure else "",
-            "against": figure.against if figure else None,
         }  # fmt: skip
+
+
+def _opposed(columns: Mapping[tuple[str, str], Row]) -> Iterator[dict[str, Any]]:
+    """Columns that an eval sets against each other, where equal numbers mean something."""
+    at_place = {(row.eval, row.metric, row.at): column for (_, column), row in columns.items()}
+    for evaluated in all_evals():
+        for figure in evaluated.figures:
+            for eval_name, metric, at in at_place if figure.kind == "against" else ():
+                other = at_place.get((eval_name, figure.against, at))
+                if (eval_name, metric) == (evaluated.name, figure.metric) and other is not None:
+                    yield {
+                        "caption": figure.caption, "at": json.loads(at),
+                        "x": f"{eval_name}.{other}", "y": f"{eval_name}.{at_place[eval_name, metric, at]}",
+                    }  # fmt: skip

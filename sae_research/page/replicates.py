@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from sae_research.page.fleet import FleetMember, members_of_runs
+from sae_research.page.fleet import FleetMember
+from sae_research.page.levels import Level, places_of_all
 from sae_research.page.packing import floats
 from sae_research.page.run import Run
 from sae_research.results.columns import Column
 from sae_research.results.pairing import paired_numbers
 
 
-def replicates_chunk(name: str, runs: Sequence[Run], fleet: Sequence[FleetMember]) -> dict[str, Any]:
+def replicates_chunk(
+    name: str, runs: Sequence[Run], fleet: Sequence[FleetMember], levels: Sequence[Level]
+) -> dict[str, Any]:
     """The columns of an eval: by run, because different runs may have other test units."""
-    places = members_of_runs(fleet)
+    places = places_of_all(fleet, levels)
     blocks = [
         {"column": column.name, **_block(column, run, places)}
         for run in runs
@@ -27,12 +30,15 @@ def replicates_chunk(name: str, runs: Sequence[Run], fleet: Sequence[FleetMember
 
 
 def _block(column: Column, run: Run, places: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """Of the SAEs of one run in a column. Float32 is enough for deviations, but not for the replicates themselves."""
-    paired, names = paired_numbers(column), list(column.measured)
-    here = slice(0, len(names))
-    value = np.array([m.value for m in column.measured.values()], dtype=np.float64)
+    """Of the SAEs and baselines of one run in a column.
+
+    Float32 is enough for deviations, but not for the replicates themselves.
+    """
+    paired, everyone = paired_numbers(column), column.everyone
+    here = [row for row, name in enumerate(everyone) if (run.name, name) in places]
+    value = np.array([m.value for m in everyone.values()], dtype=np.float64)[here]
     block = {
-        "saes": [places[run.name, name] for name in names],
+        "places": [places[run.name, name] for name in everyone if (run.name, name) in places],
         "groups": paired.whole.shape[1],
         "whole": floats(paired.whole[here] - value[:, None], "f4"),
     }

@@ -56,11 +56,12 @@ def draw_figure(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
 
         return draw_layers(figure, rows, style)
     if figure.parts is not None and figure.kind != "panels":
+        from sae_research.plots.against import draw_against
         from sae_research.plots.curve import draw_curve
         from sae_research.plots.heatmap import draw_heatmap
         from sae_research.plots.tradeoff import draw_tradeoff
 
-        drawers = {"curve": draw_curve, "heatmap": draw_heatmap, "tradeoff": draw_tradeoff}
+        drawers = {"curve": draw_curve, "heatmap": draw_heatmap, "tradeoff": draw_tradeoff, "against": draw_against}
         return drawers[figure.kind](figure, figure.parts, rows, style)
     panels = find_panels(figure, rows, style.settings)
     if not any(panel.points for panel in panels):

@@ -43,7 +43,7 @@ def draw_layers(figure: Figure, rows: Sequence[Row], style: Style) -> Any:
     baselines = list(dict.fromkeys(label for by_label in levels for label in by_label))
     entries = [_entry(series, names, style) for series in names]
     entries += [Line2D([], [], label=textwrap.fill(b, 30), **_look(i)) for i, b in enumerate(baselines)]
-    drawing, grid = _blank(figure, len(places), legend_height(entries, style))
+    drawing, grid = blank_grid(figure, len(places), legend_height(entries, style))
     for axes, at, lines, by_label in zip(grid, places, of_panels, levels, strict=True):
         for series, of_series in lines.items():
             _draw_series(axes, series, of_series, style)
@@ -121,7 +121,7 @@ def _entry(series: _Series, others: Sequence[_Series], style: Style) -> Line2D:
     )  # fmt: skip
 
 
-def _blank(figure: Figure, n_panels: int, legend: float) -> tuple[Any, Any]:
+def blank_grid(figure: Figure, n_panels: int, legend: float) -> tuple[Any, Any]:
     """An empty picture and its coordinate systems."""
     from matplotlib.figure import Figure as MplFigure
 
@@ -133,4 +133,7 @@ def _blank(figure: Figure, n_panels: int, legend: float) -> tuple[Any, Any]:
     grid = drawing.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for unused in grid[n_panels:]:
         unused.set_visible(False)
+    for axes in grid[max(n_panels - columns, 0) : n_panels]:
+        # An axis that panels share has its numbers in the last line alone, where there may be no panel.
+        axes.tick_params(labelbottom=True)
     return drawing, grid[:n_panels]

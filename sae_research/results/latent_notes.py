@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sae_research.results.merge import Entry
-from sae_research.results.rows import read_records
+from sae_research.results.rows import place_text, read_records
 
 NOTES_FILE = "latent_notes.parquet"
 """The table's name in `eval_results/merged/`."""
@@ -27,12 +27,16 @@ class NoteRow:
     low: float | None
     high: float | None
     reason: str | None
+    at: str
+    """As in the table of results."""
 
 
 def all_notes(entries: Sequence[Entry]) -> list[NoteRow]:
     """Every note, in the order of the entries."""
     return [
-        NoteRow(sae=entry.sae_name, eval=entry.eval_name, **asdict(note)) for entry in entries for note in entry.notes
+        NoteRow(sae=entry.sae_name, eval=entry.eval_name, **{**asdict(note), "at": place_text(note.at)})
+        for entry in entries
+        for note in entry.notes
     ]
 
 

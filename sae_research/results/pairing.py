@@ -9,10 +9,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sae_research.metrics.differences import Differences, discovery_level
+from sae_research.metrics.differences import (
+    LEVEL,
+    Differences,
+    TestedTogether,
+    shared_discovery_level,
+    student_quantiles,
+)
 from sae_research.metrics.draws import DrawnError, error_over_draws
 from sae_research.metrics.intervals import standard_errors
 from sae_research.results.columns import Column
+
+_AT_ONCE = 2048
+"""Pairs whose replicates are subtracted at once: with 32 groups they fill half a megabyte, which a cache holds."""
 
 
 def with_baseline(column: Column) -> np.ndarray:
@@ -38,7 +47,7 @@ def differences_of(column: Column) -> Differences:
     error = _paired_error(column, a, b)
     # Where two SAEs agree on every unit, the units say nothing of how far they may be apart on others.
     paired = error.standard_error > 0
-    half = error.half_widths
+    half = student_quantiles(error.degrees, 1 - LEVEL / 2) * error.standard_error
     return Differences(
         values[a] - values[b],
         np.where(paired, half, below),
@@ -79,28 +88,33 @@ def paired_numbers(column: Column) -> Paired:
 def _paired_error(column: Column, a: np.ndarray, b: np.ndarray) -> DrawnError:
     """The error of each difference over what both SAEs were measured on; 0 where that is not known."""
     paired = paired_numbers(column)
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(a), _AT_ONCE)]
     if paired.seeds:
-        return error_over_draws(paired.values[a] - paired.values[b], paired.drawn[a] - paired.drawn[b])
-    errors = np.nan_to_num(standard_errors(paired.whole[a] - paired.whole[b]), nan=0.0)
-    return DrawnError(errors, np.full(len(a), paired.whole.shape[1] - 1.0))
-
-
-class TestedTogether(NamedTuple):
-    """Pairs of SAEs whose p values Benjamini & Hochberg adjust together."""
-
-    pairs: int
-    """Those with an interval."""
-    level: float
-    """At which each is tested."""
+        errors = [
+            error_over_draws(paired.values[a[i]] - paired.values[b[i]], paired.drawn[a[i]] - paired.drawn[b[i]])
+            for i in parts
+        ]
+        return DrawnError(*(np.concatenate(numbers) for numbers in zip(*errors, strict=True)))
+    whole = paired.whole
+    errors = np.concatenate([standard_errors(whole[a[i]] - whole[b[i]]) for i in parts])
+    return DrawnError(np.nan_to_num(errors, nan=0.0), np.full(len(a), whole.shape[1] - 1.0))
 
 
 def tested_together(runs: Sequence[Sequence[Column]], *, headline: bool) -> TestedTogether:
     """All pairs of SAEs within a run on the columns that the report has, or on the others; baselines left out."""
-    p_values = [
-        differences_of(column).p_values()[~with_baseline(column)]
-        for columns in runs
-        for column in columns
-        if column.spec.headline == headline and column.spec.direction != "neither" and len(column.measured) > 1
-    ]
-    p = np.concatenate([np.empty(0), *p_values])
-    return TestedTogether(int(np.isfinite(p).sum()), discovery_level(p))
+    return shared_discovery_level(
+        [
+            _of_saes(column)
+            for columns in runs
+            for column in columns
+            if column.spec.headline == headline and column.spec.direction != "neither" and len(column.measured) > 1
+        ]
+    )
+
+
+def _of_saes(column: Column) -> Differences:
+    differences = differences_of(column)
+    if not column.baselines:
+        return differences
+    of_saes = ~with_baseline(column)
+    return Differences(*(numbers[of_saes] for numbers in differences))

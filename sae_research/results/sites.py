@@ -30,6 +30,6 @@ def sites_of(rows: Iterable[Row]) -> list[str]:
     return sorted(names, key=lambda name: (depth_of(name), name))
 
 
-def at_site(rows: Sequence[Row], hook_name: str) -> list[Row]:
+def at_site(rows: Sequence[Row], hook_name: str | None) -> list[Row]:
     """The rows of the SAEs at one site."""
     return [row for row in rows if row.hook_name == hook_name]

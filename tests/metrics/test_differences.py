@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sae_research.metrics.differences import SMALLEST_P, Differences, discovery_level
+from sae_research.metrics.differences import SMALLEST_P, Differences, discovery_level, shared_discovery_level
 from sae_research.metrics.reliability import benjamini_hochberg
 
 
@@ -55,3 +55,17 @@ def test_a_discovery_is_what_passes_its_level() -> None:
     assert list(p[:7] <= level) == list(benjamini_hochberg(p[:7]) <= 0.05)
     assert discovery_level(np.array([0.9, 0.5])) == 0.025
     assert discovery_level(np.array([])) == 0.05
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.3, 1.0, 5.0])
+def test_a_shared_level_is_that_of_all_p_values_together(effect: float) -> None:
+    rng = np.random.default_rng(3)
+    several = []
+    for degrees in (np.full(300, 31.0), np.full(40, np.inf), rng.uniform(2, 40, size=200), np.full(3, 31.0)):
+        half = rng.uniform(0.5, 2, size=(2, len(degrees)))
+        half[:, :2] = np.nan
+        several.append(Differences(rng.normal(effect, 1, size=len(degrees)), half[0], half[1], degrees))
+    p = np.concatenate([one.p_values() for one in several])
+    pairs, level = shared_discovery_level(several)
+    assert (pairs, level) == (int(np.isfinite(p).sum()), pytest.approx(discovery_level(p), rel=1e-12))
+    assert shared_discovery_level([]) == (0, 0.05)

@@ -63,6 +63,7 @@ def fill(workspace: Workspace) -> None:
         else:
             workspace.add(_probing(card, rng, common, level))
         workspace.add(_absorption(card, rng, common, place))
+        workspace.add(_ravel(card, common, level, place))
 
 
 TOKENS = [" the", " news", "\n", "</b>", "\u202eabc", "\ufffd", " word", " end"]
@@ -107,9 +108,12 @@ def dashboards(card: Any) -> Result:
 
 
 NOTES = [
-    NoteRow("topk_0", "autointerp", 40, "explanation", "words for <b>weather</b>", 0.81, 0.7, 0.9, None),
-    NoteRow("topk_0", "sensitivity", 40, "sensitivity", None, None, None, None, "no text was written"),
-    NoteRow("topk_0", "absorption", 3, "split latent", "first letter a, 1 of 2", None, None, None, None),
+    NoteRow("topk_0", "autointerp", 40, "explanation", "words for <b>weather</b>", 0.81, 0.7, 0.9, None, "{}"),
+    NoteRow("topk_0", "core", 3, "among the rarest", None, 0.5, None, None, None, "{}"),
+    NoteRow("topk_0", "sensitivity", 40, "sensitivity", None, None, None, None, "no text was written", "{}"),
+    NoteRow(
+        "topk_0", "absorption", 3, "split latent", "first letter a, 1 of 2", None, None, None, None, '{"letter": "a"}'
+    ),
 ]
 
 
@@ -134,7 +138,18 @@ def _absorption(card: Any, rng: np.random.Generator, common: np.ndarray, place: 
     return Result(f"absorption-{card['name']}", "absorption", card, {"max_k_value": 10}, core.key_parts, output)
 
 
-ENABLED = {"core": True, "sparse_probing": True, "absorption": True}
+def _ravel(card: Any, common: np.ndarray, level: float, place: int) -> Result:
+    """A number with that of the model's neurons, which all SAEs of the site come with."""
+    score, neurons = "disentanglement_score", numbers(np.random.default_rng(1), common, 0.7)
+    measurements = (
+        measured(score, numbers(np.random.default_rng(2 + place), common, level - 0.1)),
+        measured(f"baseline_{score}", neurons, {"baseline": "neurons"}),
+    )
+    core = make_core(card)
+    return Result(f"ravel-{card['name']}", "ravel", card, {}, core.key_parts, EvalOutput(measurements))
+
+
+ENABLED = {"core": True, "sparse_probing": True, "absorption": True, "ravel": True}
 
 
 @pytest.fixture(scope="session")
@@ -208,3 +223,8 @@ def drawn(page: Any, act: Any) -> None:
     before = page.evaluate("document.body.dataset.drawn")
     act()
     page.wait_for_function("before => document.body.dataset.drawn !== before", arg=before)
+
+
+def open_view(page: Any, view: str) -> None:
+    """Clicks on a view's name, and waits until it is drawn."""
+    drawn(page, lambda: page.locator(f"#views a[data-view={view}]").click())

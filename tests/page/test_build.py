@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 from page.conftest import ENABLED, Explorer, fill
+from support.rows import make_row
 from support.workspace import Workspace, sae_bench_core
 
 from sae_research.cli import main
 from sae_research.errors import UserError
 from sae_research.page.build import write_page
 from sae_research.page.document import SCRIPTS, STYLES, VENDOR, index_html, vendored
+from sae_research.page.fleet import about_members, fleet_of
+from sae_research.page.index import index_document
+from sae_research.page.levels import about_levels, levels_of
 from sae_research.page.packing import chunk_text, script_json
-from sae_research.page.run import names_of, read_merged
+from sae_research.page.run import Run, names_of, read_merged
 from sae_research.pipeline.stages.process_results import process_results
 from sae_research.plots.settings import MARKERS, VisualizationSettings
 
@@ -81,6 +85,32 @@ def test_the_policy_forbids_the_network_and_names_the_pages_own_scripts() -> Non
     assert not re.search(r"""(src|href)=["'](https?:)?//""", html)
 
 
+def test_columns_that_an_eval_sets_against_each_other_are_known() -> None:
+    rows = [
+        make_row("a", metric, 0.5, eval="sensitivity", at=f'{{"percent": {percent}}}', column=f"{metric}_{percent}")
+        for metric in ("sensitivity", "sensitivity_original")
+        for percent in (0, 50)
+    ]
+    run = Run("one", rows, {"saes": []})
+    index = index_document([run], fleet_of([run]), [], VisualizationSettings())
+    assert [(pair["x"], pair["y"], pair["at"]) for pair in index["opposed"]] == [
+        (f"sensitivity.sensitivity_original_{p}", f"sensitivity.sensitivity_{p}", {"percent": p}) for p in (0, 50)
+    ]
+
+
+def test_what_needs_no_sae_has_a_name_for_each_site() -> None:
+    runs = []
+    for site, accuracy in (("blocks.0.hook_resid_post", 0.8), ("blocks.1.hook_resid_post", 0.9)):
+        about = {"eval": "sparse_probing", "hook_name": site}
+        rows = [make_row("a", "sae_test_accuracy", 0.7, **about), make_row("a", "llm_test_accuracy", accuracy, **about)]
+        runs.append(Run(site, rows, {"saes": []}))
+    fleet = fleet_of(runs)
+    for shown, names in ((runs, [f"model:llm_test_accuracy at {run.name}" for run in runs]), (runs[:1], None)):
+        levels = levels_of(shown, [runs[0].rows[0]])
+        found = [(level["name"], level["numbers"][0][:2]) for level in about_levels(levels, fleet)]
+        assert found == list(zip(names or ["model:llm_test_accuracy"], ([0, 0.8], [0, 0.9]), strict=False))
+
+
 def test_explore_shows_several_folders_side_by_side(
     explorer: Explorer,
     tmp_path: Path,
@@ -127,8 +157,6 @@ def test_names_of_folders_are_as_short_as_they_can_be(tmp_path: Path) -> None:
 
 def test_an_sae_of_other_units_has_another_mark(explorer: Explorer) -> None:
     """Pairs are paired only where eval settings, data, model, seed and engine are the same."""
-    from sae_research.page.fleet import about_members, fleet_of
-
     run = read_merged(explorer.merged, "small")
     saes = [dict(sae) for sae in run.document["saes"]]
     cell = saes[0]["evals"]["core"]

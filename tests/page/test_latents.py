@@ -67,7 +67,7 @@ def _write(root: Path, columns: dict[str, np.ndarray]) -> Path:
     results = Paths(root=root, store=root / "store").results
     used = [columns[name].ravel() for name in ("window_tokens", "promoted", "suppressed") if name in columns]
     ids = np.setdiff1d(np.concatenate(used), [-1]).astype(np.int32)
-    texts = np.array([HOSTILE[i % len(HOSTILE)] for i in range(len(ids))], dtype=object)
+    texts = np.array([HOSTILE[i % len(HOSTILE)] if i < 50 else str(i) for i in range(len(ids))], dtype=object)
     output = EvalOutput(
         (),
         unstructured={"tokens_read": 1000, "no_logits": None if "promoted" in columns else "atoms of heads"},
@@ -77,9 +77,9 @@ def _write(root: Path, columns: dict[str, np.ndarray]) -> Path:
     result = Result("1", "dashboards", make_card("topk_k8"), settings, {}, output)
     write_result(results / "dashboards" / "topk_k8_eval_results.json", result)
     notes = [
-        NoteRow("topk_k8", "sparse_probing", 3, "best for a class", "</script>", 0.9, None, None, None),
-        NoteRow("topk_k8", "core", 41, "among the densest", None, 0.5, None, None, None),
-        NoteRow("another", "core", 40, "among the densest", None, 0.5, None, None, None),
+        NoteRow("topk_k8", "sparse_probing", 3, "best for a class", "</script>", 0.9, None, None, None, "{}"),
+        NoteRow("topk_k8", "core", 41, "among the densest", None, 0.5, None, None, None, "{}"),
+        NoteRow("another", "core", 40, "among the densest", None, 0.5, None, None, None, "{}"),
     ]
     (results / "merged").mkdir(parents=True, exist_ok=True)
     (results / "merged" / NOTES_FILE).write_bytes(table_as_parquet(notes, NoteRow))

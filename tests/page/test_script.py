@@ -58,7 +58,8 @@ def test_holm_and_the_pareto_front() -> None:
 def test_a_state_survives_its_hash_whatever_the_names() -> None:
     name = "a&b=c #%\u202e</script> é"
     known = """{
-        columns: new Set(['e.x']), orders: new Set(['l0', a[0]]), saes: new Set([a[0]]), labels: new Set([a[0]]),
+        columns: new Set(['e.x']), orders: new Set(['l0', a[0]]), saes: new Set([a[0]]),
+        pins: new Set([a[0]]), labels: new Set([a[0]]),
         sites: new Set(), widths: new Set(['512']), sources: new Set(), runs: new Set(), parts: new Set() }"""
     expression = f"""((known) => {{
         const usual = readState('', known).state;

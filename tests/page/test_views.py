@@ -17,13 +17,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from page.conftest import Explorer, Visit, drawn
+from page.conftest import Explorer, Visit, drawn, open_view
 
 from sae_research.page.build import write_page
 from sae_research.page.run import Run, read_merged
 from sae_research.plots.settings import VisualizationSettings
 from sae_research.results.comparisons import compare_columns
 from sae_research.results.leaders import contenders_of
+from sae_research.results.pair_report import compare_pair
 from sae_research.results.report_tables import leading_marks
 from sae_research.results.rows import read_table
 
@@ -59,7 +60,8 @@ def test_every_view_by_mouse_and_its_picture(explorer: Explorer, visit: Visit, t
             == page.locator(f"#views a[data-view={view}]").inner_text()
         )
         page.mouse.move(0, 0)
-        page.wait_for_timeout(400)
+        # What a view draws when the browser is idle is for pictures that people look at.
+        page.wait_for_timeout(400 if "SAE_SCREENSHOTS" in os.environ else 30)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
         page.screenshot(path=pictures / f"explorer_{view}.png")
     assert page.locator(".pins li a").count() == 3
@@ -142,6 +144,28 @@ def test_pinned_pairs_are_those_of_the_comparisons(explorer: Explorer, visit: Vi
     assert compared > 15
 
 
+def test_what_needs_no_sae_is_compared_like_one(explorer: Explorer, visit: Visit) -> None:
+    columns = {column.name: column for column in read_merged(explorer.merged, "x").columns}
+    (pair,) = compare_pair(
+        [columns["disentanglement_score"]], "topk_0", "baseline:neurons", metrics=[], headline_only=True
+    )
+    page = visit.open(f"{explorer.url}#column=ravel.disentanglement_score")
+    page.get_by_role("button", name="Pin Neurons").click()
+    page.get_by_role("button", name="Pin topk_0").click()
+    drawn(page, lambda: page.get_by_role("link", name="Compare").click())
+    page.wait_for_selector("table.forest")
+    (line,) = _downloaded(page, "CSV")
+    assert (line["sae"], line["minus"], line["method"]) == ("topk_0", "baseline:neurons", "paired")
+    assert [float(line[name]) for name in ("difference", "ci_low", "ci_high")] == pytest.approx(
+        [pair.difference, pair.ci_low, pair.ci_high], rel=1e-5
+    )
+    pins = "pin=topk_0&pin=model:llm_top_k_test_accuracy"
+    again = visit.open(f"{explorer.url}#view=compare&column=sparse_probing.sae_top_k_test_accuracy_k1&{pins}")
+    again.wait_for_selector("table.forest")
+    assert "the model's k best channels" in again.locator("table.forest thead").inner_text()
+    assert again.locator(".pins li").count() == 3
+
+
 def test_filters_sort_and_their_csv(explorer: Explorer, visit: Visit) -> None:
     page = visit.open(explorer.url)
     drawn(page, lambda: page.get_by_placeholder("name or label").fill("topk"))
@@ -210,6 +234,7 @@ def test_latents_by_link_by_words_and_by_keyboard(explorer: Explorer, visit: Vis
     page = visit.open(f"{explorer.url}#view=latents&sae=topk_0&latent=3")
     page.wait_for_selector(".windows")
     assert page.locator(".latent-detail h3").inner_text() == "Latent 3"
+    assert "0.5000" in page.locator(".notes").inner_text(), "a value without an interval"
     tokens = page.locator(".windows").first.locator(".token").all_inner_texts()
     assert [text.strip() for text in tokens] == ["the", "news", "", "</b>", "\\u{202e}abc"]
     window = page.locator(".window").first
@@ -230,6 +255,35 @@ def test_latents_by_link_by_words_and_by_keyboard(explorer: Explorer, visit: Vis
     assert "latent=8" in page.url
 
 
+def test_numbers_lead_to_the_latents_behind_them(explorer: Explorer, visit: Visit) -> None:
+    page = visit.open(f"{explorer.url}#view=parts&metric=absorption.absorption_fraction_score.letter")
+    page.wait_for_selector("table.noted")
+    row = page.locator("table.noted tbody tr")
+    assert row.inner_text().split("\t")[0] == "letter = a"
+    drawn(page, lambda: page.locator("table.parts td a").click())
+    assert page.locator(".latent-detail h3").inner_text() == "Latent 3"
+    drawn(page, lambda: page.go_back())
+    drawn(page, lambda: page.locator("table.noted a").click())
+    assert "view=latents" in page.url and "latent=3" in page.url
+    page = visit.open(f"{explorer.url}#view=latents&sae=topk_0&densefrom=0.0001&denseto=0.1&latentsort=density")
+    page.wait_for_selector(".latent-list li")
+    assert [text.split()[0] for text in page.locator(".latent-list li").all_inner_texts()] == ["3"]
+    drawn(page, lambda: page.get_by_label("Density from").fill("0.2") or page.keyboard.press("Enter"))
+    assert "No latent" in page.locator(".latent-detail").inner_text()
+
+
+def test_a_chart_has_its_numbers_as_a_table(explorer: Explorer, visit: Visit) -> None:
+    page = visit.open(f"{explorer.url}#view=scatter&text=topk")
+    page.locator("summary", has_text="As a table").click()
+    table = page.get_by_role("table")
+    assert table.locator("tbody tr").count() == 3
+    drawn(page, lambda: page.get_by_placeholder("name or label").fill("topk_0"))
+    assert table.locator("tbody tr").count() == 1
+    drawn(page, lambda: page.get_by_role("link", name="Heat map").click())
+    drawn(page, lambda: page.get_by_role("button", name="As a table").click())
+    assert page.locator("table.numbers tbody tr").count() == 1 and "column=" in page.url
+
+
 @pytest.mark.parametrize(
     ("scheme", "rules"), [("light", {}), ("dark", {"runOnly": {"type": "rule", "values": ["color-contrast"]}})]
 )
@@ -238,8 +292,7 @@ def test_axe_finds_nothing_in_any_view(explorer: Explorer, visit: Visit, scheme:
     page = visit.open(f"{explorer.url}#{PINS}", color_scheme=scheme)
     found = []
     for view in VIEWS:
-        page.locator(f"#views a[data-view={view}]").click()
-        page.wait_for_timeout(300)
+        open_view(page, view)
         result = Axe().run(page, options=rules).response
         assert result["passes"], "axe has looked at something"
         for violation in result["violations"]:
@@ -251,7 +304,7 @@ def test_axe_finds_nothing_in_any_view(explorer: Explorer, visit: Visit, scheme:
 def test_charts_are_saved_as_pictures_that_hold_what_is_shown(explorer: Explorer, visit: Visit) -> None:
     page = visit.open(f"{explorer.url}#{PINS}")
     for view, least in (("scatter", 10), ("heatmap", 50)):
-        drawn(page, lambda view=view: page.locator(f"#views a[data-view={view}]").click())
+        open_view(page, view)
         with page.expect_download() as download:
             page.get_by_role("button", name="SVG").click()
         picture = ElementTree.parse(download.value.path()).getroot()
@@ -263,8 +316,7 @@ def test_charts_are_saved_as_pictures_that_hold_what_is_shown(explorer: Explorer
 def test_a_narrow_window_and_print_lose_nothing(explorer: Explorer, visit: Visit, tmp_path: Path) -> None:
     page = visit.open(explorer.url, viewport={"width": 360, "height": 700})
     for view in VIEWS:
-        page.locator(f"#views a[data-view={view}]").click()
-        page.wait_for_timeout(150)
+        open_view(page, view)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
     page.locator("#views a[data-view=table]").click()
     page.emulate_media(media="print")
@@ -321,8 +373,7 @@ def test_hostile_names_are_shown_as_text_and_run_nothing(explorer: Explorer, vis
     for pin in page.locator("button.pin").all()[:6]:
         pin.click()
     for view in VIEWS[:-1]:
-        page.locator(f"#views a[data-view={view}]").click()
-        page.wait_for_timeout(200)
+        open_view(page, view)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
     again = visit.open(page.url)
     assert again.locator(".pins li a").count() == 6
@@ -372,7 +423,6 @@ def test_one_sae_and_none_are_pages_too(explorer: Explorer, visit: Visit, tmp_pa
         write_page([one], tmp_path / name, VisualizationSettings(), scratch=tmp_path / "scratch")
         page = visit.open((tmp_path / name / "index.html").as_uri())
         for view in VIEWS[:-1]:
-            page.locator(f"#views a[data-view={view}]").click()
-            page.wait_for_timeout(150)
+            open_view(page, view)
             assert page.locator("main h2").count() == 1
         assert not page.locator("#notice").is_visible()

@@ -204,6 +204,27 @@ def test_a_tradeoff_joins_the_settings_that_no_other_beats(table: list[Row]) -> 
     assert _bars(axes) == 12, "two settings of three SAEs, to both sides"
 
 
+def test_a_metric_against_another_has_all_saes_and_the_line_of_equal_numbers(row: Any) -> None:
+    rows = [
+        row(f"s{i}", metric, value, eval="sensitivity", at=at, column=f"{metric}{at}", ci_low=value - 0.1,
+            ci_high=value + 0.1, headline=metric == "sensitivity")
+        for i in range(3)
+        for at in ('{"percent": 0}', '{"percent": 50}')
+        for metric, value in (("sensitivity", 0.5 + i / 10), ("sensitivity_original", 0.9 - i / 10))
+    ]  # fmt: skip
+    drawing = _figure(rows, "sensitivity_sensitivity_against_original")
+    shown = [axes for axes in drawing.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["percent = 0", "percent = 50"]
+    axes = shown[0]
+    points = [line for line in axes.lines if line.get_zorder() == 4]
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in points] == [
+        pytest.approx(pair) for pair in ((0.9, 0.5), (0.8, 0.6), (0.7, 0.7))
+    ]
+    assert list(axes.lines[0].get_xdata()) == list(axes.lines[0].get_ydata())
+    assert axes.get_xlim() == axes.get_ylim() and _bars(axes) == 6
+    assert _texts(drawing)[-1] == "both are equal"
+
+
 def test_who_is_beaten_by_hand(row: Any) -> None:
     class Setting:
         def __init__(self, x: float, y: float) -> None:

@@ -45,7 +45,8 @@ def notes(output: EvalOutput) -> Iterator[LatentNote]:
     """The latents that a letter is split into, in the order in which a probe takes them."""
     for letter, split in output.unstructured.get("split_features", {}).items():
         for place, latent in enumerate(split, start=1):
-            yield LatentNote(latent, "latent of a first letter", f"{letter}, {place} of {len(split)}")
+            text = f"{letter}, {place} of {len(split)}"
+            yield LatentNote(latent, "latent of a first letter", text, at={"letter": letter})
 
 
 ABSORPTION = Eval(

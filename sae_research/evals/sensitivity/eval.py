@@ -84,6 +84,10 @@ SENSITIVITY_EVAL = Eval(
             "panels", ORIGINAL, ("percent",), "panels", "Sensitivity to the latents' own examples against L0",
         ),
         PartsFigure(
+            "against", SENSITIVITY, ("percent",), "against_original",
+            "Sensitivity to the judge's texts against that to the latents' own examples", against=ORIGINAL,
+        ),
+        PartsFigure(
             "curve", BY_DENSITY, ("density_below",), "by_density",
             "Sensitivity against the density of latents", "density of the latents, below",
         ),

@@ -70,7 +70,8 @@ def notes(output: EvalOutput) -> Iterator[LatentNote]:
     for data_set, by_class in output.unstructured.get(BEST_LATENTS, {}).items():
         accuracies = output.unstructured[f"{data_set}_results"].get("sae_top_1_test_accuracy") or {}
         for name, latent in by_class.items():
-            yield LatentNote(latent, "best for a class", f"{data_set}: {name}", accuracies.get(name))
+            text = f"{data_set}: {name}"
+            yield LatentNote(latent, "best for a class", text, accuracies.get(name), at={"dataset": data_set})
 
 
 SPARSE_PROBING = Eval(

@@ -19,7 +19,7 @@ from sae_research.evals.base import INTERPOLATES_HERE, DataSet, Eval, EvalContex
 from sae_research.evals.unlearning.corpora import Corpus, corpus_files
 from sae_research.evals.unlearning.questions import QuestionSource
 from sae_research.evals.unlearning.settings import UnlearningSettings
-from sae_research.measurements import MetricSpec
+from sae_research.measurements import EvalOutput, LatentNote, MetricSpec
 
 if TYPE_CHECKING:
     from sae_research.saes.base import Sae
@@ -49,6 +49,15 @@ def run(context: EvalContext, saes: Sequence[Sae], settings: UnlearningSettings)
     yield from measure_unlearning(context, saes, load_inputs(context, settings), settings)
 
 
+def notes(output: EvalOutput) -> Iterator[LatentNote]:
+    """The latents that the chosen intervention clamps."""
+    chosen = output.unstructured.get("chosen") or {}
+    for clamped in output.unstructured["latents"] if chosen else ():
+        if (clamped["retain_threshold"], clamped["n"]) == (chosen["retain_threshold"], chosen["n"]):
+            for latent in clamped["latents"]:
+                yield LatentNote(latent, "clamped to unlearn", f"one of {len(clamped['latents'])}", at=chosen)
+
+
 UNLEARNING = Eval(
     name="unlearning",
     section="unlearning",
@@ -65,6 +74,7 @@ UNLEARNING = Eval(
     ),
     data=data,
     run=run,
+    notes=notes,
     main_columns={"unlearning_score": {}},
     not_in_intervals="the texts and questions that choose latents and settings",
     figures=(

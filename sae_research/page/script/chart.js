@@ -97,6 +97,36 @@ function plainSvg(plot, name, summary) {
   return svg;
 }
 
+/** The numbers behind a chart, made when they are asked for: `rows()` are a head and lines, as CSV has them. */
+function chartTable(caption, rows) {
+  const body = element("div", { class: "scroller tall", tabindex: 0, role: "region", "aria-label": caption });
+  const fill = () => {
+    if (!node.open) return body.replaceChildren();
+    const [head, ...lines] = rows();
+    body.replaceChildren(
+      element(
+        "table",
+        { class: "facts" },
+        element("caption", { class: "unseen" }, caption),
+        element(
+          "thead",
+          {},
+          element("tr", {}, ...head.map((title) => element("th", { scope: "col" }, visible(title)))),
+        ),
+        element("tbody", {}, ...lines.map((line) => element("tr", {}, ...line.map(chartTableCell)))),
+      ),
+    );
+  };
+  const node = element("details", { class: "fold", on: { toggle: fill } }, element("summary", {}, "As a table"), body);
+  return { node, refresh: fill };
+}
+
+function chartTableCell(value) {
+  if (value instanceof Node) return element("td", {}, value);
+  if (typeof value === "number") return element("td", { class: "value" }, plainNumber(value, 5));
+  return element("td", {}, value === null || value === undefined ? "–" : shortName(value));
+}
+
 /** The width that a chart in `root` can have. */
 const widthFor = (root, widest = 1400) => Math.max(SMALLEST_CHART, Math.min(root.clientWidth || 900, widest));
 

@@ -47,7 +47,7 @@ function buildFilters(root) {
     (value) => change({ controls: value }),
   );
   const clear = button("Clear filters", () => change(cleared()), { class: "quiet" });
-  const pins = element("ul", { class: "pins", "aria-label": "Pinned SAEs" });
+  const pins = element("ul", { class: "pins", "aria-label": "Pinned" });
   root.replaceChildren(
     element(
       "div",
@@ -151,13 +151,13 @@ const toggled = (values, value, isOn) =>
   isOn ? [...values.filter((v) => v !== value), value] : values.filter((v) => v !== value);
 
 function pinned(name) {
-  const about = fleet.saes[fleet.byName.get(name)];
+  const about = fleet.everyone[fleet.placeByName.get(name)];
   return element(
     "li",
     { class: "pinned" },
     glyph(about),
-    saeLink(about, 28),
-    button("×", () => togglePin(about.place), { class: "quiet", "aria-label": `Unpin ${shortName(name)}` }),
+    about.isLevel ? nameOf(about.place, 28) : saeLink(about, 28),
+    button("×", () => togglePin(about.place), { class: "quiet", "aria-label": `Unpin ${nameOf(about.place)}` }),
   );
 }
 
@@ -179,13 +179,14 @@ function saeLink(about, longest) {
   );
 }
 
-function togglePin(sae) {
-  const { name } = fleet.saes[sae];
+/** Pins an SAE or what was measured without one, or lets it go. */
+function togglePin(place) {
+  const { name } = fleet.everyone[place];
   const isOn = !page.state.pin.includes(name);
   if (isOn && page.state.pin.length >= MOST_PINS) {
-    notice(`At most ${MOST_PINS} SAEs can be pinned; unpin one first.`);
+    notice(`At most ${MOST_PINS} can be pinned; unpin one first.`);
     return;
   }
   change({ pin: toggled(page.state.pin, name, isOn), base: !isOn && page.state.base === name ? "" : page.state.base });
-  announce(`${shortName(name)} ${isOn ? "pinned" : "unpinned"}`);
+  announce(`${nameOf(place)} ${isOn ? "pinned" : "unpinned"}`);
 }

@@ -7,11 +7,11 @@ function readFleet(index) {
     saes: index.saes.map((about, place) => ({ ...about, place })),
     runs: index.runs,
     labels: new Map(index.labels.map((look) => [look.label, look])),
-    levels: index.levels,
     parts: index.parts.map((part) => ({
       ...part,
       id: `${part.eval}.${part.metric}.${[...part.places].sort().join("+")}`,
     })),
+    opposed: index.opposed,
     verdicts: index.verdicts,
     tested: index.tested,
     notInIntervals: index.not_in_intervals,
@@ -24,8 +24,11 @@ function readFleet(index) {
     const isHere = line < lines;
     return newColumn({ ...about, numbers: isHere ? numbers : null, line: isHere ? line : -1 });
   });
+  fleet.levels = index.levels.map((about, i) => newLevel(about, fleet.saes.length + i));
+  fleet.everyone = [...fleet.saes, ...fleet.levels];
   fleet.columnById = new Map(fleet.columns.map((column) => [column.id, column]));
   fleet.byName = new Map(fleet.saes.map((about) => [about.name, about.place]));
+  fleet.placeByName = new Map(fleet.everyone.map((about) => [about.name, about.place]));
   for (const about of fleet.saes) about.searched = `${about.name} ${about.label} ${about.architecture}`.toLowerCase();
 }
 
@@ -34,9 +37,34 @@ const UNKNOWN = Object.freeze({ value: NaN, reason: null });
 function newColumn(about) {
   const column = { ...about, id: `${about.eval}.${about.column}` };
   column.heading = columnTitle(column);
-  column.numberOf = (sae) => (column.numbers ? column.numbers.at(column.line, sae) : UNKNOWN);
+  column.numberOf = (place) => {
+    if (place >= fleet.saes.length) return fleet.everyone[place].numbers.get(column) ?? UNKNOWN;
+    return column.numbers ? column.numbers.at(column.line, place) : UNKNOWN;
+  };
   return column;
 }
+
+/** Something that was measured without an SAE: its place is behind those of all SAEs. */
+function newLevel(about, place) {
+  const several = new Set(fleet.saes.map(({ site }) => site)).size > 1;
+  const numbers = new Map(
+    about.numbers.map(([column, value, low, high]) => {
+      const ends = { low: low ?? NaN, high: high ?? NaN };
+      return [fleet.columns[column], { value, ...ends, below: value - ends.low, above: ends.high - value }];
+    }),
+  );
+  const title = visible(about.title) + (several && about.site ? ` at ${visible(about.site)}` : "");
+  return { ...about, numbers, title, place, isLevel: true };
+}
+
+/** What the page calls an SAE, or what was measured without one. */
+const nameOf = (place, longest) => {
+  const about = fleet.everyone[place];
+  return shortName(about.isLevel ? about.title : about.name, longest);
+};
+
+/** The names of the pinned SAEs, without what is no SAE. */
+const pinnedSaes = () => page.state.pin.filter((name) => fleet.byName.has(name));
 
 /** Loads the numbers of columns that do not stand in the page itself. */
 function loadColumns(columns) {
@@ -64,6 +92,7 @@ function knownNames() {
     columns: new Set(fleet.columnById.keys()),
     orders: new Set([...fleet.columnById.keys(), "l0", "name", "label", "d_sae"]),
     saes: new Set(fleet.byName.keys()),
+    pins: new Set(fleet.placeByName.keys()),
     labels: values("label"),
     sites: values("site"),
     widths: new Set([...values("d_sae")].map(String)),

@@ -70,7 +70,7 @@ function fullText(number) {
 }
 
 function endsText(low, high) {
-  if (!(high >= low)) return "";
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return "";
   const digits = decimalsFor((high - low) / 2);
   return ` [${minus(low.toFixed(digits))}, ${minus(high.toFixed(digits))}]`;
 }

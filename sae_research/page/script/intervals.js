@@ -11,7 +11,7 @@ function loadReplicates(columns) {
   return Promise.all(known.map(async (name) => replicatesOf.set(name, unpackedReplicates(await loadChunk(name)))));
 }
 
-/** By column, then by SAE, the block and the row that hold its replicates. */
+/** By column, then by place, the block and the row that hold its replicates. */
 function unpackedReplicates(chunk) {
   const columns = new Map();
   for (const packed of chunk.blocks) {
@@ -24,7 +24,7 @@ function unpackedReplicates(chunk) {
       drawn: packed.seeds ? floats32(packed.drawn) : null,
     };
     const rows = columns.get(packed.column) ?? new Map();
-    packed.saes.forEach((sae, row) => rows.set(sae, { block, row }));
+    packed.places.forEach((place, row) => rows.set(place, { block, row }));
     columns.set(packed.column, rows);
   }
   return columns;
@@ -85,7 +85,8 @@ function pairedError(column, a, b) {
   const rows = replicatesOf.get(`replicates-${column.eval}`)?.get(column.column);
   const first = rows?.get(a),
     second = rows?.get(b);
-  if (!first || !second || fleet.saes[a].units?.[column.eval] !== fleet.saes[b].units?.[column.eval]) return null;
+  if (!first || !second || fleet.everyone[a].units?.[column.eval] !== fleet.everyone[b].units?.[column.eval])
+    return null;
   const [blockA, blockB] = [first.block, second.block];
   if (blockA.seeds && blockA.seeds === blockB.seeds && blockA.seedGroups === blockB.seedGroups) {
     return drawnError(first, second);

@@ -95,7 +95,8 @@ function codesFigure(latents, row) {
     name,
     `${plainNumber(latents.arrays.fired[row])} codes up to ${plainNumber(largest)} in magnitude.`,
   );
-  return element("section", { class: "card" }, element("h4", {}, name), svg);
+  const rows = () => [["from", "to", "tokens"], ...bins.map((bin) => [bin.from, bin.to, bin.count])];
+  return element("section", { class: "card" }, element("h4", {}, name), svg, chartTable(name, rows).node);
 }
 
 /** Tokens whose logits its atom raises and lowers most, by the unembedding alone. */
@@ -148,27 +149,10 @@ function logitsFigure(latents, row) {
 function neighbourList(sae, latents, row) {
   const link = ({ latent, cosine }) => {
     const known = latents.rowOf.get(latent);
-    const text = `${latent}`;
-    const node =
-      known === undefined
-        ? element("span", {}, text)
-        : element(
-            "a",
-            {
-              href: `#${writeState({ ...page.state, view: "latents", sae: fleet.saes[sae].name, latent: text })}`,
-              on: {
-                click: (event) => {
-                  event.preventDefault();
-                  change({ sae: fleet.saes[sae].name, latent: text });
-                },
-              },
-            },
-            text,
-          );
     return element(
       "li",
       {},
-      node,
+      known === undefined ? element("span", {}, String(latent)) : latentLink(sae, latent),
       element("span", { class: "muted" }, ` cosine ${minus(cosine.toFixed(2))}`),
       known === undefined ? null : element("span", {}, ` ${shortName(latentHeadline(latents, known), 36)}`),
     );

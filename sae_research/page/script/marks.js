@@ -88,6 +88,7 @@ const labelTitle = (label) => visible(fleet.labels.get(label)?.title ?? label);
 
 /** The marker of an SAE as a small picture, which says nothing to screen readers. */
 function glyph(about, size = 12) {
+  if (about.isLevel) return levelGlyph(size);
   const look = lookOf(about);
   // Drawn once for all sizes: a page has hundreds of them.
   look.path ??= symbolPath(look.symbol);
@@ -100,6 +101,16 @@ function glyph(about, size = 12) {
       "fill-opacity": look.fillOpacity,
       "stroke-width": look.strokeWidth,
     }),
+  );
+}
+
+/** A piece of the line that stands for what was measured without an SAE. */
+function levelGlyph(size) {
+  const line = svgElement("line", { x1: -6, x2: 6, y1: 0, y2: 0, class: "level-line" });
+  return svgElement(
+    "svg",
+    { class: "glyph", width: size, height: size, viewBox: "-6 -6 12 12", "aria-hidden": "true" },
+    line,
   );
 }
 

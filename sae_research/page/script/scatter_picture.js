@@ -1,6 +1,6 @@
 // The picture of metric against metric: points, intervals, fronts, levels.
 
-function scatterOptions({ points, x, y, log, front, rings = [], width, height, state, small }) {
+function scatterOptions({ points, x, y, log, front, rings = [], opposed = false, width, height, state, small }) {
   const pins = new Set(state.pin),
     ordered = [...points].sort(
       (a, b) => Boolean(b.about.control) - Boolean(a.about.control) || pins.has(a.about.name) - pins.has(b.about.name),
@@ -80,6 +80,7 @@ function scatterOptions({ points, x, y, log, front, rings = [], width, height, s
             fill: "var(--muted)",
             fontSize: 11,
           }),
+      opposed ? equalLine(points) : null,
       state.lines === "yes"
         ? Plot.line(
             [...points].sort((a, b) => a.x - b.x),
@@ -147,6 +148,13 @@ function scatterOptions({ points, x, y, log, front, rings = [], width, height, s
   };
 }
 
+/** Where both numbers are equal. */
+function equalLine(points) {
+  const [low, high] = d3.extent(points.flatMap(({ x, y }) => [x, y]));
+  const ends = [low, high].map((value) => ({ x: value, y: value }));
+  return Plot.line(ends, { x: "x", y: "y", stroke: "var(--muted)", strokeDasharray: "2 4", clip: true });
+}
+
 /** The intervals of a label as one path: a line each would take most of the time of a picture. */
 function intervalBars(points, ends, small) {
   const corners = points.flatMap((point) =>
@@ -180,14 +188,10 @@ const logTick = (value) => (/^[125]/.test(value.toExponential()) ? tickText(valu
 
 /** What needs no SAE, by column: those of sites that are shown, each level once. */
 function levelsOf(column) {
-  const place = fleet.columns.indexOf(column);
   const sites = new Set(page.shown.map((sae) => fleet.saes[sae].site));
-  const levels = fleet.levels.filter((level) => level.column === place && sites.has(level.site));
-  const several = new Set(levels.map((level) => level.site)).size > 1;
-  return levels.map((level) => ({
-    ...level,
-    title: visible(level.title) + (several ? ` (${visible(level.site)})` : ""),
-  }));
+  return fleet.levels
+    .filter((level) => level.numbers.has(column) && sites.has(level.site))
+    .map((level) => ({ title: level.title, value: level.numbers.get(column).value }));
 }
 
 /** Titles of levels that lie on top of one another stand on one line together. */

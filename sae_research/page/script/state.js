@@ -17,8 +17,8 @@ const FIELDS = {
   to: { of: "number", usual: "" },
   text: { of: "text", usual: "" },
   controls: { of: ["last", "mixed", "hidden"], usual: "last" },
-  pin: { many: true, of: "saes" },
-  base: { of: "saes", usual: "" },
+  pin: { many: true, of: "pins" },
+  base: { of: "pins", usual: "" },
   x: { of: "columns", usual: "core.l0" },
   y: { of: "columns", usual: "" },
   xscale: { of: ["log", "linear"], usual: "" },
@@ -35,6 +35,8 @@ const FIELDS = {
   at: { many: true, of: "text" },
   latent: { of: "number", usual: "" },
   latents: { of: "text", usual: "" },
+  densefrom: { of: "number", usual: "" },
+  denseto: { of: "number", usual: "" },
   latentsort: { of: ["index", "density", "score", "sensitivity"], usual: "index" },
 };
 

@@ -15,11 +15,7 @@ function spanOf(column) {
 
 function saeRow(sae, columns, spans) {
   const about = fleet.saes[sae];
-  const pin = button("◇", () => togglePin(sae), {
-    class: "pin",
-    "aria-pressed": "false",
-    "aria-label": `Pin ${shortName(about.name)}`,
-  });
+  const pin = pinButton(about);
   const signs = signsOf(about).map(([sign, meaning]) =>
     element("span", { class: "sign", role: "img", "aria-label": meaning, title: meaning }, sign),
   );
@@ -31,7 +27,7 @@ function saeRow(sae, columns, spans) {
     element("td", { class: "size" }, about.d_sae === undefined ? "–" : plainNumber(about.d_sae)),
     element("td", { class: "size" }, about.l0 === undefined ? "–" : plainNumber(about.l0)),
   );
-  Object.assign(row, { sae, pin });
+  Object.assign(row, { sae, about, pin });
   columns.forEach((column, i) => row.append(valueCell(column.numberOf(sae), spans[i])));
   return row;
 }
@@ -57,40 +53,45 @@ function valueCell(number, span) {
 
 /** What was measured without an SAE, as rows below the SAEs. */
 function levelRows(columns) {
-  const several = new Set(fleet.levels.map((level) => level.site)).size > 1;
-  const rows = new Map();
-  for (const level of fleet.levels) {
-    const place = columns.indexOf(fleet.columns[level.column]);
-    if (place < 0) continue;
-    const title = visible(level.title) + (several ? ` at ${visible(level.site)}` : "");
-    rows.set(title, (rows.get(title) ?? []).concat({ ...level, place }));
-  }
-  return [...rows].map(([title, levels]) => {
-    const cells = columns.map((_, i) => {
-      const level = levels.find((one) => one.place === i);
-      if (!level) return element("td", { class: "value" });
-      const number = {
-        value: level.value,
-        low: level.low ?? NaN,
-        high: level.high ?? NaN,
-        below: level.value - (level.low ?? NaN),
-        above: (level.high ?? NaN) - level.value,
-      };
-      return element(
-        "td",
-        { class: "value", title: fullText(number) },
-        element("span", { class: "v" }, valueText(number)),
-        element("span", { class: "i" }, intervalText(number)),
+  return fleet.levels
+    .filter((level) => columns.some((column) => level.numbers.has(column)))
+    .map((level) => {
+      const pin = pinButton(level);
+      const row = element(
+        "tr",
+        { class: "is-level" },
+        element("th", { scope: "row", class: "name" }, element("div", {}, pin, glyph(level), level.title)),
+        element("td", { class: "text" }, level.is_baseline ? "baseline" : "without an SAE"),
+        element("td"),
+        element("td"),
+        ...columns.map((column) => levelCell(level.numbers.get(column))),
       );
+      return Object.assign(row, { pin, about: level });
     });
-    return element(
-      "tr",
-      { class: "is-level" },
-      element("th", { scope: "row", class: "name" }, title),
-      element("td", { class: "text" }, levels[0].baseline ? "baseline" : "without an SAE"),
-      element("td"),
-      element("td"),
-      ...cells,
-    );
+}
+
+function levelCell(number) {
+  if (!number) return element("td", { class: "value" });
+  return element(
+    "td",
+    { class: "value", title: fullText(number) },
+    element("span", { class: "v" }, valueText(number)),
+    element("span", { class: "i" }, intervalText(number)),
+  );
+}
+
+function pinButton(about) {
+  return button("◇", () => togglePin(about.place), {
+    class: "pin",
+    "aria-pressed": "false",
+    "aria-label": `Pin ${nameOf(about.place)}`,
   });
+}
+
+/** Shows whether the SAE of a row is pinned. */
+function showPin(row) {
+  const isPinned = page.state.pin.includes(row.about.name);
+  row.classList.toggle("is-pinned", isPinned);
+  row.pin.setAttribute("aria-pressed", isPinned);
+  row.pin.textContent = isPinned ? "◆" : "◇";
 }

@@ -10,31 +10,39 @@ const compareView = {
 
   async draw() {
     const { state } = page;
-    const pins = state.pin.map((name) => fleet.byName.get(name));
+    const pins = state.pin.map((name) => fleet.placeByName.get(name));
     if (pins.length < 2) {
       this.root.replaceChildren(
         viewHead(
           "Pinned SAEs in pairs",
-          "Pin two to six SAEs: by ◇ in the table, by a click in the scatter plot, or here.",
+          "Pin two to six: by ◇ in the table, by a click in the scatter plot, or here. What was measured without an SAE can be pinned too.",
         ),
-        this.adder(),
+        element("div", { class: "controls" }, this.adder()),
       );
       return;
     }
-    const base = pins.find((sae) => fleet.saes[sae].name === state.base) ?? pins[0];
+    const base = pins.find((place) => fleet.everyone[place].name === state.base) ?? pins[0];
     const others = pins.filter((sae) => sae !== base);
     const columns = comparedColumns(state);
     this.root.replaceChildren(viewHead("Pinned SAEs in pairs", "Loading replicates …"));
     await Promise.all([loadColumns(columns), loadReplicates(columns)]);
     const cards = await loadChunk("cards");
     if (page.view !== this) return;
-    const lines = differenceLines(columns, base, others, state.correction);
+    const saes = [base, ...others].filter((place) => place < fleet.saes.length);
+    const measured = columns.filter((column) => others.some((place) => isAsked(column, base, place)));
+    const lines = differenceLines(measured, base, others, state.correction);
     this.root.replaceChildren(
       this.head(base, others, lines),
       this.controls(pins, base),
       forestTable(lines, base, others),
-      element("h3", {}, "Cards and settings"),
-      settingsTable([base, ...others], cards),
+      measured.length < columns.length
+        ? element(
+            "p",
+            { class: "note" },
+            `Left out: ${plural(columns.length - measured.length, "column")}, in which no pair has two numbers.`,
+          )
+        : element("span", {}),
+      ...(saes.length > 1 ? [element("h3", {}, "Cards and settings"), settingsTable(saes, cards)] : []),
     );
   },
 
@@ -45,19 +53,21 @@ const compareView = {
       page.state.correction === "holm"
         ? "verdicts are corrected for all of them (Holm), intervals are not"
         : "each at 5 %, not corrected for their number: one in twenty equal pairs is called different";
+    const unpaired = cells.filter((cell) => cell.method === "unpaired").length;
+    const wider = unpaired ? ` ${unpaired} not paired, with an interval that is wider than necessary.` : "";
     return viewHead(
       "Pinned SAEs in pairs",
-      `${plural(cells.length, "comparison")} against ${shortName(fleet.saes[base].name)}, ${apart} told apart; ${corrected}.`,
+      `${plural(cells.length, "comparison")} against ${nameOf(base)}, ${apart} told apart; ${corrected}.${wider}`,
       button("CSV", () => saveCsv("differences", differenceRows(lines, base))),
     );
   },
 
   controls(pins, base) {
-    const names = pins.map((sae) => [fleet.saes[sae].name, shortName(fleet.saes[sae].name)]);
+    const names = pins.map((place) => [fleet.everyone[place].name, nameOf(place)]);
     return element(
       "div",
       { class: "controls" },
-      choice("Base", [["", names]], fleet.saes[base].name, (name) => change({ base: name })),
+      choice("Base", [["", names]], fleet.everyone[base].name, (name) => change({ base: name })),
       choice(
         "Columns",
         [
@@ -80,12 +90,18 @@ const compareView = {
   },
 
   adder() {
-    const free = fleet.saes.filter((about) => !page.state.pin.includes(about.name));
+    const free = (members) =>
+      members.filter((about) => !page.state.pin.includes(about.name)).map((about) => [about.name, nameOf(about.place)]);
+    const groups = [
+      ["", [["", "choose …"]]],
+      ["SAEs", free(fleet.saes)],
+      ["Without an SAE", free(fleet.levels)],
+    ];
     return choice(
       "Pin",
-      [["", [["", "choose an SAE …"], ...free.map((about) => [about.name, shortName(about.name)])]]],
+      groups.filter(([, entries]) => entries.length),
       "",
-      (name) => name && togglePin(fleet.byName.get(name)),
+      (name) => name && togglePin(fleet.placeByName.get(name)),
     );
   },
 };
@@ -94,6 +110,13 @@ function comparedColumns(state) {
   const columns = state.set === "headline" ? headlineColumns() : chosenColumns(state);
   return columns.filter((column) => column.direction !== "neither");
 }
+
+/** Whether both have a number in a column, or one is missing for a reason. */
+const isAsked = (column, ...places) =>
+  places.every((place) => {
+    const { value, reason } = column.numberOf(place);
+    return !Number.isNaN(value) || reason;
+  });
 
 /** A line a column; a cell for each of `others`: the difference to `base`, its interval and the verdict. */
 function differenceLines(columns, base, others, correction) {
@@ -107,7 +130,7 @@ function differenceLines(columns, base, others, correction) {
             sae,
             difference: NaN,
             p: NaN,
-            why: `${shortName(fleet.saes[missing].name)}: ${fullText(column.numberOf(missing))}`,
+            why: `${nameOf(missing)}: ${fullText(column.numberOf(missing))}`,
           };
     }),
   }));
@@ -131,19 +154,14 @@ function forestTable(lines, base, others) {
     "tr",
     {},
     element("th", { scope: "col" }, "Metric"),
-    element(
-      "th",
-      { scope: "col", class: "value" },
-      shortName(fleet.saes[base].name, 30),
-      element("span", { class: "head-place" }, "base"),
-    ),
+    element("th", { scope: "col", class: "value" }, nameOf(base, 60), element("span", { class: "head-place" }, "base")),
     ...others.map((sae) =>
       element(
         "th",
         { scope: "col" },
-        glyph(fleet.saes[sae]),
+        glyph(fleet.everyone[sae]),
         " ",
-        shortName(fleet.saes[sae].name, 30),
+        nameOf(sae, 60),
         element("span", { class: "head-place" }, "minus base"),
       ),
     ),
@@ -241,8 +259,8 @@ function differenceRows(lines, base) {
     cells.map((cell) => [
       column.id,
       column.direction,
-      fleet.saes[cell.sae].name,
-      fleet.saes[base].name,
+      fleet.everyone[cell.sae].name,
+      fleet.everyone[base].name,
       cell.difference,
       cell.low,
       cell.high,

@@ -27,6 +27,7 @@ const heatmapView = {
         element(
           "div",
           { class: "tools" },
+          button("As a table", () => change({ view: "table", column: this.columns.map((column) => column.id) })),
           button("SVG", () => saveFile("heatmap.svg", "image/svg+xml", this.asSvg())),
           button("CSV", () => saveCsv("heatmap", numbersAsRows(this.order, this.columns))),
         ),

@@ -27,12 +27,15 @@ const latentsView = {
     const latents = await loadLatents(sae);
     if (page.view !== this) return;
     if (this.sae !== sae) this.build(sae, latents);
+    for (const part of this.density) part.refresh(state);
+    this.search.value = state.latents;
+    this.order.value = state.latentsort;
     this.rows = listedLatents(latents, state);
     const row = latents.rowOf.get(Number(state.latent || NaN)) ?? this.rows[0];
     this.fillList(latents, row);
     this.detail.replaceChildren(
       ...(row === undefined
-        ? [element("p", { class: "muted" }, "No latent has these words.")]
+        ? [element("p", { class: "muted" }, "No latent that is shown passes these filters.")]
         : latentDetail(sae, latents, row)),
     );
   },
@@ -60,12 +63,18 @@ const latentsView = {
       max: latents.about.d_sae - 1,
       on: { change: () => this.goTo(Number(index.value), latents) },
     });
+    const density = [
+      ["Density from", "densefrom"],
+      ["to", "denseto"],
+    ].map(([label, name]) => bound(label, name));
     const orders = [
       ["index", "index"],
       ["density", "density"],
       ["score", "score of the explanation"],
       ["sensitivity", "sensitivity"],
     ];
+    const order = choice("Sort by", [["", orders]], page.state.latentsort, (latentsort) => change({ latentsort }));
+    Object.assign(this, { density, search, order: order.querySelector("select") });
     this.root.replaceChildren(
       viewHead(`Latents of ${shortName(about.name)}`, latentsSentence(latents.about)),
       element(
@@ -75,7 +84,8 @@ const latentsView = {
           change({ sae: name, latent: "" }),
         ),
         element("label", { class: "field grow" }, element("span", {}, "Find"), search),
-        choice("Sort by", [["", orders]], page.state.latentsort, (latentsort) => change({ latentsort })),
+        order,
+        ...density.map(({ node }) => node),
         element("label", { class: "field narrow" }, element("span", {}, "Latent"), index),
       ),
       element(
@@ -141,10 +151,15 @@ function latentsSentence({ n, d_sae, tokens_read, text, is_signed }) {
 }
 
 /** The rows that the words leave, in the order that is asked for. */
-function listedLatents(latents, { latents: text, latentsort }) {
+function listedLatents(latents, { latents: text, latentsort, densefrom, denseto }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = Array.from(latents.arrays.latent.keys()).filter((row) =>
-    words.every((word) => latents.searched[row].includes(word)),
+  const least = densefrom === "" ? -Infinity : Number(densefrom),
+    most = denseto === "" ? Infinity : Number(denseto);
+  const rows = Array.from(latents.arrays.latent.keys()).filter(
+    (row) =>
+      latents.arrays.density[row] >= least &&
+      latents.arrays.density[row] <= most &&
+      words.every((word) => latents.searched[row].includes(word)),
   );
   const keys = {
     density: (row) => latents.arrays.density[row],

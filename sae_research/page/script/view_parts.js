@@ -15,7 +15,7 @@ const partsView = {
       this.root.replaceChildren(viewHead("Parts of metrics", "No metric was measured at more than one place."));
       return;
     }
-    const { lines, numbers } = await loadEval(part.eval);
+    const [{ lines, numbers }, noted] = await Promise.all([loadEval(part.eval), loadNoted(part.eval)]);
     if (page.view !== this) return;
     const here = lines
       .map((about, line) => ({ ...about, line }))
@@ -34,7 +34,7 @@ const partsView = {
     );
     const isNumeric = chosen.every((line) => typeof line.at[axis] === "number") && chosen.length > 2;
     const title = part.caption || `${visible(part.title)} by ${axis.replaceAll("_", " ")}`;
-    const view = { part, axis, chosen, saes, numbers, title };
+    const view = { part, axis, chosen, saes, numbers, title, noted };
     const picture = isNumeric ? partsCurve(view, this.root) : partsTable(view);
     const kept = document.activeElement?.dataset?.field;
     this.root.replaceChildren(
@@ -70,9 +70,18 @@ const partsView = {
         ),
       ),
       picture.node,
-      picture.svg
-        ? element("details", { class: "fold" }, element("summary", {}, "As a table"), partsTable(view).node)
-        : element("span", {}),
+      element(
+        "div",
+        {},
+        picture.svg
+          ? element("details", { class: "fold" }, element("summary", {}, "As a table"), partsTable(view).node)
+          : null,
+        notedTable(
+          noted,
+          saes,
+          chosen.map((line) => line.at),
+        ),
+      ),
     );
     if (kept) this.root.querySelector(`[data-field="${CSS.escape(kept)}"]`)?.focus();
   },
@@ -105,7 +114,7 @@ function partGroups() {
 
 /** Lines over a numeric place. With pinned SAEs among those shown, the others step back. */
 function partsCurve({ part, axis, chosen, saes, numbers, title }, root) {
-  const pins = new Set(page.state.pin);
+  const pins = new Set(pinnedSaes());
   const points = saes
     .flatMap((sae) =>
       chosen.map((line) => ({ sae, about: fleet.saes[sae], x: line.at[axis], n: numbers.at(line.line, sae) })),
@@ -173,13 +182,13 @@ function partsCurve({ part, axis, chosen, saes, numbers, title }, root) {
 }
 
 /** SAEs by place, shaded by value: a table, so that it is read aloud as one. */
-function partsTable({ part, axis, chosen, saes, numbers }) {
+function partsTable({ part, axis, chosen, saes, numbers, noted }) {
   const values = saes
     .flatMap((sae) => chosen.map((line) => numbers.at(line.line, sae).value))
     .filter((value) => !Number.isNaN(value));
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const better = part.direction === "lower" ? -1 : 1;
-  const cell = (number) => {
+  const cell = (number, [sae, at]) => {
     if (Number.isNaN(number.value))
       return element("td", { class: "is-missing", title: fullText(number) }, number.reason ? "–" : "");
     const share = high > low ? (number.value - low) / (high - low) : 1,
@@ -191,7 +200,7 @@ function partsTable({ part, axis, chosen, saes, numbers }) {
         title: fullText(number),
         style: { background: d3.interpolateViridis(shade), color: shade > 0.55 ? "#10151c" : "#ffffff" },
       },
-      plainNumber(number.value, 2),
+      valueLink(plainNumber(number.value, 2), sae, notesAt(noted.get(sae), at)),
     );
   };
   const row = (sae) =>
@@ -199,7 +208,7 @@ function partsTable({ part, axis, chosen, saes, numbers }) {
       "tr",
       { class: page.state.pin.includes(fleet.saes[sae].name) ? "is-pinned" : "" },
       element("th", { scope: "row" }, element("div", {}, glyph(fleet.saes[sae]), saeLink(fleet.saes[sae], 36))),
-      ...chosen.map((line) => cell(numbers.at(line.line, sae))),
+      ...chosen.map((line) => cell(numbers.at(line.line, sae), [sae, line.at])),
     );
   const body = element("tbody", {});
   const table = element(
@@ -227,6 +236,17 @@ function partsTable({ part, axis, chosen, saes, numbers }) {
   const shown = new RowWindow(node, body, (sae) => rows.get(sae) ?? rows.set(sae, row(sae)).get(sae));
   shown.show(saes);
   return { node };
+}
+
+/** A value that leads to the first of the latents that are behind it. */
+function valueLink(text, sae, notes) {
+  if (!notes.length || fleet.latents[sae] === undefined) return text;
+  const link = latentLink(sae, notes[0].latent, {
+    "aria-label": `${text}, latent ${notes[0].latent}`,
+    title: notes.map((note) => `latent ${note.latent}: ${visible(note.text ?? "")}`).join("\n"),
+  });
+  link.textContent = text;
+  return link;
 }
 
 function partsRows({ part, axis, chosen, saes, numbers }) {

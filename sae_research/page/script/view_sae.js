@@ -9,7 +9,7 @@ const saeView = {
   },
 
   async draw() {
-    const sae = fleet.byName.get(page.state.sae) ?? fleet.byName.get(page.state.pin[0]) ?? page.shown[0];
+    const sae = fleet.byName.get(page.state.sae) ?? fleet.byName.get(pinnedSaes()[0]) ?? page.shown[0];
     if (sae === undefined) {
       this.root.replaceChildren(viewHead("One SAE", "No SAE passes the filters."));
       return;
@@ -52,7 +52,7 @@ const saeView = {
           change({ sae: name }),
         ),
       ),
-      element("div", { class: "columns" }, factList("Card", card), densityFigure(density, card), healthFacts(health)),
+      element("div", { class: "columns" }, factList("Card", card), densityFigure(density, sae), healthFacts(health)),
       element("h3", {}, "Numbers"),
       numbersOf(sae),
       element("h3", {}, "What the numbers were computed from"),
@@ -104,43 +104,6 @@ function healthFacts(health) {
     ),
     ...(health.advice ?? []).map((advice) => element("p", { class: "muted" }, visible(advice))),
   );
-}
-
-/** How many latents fire on which share of the text. */
-function densityFigure(density, card) {
-  if (!density) return null;
-  const bins = density.counts.map((count, i) => ({
-    count,
-    from: density.log10_edges[i],
-    to: density.log10_edges[i + 1],
-  }));
-  const total = density.counts.reduce((sum, count) => sum + count, 0) + density.silent;
-  const name = "Densities of latents";
-  const summary = `${plural(total, "latent")}, ${density.silent} silent on this text.`;
-  const svg = plainSvg(
-    Plot.plot({
-      width: 360,
-      height: 200,
-      marginLeft: 48,
-      marginBottom: 36,
-      style: { background: "none" },
-      x: {
-        label: "share of tokens on which a latent fires",
-        labelAnchor: "center",
-        labelArrow: "none",
-        ticks: [-6, -5, -4, -3, -2, -1, 0],
-        tickFormat: (power) => `1e${power}`.replace("-", "−"),
-      },
-      y: { label: "latents", grid: true, labelArrow: "none" },
-      marks: [
-        Plot.rectY(bins, { x1: "from", x2: "to", y: "count", fill: "var(--accent)", inset: 0.5 }),
-        Plot.ruleY([0], { stroke: "var(--muted)" }),
-      ],
-    }),
-    name,
-    summary,
-  );
-  return element("section", { class: "card" }, element("h3", {}, name), svg, element("p", { class: "muted" }, summary));
 }
 
 /** All numbers of an SAE, an eval at a time; an eval's are loaded when it is opened. */

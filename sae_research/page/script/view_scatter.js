@@ -10,6 +10,7 @@ const scatterView = {
     this.legend = element("ul", { class: "legend", "aria-label": "Labels" });
     this.small = element("div", { class: "multiples" });
     this.sentence = element("p", { class: "sentence", "aria-live": "polite" });
+    this.numbers = chartTable("The numbers of this chart", () => numbersAsRows(page.shown, [this.x, this.y]));
     root.replaceChildren(
       element(
         "div",
@@ -24,7 +25,9 @@ const scatterView = {
       ),
       this.controls,
       element("div", { class: "chart-row" }, this.stage, this.legend),
+      this.numbers.node,
       element("h3", {}, "All main columns"),
+      element("p", { class: "sentence" }, "Against the same horizontal axis; the view Table has their numbers."),
       this.small,
     );
     this.width = 0;
@@ -44,7 +47,8 @@ const scatterView = {
     this.refreshControls();
     const points = scatterPoints(page.shown, this.x, this.y);
     const xs = points.map((point) => point.x);
-    const isLog = (scale, values) => (scale || (suitsLog(values) ? "log" : "linear")) === "log";
+    const opposed = opposedAt(this.x, this.y) >= 0;
+    const isLog = (scale, values) => (scale || (!opposed && suitsLog(values) ? "log" : "linear")) === "log";
     const log = {
       x: isLog(state.xscale, xs),
       y: isLog(
@@ -68,6 +72,7 @@ const scatterView = {
         log,
         front,
         rings,
+        opposed,
         width: widthFor(this.stage),
         height: 460,
         state,
@@ -84,6 +89,7 @@ const scatterView = {
     });
     this.svg = svg;
     this.stage.replaceChildren(stage);
+    this.numbers.refresh();
     const turn = (this.turn = {});
     const isCurrent = () => this.turn === turn && page.view === this;
     const lacksRings = front.length && ![this.x, this.y].every(hasReplicates);
@@ -122,13 +128,32 @@ const scatterView = {
       front: onOff("Pareto front", "front"),
       lines: onOff("Lines by label", "lines"),
     };
+    const pairs = fleet.opposed.map(({ caption, at }, place) => [
+      String(place),
+      [shortName(caption, 90), placeText(at)].filter(Boolean).join(", "),
+    ]);
+    if (pairs.length)
+      parts.opposed = choice("Known pairs", [["", [["", "choose …"], ...pairs]]], "", (place) => {
+        if (place) change({ x: fleet.opposed[place].x, y: fleet.opposed[place].y, xscale: "", yscale: "" });
+      });
     const swap = button("Swap axes", () => change({ x: this.y.id, y: this.x.id }));
     this.fields = Object.entries(parts).map(([name, node]) => [name, node.querySelector("select, input")]);
-    return [parts.x, parts.xscale, parts.y, parts.yscale, swap, parts.intervals, parts.front, parts.lines];
+    return [
+      parts.x,
+      parts.xscale,
+      parts.y,
+      parts.yscale,
+      swap,
+      parts.opposed,
+      parts.intervals,
+      parts.front,
+      parts.lines,
+    ];
   },
 
   refreshControls() {
-    const values = { ...page.state, x: this.x.id, y: this.y.id };
+    const place = opposedAt(this.x, this.y);
+    const values = { ...page.state, x: this.x.id, y: this.y.id, opposed: place < 0 ? "" : String(place) };
     for (const [name, field] of this.fields) {
       if (field.type === "checkbox") field.checked = values[name] === "yes";
       else if (field.value !== values[name]) field.value = values[name];
@@ -184,6 +209,9 @@ const scatterView = {
     );
   },
 };
+
+/** Where two columns stand among those that an eval sets against each other; -1 where it does not. */
+const opposedAt = (x, y) => fleet.opposed.findIndex((pair) => pair.x === x.id && pair.y === y.id);
 
 function scatterPoints(saes, x, y) {
   const points = [];

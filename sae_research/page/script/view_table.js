@@ -50,6 +50,7 @@ const tableView = {
     this.showOrder();
     this.mark();
     this.window.show(this.order);
+    this.levels.forEach(showPin);
     if (!this.order.length)
       this.body.replaceChildren(
         element("tr", {}, element("td", { colspan: 4 + columns.length, class: "empty" }, "No SAE passes the filters.")),
@@ -83,7 +84,8 @@ const tableView = {
         this.headOf(column.id, visible(column.title), placeText(column.at), column.direction, column),
       ),
     );
-    this.foot = element("tfoot", {}, ...levelRows(columns));
+    this.levels = levelRows(columns);
+    this.foot = element("tfoot", {}, ...this.levels);
     const widths = [...(innerWidth < 640 ? NARROW_WIDTHS : ABOUT_WIDTHS), ...columns.map(() => VALUE_WIDTH)];
     // Without a width of its own a table is not laid out in fixed columns, which takes far longer.
     this.table.style.width = `${d3.sum(widths)}rem`;
@@ -140,10 +142,7 @@ const tableView = {
   rowOf(sae) {
     if (!this.rows.has(sae)) this.rows.set(sae, saeRow(sae, this.columns, this.spans));
     const row = this.rows.get(sae);
-    const isPinned = page.state.pin.includes(fleet.saes[sae].name);
-    row.classList.toggle("is-pinned", isPinned);
-    row.pin.setAttribute("aria-pressed", isPinned);
-    row.pin.textContent = isPinned ? "◆" : "◇";
+    showPin(row);
     if (row.marks !== this.marks) this.markRow(sae, row);
     return row;
   },
