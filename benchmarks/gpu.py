@@ -30,6 +30,8 @@ from benchmarks.peak import Products, card_name, share_of_peak
 from benchmarks.subjects import SHAPES
 
 DTYPES = {"pythia-70m-shaped": torch.float32, "gemma-2-2b-shaped": torch.bfloat16}
+BATCH_SIZES = {"pythia-70m-shaped": 512, "gemma-2-2b-shaped": 32}
+"""Sequences of a pass of the model, as in the profiles `pythia-70m` and `gemma-2-2b`."""
 ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu")
 _SMALL_SHAPES = {"pythia-70m-shaped": "tiny-neox", "gemma-2-2b-shaped": "tiny-gemma2"}
 _WIDTH = 16_384
@@ -70,8 +72,9 @@ def main(line: Sequence[str] | None = None) -> list[Row]:
     if device.type == "cpu":
         # Work of other threads would not be counted.
         torch.set_num_threads(1)
-    print(f"{card_name(device) or device}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}, batches of "
-          f"{arguments.batch_size}; SAEs: {', '.join(arguments.architectures)}\n")  # fmt: skip
+    batches = ", ".join(f"{_batch_size(shape, arguments)} ({shape})" for shape in arguments.shapes)
+    print(f"{card_name(device) or device}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}; sequences of a pass: "
+          f"{batches}; SAEs: {', '.join(arguments.architectures)}\n")  # fmt: skip
     print(f"{_line(_HEADER)}\n{_line(['---'] * len(_HEADER))}", flush=True)
     rows: list[Row] = []
     left: list[str] = []
@@ -100,7 +103,7 @@ def _parse(line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="evals; default: all")
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES), help="of the SAEs, by turns")
     parser.add_argument("--tf32", choices=_TF32, default="both", help="whether float32 products may use TF32")
-    parser.add_argument("--batch-size", type=int, default=32, help="sequences of a pass of the model; default: 32")
+    parser.add_argument("--batch-size", type=int, help="sequences of a pass of the model; default: as in the profiles")
     parser.add_argument(
         "--limit", type=float, default=480.0, help="seconds after which no further part is begun; default: 480"
     )
@@ -112,8 +115,12 @@ def _subject(name: str, arguments: argparse.Namespace) -> Subject:
     amounts = SMALL if arguments.small else Amounts()
     return Subject.of(
         shape, arguments.architectures, amounts, device=arguments.device, dtype=DTYPES[name],
-        batch_size=arguments.batch_size,
+        batch_size=_batch_size(name, arguments),
     )  # fmt: skip
+
+
+def _batch_size(name: str, arguments: argparse.Namespace) -> int:
+    return arguments.batch_size or BATCH_SIZES[name]
 
 
 def _measured(model: str, name: str, part: Part, subject: Subject, ways: Sequence[bool]) -> Iterator[Row]:

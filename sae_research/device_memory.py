@@ -1,4 +1,4 @@
-"""How much memory is free: on a GPU its own, elsewhere that of the machine or of the container it runs in."""
+"""How much memory is free, and how much of it a step may take: on a GPU, or else of the machine or its container."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 _UNKNOWN = 16 * 2**30
 """Where the system does not say."""
+_ON_GPU = 2**26
+"""256 MiB in float32: what keeps a GPU busy. With 64 MiB an H100 waited for the host most of the time."""
 
 
 def free_memory(device: torch.device) -> int:
@@ -19,6 +21,11 @@ def free_memory(device: torch.device) -> int:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + unused
     return _free_in_machine(_MEMINFO, _CGROUP)
+
+
+def elements_at_once(device: torch.device, *, on_cpu: int) -> int:
+    """How many numbers a step may hold on `device`: `on_cpu` are few, so that they stay near a processor's cache."""
+    return on_cpu if device.type == "cpu" else max(on_cpu, _ON_GPU)
 
 
 def _free_in_machine(meminfo: Path, cgroup: Path) -> int:

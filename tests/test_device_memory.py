@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sae_research.device_memory import _free_in_machine, free_memory
+from sae_research.device_memory import _free_in_machine, elements_at_once, free_memory
 
 
 def test_a_tensor_fits_into_what_is_free_and_is_gone_from_it() -> None:
@@ -34,6 +34,12 @@ def test_the_machine_or_its_container(tmp_path: Path, meminfo: str, limit: str |
         (tmp_path / "memory.current").write_text("1500\n")
         (tmp_path / "memory.stat").write_text("anon 900\ninactive_file 500\n")
     assert _free_in_machine(tmp_path / "meminfo", tmp_path) == expected
+
+
+def test_a_gpu_gets_more_at_once_than_a_processor() -> None:
+    assert elements_at_once(torch.device("cpu"), on_cpu=100) == 100
+    assert elements_at_once(torch.device("cuda"), on_cpu=100) == 2**26
+    assert elements_at_once(torch.device("cuda"), on_cpu=2**30) == 2**30
 
 
 @pytest.mark.gpu

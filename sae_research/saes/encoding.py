@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_research.device_memory import elements_at_once
 from sae_research.saes.base import Sae
 from sae_research.saes.codes import SparseCodes, joined, no_codes, sparse_codes
 from sae_research.saes.kernels.screening import ScreenedEncoder, add_codes
 from sae_research.saes.linear import LinearSae
 
-# Dense codes that exist at a time: 64 MiB in float32.
+# Dense codes that exist at a time on a CPU: 64 MiB in float32.
 _PIECE_ELEMENTS = 2**24
 
 
@@ -131,7 +132,7 @@ class Encoder:
 
         Its tokens are then encoded a few at a time, unless they influence each other.
         """
-        return self.sae.scope == "token" and shape[1:].numel() * self.sae.card.d_sae > _PIECE_ELEMENTS
+        return self.sae.scope == "token" and shape[1:].numel() * self.sae.card.d_sae > _piece_elements(self.sae)
 
     def _in_parts(self, tokens: Float[Tensor, "tokens d_in"]) -> tuple[Float[Tensor, "tokens d_in"], SparseCodes]:
         """x_hat and codes of the tokens of a long sequence."""
@@ -234,9 +235,13 @@ def encode_at(
 
 def pieces(sae: Sae, sequences: int, tokens: int = 1) -> Iterator[slice]:
     """Slices over the sequences whose dense codes stay within a fixed memory; at least one sequence each."""
-    step = max(1, _PIECE_ELEMENTS // (tokens * sae.card.d_sae))
+    step = max(1, _piece_elements(sae) // (tokens * sae.card.d_sae))
     for start in range(0, sequences, step):
         yield slice(start, min(start + step, sequences))
+
+
+def _piece_elements(sae: Sae) -> int:
+    return elements_at_once(sae.W_dec.device, on_cpu=_PIECE_ELEMENTS)
 
 
 def finite(values: Tensor, what: str) -> Tensor:

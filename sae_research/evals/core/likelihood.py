@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_research.device_memory import elements_at_once
+
 Name = TypeVar("Name", bound=Hashable)
 
-# Elements of one chunk of logits: 32 MiB in float32, small enough to stay near the cache.
+# Elements of one chunk of logits on a CPU: 32 MiB in float32, small enough to stay near the cache.
 _CHUNK_ELEMENTS = 2**23
 # Chunks are multiples of this many rows: matrix products run at full speed.
 _ROWS = 64
@@ -51,7 +53,8 @@ def compare_predictions(
     Inputs are final hidden states. Logits exist for one chunk of tokens at a time; the clean ones are computed once.
     Both losses come from log_softmax in float32: no probability underflows to log(0).
     """
-    step = max(1, _CHUNK_ELEMENTS // (vocab_size * _ROWS)) * _ROWS
+    elements = elements_at_once(clean.device, on_cpu=_CHUNK_ELEMENTS)
+    step = max(1, elements // (vocab_size * _ROWS)) * _ROWS
 
     def per_token(dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(len(targets), dtype=dtype, device=clean.device)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sae_research.device_memory import elements_at_once
 from sae_research.records import at_least
 from sae_research.saes.about import About
 from sae_research.saes.base import DICTIONARY, Sae, centred
@@ -25,7 +26,7 @@ ABOUT = About(
     title="Matching pursuit", marker="h", color="#4b2a7b", place=125, sae_lens_names=("matching_pursuit",)
 )  # fmt: skip
 
-# Correlations held at a time: 64 MiB in float32. Changes memory and speed only.
+# Correlations held at a time on a CPU: 64 MiB in float32. Changes memory and speed only.
 _BUDGET = 2**24
 
 
@@ -61,7 +62,8 @@ class MatchingPursuitSae(Sae):
         y = centred(self, x).reshape(-1, self.card.d_in)
         codes = y.new_zeros(len(y), self.card.d_sae)
         tokens = torch.arange(len(y), device=y.device) if mask is None else mask.reshape(-1).nonzero().squeeze(1)
-        for part in tokens.split(max(1, _BUDGET // self.card.d_sae)):
+        at_once = max(1, elements_at_once(tokens.device, on_cpu=_BUDGET) // self.card.d_sae)
+        for part in tokens.split(at_once):
             codes[part] = self._pursue(y[part])
         return codes.reshape(*x.shape[:-1], self.card.d_sae)
 

@@ -16,6 +16,7 @@ from typing import final
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sae_research.device_memory import elements_at_once
 from sae_research.errors import UserError
 from sae_research.records import at_least
 from sae_research.saes.about import About
@@ -28,7 +29,7 @@ ABOUT = About(title="MPSAE", marker="P", color="#332288", place=120)
 
 # Largest Gram matrix to hold, in numbers (2 GiB in float32: 23,000 atoms); beyond it the residual is kept instead.
 _GRAM_BUDGET = 2**29
-# Correlations held at a time: 64 MiB in float32. Changes memory and speed only.
+# Correlations held at a time on a CPU: 64 MiB in float32. Changes memory and speed only.
 _BUDGET = 2**24
 # Dictionaries with 2.5 or more atoms for each dimension leave only rounding after 10 steps for each atom (measured).
 _STEPS_PER_ATOM, _FEW_STEPS = 10, 1000
@@ -74,7 +75,7 @@ class MpSae(Sae):
         real = None if mask is None else mask.reshape(-1)
         y = tokens if real is None else tokens[real]
         codes = y.new_zeros(len(y), self.card.d_sae)
-        at_once = max(1, _BUDGET // self.card.d_sae)
+        at_once = max(1, elements_at_once(y.device, on_cpu=_BUDGET) // self.card.d_sae)
         for y_part, codes_part in zip(y.split(at_once), codes.split(at_once), strict=True):
             self._pursue(y_part, codes_part)
         if real is not None:
