@@ -55,7 +55,7 @@ class ProbingCase:
 
     def ours(self, saes: Sequence[Sae], inside: Inside) -> Measured:
         """Our results for all SAEs."""
-        watched = ((pooling, "pool_texts"), (probing_measure, "score_wide"), (probing_measure, "score_top_k"))
+        watched = ((pooling, "_pool"), (probing_measure, "score_wide"), (probing_measure, "score_top_k"))
         with inside.watching(*((*function, part) for function, part in zip(watched, PARTS, strict=True))):
             measured = measure(
                 lambda: list(measure_probing(self.context, saes, {self.context.seed: self.sets}, self.settings))
