@@ -52,7 +52,7 @@ class Tolerance(NamedTuple):
     """So many of an eval's numbers must be alike, and half of each metric's."""
 
 
-TOLERANCES = {torch.float32: Tolerance(1e-3, 0.95), torch.bfloat16: Tolerance(0.05, 0.8)}
+TOLERANCES = {torch.float32: Tolerance(1e-3, 0.99), torch.bfloat16: Tolerance(0.05, 0.9)}
 _MODELS = {"absorption": letters_model, "sensitivity": words_model, "autointerp": words_model}
 """The model of an eval that needs one of its own."""
 
