@@ -81,8 +81,11 @@ def core_rows_run(rng: Rng, metric: str, *, n_rows: int, mean_rows: float, icc: 
         if metric == "explained_variance":
             names = ("cosine", "in_norm", "out_norm", "ratio", "out_square", "dot", "legacy", "l0", "l1", "negative")
             rows = dict.fromkeys((*names, "support", "interpolating", "sequences"), tokens)
-            rows |= {"tokens": tokens, "error": 0.1 * error, "in_spread": spread}
-            estimates.append(estimate_quality(rows, documents, offset_square=0.0, d_in=64)[metric])
+            rows |= {f"{kind}tokens": tokens for kind in ("", "usual_")}
+            rows |= {f"{kind}error": 0.1 * error for kind in ("", "usual_")}
+            rows |= {f"{kind}_spread": spread for kind in ("in", "usual")}
+            quality = estimate_quality(rows, documents, offset_square=0.0, usual_offset_square=0.0, d_in=64)
+            estimates.append(quality[metric])
             true.append(1 - 0.1 * level)
         else:
             clean = tokens * (3 + common)

@@ -12,6 +12,7 @@ from sae_research.results.leaders import Contenders, Leaders, leaders_of, main_c
 from sae_research.results.markdown import ARROWS, code, column_title, listed, plain
 from sae_research.results.merge import Entry
 from sae_research.results.numbers import shown
+from sae_research.results.outliers import OF_SQUARES, outlier_warnings
 from sae_research.results.panels import TRAINED
 from sae_research.results.rows import Row
 from sae_research.results.sites import sites_of
@@ -170,7 +171,8 @@ def _not_to_use(rows: Sequence[Row], audits: Sequence[ColumnAudit]) -> Iterator[
     """The columns that something speaks against, by verdict; each stands where the gravest one is."""
     columns = headline_columns([row for row in rows if row.source == "computed"])
     left = [a for a in audits if a.panel == TRAINED and a.column in columns and as_list(a.verdicts) != ["usable"]]
-    lines = []
+    outliers = outlier_warnings(rows)
+    lines = [f"- ! {warning}" for warning in outliers]
     for verdict, why in _OF_COLUMN.items():
         against = [audit for audit in left if verdict in as_list(audit.verdicts)]
         left = [audit for audit in left if audit not in against]
@@ -179,6 +181,7 @@ def _not_to_use(rows: Sequence[Row], audits: Sequence[ColumnAudit]) -> Iterator[
     if lines:
         yield "**Which columns not to use, or only with care.**\n\n" + "\n".join(lines)
     usable = [a for a in audits if a.panel == TRAINED and a.column in columns and as_list(a.verdicts) == ["usable"]]
+    usable = [a for a in usable if not (outliers and a.metric in OF_SQUARES)]
     if usable:
         yield f"Nothing speaks against {_grouped(usable, columns)}."
 

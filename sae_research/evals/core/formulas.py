@@ -26,6 +26,8 @@ BOUNDS: Mapping[str, Bounds] = {
     **dict.fromkeys(("kl_div_with_sae", "kl_div_with_ablation"), _FROM_ZERO),
     **dict.fromkeys(("kl_div_score", "kl_div_score_mean_ablation"), _UP_TO_ONE),
     **dict.fromkeys(("explained_variance", "explained_variance_legacy"), _UP_TO_ONE),
+    "explained_variance_without_outliers": _UP_TO_ONE,
+    **dict.fromkeys(("outlier_share_of_variance", "outlier_share_of_tokens"), _SHARE),
     **dict.fromkeys(("mse", "mse_sae_bench", "l2_norm_in", "l2_norm_out", "l2_ratio", "l0", "l1"), _FROM_ZERO),
     **dict.fromkeys(("support_per_sequence", "support_per_token", "support_share_of_d_in"), _FROM_ZERO),
     **dict.fromkeys(("next_token_accuracy_with_sae", "next_token_accuracy_without_sae"), _SHARE),
@@ -42,15 +44,17 @@ def estimate_behaviour(rows: Rows, documents: np.ndarray) -> dict[str, Estimate]
     return jackknife(rows, _behaviour, groups=whole_documents(documents), bounds=BOUNDS)
 
 
-def estimate_quality(rows: Rows, documents: np.ndarray, *, offset_square: float, d_in: int) -> dict[str, Estimate]:
+def estimate_quality(
+    rows: Rows, documents: np.ndarray, *, offset_square: float, usual_offset_square: float, d_in: int
+) -> dict[str, Estimate]:
     """Reconstruction, shrinkage and sparsity metrics from the sums of the sparsity pass.
 
-    `offset_square` is ‖mean(x) - centre‖². The intervals treat it, and the batch means of the legacy value, as fixed:
-    their sampling error is of order 1/tokens.
+    `offset_square` is ‖mean(x) - centre‖², `usual_offset_square` the same of the mean without outliers. The intervals
+    treat them, and the batch means of the legacy value, as fixed: their sampling error is of order 1/tokens.
     """
 
     def statistic(s: Sums) -> Sums:
-        return _quality(s, offset_square) | _sparsity(s, d_in)
+        return _quality(s, offset_square, usual_offset_square) | _sparsity(s, d_in)
 
     n_documents = len(np.unique(documents))
     return jackknife(
@@ -141,10 +145,15 @@ def _behaviour(s: Sums) -> Sums:
     }
 
 
-def _quality(s: Sums, offset_square: float) -> dict[str, Any]:
+def _quality(s: Sums, offset_square: float, usual_offset_square: float) -> dict[str, Any]:
     n = s["tokens"]
+    spread = s["in_spread"] - offset_square * n
+    usual_spread = s["usual_spread"] - usual_offset_square * s["usual_tokens"]
     return {
-        "explained_variance": 1 - s["error"] / (s["in_spread"] - offset_square * n),
+        "explained_variance": 1 - s["error"] / spread,
+        "explained_variance_without_outliers": 1 - s["usual_error"] / usual_spread,
+        "outlier_share_of_variance": 1 - usual_spread / spread,
+        "outlier_share_of_tokens": 1 - s["usual_tokens"] / n,
         "explained_variance_legacy": s["legacy"] / n,
         "mse": s["error"] / n,
         "cossim": s["cosine"] / n,

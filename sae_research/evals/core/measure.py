@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,7 @@ from sae_research.evals.base import EvalContext, Outcome
 from sae_research.evals.core.codes import count_codes
 from sae_research.evals.core.likelihood import Losses, Predicted, compare_predictions, unigram_surprise
 from sae_research.evals.core.model_losses import ModelLosses
-from sae_research.evals.core.reconstruction import Inputs, describe_inputs, describe_outputs, take
+from sae_research.evals.core.reconstruction import OUTLIER, Inputs, describe_inputs, describe_outputs, take
 from sae_research.evals.core.report import CoreSums, core_output
 from sae_research.evals.core.rows import CoreRows
 from sae_research.evals.core.sums import SequenceSums, sum_real
@@ -68,17 +69,21 @@ class _CorePass:
         groups = whole_documents(rows.documents[plan.n_reconstruction :])
         self.groups = torch.from_numpy(groups.of_unit)
         self.outputs = {attempt: _Outputs(attempt.sae, groups.n) for attempt in self.attempts}
-        self.centre = self._mean_activation(rows.tokens[: plan.batch_size])
+        self.centre, norm = self._first_batch(rows.tokens[: plan.batch_size])
+        self.outlier_norm = OUTLIER * norm
         self.offset = torch.zeros_like(self.centre, dtype=torch.float64)
+        self.usual_offset = torch.zeros_like(self.offset)
         self.surprise = unigram_surprise(
             rows.tokens, is_real(self.lm, rows.tokens.to(self.lm.device)), vocab_size=self.lm.vocab_size
         )
 
-    def _mean_activation(self, rows: Tensor) -> Tensor:
+    def _first_batch(self, rows: Tensor) -> tuple[Tensor, float]:
+        """The mean of its real tokens' activations, and their median norm."""
         tokens = rows.to(self.lm.device)
         x, real = self._capture(tokens).float(), is_real(self.lm, tokens)
         total = torch.where(real[..., None], x, 0.0).sum(dim=1).double().sum(dim=0)
-        return (total / real.sum().clamp(min=1)).float()
+        norms = x.norm(dim=-1)[real]
+        return (total / real.sum().clamp(min=1)).float(), float(norms.median()) if len(norms) else math.inf
 
     def _capture(self, tokens: Tensor) -> Tensor:
         return capture(self.lm, self.site, tokens, batch_size=self.context.batch_size)
@@ -152,9 +157,13 @@ class _CorePass:
         for part, group in zip(rows.split(step), self.groups.split(step), strict=True):
             tokens = part.to(self.lm.device)
             x = self._capture(tokens)
-            inputs = describe_inputs(x, is_real(self.lm, tokens), self.centre, batch_size=self.plan.batch_size)
+            inputs = describe_inputs(
+                x, is_real(self.lm, tokens), self.centre, batch_size=self.plan.batch_size,
+                outlier_norm=self.outlier_norm,
+            )  # fmt: skip
             self.inputs.add(inputs.columns)
             self.offset += inputs.offset
+            self.usual_offset += inputs.usual_offset
             do_each(self.lm.device, self.attempts, self._add_outputs, x, inputs, group.to(self.lm.device))
             self._advance(len(part))
 
@@ -169,10 +178,12 @@ class _CorePass:
         outputs = self.outputs[attempt]
         inputs = self.inputs.arrays()
         offset = (self.offset / max(1.0, inputs["tokens"].sum())).square().sum()
+        usual_offset = (self.usual_offset / max(1.0, inputs["usual_tokens"].sum())).square().sum()
         return CoreSums(
             losses=self.model_losses.arrays() | self.sae_losses[attempt].arrays(),
             sums=inputs | outputs.columns.arrays(),
             offset_square=float(offset),
+            usual_offset_square=float(usual_offset),
             fired=outputs.fired.cpu().numpy(),
             positive=outputs.positive.cpu().numpy(),
             fired_sequences=outputs.fired_sequences.cpu().numpy(),

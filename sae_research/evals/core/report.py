@@ -41,6 +41,8 @@ class CoreSums:
     """Per sequence of the sparsity pass."""
     offset_square: float
     """‖mean(x) - centre‖²."""
+    usual_offset_square: float
+    """The same of the mean without outliers."""
     fired: np.ndarray
     """(groups, d_sae): tokens with a code other than 0."""
     positive: np.ndarray
@@ -77,7 +79,13 @@ def _estimates(text: CoreSums, *, d_in: int) -> dict[str, Estimate]:
     as_sae_bench = estimate_densities(text.positive, tokens)
     return (
         estimate_behaviour(losses, documents[0])
-        | estimate_quality(sums, documents[1], offset_square=text.offset_square, d_in=d_in)
+        | estimate_quality(
+            sums,
+            documents[1],
+            offset_square=text.offset_square,
+            usual_offset_square=text.usual_offset_square,
+            d_in=d_in,
+        )
         | estimate_as_sae_bench(sums, documents[1], batch_size=text.batch_size, d_in=d_in)
         | estimate_densities(text.fired, tokens)
         | {f"{name}_sae_bench": estimate for name, estimate in as_sae_bench.items()}

@@ -112,6 +112,15 @@ _QUALITY = (
         "Explained variance (SAEBench)",
         ours=True,
     ),
+    _spec(
+        "reconstruction_quality",
+        "explained_variance_without_outliers",
+        "Explained variance without outliers",
+        "higher",
+        ours=True,
+    ),
+    _spec("reconstruction_quality", "outlier_share_of_variance", "Outliers' share of the variance", ours=True),
+    _spec("reconstruction_quality", "outlier_share_of_tokens", "Outliers' share of the tokens", ours=True),
     _spec("reconstruction_quality", "mse", "Squared error", "lower", "squared activation per token", headline=True),
     _spec(
         "reconstruction_quality",

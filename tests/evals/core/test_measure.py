@@ -175,6 +175,31 @@ def test_definitions(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor
     assert {name: values[name] for name in expected} == pytest.approx({n: float(v) for n, v in expected.items()})
 
 
+def test_a_massive_activation_is_told_apart(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
+    """One token has an embedding of 1,000 times the usual norm, as a few tokens of real models have activations."""
+    sae, real = make_sae("topk", k=5), rows[8:] > 2
+    token = int(rows[8:][real][0])
+    model: Any = copy.deepcopy(context.lm.plain_model)
+    model.get_input_embeddings().weight.data[token] *= 1000
+    lm = LanguageModel(take_apart(model, 2), context.lm.tokenizer, name="random", revision="none")
+    values = _values(_measure(dataclasses.replace(context, lm=lm), [sae], rows)[0])
+    x = lm.capture(rows[8:], sae.card.site)
+    error = (x - sae.decode(sae.encode(x)))[real].double().square().sum(-1)
+    is_outlier, x = (rows[8:] == token)[real], x[real].double()
+    usual = x[~is_outlier]
+    spread = (usual - usual.mean(0)).square().sum()
+    share = 1 - spread / (x - x.mean(0)).square().sum()
+    assert values["outlier_share_of_tokens"] == pytest.approx(float(is_outlier.double().mean()))
+    assert values["outlier_share_of_variance"] == pytest.approx(float(share), rel=1e-6)
+    assert share > 0.9
+    assert values["explained_variance_without_outliers"] == pytest.approx(
+        float(1 - error[~is_outlier].sum() / spread), rel=1e-3
+    )
+    without = _values(_measure(context, [sae], rows)[0])
+    assert without["outlier_share_of_tokens"] == without["outlier_share_of_variance"] == 0
+    assert without["explained_variance_without_outliers"] == without["explained_variance"]
+
+
 def test_losses_against_full_logits(context: EvalContext, make_sae: MakeSae, rows: torch.Tensor) -> None:
     sae = make_sae("relu")
     values = _values(_measure(context, [sae], rows)[0])
