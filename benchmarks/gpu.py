@@ -73,8 +73,10 @@ def main(line: Sequence[str] | None = None) -> list[Row]:
         # Work of other threads would not be counted.
         torch.set_num_threads(1)
     batches = ", ".join(f"{_batch_size(shape, arguments)} ({shape})" for shape in arguments.shapes)
-    print(f"{card_name(device) or device}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}; sequences of a pass: "
-          f"{batches}; SAEs: {', '.join(arguments.architectures)}\n")  # fmt: skip
+    print(
+        f"{card_name(device) or device}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}; sequences of a pass: "
+        f"{batches}; SAEs: {', '.join(arguments.architectures)}\n"
+    )
     print(f"{_line(_HEADER)}\n{_line(['---'] * len(_HEADER))}", flush=True)
     rows: list[Row] = []
     left: list[str] = []
