@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from benchmarks.absorption_case import AbsorptionCase
 from benchmarks.core_case import PARTS as CORE_PARTS
 from benchmarks.core_case import CoreCase, Pair, core_pairs
 from benchmarks.letters_model import write_letters_model
-from benchmarks.measuring import Inside, Measured, table
+from benchmarks.measuring import Inside, Measured
 from benchmarks.probing_case import PARTS as PROBING_PARTS
 from benchmarks.probing_case import ProbingCase
 from benchmarks.random_data import WORDS, random_rows, random_sets
@@ -22,7 +23,7 @@ from benchmarks.ravel_case import ravel_case
 from benchmarks.scr_and_tpp_case import PARTS as ABLATION_PARTS
 from benchmarks.scr_and_tpp_case import ablation_case, ablation_table
 from benchmarks.subjects import SHAPES, random_saes, write_model
-from benchmarks.tables import Turns, accuracy_table, metrics_table, spread_table, times_table
+from benchmarks.tables import Turns, accuracy_table, growth_table, metrics_table, spread_table, times_table
 from benchmarks.unlearning_case import PARTS as UNLEARNING_PARTS
 from benchmarks.unlearning_case import unlearning_case, unlearning_table
 from sae_research.data.labelled import LabelledSet, load_labelled
@@ -64,9 +65,11 @@ class Comparison:
         """Whether the SAEs, texts and questions are those of the embedded world's pipeline in this folder."""
         self.of_pipeline = arguments.model in (EMBEDDED, PIPELINE)
         """Whether model, SAEs and texts are those of the pipeline in this folder."""
-        folder = self._model_folder()
+        self._read_model(self._model_folder())
+
+    def _read_model(self, folder: Path) -> None:
         self.lm = self._load(folder, cache=None)
-        self.lens = load_lens(folder, device=str(self.lm.device), dtype=arguments.dtype)
+        self.lens = load_lens(folder, device=str(self.lm.device), dtype=self.arguments.dtype)
 
     def _model_folder(self) -> Path:
         name = self.arguments.model
@@ -133,12 +136,12 @@ class Comparison:
     def _core(self) -> Iterator[str]:
         case = self._core_case()
         saes = self.saes(self.arguments.saes)
-        turns = self._take_turns(case, saes)
+        turns = self._take_turns(case, saes, CORE_PARTS)
         yield from self._heading(saes)
         results = zip(turns.their_runs, turns.our_outputs, strict=True)
         pairs = [core_pairs(run.value, output) for run, output in results]
         yield metrics_table(pairs, [sae.card.name for sae in saes])
-        yield times_table(turns, CORE_PARTS)
+        yield times_table(turns)
         yield from self._growth(case, turns.their_runs)
 
     def core_pairs(self) -> list[list[Pair]]:
@@ -183,10 +186,10 @@ class Comparison:
         # Both sides fill their caches of activations here, so later runs are warm.
         case.theirs(saes[0], Inside())
         case.ours(saes[:1], Inside())
-        turns = self._take_turns(case, saes)
+        turns = self._take_turns(case, saes, PROBING_PARTS)
         yield from self._heading(saes)
         yield accuracy_table(turns.their_runs, turns.our_outputs)
-        yield times_table(turns, PROBING_PARTS)
+        yield times_table(turns)
         yield from self._growth(case, turns.their_runs)
 
     def probing_case(self) -> ProbingCase:
@@ -213,13 +216,17 @@ class Comparison:
         return [load_labelled(self.hub, n, train_per_class=train, test_per_class=test, seed=seed) for n in names]
 
     def _absorption(self) -> Iterator[str]:
-        if not self.embedded:  # A random model does not know the first letters of words.
-            folder = self.scratch / "letters"
-            write_letters_model(SHAPES[self.arguments.model], folder, seed=self.arguments.seed)
-            self.lm, self.lens = self._load(folder, cache=None), load_lens(folder, device=str(self.lm.device))
-        settings = AbsorptionSettings(k_sparse_probe_batch_size=128)
-        case = AbsorptionCase(self._context(self.lm), self.lens, settings, self.scratch)
-        yield from self._spread_and_times(case, self.arguments.absorption_seeds, ABSORPTION_PARTS)
+        taught = self if self.embedded else self._with_letters()
+        settings = AbsorptionSettings(max_k_value=self.arguments.absorption_k, k_sparse_probe_batch_size=128)
+        case = AbsorptionCase(taught._context(taught.lm), taught.lens, settings, self.scratch)
+        yield from taught._spread_and_times(case, self.arguments.absorption_seeds, ABSORPTION_PARTS)
+
+    def _with_letters(self) -> Comparison:
+        """The same with a model that knows the first letters of words, as a random one does not."""
+        taught, folder = copy(self), self.scratch / "letters"
+        write_letters_model(SHAPES[self.arguments.model], folder, seed=self.arguments.seed)
+        taught._read_model(folder)
+        return taught
 
     def _ravel(self) -> Iterator[str]:
         case = ravel_case(
@@ -233,15 +240,15 @@ class Comparison:
         if n_seeds:
             yield spread_table(case, saes, n_seeds)
         if self.arguments.repeats:
-            yield times_table(self._take_turns(case, saes), parts)
+            yield times_table(self._take_turns(case, saes, parts))
 
     def _unlearning(self) -> Iterator[str]:
         case = unlearning_case(self._context(self.lm), self.lens, self.site, self.scratch, embedded=self.embedded)
         saes = self.saes(self.arguments.saes)
-        turns = self._take_turns(case, saes)
+        turns = self._take_turns(case, saes, UNLEARNING_PARTS)
         yield from self._heading(saes)
         yield unlearning_table(turns.their_runs, turns.our_outputs, saes)
-        yield times_table(turns, UNLEARNING_PARTS)
+        yield times_table(turns)
 
     def _ablations(self) -> Iterator[str]:
         base = self.probing_case()
@@ -250,18 +257,20 @@ class Comparison:
         case = ablation_case(base, self.scratch, embedded=self.embedded, most=most)
         case.theirs(saes[0], Inside())  # Both sides fill their caches; SAEBench's holds its probes too.
         case.ours(saes[:1], Inside())
-        turns = self._take_turns(case, saes)
+        turns = self._take_turns(case, saes, ABLATION_PARTS)
         yield from self._heading(saes)
         yield ablation_table(turns.their_runs, case.as_sae_bench().ours(saes, Inside()).value)
-        yield times_table(turns, ABLATION_PARTS)
+        yield times_table(turns)
 
-    def _take_turns(self, case: Any, saes: Sequence[Sae]) -> Turns:
+    def _take_turns(self, case: Any, saes: Sequence[Sae], parts: Sequence[str]) -> Turns:
         """Runs both sides `repeats` times, in turn."""
-        turns = Turns()
+        turns = Turns(parts)
         for _ in range(self.arguments.repeats):
             theirs, ours = Inside(), Inside()
             turns.their_runs = [case.theirs(sae, theirs) for sae in saes]
+            theirs.require(parts)
             measured = case.ours(saes, ours)
+            ours.require(parts)
             turns.our_outputs = measured.value
             turns.theirs.add("all", sum(run.seconds for run in turns.their_runs))
             turns.ours.add("all", measured.seconds)
@@ -284,17 +293,5 @@ class Comparison:
         )
 
     def _growth(self, case: Any, their_runs: Sequence[Measured]) -> Iterator[str]:
-        """Times by number of SAEs; SAEBench's are sums over SAEs, which it runs one after the other."""
-        counts = self.arguments.growth
-        if not counts:
-            return
-        saes = self.saes(max(counts))
-        theirs = [*their_runs, *(case.theirs(sae, Inside()) for sae in saes[len(their_runs) :])]
-        rows = []
-        for n in counts:
-            ours = case.ours(saes[:n], Inside())
-            wall, cpu = sum(run.seconds for run in theirs[:n]), sum(run.cpu_seconds for run in theirs[:n])
-            rows.append((n, wall, ours.seconds, wall / ours.seconds, cpu, ours.cpu_seconds, cpu / ours.cpu_seconds))
-        shown = [(*row, row[4] / rows[0][4], row[5] / rows[0][5]) for row in rows]
-        grown = [f"{side} CPU / {side} CPU({counts[0]})" for side in ("theirs", "ours")]
-        yield table(["SAEs", "theirs s", "ours s", "ratio", "theirs CPU s", "ours CPU s", "CPU ratio", *grown], shown)
+        if counts := self.arguments.growth:
+            yield growth_table(case, self.saes(max(counts)), their_runs, counts)

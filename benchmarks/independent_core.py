@@ -48,28 +48,46 @@ class PlainSae(NamedTuple):
     def codes(self, x: Tensor) -> Tensor:
         """Of rows `x`."""
         centred = x - self.tensors["b_dec"] if self.config["apply_b_dec_to_input"] else x
-        before = centred @ self.tensors["W_enc"] + self.tensors["b_enc"]
-        match self.config["architecture"]:
-            case "standard":
-                return before.relu()
-            case "jumprelu":
-                return torch.where(before > self.tensors["threshold"], before, 0.0).relu()
-            case "topk":
-                best = before.topk(self.config["k"], dim=-1)
-                return torch.zeros_like(before).scatter(-1, best.indices, best.values.relu())
-            case other:
-                raise SystemExit(f"no formula here for {other!r}; take a standard, jumprelu or topk SAE")
+        return FORMULAS[self.config["architecture"]](centred @ self.tensors["W_enc"], self.tensors, self.config)
 
     def reconstruct(self, codes: Tensor) -> Tensor:
         """x_hat."""
         return codes @ self.tensors["W_dec"] + self.tensors["b_dec"]
 
 
+def _standard(products: Tensor, tensors: dict[str, Tensor], _config: dict[str, Any]) -> Tensor:
+    return (products + tensors["b_enc"]).relu()
+
+
+def _jumprelu(products: Tensor, tensors: dict[str, Tensor], _config: dict[str, Any]) -> Tensor:
+    before = products + tensors["b_enc"]
+    return torch.where(before > tensors["threshold"], before, 0.0).relu()
+
+
+def _topk(products: Tensor, tensors: dict[str, Tensor], config: dict[str, Any]) -> Tensor:
+    before = products + tensors["b_enc"]
+    best = before.topk(config["k"], dim=-1)
+    return torch.zeros_like(before).scatter(-1, best.indices, best.values.relu())
+
+
+def _gated(products: Tensor, tensors: dict[str, Tensor], _config: dict[str, Any]) -> Tensor:
+    magnitudes = (products * tensors["r_mag"].exp() + tensors["b_mag"]).relu()
+    return torch.where(products + tensors["b_gate"] > 0, magnitudes, 0.0)
+
+
+FORMULAS = {"standard": _standard, "jumprelu": _jumprelu, "topk": _topk, "gated": _gated}
+"""Codes by SAELens' name of an architecture. A batchtopk SAE is a jumprelu one in SAELens' folders."""
+
+
 def read_plain(folder: Path) -> PlainSae:
-    """The SAE in a SAELens folder that asks for no treatment of its input."""
+    """The SAE in a SAELens folder that asks for no treatment of its input or codes."""
     config = json.loads((folder / "cfg.json").read_text())
+    if config["architecture"] not in FORMULAS:
+        raise SystemExit(f"{folder}: no formula here for {config['architecture']!r}, only for {', '.join(FORMULAS)}")
     if config["normalize_activations"] != "none":
         raise SystemExit(f"{folder}: normalize_activations is {config['normalize_activations']}")
+    if config.get("rescale_acts_by_decoder_norm"):
+        raise SystemExit(f"{folder}: rescale_acts_by_decoder_norm is true, which the formula here does not do")
     weights = load_file(folder / "sae_weights.safetensors")
     return PlainSae({name: tensor.double() for name, tensor in weights.items()}, config)
 

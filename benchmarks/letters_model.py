@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from benchmarks.subjects import SPECIAL, Shape, write_model
 
 _WORDS, _LETTERS = 3000, string.ascii_lowercase
+_VOCAB = 1024
+"""Half of the tokens are words; with fewer, the model's probe does not learn the letters."""
 _TEMPLATE = ("has", "the", "first", "letter", ":")
 
 
 def write_letters_model(shape: Shape, folder: Path, *, seed: int) -> None:
-    """Saves a random model of `shape` that knows letters."""
+    """Saves a random model of `shape`, with more tokens if these are too few for words, that knows letters."""
+    shape = replace(shape, vocab=max(shape.vocab, _VOCAB))
     write_model(shape, folder, seed=seed)
     names = letter_names(shape.vocab, seed=seed)
     letters_tokenizer(names).save_pretrained(folder)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
@@ -17,10 +17,13 @@ from unittest.mock import patch
 
 import torch
 
+from sae_research.errors import UserError
 from sae_research.evals.base import Outcome
 from sae_research.measurements import EvalOutput
 
 Value = TypeVar("Value")
+Label = str | Callable[..., str]
+"""A part's name, or the name that follows from the keyword arguments of a call."""
 
 
 class Stopwatch:
@@ -35,41 +38,51 @@ class Stopwatch:
     def median(self, part: str) -> float:
         return statistics.median(self._runs[part])
 
-    @property
-    def parts(self) -> list[str]:
-        return list(self._runs)
-
 
 class Inside:
     """Seconds spent inside functions while a block runs, by label; threads share the time that passes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self._was_called: dict[str, bool] = {}
         self._running: Counter[str] = Counter()
         self._last = 0.0
         self._lock = Lock()
 
     @contextmanager
-    def watching(self, *functions: tuple[Any, str, str]) -> Iterator[None]:
+    def watching(self, *functions: tuple[Any, str, Label]) -> Iterator[None]:
         """Within the block the functions (owner, attribute, label) are timed."""
-        if not functions:
-            yield
-            return
-        (owner, name, label), *others = functions
-        with patch.object(owner, name, self.timed(getattr(owner, name), label)), self.watching(*others):
+        with ExitStack() as stack:
+            for owner, name, label in functions:
+                timed = self.timed(getattr(owner, name), label, name=f"{owner.__name__}.{name}")
+                stack.enter_context(patch.object(owner, name, timed))
             yield
 
-    def timed(self, function: Callable[..., Value], label: str) -> Callable[..., Value]:
-        """`function`, its time counted under `label`."""
+    def timed(self, function: Callable[..., Value], label: Label, *, name: str | None = None) -> Callable[..., Value]:
+        """`function`, its time counted under `label`; `name` is what an error calls it."""
+        name = name or function.__qualname__
+        self._was_called.setdefault(name, False)
 
         def timed(*args: Any, **kwargs: Any) -> Value:
-            self._change(label, 1)
+            of_call = label if isinstance(label, str) else label(**kwargs)
+            self._was_called[name] = True
+            self._change(of_call, 1)
             try:
                 return function(*args, **kwargs)
             finally:
-                self._change(label, -1)
+                self._change(of_call, -1)
 
         return timed
+
+    def require(self, parts: Sequence[str]) -> None:
+        """UserError if a function was never called or a part never ran: the table of times would show too little."""
+        idle = [name for name, was_called in self._was_called.items() if not was_called]
+        idle += [f"part {part!r}" for part in parts if part not in self.seconds]
+        if idle:
+            raise UserError(
+                f"timed, but never called: {', '.join(idle)}. If the code no longer goes through it, name in "
+                "benchmarks/*_case.py the function that it goes through now; otherwise these amounts are too small"
+            )
 
     def _change(self, label: str, by: int) -> None:
         """Counts one call more or less under `label`; the time since the last change is shared by the running calls."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from benchmarks.measuring import Inside, Measured, measure, output_of
 from sae_research.data.labelled import LabelledSet
@@ -35,21 +34,15 @@ class ProbingCase:
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
         """SAEBench's result for one SAE."""
         main = sae_bench_module()
-
-        def train(*args: Any, **kwargs: Any) -> Any:
-            part = PARTS[1] if kwargs.get("select_top_k") is None else PARTS[2]
-            return inside.timed(probe, part)(*args, **kwargs)
-
-        probe = main.probe_training.train_probe_on_activations
         plan = SaeBenchProbingPlan(
             k_values=self.settings.k_values,
             seed=self.context.seed,
             context_size=self.settings.context_size,
             llm_batch_size=self.context.batch_size,
         )
-        with (
-            inside.watching((main.activation_collection, "get_sae_meaned_activations", PARTS[0])),
-            patch.object(main.probe_training, "train_probe_on_activations", train),
+        with inside.watching(
+            (main.activation_collection, "get_sae_meaned_activations", PARTS[0]),
+            (main.probe_training, "train_probe_on_activations", _part_of_probe),
         ):
             return measure(lambda: run_sparse_probing(self.lens, sae, self.sets, plan, artifacts=self.artifacts))
 
@@ -61,3 +54,8 @@ class ProbingCase:
                 lambda: list(measure_probing(self.context, saes, {self.context.seed: self.sets}, self.settings))
             )
         return measured._replace(value=[output_of(outcome) for outcome in measured.value])
+
+
+def _part_of_probe(*, select_top_k: int | None = None, **_: Any) -> str:
+    """The part that a call of SAEBench's `train_probe_on_activations` belongs to."""
+    return PARTS[1] if select_top_k is None else PARTS[2]

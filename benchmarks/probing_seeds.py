@@ -21,20 +21,27 @@ def main() -> None:
     """Prints a row per SAE and k."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="how many")
-    parser.add_argument("--saes", nargs="+", default=["topk_k16", "random_k16"])
+    parser.add_argument("--texts", nargs=2, type=int, default=[100, 50], metavar=("TRAIN", "TEST"), help="of a class")
+    parser.add_argument("--saes", nargs="+", default=["topk_k16", "random_topk_k16"])
     arguments = parser.parse_args()
     prepare_process()
     import torch
 
     from benchmarks.comparison import Comparison
     from benchmarks.measuring import table
+    from sae_research.errors import UserError
 
     torch.set_grad_enabled(False)
-    line = ["--model", "embedded", "--parts", PROBING, "--sets", "1", "--texts", "100", "50", "--growth"]
+    train, test = arguments.texts
+    line = ["--model", "embedded", "--parts", PROBING, "--sets", "1", "--texts", str(train), str(test), "--growth"]
+    line += ["--first", *arguments.saes]
     with tempfile.TemporaryDirectory() as scratch:
-        comparison = Comparison(parse_arguments(line), Path(scratch))
+        try:
+            comparison = Comparison(parse_arguments(line), Path(scratch))
+            chosen = comparison.saes(len(arguments.saes))
+        except UserError as error:
+            raise SystemExit(str(error)) from None
         case = comparison.probing_case()
-        chosen = [sae for sae in comparison.saes(None) if sae.card.name in arguments.saes]
         runs = [_accuracies(case, chosen, seed) for seed in range(arguments.seeds)]
     rows = [(sae, key, *(_spread([run[sae, key][side] for run in runs]) for side in (0, 1))) for sae, key in runs[0]]
     print(table(["SAE", "accuracy", "SAEBench", "ours, keyed"], rows))
@@ -51,7 +58,7 @@ def _accuracies(case: Any, saes: list[Any], seed: int) -> dict[tuple[str, str], 
         (sae.card.name, key): (reported.means[key], fmean(record[key] for record in output.details))
         for sae, reported, output in zip(saes, theirs, ours, strict=True)
         for key in reported.means
-        if "_top_" in key
+        if key.startswith("sae_top_")  # The model's own probes are SAEBench's of the first seed, from its cache.
     }
 
 

@@ -18,6 +18,7 @@ from sae_research.evals.ravel.prompts import Checker, Prompts, known_prompts, to
 from sae_research.evals.ravel.settings import RavelSettings
 from sae_research.evals.ravel.training import AttributeRun
 from sae_research.measurements import EvalOutput
+from sae_research.reference.adapter import silenced
 from sae_research.reference.ravel import SaeBenchRavel
 from sae_research.saes.base import Sae
 
@@ -43,7 +44,8 @@ class RavelCase:
 
     def theirs(self, sae: Sae, inside: Inside) -> Measured:
         """SAEBench's scores for one SAE, means over attributes."""
-        from sae_bench.evals.ravel import intervention, mdbm
+        with silenced():  # `main` is imported here so that the time of its import is not SAEBench's.
+            from sae_bench.evals.ravel import intervention, main, mdbm  # noqa: F401
 
         prompts = self.known(sae)
         watched = ((mdbm, "train_mdbm", PARTS[0]), (intervention, "generate_batched_interventions", PARTS[1]))
@@ -76,11 +78,14 @@ class RavelCase:
 
 
 def ravel_case(context: EvalContext, folder: Path, *, pairs: int, embedded: bool) -> RavelCase:
-    """The model's facts about cities, or made-up ones of a random model; pairs and answers as SAEBench has them."""
+    """The model's facts about cities, or made-up ones of a random model; pairs and answers as SAEBench has them.
+
+    A batch is small enough for one to be left to the test: SAEBench drops what does not fill a batch.
+    """
     names = ("Country", "Continent", "Language") if embedded else ATTRIBUTES
     settings = RavelSettings(
         dataset="embedded/cities", attributes={CITY: names}, split="sae_bench", num_pairs_per_attribute=pairs,
-        batch_size=32, num_epochs=3, learning_rate=0.1, baselines=(),
+        batch_size=min(32, pairs // 2), num_epochs=3, learning_rate=0.1, baselines=(),
     )  # fmt: skip
     if embedded:
         return RavelCase(context, folder, load_entity_prompts(context.hub, settings.dataset, CITY, names), settings)

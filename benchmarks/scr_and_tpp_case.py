@@ -12,6 +12,7 @@ from benchmarks.probing_case import ProbingCase
 from benchmarks.random_data import random_pools
 from sae_research.data.labelled import LabelledSet
 from sae_research.data.paired import PairPool, cut_pair, read_pairs
+from sae_research.errors import UserError
 from sae_research.evals.base import EvalContext
 from sae_research.evals.scr.eval import SCR
 from sae_research.evals.scr.measure import measure_scr
@@ -107,6 +108,8 @@ def _mean(output: EvalOutput, key: str) -> float:
 def ablation_case(base: ProbingCase, scratch: Path, *, embedded: bool, most: int) -> AblationCase:
     """TPP on the texts of `base`, SCR on as many data sets at equal sizes; no more than `most` latents are ablated."""
     train, test = (len(next(iter(classes.values()))) // 2 for classes in (base.sets[0].train, base.sets[0].test))
+    if train < 5 or test < 1:
+        raise UserError("SCR and TPP read half of each class's texts, and at least 5 and 1: --texts 10 2 or more")
     if embedded:
         pools = [
             read_pairs(base.context.hub, name)

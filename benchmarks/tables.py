@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.core_case import Pair
-from benchmarks.measuring import Inside, Stopwatch, table
+from benchmarks.measuring import Inside, Measured, Stopwatch, table
 from sae_research.measurements import EvalOutput
 from sae_research.saes.base import Sae
 
@@ -21,6 +21,7 @@ Scores = Mapping[str, float | None]
 class Turns:
     """Seconds and peak memory of both sides over repeated runs, and the results of the last run."""
 
+    parts: Sequence[str]
     theirs: Stopwatch = field(default_factory=Stopwatch)
     ours: Stopwatch = field(default_factory=Stopwatch)
     memory: dict[str, int] = field(default_factory=lambda: {"theirs": 0, "ours": 0})
@@ -56,10 +57,10 @@ def _mean_accuracy(output: EvalOutput, key: str) -> float:
     return sum(values) / len(values)
 
 
-def times_table(turns: Turns, parts: Sequence[str]) -> str:
+def times_table(turns: Turns) -> str:
     """Seconds of each part, the rest, and all; peak memory below."""
     rows: list[tuple[Any, ...]] = []
-    for part in parts:
+    for part in turns.parts:
         a, b = turns.theirs.median(part), turns.ours.median(part)
         rows.append((part, a, b, a / b))
     total = turns.theirs.median("all"), turns.ours.median("all")
@@ -69,6 +70,22 @@ def times_table(turns: Turns, parts: Sequence[str]) -> str:
     memory = [turns.memory[side] / _MIB for side in ("theirs", "ours")]
     rows.append(("peak memory, MiB", *(f"{value:.0f}" for value in memory), memory[0] / max(memory[1], 1)))
     return table(["part", "theirs s", "ours s", "ratio"], rows)
+
+
+def growth_table(case: Any, saes: Sequence[Sae], their_runs: Sequence[Measured], counts: Sequence[int]) -> str:
+    """Times by number of SAEs; SAEBench's are sums over SAEs, which it runs one after the other.
+
+    `their_runs` are its runs of the first SAEs; the others are run here.
+    """
+    theirs = [*their_runs, *(case.theirs(sae, Inside()) for sae in saes[len(their_runs) :])]
+    rows = []
+    for n in counts:
+        ours = case.ours(saes[:n], Inside())
+        wall, cpu = sum(run.seconds for run in theirs[:n]), sum(run.cpu_seconds for run in theirs[:n])
+        rows.append((n, wall, ours.seconds, wall / ours.seconds, cpu, ours.cpu_seconds, cpu / ours.cpu_seconds))
+    shown = [(*row, row[4] / rows[0][4], row[5] / rows[0][5]) for row in rows]
+    grown = [f"{side} CPU / {side} CPU({counts[0]})" for side in ("theirs", "ours")]
+    return table(["SAEs", "theirs s", "ours s", "ratio", "theirs CPU s", "ours CPU s", "CPU ratio", *grown], shown)
 
 
 def spread_table(case: Any, saes: Sequence[Sae], n_seeds: int) -> str:
