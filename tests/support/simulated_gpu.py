@@ -31,6 +31,8 @@ _INDEXING = (
 @cache
 def _registered() -> torch.device:
     """The device, made known to PyTorch, which keeps it until the process ends."""
+    # The first gradient of a process starts a thread for each device there is; a fork could then compute none.
+    torch.ones((), requires_grad=True).backward()
     backends: Any = torch.utils.backend_registration
 
     class Absent(backends._DummyBackendModule):
