@@ -136,6 +136,7 @@ def test_what_is_sent_to_workers_on_other_code_is_refused(
     assert stored(project) == 0
 
 
+@pytest.mark.nightly
 def test_after_the_death_of_the_head_everything_ends_and_the_next_run_goes_on(
     finished_project: Project, cluster: RayCluster, server: StageServer, tmp_path: Path
 ) -> None:
