@@ -30,7 +30,7 @@ def outlier_warnings(rows: Sequence[Row]) -> list[str]:
             without = [row.value or 0.0 for row in here if row.metric == _WITHOUT and not row.control]
             spread = f" ({min(without):.2f} to {max(without):.2f})" if without else ""
             sentences.append(
-                f"At {code(site)} {tokens:.2g} of the tokens have more than 10 times the median norm and "
+                f"At {code(site)} {100 * tokens:.2g} % of the tokens have more than 10 times the median norm and "
                 f"hold {100 * variance:.0f} % of the variance, so that "
                 f"{listed([titles[name] for name in OF_SQUARES if name in titles])} tell mostly of them; "
                 f"`results.csv` has {titles[_WITHOUT]}{spread}."

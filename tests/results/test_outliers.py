@@ -22,7 +22,7 @@ def _opening(workspace: Any, *shares: float) -> str:
 def test_a_site_of_outliers_is_named_with_what_to_read_instead(workspace: Any) -> None:
     text = _opening(workspace, 0.99, 0.98)
     assert (
-        "- ! At `blocks.0.hook_resid_post` 0.0005 of the tokens have more than 10 times the median norm and hold 99 % "
+        "- ! At `blocks.0.hook_resid_post` 0.05 % of the tokens have more than 10 times the median norm and hold 99 % "
         "of the variance, so that *Explained variance* and *Squared error* tell mostly of them; `results.csv` has "
         "*Explained variance without outliers* (0.70 to 0.70)."
     ) in text
