@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from sae_research.evals.registry import find_eval
 from sae_research.pipeline.dispatch import Event, Finished, Ready, Report
 from sae_research.pipeline.jobs import Job
 from sae_research.pipeline.planned import PlannedRun
+from sae_research.pipeline.turns import in_turn
 from sae_research.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,10 +54,15 @@ class LocalPool:
 
 
 def make_worker(run: PlannedRun) -> Worker:
-    """A worker in this process; imports torch, and loads the language model."""
+    """A worker in this process; imports torch, and loads the language model.
+
+    On their way to a GPU weights are in the host's memory, which need not hold those of all processes at once.
+    """
+    from sae_research.lm.load import find_device
     from sae_research.pipeline.execute import Worker
 
-    return Worker(run.workplace())
+    with in_turn("loads-a-model") if find_device(run.params.model.device).type == "cuda" else nullcontext():
+        return Worker(run.workplace())
 
 
 def do_job(run: PlannedRun, worker: Worker, job: Job, progress: Progress, *, keeps_going: bool) -> Report:
