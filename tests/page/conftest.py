@@ -219,7 +219,10 @@ def visit(browser: Any) -> Iterator[Visit]:
 
 
 def drawn(page: Any, act: Any) -> None:
-    """Does something that redraws the page, and waits until it has."""
+    """Does something that redraws the page, and waits until it has.
+
+    A condition must be a function: the page's policy lets Playwright evaluate a bare expression once, then no more.
+    """
     before = page.evaluate("document.body.dataset.drawn")
     act()
     page.wait_for_function("before => document.body.dataset.drawn !== before", arg=before)

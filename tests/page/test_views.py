@@ -188,8 +188,8 @@ def test_a_link_gives_the_same_page_and_back_works(explorer: Explorer, visit: Vi
     drawn(page, lambda: page.get_by_label("Vertical").select_option("core.explained_variance"))
     again = visit.open(page.url)
     text = "document.querySelector('main').textContent"
-    page.wait_for_function("document.querySelectorAll('.multiple').length")
-    again.wait_for_function("document.querySelectorAll('.multiple').length")
+    page.wait_for_selector(".multiple")
+    again.wait_for_selector(".multiple")
     assert again.evaluate(text) == page.evaluate(text)
     drawn(page, lambda: page.go_back())
     assert page.locator("main h2").inner_text() == "Absorption fraction by letter (lower is better)"
