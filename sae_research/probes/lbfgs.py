@@ -155,13 +155,14 @@ def _line_minimum(state: _State, along: Tensor, targets: Tensor, weights: Tensor
     low, high = torch.zeros_like(decay), torch.full_like(decay, torch.inf)
     for _ in range(_LINE_STEPS):
         shares = torch.sigmoid(torch.addcmul(state.scores, step, along))
-        first = _dot(pulled, shares - targets) + slope + step * decay
+        first = torch.addcmul(_dot(pulled, shares - targets) + slope, step, decay)
         open_ = first.abs() > limit
         if not bool(open_.any()):
             break
         second = _dot(bent, torch.addcmul(shares, shares, shares, value=-1)) + decay
-        low, high = torch.where(first < 0, step, low), torch.where(first < 0, high, step)
-        newton = step - first / second.clamp(min=1e-30)
+        falls = first < 0
+        low, high = torch.where(falls, step, low), torch.where(falls, high, step)
+        newton = torch.addcdiv(step, first, second.clamp(min=1e-30), value=-1)
         middle = torch.where(high.isinf(), 2 * low, (low + high) / 2)
         step = torch.where(open_, torch.where(newton.clamp(low, high) == newton, newton, middle), step)
     return step
