@@ -6,12 +6,13 @@
 
 Random models of the shapes of Pythia-70M (float32) and Gemma-2-2B (bfloat16), four random SAEs of 16,384 latents at a
 middle layer, random data: weights and text change no amount of work but how many latents fire, which the SAEs fix. Each
-part is run once to warm up, while its matrix products are counted (`benchmarks.peak`), and once for each row. A row is
+part is run once to warm up, while its operations are counted (`benchmarks.peak`), and once for each row. A row is
 printed as soon as it is measured.
 
 Columns: `tokens` are those that the model read up to the site, padding included, in runs that start at the first layer;
 `tokens/s` is per second of the whole eval, all SAEs; `s/SAE` is seconds divided by SAEs; `GiB` is the peak above what
-model and SAEs take, `peak` is the share of the card's peak, blank for a card or device that is not in the list.
+model and SAEs take, `calls` are operations that compute something (the host has to launch each of them, and a GPU that
+is faster waits for it), `peak` is the share of the card's peak, blank for a card or device that is not in the list.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import torch
 
 from benchmarks.gpu_parts import PARTS, SMALL, Amounts, Part, Subject, run_all
 from benchmarks.measuring import measure, now
-from benchmarks.peak import Products, card_name, share_of_peak
+from benchmarks.peak import Operations, card_name, share_of_peak
 from benchmarks.subjects import SHAPES
 
 DTYPES = {"pythia-70m-shaped": torch.float32, "gemma-2-2b-shaped": torch.bfloat16}
@@ -36,7 +37,7 @@ ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu")
 _SMALL_SHAPES = {"pythia-70m-shaped": "tiny-neox", "gemma-2-2b-shaped": "tiny-gemma2"}
 _WIDTH = 16_384
 _TF32 = {"off": (False,), "on": (True,), "both": (False, True)}
-_HEADER = ("model", "eval", "TF32", "tokens", "s", "tokens/s", "s/SAE", "GiB", "TFLOP", "peak")
+_HEADER = ("model", "eval", "TF32", "tokens", "s", "tokens/s", "s/SAE", "GiB", "calls", "TFLOP", "peak")
 
 
 class Row(NamedTuple):
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     seconds: float
     n_saes: int
     peak_bytes: int
+    calls: int
     flop: float
     share: float | None
     """Of the card's peak."""
@@ -59,7 +61,7 @@ class Row(NamedTuple):
         cells = (
             self.model, self.part, "on" if self.tf32 else "off", f"{self.tokens}", f"{self.seconds:.2f}",
             f"{self.tokens / self.seconds:.0f}", f"{self.seconds / self.n_saes:.3f}", f"{self.peak_bytes / 2**30:.2f}",
-            f"{self.flop / 1e12:.3g}", peak,
+            f"{self.calls}", f"{self.flop / 1e12:.3g}", peak,
         )  # fmt: skip
         return _line(cells)
 
@@ -128,7 +130,7 @@ def _measured(model: str, name: str, part: Part, subject: Subject, ways: Sequenc
     lm = subject.context.lm
     with torch.no_grad():
         work = part(subject)
-        with Products() as products:
+        with Operations() as operations:
             run_all(work)
     before = torch.backends.cuda.matmul.allow_tf32
     for tf32 in (False,) if lm.device.type == "cpu" else ways:
@@ -139,10 +141,10 @@ def _measured(model: str, name: str, part: Part, subject: Subject, ways: Sequenc
                 cost = measure(lambda: run_all(work))
         finally:
             torch.backends.cuda.matmul.allow_tf32 = before
-        share = share_of_peak(products.flop, cost.seconds, card_name(lm.device), tf32=tf32)
+        share = share_of_peak(operations.flop, cost.seconds, card_name(lm.device), tf32=tf32)
         yield Row(
             model, name, tf32, lm.tokens_read - read, cost.seconds, len(subject.saes), cost.peak_bytes,
-            products.flop.total(), share,
+            operations.calls, operations.flop.total(), share,
         )  # fmt: skip
 
 

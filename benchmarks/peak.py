@@ -1,4 +1,4 @@
-"""The matrix products of a run, counted, and how near to the card's peak it came with them.
+"""The operations of a run, counted, and how near to the card's peak it came with its matrix products.
 
     share of peak = Σ over types (FLOP of products in that type / the card's peak in that type) / seconds
 
@@ -31,17 +31,20 @@ PEAKS: Mapping[str, Mapping[str, float]] = {
 """TFLOP/s of dense products by card, from NVIDIA's data sheets; float64 on tensor cores, float16 as bfloat16."""
 
 
-class Products(TorchDispatchMode):
-    """Counts the FLOP of this thread's matrix products by type while it is active."""
+class Operations(TorchDispatchMode):
+    """Counts this thread's operations while it is active, and the FLOP of its matrix products by type."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.calls = 0
+        """Operations that compute something: on a GPU, each has to be launched by the host."""
         self.flop: Counter[str] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.calls += not func.is_view
         count: Callable[..., int] | None = flop_registry.get(func._overloadpacket)
         if count is not None:
             first = next(value for value in args if isinstance(value, Tensor))

@@ -16,6 +16,7 @@ _MEMORY = 8
 # A column has converged once its gradient is below this times its gradient at zero.
 _TOLERANCE = 1e-3
 _LINE_STEPS = 6
+_LINE_TOLERANCE = 1e-3
 
 
 class ColumnProbes(NamedTuple):
@@ -42,15 +43,14 @@ def minimise_columns(
     state = _State.at(x, targets, weights, start)
     at_zero = _State.at(x, targets, weights, None).gradient if start is not None else state.gradient
     limit = tolerance * at_zero.norm(dim=0)
-    memory: list[tuple[Tensor, Tensor, Tensor]] = []
+    memory: list[_Pair] = []
     for _ in range(_MOST_STEPS):
         active = state.gradient.norm(dim=0) > limit
         if not bool(active.any()):
             break
         direction = torch.where(active, -_apply_memory(memory, state.gradient), 0.0)
         following = state.move(x, targets, weights, direction)
-        memory.append(_pair(following.solution - state.solution, following.gradient - state.gradient))
-        memory = memory[-_MEMORY:]
+        memory = [*memory, _Pair.between(state, following)][-_MEMORY:]
         state = following
     else:
         _tell_open(state.gradient.norm(dim=0), at_zero.norm(dim=0), limit)
@@ -107,41 +107,61 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(dim=0)
 
 
-def _pair(moved: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Step, change of the gradient, and the inverse of their product (0 where a column did not move)."""
-    product = _dot(moved, change)
-    # Convexity makes the product positive, up to rounding.
-    usable = product > 1e-10 * change.square().sum(dim=0)
-    return moved, change, torch.where(usable, 1 / product, 0.0)
+class _Pair(NamedTuple):
+    """A step and what it did to the gradient; both are to be read column by column."""
+
+    moved: Tensor
+    """The step divided by `product`; 0 where a column did not move."""
+    change: Tensor
+    product: Tensor
+    """Of step and change."""
+
+    @classmethod
+    def between(cls, before: _State, after: _State) -> _Pair:
+        moved, change = after.solution - before.solution, after.gradient - before.gradient
+        product = _dot(moved, change)
+        # Convexity makes the product positive, up to rounding.
+        usable = product > 1e-10 * change.square().sum(dim=0)
+        return cls(moved * torch.where(usable, 1 / product, 0.0), change, torch.where(usable, product, 0.0))
+
+    def scale(self) -> Tensor:
+        """The estimate of the inverse Hessian that this pair alone gives."""
+        return torch.where(self.product > 0, self.product / self.change.square().sum(dim=0), 1.0)
 
 
-def _apply_memory(memory: list[tuple[Tensor, Tensor, Tensor]], gradient: Tensor) -> Tensor:
+def _apply_memory(memory: list[_Pair], gradient: Tensor) -> Tensor:
     """The inverse Hessian's L-BFGS estimate times the gradient (Nocedal & Wright, algorithm 7.4)."""
     q = gradient.clone()
     shares = []
-    for moved, change, inverse in reversed(memory):
-        shares.append(inverse * _dot(moved, q))
-        q -= shares[-1] * change
+    for pair in reversed(memory):
+        shares.append(_dot(pair.moved, q))
+        q.addcmul_(shares[-1], pair.change, value=-1)
     if memory:
-        _, change, inverse = memory[-1]
-        scale = 1 / (inverse * change.square().sum(dim=0))
-        q *= torch.where(inverse > 0, scale, 1.0)
-    for (moved, change, inverse), share in zip(memory, reversed(shares), strict=True):
-        q += moved * (share - inverse * _dot(change, q))
+        q *= memory[-1].scale()
+    for pair, share in zip(memory, reversed(shares), strict=True):
+        q.addcmul_(pair.moved, share * pair.product - _dot(pair.change, q))
     return q
 
 
 def _line_minimum(state: _State, along: Tensor, targets: Tensor, weights: Tensor, direction: Tensor) -> Tensor:
-    """Each column's step to the minimum of its convex objective on the line: Newton steps inside a bracket."""
+    """Each column's step to the minimum of its convex objective on the line: Newton steps inside a bracket.
+
+    A column stays where its slope is a thousandth of that at the start or less.
+    """
     decay, slope = direction[:-1].square().sum(dim=0), _dot(state.solution[:-1], direction[:-1])
+    pulled, bent = weights * along, weights * along.square()
+    limit = _LINE_TOLERANCE * _dot(state.gradient, direction).abs()
     step = torch.ones_like(decay)
     low, high = torch.zeros_like(decay), torch.full_like(decay, torch.inf)
     for _ in range(_LINE_STEPS):
-        shares = torch.sigmoid(state.scores + step * along)
-        first = _dot(weights * (shares - targets), along) + slope + step * decay
-        second = _dot(weights * shares * (1 - shares), along.square()) + decay
+        shares = torch.sigmoid(torch.addcmul(state.scores, step, along))
+        first = _dot(pulled, shares - targets) + slope + step * decay
+        open_ = first.abs() > limit
+        if not bool(open_.any()):
+            break
+        second = _dot(bent, torch.addcmul(shares, shares, shares, value=-1)) + decay
         low, high = torch.where(first < 0, step, low), torch.where(first < 0, high, step)
         newton = step - first / second.clamp(min=1e-30)
         middle = torch.where(high.isinf(), 2 * low, (low + high) / 2)
-        step = torch.where((newton >= low) & (newton <= high), newton, middle)
+        step = torch.where(open_, torch.where(newton.clamp(low, high) == newton, newton, middle), step)
     return step

@@ -42,58 +42,80 @@ def fit_logistic(
     has_both = (positive & counted).any(dim=1) & (~positive & counted).any(dim=1)
     if not bool(has_both.all()):
         raise ValueError(f"problem {int((~has_both).nonzero()[0])} has rows of one class only; a probe needs both")
-    problem = _Problem(torch.cat([x, x.new_ones(*x.shape[:2], 1)], dim=2), positive.to(torch.float64), weights * c)
+    decay = x.new_ones(x.shape[2] + 1)
+    decay[-1] = 0
+    problem = _Problem(
+        torch.cat([x, x.new_ones(*x.shape[:2], 1)], dim=2), 1 - 2 * positive.to(torch.float64), weights * c, decay
+    )
     solution = _minimise(problem, tolerance * c * weights.sum(dim=1).clamp(min=1))
     return Probes(solution[:, :-1], solution[:, -1])
 
 
 def predict(probes: Probes, x: Float[Tensor, "problems rows features"]) -> Bool[Tensor, "problems rows"]:
     """Which rows each probe assigns to its class."""
-    scores = torch.einsum("prf,pf->pr", x.to(probes.weights.dtype), probes.weights) + probes.biases[:, None]
-    return scores > 0
+    scores = x.to(probes.weights.dtype) @ probes.weights[..., None]
+    return scores.squeeze(-1) + probes.biases[:, None] > 0
 
 
 class _Problem(NamedTuple):
-    """The objective: rows with a constant last feature for the intercept, targets 0/1, weight C per row."""
+    """The objective: rows with a constant last feature for the intercept, weight C per row."""
 
     rows: Tensor
-    targets: Tensor
+    against: Tensor
+    """1 in rows of class 0, -1 in rows of class 1: scores times this are what a row loses by."""
     weights: Tensor
+    decay: Tensor
+    """Of each feature: 0 for the intercept, else 1."""
 
-    def value(self, solution: Tensor) -> Tensor:
+    def scores(self, solution: Tensor) -> Tensor:
+        """Each row's score."""
+        return (self.rows @ solution[..., None]).squeeze(-1)
+
+    def value(self, solution: Tensor, scores: Tensor) -> Tensor:
         """The objective of each problem."""
-        scores = self._scores(solution)
-        losses = torch.nn.functional.softplus(scores) - self.targets * scores
-        return (self.weights * losses).sum(dim=1) + solution[:, :-1].square().sum(dim=1) / 2
+        losses = torch.nn.functional.softplus(self.against * scores)
+        return (self.weights * losses).sum(dim=1) + (self.decay * solution.square()).sum(dim=1) / 2
 
-    def slope(self, solution: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(self, point: _Point) -> tuple[Tensor, Tensor]:
         """Gradient and Hessian of each problem."""
-        shares = torch.sigmoid(self._scores(solution))
-        gradient = torch.einsum("pr,prf->pf", self.weights * (shares - self.targets), self.rows)
-        curvature = self.weights * shares * (1 - shares)
-        hessian = torch.bmm((self.rows * curvature[..., None]).mT, self.rows)
-        decay = torch.ones_like(solution[0])
-        decay[-1] = 0
-        return gradient + decay * solution, hessian + decay.diag()
+        # The share of the wrong side: it keeps its precision where the right side's is almost 1.
+        wrong = torch.sigmoid(self.against * point.scores)
+        pull = self.weights * wrong
+        gradient = (self.rows.mT @ (self.against * pull)[..., None]).squeeze(-1)
+        hessian = (self.rows * (pull * (1 - wrong))[..., None]).mT @ self.rows
+        return gradient + self.decay * point.solution, hessian + self.decay.diag()
 
-    def _scores(self, solution: Tensor) -> Tensor:
-        return torch.einsum("prf,pf->pr", self.rows, solution)
+
+class _Point(NamedTuple):
+    """A solution of each problem, with its scores and its value."""
+
+    solution: Tensor
+    scores: Tensor
+    value: Tensor
+
+    def replaced(self, other: _Point, where: Bool[Tensor, " problems"]) -> _Point:
+        """Of each problem the other point, `where` that is chosen."""
+        return _Point(*(
+            torch.where(where.view(-1, *[1] * (mine.dim() - 1)), theirs, mine)
+            for mine, theirs in zip(self, other, strict=True)
+        ))  # fmt: skip
 
 
 def _minimise(problem: _Problem, tolerance: Tensor) -> Tensor:
     """Newton's method with step halving on all problems in parallel; a problem that has converged no longer moves."""
     solution = problem.rows.new_zeros(problem.rows.shape[0], problem.rows.shape[2])
-    value = problem.value(solution)
+    scores = torch.zeros_like(problem.against)
+    point = _Point(solution, scores, problem.value(solution, scores))
     for _ in range(_MOST_STEPS):
-        gradient, hessian = problem.slope(solution)
+        gradient, hessian = problem.slope(point)
         moving = gradient.abs().amax(dim=1) > tolerance
         if not bool(moving.any()):
-            return solution
-        direction = -_solve(hessian, gradient)
-        solution, value, moved = _step(problem, solution, value, direction, gradient, moving)
-        if not bool(moved.any()):
+            return point.solution
+        following = _step(problem, point, -_solve(hessian, gradient), gradient, moving)
+        if following is None:
             # Any further decrease is below the objective's rounding error.
-            return solution
+            return point.solution
+        point = following
     raise ArithmeticError(f"logistic regression did not converge in {_MOST_STEPS} Newton steps")
 
 
@@ -106,25 +128,22 @@ def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
     return torch.cholesky_solve(gradient[..., None], factor).squeeze(-1)
 
 
-def _step(
-    problem: _Problem, solution: Tensor, value: Tensor, direction: Tensor, gradient: Tensor, moving: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The next solutions and values, and which problems moved: each takes the largest step 2⁻ⁿ that descends enough."""
-    expected = (gradient * direction).sum(dim=1)
+def _step(problem: _Problem, point: _Point, direction: Tensor, gradient: Tensor, moving: Tensor) -> _Point | None:
+    """Where each moving problem has taken the largest step 2⁻ⁿ that descends enough; None if no problem has found one.
+
+    Scores are linear in the step, so that trying one needs no pass over the rows.
+    """
+    along = problem.scores(direction)
+    expected = _SUFFICIENT * (gradient * direction).sum(dim=1)
     # Near the minimum a full Newton step changes the objective by less than its rounding error.
-    slack = _ROUNDING * (1 + value.abs())
-    step = torch.ones_like(value)
-    open_ = moving.clone()
-    moved = torch.zeros_like(moving)
-    best, lowest = solution.clone(), value.clone()
-    for _ in range(_MOST_HALVINGS):
-        trial = solution + step[:, None] * direction
-        reached = problem.value(trial)
-        accepted = open_ & (reached <= value + _SUFFICIENT * step * expected + slack)
-        best[accepted], lowest[accepted] = trial[accepted], reached[accepted]
-        moved |= accepted
-        open_ &= ~accepted
+    limit = point.value + _ROUNDING * (1 + point.value.abs())
+    best, open_ = point, moving
+    for halvings in range(_MOST_HALVINGS):
+        step = 0.5**halvings
+        solution, scores = point.solution + step * direction, point.scores + step * along
+        trial = _Point(solution, scores, problem.value(solution, scores))
+        accepted = open_ & (trial.value <= limit + step * expected)
+        best, open_ = best.replaced(trial, accepted), open_ & ~accepted
         if not bool(open_.any()):
-            break
-        step = torch.where(open_, step / 2, step)
-    return best, lowest, moved
+            return best
+    return best if bool((moving & ~open_).any()) else None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae_research.metrics.accuracies import ProbeTest
 from sae_research.probes.draws import draw_held_out, draw_negatives
-from sae_research.probes.logistic import fit_logistic, predict
+from sae_research.probes.nested import predict_nested
 from sae_research.probes.sae_bench import draw_one_against_rest
 from sae_research.probes.sparse_rows import Rows, SparseRows, n_features, take_columns, weighted_sums
 from sae_research.probes.wide import fit_wide, predict_wide
@@ -130,10 +130,8 @@ def score_top_k(
         return {}
     best = rank_features(train, tasks.train, max(possible)) if best is None else best[:, : max(possible)]
     train_x, test_x = _gather(train, tasks.train.rows, best), _gather(test, tasks.test.rows, best)
-    return {
-        k: _tests(predict(fit_logistic(train_x[..., :k], tasks.train.positive), test_x[..., :k]), tasks)
-        for k in possible
-    }
+    predicted = predict_nested(train_x, tasks.train.positive, test_x, possible)
+    return {k: _tests(of_k, tasks) for k, of_k in zip(possible, predicted, strict=True)}
 
 
 def _gather(

@@ -50,19 +50,30 @@ def train_columns(
     targets = positive.float()
     n_positive = targets.sum(dim=0)
     weights = torch.where(positive, (n - n_positive) / n_positive.clamp(min=1), 1.0)
+    addends = columns * _batch_lengths(n, schedule.batch_size, positive.device)[:, None]
     state = _AdamColumns.start(width, columns, generator, positive.device)
+    probe, probe_gradient = state.solution[:-1], state.gradient[:-1]
     for epoch in range(schedule.epochs):
         rate = _FIRST_RATE * (_LAST_RATE / _FIRST_RATE) ** (epoch / schedule.epochs)
-        for batch in torch.randperm(n, generator=generator).to(positive.device).split(schedule.batch_size):
-            x, probe = rows(batch), state.solution[:-1]
-            shares = torch.addmm(state.solution[-1], x, probe).sigmoid_()
-            pull = shares.sub_(targets[batch]).mul_(weights[batch]).div_(shares.numel())
-            torch.mm(x.T, pull, out=state.gradient[:-1])
+        order = torch.randperm(n, generator=generator).to(positive.device)
+        batches = (t.split(schedule.batch_size) for t in (order, targets[order], weights[order] / addends))
+        for batch, of_targets, of_weights in zip(*batches, strict=True):
+            x = rows(batch)
+            pull = torch.addmm(state.solution[-1], x, probe).sigmoid_().sub_(of_targets).mul_(of_weights)
+            torch.mm(x.T, pull, out=probe_gradient)
             torch.sum(pull, dim=0, out=state.gradient[-1])
             if schedule.l1:
-                state.gradient[:-1].add_(probe.sign(), alpha=schedule.l1 / columns)
+                probe_gradient.add_(probe.sign(), alpha=schedule.l1 / columns)
             state.step(rate, schedule.weight_decay)
-    return ColumnProbes(state.solution[:-1], state.solution[-1])
+    return ColumnProbes(probe, state.solution[-1])
+
+
+def _batch_lengths(n: int, batch_size: int, device: torch.device) -> Float[Tensor, " rows"]:
+    """How many rows the batch of each of `n` ordered rows has: the last batch may be smaller."""
+    lengths = torch.full((n,), float(batch_size), device=device)
+    whole = n - n % batch_size
+    lengths[whole:] = n - whole
+    return lengths
 
 
 class _AdamColumns:
@@ -72,7 +83,7 @@ class _AdamColumns:
         self.solution = solution
         self.gradient = torch.zeros_like(solution)
         self._mean, self._square = torch.zeros_like(solution), torch.zeros_like(solution)
-        self._steps = 0
+        self._steps = torch.zeros((), device=solution.device)
 
     @classmethod
     def start(cls, width: int, columns: int, generator: torch.Generator, device: torch.device) -> _AdamColumns:
@@ -81,11 +92,13 @@ class _AdamColumns:
         return cls(((2 * draws - 1) / width**0.5).to(device))
 
     def step(self, rate: float, weight_decay: float) -> None:
-        """One step against `gradient`, to which the weight decay is added."""
+        """One step against `gradient`, to which the weight decay is added.
+
+        It calls what is beneath `torch.optim.Adam`, which itself would take longer than all the rest of a small step.
+        """
         self._steps += 1
-        gradient = self.gradient.add_(self.solution, alpha=weight_decay)
-        self._mean.lerp_(gradient, 1 - _BETAS[0])
-        self._square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        unbiased = 1 - _BETAS[0] ** self._steps, 1 - _BETAS[1] ** self._steps
-        scale = self._square.sqrt().div_(unbiased[1] ** 0.5).add_(_EPSILON)
-        self.solution.addcdiv_(self._mean, scale, value=-rate / unbiased[0])
+        torch._fused_adam_(  # pyright: ignore[reportPrivateImportUsage]
+            [self.solution], [self.gradient], [self._mean], [self._square], [], [self._steps],
+            lr=rate, beta1=_BETAS[0], beta2=_BETAS[1], eps=_EPSILON, weight_decay=weight_decay,
+            amsgrad=False, maximize=False,
+        )  # fmt: skip

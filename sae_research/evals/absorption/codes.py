@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_research.device_memory import free_memory
 from sae_research.evals.base import EvalContext
 from sae_research.evals.shared.attempts import Attempt, do_each
 from sae_research.evals.shared.batches import is_real
@@ -16,8 +17,9 @@ from sae_research.lm.site import Site
 from sae_research.saes.codes import SparseCodes, joined
 from sae_research.saes.encoding import Encoder
 
-# Up to this many codes are held densely too, for speed: 256 MiB in float32.
+# Up to this many codes are held densely too, for speed: 256 MiB in float32, or on a GPU a share of its free memory.
 _DENSE_ELEMENTS = 2**26
+_DENSE_SHARE = 1 / 8
 
 
 class WordCodes:
@@ -26,7 +28,7 @@ class WordCodes:
     def __init__(self, codes: SparseCodes, d_sae: int) -> None:
         self._codes = codes
         self.d_sae = d_sae
-        is_small = len(codes.counts) * d_sae <= _DENSE_ELEMENTS
+        is_small = len(codes.counts) * d_sae <= _most_dense(codes.counts.device)
         self._dense = codes.dense(d_sae) if is_small else None
 
     def rows(self, words: Int[Tensor, " some"]) -> Float[Tensor, "some d_sae"]:
@@ -84,6 +86,12 @@ def read_prompts(
         context.progress.advance(len(batch), doing=f"{len(attempts)} SAEs at {site.hook_name}")
     back = order.argsort().to(lm.device)
     return Reading(x, {a: joined(codes).take(back) for a, codes in parts.items() if a.error is None and codes})
+
+
+def _most_dense(device: torch.device) -> int:
+    if device.type == "cpu":
+        return _DENSE_ELEMENTS
+    return max(_DENSE_ELEMENTS, int(_DENSE_SHARE * free_memory(device)) // 4)
 
 
 def _padded(prompts: Sequence[Sequence[int]], position: int) -> tuple[Tensor, Tensor]:

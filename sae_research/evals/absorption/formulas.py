@@ -25,34 +25,50 @@ class Absorbed(NamedTuple):
     """Whether a single latent carries the letter while no split latent fires."""
 
 
+class SplitLatents(NamedTuple):
+    """The latents of each letter."""
+
+    latents: Int[Tensor, "letters most"]
+    """Those of a letter with fewer than the most are followed by others, which do not count."""
+    counts: Int[Tensor, " letters"]
+
+    def of_words(self, letters: Int[Tensor, " words"]) -> tuple[Int[Tensor, "words most"], Bool[Tensor, "words most"]]:
+        """The latents of each word's letter, and which of them count; the others repeat the letter's first one."""
+        latents = self.latents[:, : int(self.counts.max())]
+        counted = torch.arange(latents.shape[1], device=latents.device) < self.counts[:, None]
+        return torch.where(counted, latents, latents[:, :1])[letters], counted[letters]
+
+
 def measure_absorbed(
     codes: Float[Tensor, "words d_sae"],
-    cosines: Float[Tensor, " d_sae"],
+    cosines: Float[Tensor, "letters d_sae"],
     projections: Float[Tensor, " words"],
-    split: Int[Tensor, " split"],
+    split: SplitLatents,
+    letters: Int[Tensor, " words"],
 ) -> Absorbed:
-    """Absorption of the words of one letter that the letter's probe detects.
+    """Absorption of words whose letters the letters' probes detect.
 
-    `cosines` are those of the probe's direction p with the atoms, `projections` are P = x·p, `split` are the letter's
-    latents. A latent contributes code x cosine. Let M be the contribution of the split latents and A that of the three
-    largest others whose cosine is at least 0.1. The fraction is 0 if M >= P or A < 0.4 P, 1 if M <= 0, and otherwise
-    a / (a + M) with a = min(A, P - M). Full absorption: no split latent fires, and the latent that contributes most has
-    a cosine of at least 0.025 and contributes 0.4 P or more.
+    `cosines` are those of a letter's probe p with the atoms, `projections` are P = x·p. A latent contributes code x
+    cosine. Let M be the contribution of the letter's split latents and A that of the three largest others whose cosine
+    is at least 0.1. The fraction is 0 if M >= P or A < 0.4 P, 1 if M <= 0, and otherwise a / (a + M) with
+    a = min(A, P - M). Full absorption: no split latent fires, and the latent that contributes most has a cosine of at
+    least 0.025 and contributes 0.4 P or more.
 
     P = 10, M = 2 and A = 5 give a = min(5, 8) = 5 and the fraction 5 / 7.
     """
-    contributions = codes * cosines
-    main = contributions[:, split].sum(dim=1)
-    absorbs = (cosines >= _LEAST_COSINE) & (contributions > 0)
-    absorbs[:, split] = False
+    of_word = cosines[letters]
+    contributions = codes * of_word
+    latents, counted = split.of_words(letters)
+    main = torch.where(counted, contributions.gather(1, latents), 0.0).sum(dim=1)
+    absorbs = ((of_word >= _LEAST_COSINE) & (contributions > 0)).scatter_(1, latents, value=False)
     others = torch.where(absorbs, contributions, 0.0).topk(min(_MOST_ABSORBERS, codes.shape[1]), dim=1).values.sum(1)
     enough = (projections > 0) & (others >= _LEAST_SHARE * projections) & (main < projections)
     absorbed = torch.minimum(others, projections - main)
     share = torch.where(main <= 0, 1.0, (absorbed / (absorbed + main)).clamp(0, 1))
     most, latent = contributions.max(dim=1)
     is_full = (
-        (codes[:, split] < _SILENT).all(dim=1)
-        & (cosines[latent] >= _FULL_LEAST_COSINE)
+        (codes.gather(1, latents) < _SILENT).all(dim=1)
+        & (of_word.gather(1, latent[:, None]).squeeze(1) >= _FULL_LEAST_COSINE)
         & (projections > 0)
         & (most >= _LEAST_SHARE * projections)
     )

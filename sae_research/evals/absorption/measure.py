@@ -12,9 +12,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sae_research.evals.absorption.adam import Schedule, train_columns
+from sae_research.evals.absorption.balanced import predict_balanced
 from sae_research.evals.absorption.codes import Reading, WordCodes, read_prompts
-from sae_research.evals.absorption.formulas import Absorbed, count_split, f1_scores, measure_absorbed
-from sae_research.evals.absorption.nested import predict_nested
+from sae_research.evals.absorption.formulas import Absorbed, SplitLatents, count_split, f1_scores, measure_absorbed
 from sae_research.evals.absorption.report import KnownLetters, absorption_output
 from sae_research.evals.absorption.scores import LetterResult, SaeGate
 from sae_research.evals.absorption.settings import AbsorptionSettings
@@ -125,21 +125,24 @@ def _measure(
     actual = _one_hot(words.labels)[:, words.letters.usable]
     f1_train, f1_test = (f1_scores(predicted[..., part].mT, actual[part]) for part in (slice(n), slice(n, None)))
     n_split = count_split(f1_train if settings.rules == "clean" else f1_test, settings.f1_jump_threshold)
-    fresh = words.fresh.codes(attempt)
+    # Of each hit, the place of its letter among the usable ones.
+    letters = actual[words.hits].nonzero()[:, 1]
+    absorbed = _absorb(attempt.sae, words.fresh.codes(attempt), words, SplitLatents(ranked, n_split), letters)
+    fractions, is_full, hits = absorbed.fraction.double().cpu(), absorbed.is_full.cpu(), words.hits.cpu() - n
+    letters, predicted = letters.cpu(), predicted[..., n:].cpu()
+    numbers = zip(words.letters.usable, n_split.tolist(), ranked.tolist(), f1_test.T.tolist(), strict=True)
     results = []
-    for i, letter in enumerate(words.letters.usable):
-        split = ranked[i, : int(n_split[i])]
-        of_letter = (words.labels[words.hits] == letter).nonzero().squeeze(1)
-        absorbed = _absorb(attempt.sae, fresh, words, of_letter, split)
+    for i, (letter, n_latents, latents, f1_by_k) in enumerate(numbers):
+        of_letter = letters == i
         results.append(
             LetterResult(
                 letter=LETTERS[letter],
-                words=(words.hits[of_letter] - n).cpu().numpy(),
-                fractions=absorbed.fraction.double().cpu().numpy(),
-                is_full=absorbed.is_full.cpu().numpy(),
-                split=tuple(split.tolist()),
-                f1_by_k=tuple(f1_test[:, i].tolist()),
-                predicted=predicted[len(split) - 1, i, n:].cpu().numpy(),
+                words=hits[of_letter].numpy(),
+                fractions=fractions[of_letter].numpy(),
+                is_full=is_full[of_letter].numpy(),
+                split=tuple(latents[:n_latents]),
+                f1_by_k=tuple(f1_by_k),
+                predicted=predicted[n_latents - 1, i].numpy(),
             )
         )
     return results
@@ -165,25 +168,22 @@ def _probe_latents(
     ranked = probe.weights[:, usable].T.sort(dim=1, descending=True, stable=True).indices[:, :k]
     distinct, slots = ranked.unique(return_inverse=True)
     features = codes.columns(distinct)[:, slots].movedim(0, 1)
-    return ranked, predict_nested(features[:, :n], _one_hot(words.labels[:n])[:, usable].T, features)
+    return ranked, predict_balanced(features[:, :n], _one_hot(words.labels[:n])[:, usable].T, features)
 
 
 def _absorb(
-    sae: Sae, codes: WordCodes, words: ProbedWords, of_letter: Int[Tensor, " some"], split: Int[Tensor, " split"]
+    sae: Sae, codes: WordCodes, words: ProbedWords, split: SplitLatents, letters: Int[Tensor, " hits"]
 ) -> Absorbed:
-    """Absorption in the words of one letter that the probe detects: `of_letter` are their places among the hits."""
-    letter = int(words.labels[words.hits[of_letter[0]]])
-    direction = words.probe.weights[:, letter] / words.probe.weights[:, letter].norm()
-    cosines = torch.nn.functional.cosine_similarity(direction, sae.W_dec.float(), dim=-1)
-    projections = words.fresh.x[of_letter] @ direction
+    """Absorption in the hits, whose `letters` are places among the usable ones."""
+    probes = words.probe.weights[:, words.letters.usable]
+    directions = (probes / probes.norm(dim=0)).T
+    cosines = directions @ torch.nn.functional.normalize(sae.W_dec.float()).T
+    projections = (words.fresh.x * directions[letters]).sum(dim=1)
     parts = [
         measure_absorbed(
-            sae.contributions(codes.rows(of_letter[part]), words.fresh.x[of_letter[part]]),
-            cosines,
-            projections[part],
-            split,
+            sae.contributions(codes.rows(hits), words.fresh.x[hits]), cosines, projections[hits], split, letters[hits]
         )
-        for part in pieces(sae, len(of_letter))
+        for hits in (torch.arange(part.start, part.stop, device=letters.device) for part in pieces(sae, len(letters)))
     ]
     return Absorbed(*(torch.cat(values) for values in zip(*parts, strict=True)))
 

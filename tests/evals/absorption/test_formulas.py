@@ -6,15 +6,23 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from sae_research.evals.absorption.formulas import count_split, f1_scores, measure_absorbed
+from sae_research.evals.absorption.formulas import Absorbed, SplitLatents, count_split, f1_scores, measure_absorbed
 
 # Latent 0 is the letter's own; 1 to 4 could absorb it, 5 is not aligned enough, 6 is opposed.
 COSINES = torch.tensor([0.5, 0.5, 0.5, 0.5, 0.5, 0.05, -0.5])
-SPLIT = torch.tensor([0])
+SPLIT = [0]
+
+
+def _absorbed(codes: torch.Tensor, cosines: torch.Tensor, projections: torch.Tensor, split: list[int]) -> Absorbed:
+    """Of words of one letter, beside another letter with more latents."""
+    latents = torch.tensor([split + [0] * (5 - len(split)), [1, 2, 3, 4, 5]])
+    both = SplitLatents(latents, torch.tensor([len(split), 5]))
+    letters = torch.zeros(len(codes), dtype=torch.long)
+    return measure_absorbed(codes, torch.stack([cosines, -cosines]), projections, both, letters)
 
 
 def _measure(codes: list[float], projection: float) -> tuple[float, bool]:
-    absorbed = measure_absorbed(torch.tensor([codes]), COSINES, torch.tensor([projection]), SPLIT)
+    absorbed = _absorbed(torch.tensor([codes]), COSINES, torch.tensor([projection]), SPLIT)
     return float(absorbed.fraction[0]), bool(absorbed.is_full[0])
 
 
@@ -44,8 +52,7 @@ def test_as_the_definition_reads() -> None:
     codes = torch.randn(200, 12, generator=generator) * (torch.rand(200, 12, generator=generator) < 0.5) * 4
     cosines = 0.4 * torch.randn(12, generator=generator)
     projections = 2 * torch.randn(200, generator=generator) + 1
-    split = torch.tensor([3, 7])
-    absorbed = measure_absorbed(codes, cosines, projections, split)
+    absorbed = _absorbed(codes, cosines, projections, [3, 7])
     for row, p, fraction, is_full in zip(codes.tolist(), projections.tolist(), *map(list, absorbed), strict=True):
         said = [z * c for z, c in zip(row, cosines.tolist(), strict=True)]
         own = said[3] + said[7]
@@ -64,6 +71,22 @@ def test_as_the_definition_reads() -> None:
         full = row[3] < 1e-8 and row[7] < 1e-8 and cosines[top] >= 0.025 and p >= 0 and said[top] / p >= 0.4
         assert float(fraction) == pytest.approx(expected, abs=1e-5)
         assert bool(is_full) == bool(full)
+
+
+def test_words_of_several_letters_as_letter_by_letter() -> None:
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randn(60, 12, generator=generator).relu() * 3
+    cosines = 0.4 * torch.randn(3, 12, generator=generator)
+    projections = 2 * torch.rand(60, generator=generator)
+    split = SplitLatents(torch.randperm(12, generator=generator).view(3, 4), torch.tensor([1, 4, 2]))
+    letters = torch.randint(3, (60,), generator=generator)
+    together = measure_absorbed(codes, cosines, projections, split, letters)
+    for letter, (latents, n) in enumerate(zip(split.latents.tolist(), split.counts.tolist(), strict=True)):
+        words = letters == letter
+        alone = _absorbed(codes[words], cosines[letter], projections[words], latents[:n])
+        torch.testing.assert_close(together.fraction[words], alone.fraction)
+        assert torch.equal(together.is_full[words], alone.is_full)
+    assert 0 < float(together.fraction.mean()) < 1
 
 
 def test_f1_is_that_of_scikit_learn() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from sae_research.evals.absorption.nested import predict_nested
+from sae_research.evals.absorption.balanced import predict_balanced
 
 
 def test_as_scikit_learn() -> None:
@@ -17,7 +17,7 @@ def test_as_scikit_learn() -> None:
         return x + positive[..., None] * (torch.rand(2, rows, 3, generator=generator) < 0.4), positive
 
     (x, positive), (test, _) = draw(150), draw(80)
-    predicted = predict_nested(x, positive, test)
+    predicted = predict_balanced(x, positive, test)
     assert predicted.shape == (3, 2, 80)
     for k in (1, 2, 3):
         for i in range(2):
@@ -29,5 +29,5 @@ def test_as_scikit_learn() -> None:
 def test_features_that_never_fire_predict_one_class() -> None:
     x = torch.zeros(1, 10, 2)
     positive = torch.arange(10)[None] < 3
-    predicted = predict_nested(x, positive, x)
+    predicted = predict_balanced(x, positive, x)
     assert bool((predicted == predicted[..., :1]).all())

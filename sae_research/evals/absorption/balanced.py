@@ -1,4 +1,4 @@
-"""Logistic regressions on the first 1, 2, ..., k of a class's features, many classes at a time."""
+"""Balanced logistic regressions on the first 1, 2, ..., k of a class's latents, many classes at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_research.probes.logistic import fit_logistic, predict
+from sae_research.probes.nested import predict_nested
 
 
-def predict_nested(
+def predict_balanced(
     train: Float[Tensor, "classes rows k"],
     positive: Bool[Tensor, "classes rows"],
     test: Float[Tensor, "classes test_rows k"],
@@ -20,9 +20,7 @@ def predict_nested(
     k features; for each class these are merged into one positive and one negative row with their total weight.
     """
     x, labels, weights = _merge_empty_rows(train.double(), positive)
-    return torch.stack(
-        [predict(fit_logistic(x[..., :k], labels, weights), test[..., :k]) for k in range(1, train.shape[2] + 1)]
-    )
+    return predict_nested(x, labels, test, range(1, train.shape[2] + 1), weights)
 
 
 def _merge_empty_rows(x: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
