@@ -153,6 +153,7 @@ class RotationSwap(Swap):
     def __init__(self, x: Float[Tensor, "prompt d"], start: Float[Tensor, "d d"], dimension: int | None) -> None:
         self._x, self._start, self._dimension = x, start, dimension
         self.cause_only = dimension is not None
+        # Not with the strides of `start`: Adam in one call misreads a gradient whose strides are not its parameter's.
         self.skew = torch.zeros_like(start, memory_format=torch.contiguous_format).requires_grad_()
         self.mask = torch.zeros(len(start), device=x.device).requires_grad_()
 

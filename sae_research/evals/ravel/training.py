@@ -98,7 +98,7 @@ class AttributeRun:
             of_cases = self._runs.each(cases, self._gradients)
         for case, [gradients] in of_cases:
             for parameter, gradient in zip(case.candidate.swap.parameters, gradients, strict=True):
-                # Adam in one call misreads a gradient whose strides are not its parameter's.
+                # As all parameters are; see `RotationSwap`.
                 parameter.grad = gradient.contiguous()
         optimizers = dict.fromkeys(self._optimizers[case.candidate] for case, _ in of_cases)
         side_by_side(_use_gradients, optimizers, self._lm.device)
