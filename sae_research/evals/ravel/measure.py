@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from sae_research.evals.base import EvalContext, Outcome
+from sae_research.evals.ravel.candidates import Candidate
 from sae_research.evals.ravel.entities import EntityPrompt
 from sae_research.evals.ravel.pairs import PairSplit, draw_pairs
 from sae_research.evals.ravel.prompts import Checker, Prompts, known_prompts, tokenize_prompts
 from sae_research.evals.ravel.report import ClassHits, ravel_output
 from sae_research.evals.ravel.represented import Represented, represent
 from sae_research.evals.ravel.settings import Baseline, RavelSettings
+from sae_research.evals.ravel.shared_runs import SharedRuns
 from sae_research.evals.ravel.swaps import (
     Axes,
     MaskSwap,
@@ -25,7 +27,7 @@ from sae_research.evals.ravel.swaps import (
     principal_axes,
     random_rotation,
 )
-from sae_research.evals.ravel.training import AttributeRun, Candidate
+from sae_research.evals.ravel.training import AttributeRun
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.lm.site import Site
 from sae_research.saes.base import Sae
@@ -66,6 +68,7 @@ class _EntityClass:
         self._attributes = settings.attributes[name]
         self._keys = {seed: ("ravel", seed, settings.dataset, name) for seed in (context.seed, *settings.seeds)}
         self._asked = tokenize_prompts(context.lm, items, prepend_bos=settings.prepend_bos)
+        self._runs = SharedRuns.of(context)
         self._checker = Checker(context.lm, settings.n_generated_tokens if settings.answer == "generation" else None)
 
     @cached_property
@@ -106,7 +109,9 @@ class _EntityClass:
             for attribute, split in splits.items():
                 candidates: list[Candidate] = [Candidate(MaskSwap(f), attempt=a) for a, f in latents.items()]
                 candidates += [Candidate(self._swap(name, x, axes), name=name) for name in self._settings.baselines]
-                run = AttributeRun(self._context, site, self._prompts, self._checker, self._settings, candidates)
+                run = AttributeRun(
+                    self._context, site, self._prompts, self._checker, self._settings, candidates, runs=self._runs
+                )
                 for candidate, swap_hits in run.run(split).items():
                     owner: Owner = candidate.attempt or candidate.name  # type: ignore[assignment]
                     hits[owner].draws[seed][attribute] = swap_hits

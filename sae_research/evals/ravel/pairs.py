@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -30,13 +31,14 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.base)
 
+    @cached_property
+    def n_cause(self) -> int:
+        """How many are for cause; the others are for isolation."""
+        return int(self.is_cause.sum())
+
     def take(self, rows: Tensor) -> Pairs:
         """These pairs, in this order."""
         return Pairs(self.base[rows], self.source[rows], self.is_cause[rows])
-
-    def to(self, device: torch.device) -> Pairs:
-        """The same pairs on `device`."""
-        return Pairs(self.base.to(device), self.source.to(device), self.is_cause.to(device))
 
     def wanted(self) -> Int[Tensor, " pair"]:
         """The prompt whose answer is wanted."""

@@ -47,9 +47,9 @@ def tokenize_prompts(lm: LanguageModel, items: Sequence[EntityPrompt], *, prepen
     start = [bos_id(lm.tokenizer)] if prepend_bos else []
     rows = [[*start, *ids] for ids in encode_plain(lm.tokenizer, [item.text for item in items])] if items else []
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
-    tokens = torch.full((len(rows), max(map(len, rows), default=1)), int(lm.tokenizer.pad_token_id or 0))  # type: ignore[arg-type]
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = torch.tensor(row)
+    width, pad = max(map(len, rows), default=1), int(lm.tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
+    padded = [row + [pad] * (width - len(row)) for row in rows]
+    tokens = torch.tensor(padded, dtype=torch.long).reshape(len(rows), width)
     entity = torch.tensor([len(start) + place for place in _last_entity_tokens(lm, items)], dtype=torch.long)
     return Prompts(list(items), tokens, lengths, entity, torch.full_like(lengths, -1))
 

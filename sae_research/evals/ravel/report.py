@@ -115,11 +115,7 @@ def _draw_scores(
     hits: ClassHits, swaps: Mapping[str, SwapHits], variant: str, groups: int
 ) -> dict[str, dict[str, Estimate]]:
     """The scores of one seed."""
-    usable = [
-        name
-        for name, swap in swaps.items()
-        if variant in swap.hits and 0 < int(swap.pairs.is_cause.sum()) < len(swap.pairs)
-    ]
+    usable = [name for name, swap in swaps.items() if variant in swap.hits and 0 < swap.pairs.n_cause < len(swap.pairs)]
     if not usable:
         return {}
     rows = _rows(hits, [swaps[name] for name in usable], variant)
@@ -156,7 +152,7 @@ def _rows(hits: ClassHits, swaps: Sequence[SwapHits], variant: str) -> dict[str,
 
 def _tested(hits: ClassHits) -> list[str]:
     """The entities of base prompts of any seed's test pairs, in the order of the prompts."""
-    bases = sorted({int(base) for _, swaps in hits.swaps() for swap in swaps for base in swap.pairs.base})
+    bases = sorted({base for _, swaps in hits.swaps() for swap in swaps for base in swap.pairs.base.tolist()})
     return list(dict.fromkeys(hits.prompts.items[base].entity for base in bases))
 
 
@@ -193,8 +189,8 @@ def _sizes(classes: Mapping[str, ClassHits]) -> Iterator[Measurement]:
         n_entities += n_tested
         for attribute, swaps in hits.swaps():
             sizes = {
-                "n_cause_pairs": fmean([int(swap.pairs.is_cause.sum()) for swap in swaps]),
-                "n_isolation_pairs": fmean([int((~swap.pairs.is_cause).sum()) for swap in swaps]),
+                "n_cause_pairs": fmean([swap.pairs.n_cause for swap in swaps]),
+                "n_isolation_pairs": fmean([len(swap.pairs) - swap.pairs.n_cause for swap in swaps]),
                 "n_training_steps": fmean([swap.n_steps for swap in swaps]),
             }
             by_place.append(({"entity": name, "attribute": attribute}, sizes))

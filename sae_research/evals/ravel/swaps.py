@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -40,8 +41,8 @@ class Swap(ABC):
         return []
 
     @abstractmethod
-    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Float[Tensor, "pair d"]:
-        """The activation that replaces each base's."""
+    def mixed(self, base: PromptRows, source: PromptRows, modes: Sequence[MaskMode]) -> list[Float[Tensor, "pair d"]]:
+        """In each mode, the activations that replace the bases'."""
 
 
 class Features(ABC):
@@ -123,17 +124,21 @@ class MaskSwap(Swap):
         """Number of features that the hard mask takes from the source."""
         return int((self.mask > 0).sum())
 
-    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Tensor:
-        difference = source_share(self.mask, mode) * self._features.difference(base, source)
-        reconstruction = self._features.reconstruction(base, with_error=mode.with_error)
-        return reconstruction + difference @ self._features.directions
+    def mixed(self, base: PromptRows, source: PromptRows, modes: Sequence[MaskMode]) -> list[Tensor]:
+        features = self._features
+        difference = features.difference(base, source)
+        added = {
+            temperature: (source_share(self.mask, temperature) * difference) @ features.directions
+            for temperature in dict.fromkeys(mode.temperature for mode in modes)
+        }
+        return [features.reconstruction(base, with_error=m.with_error) + added[m.temperature] for m in modes]
 
 
-def source_share(mask: Float[Tensor, " feature"], mode: MaskMode) -> Float[Tensor, " feature"]:
-    """How much each feature takes from the source, between 0 and 1."""
-    if mode.temperature is None:
+def source_share(mask: Float[Tensor, " feature"], temperature: float | None) -> Float[Tensor, " feature"]:
+    """How much each feature takes from the source, between 0 and 1 (`MaskMode.temperature`)."""
+    if temperature is None:
         return (mask > 0).to(mask.dtype)
-    return torch.sigmoid(mask / mode.temperature)
+    return torch.sigmoid(mask / temperature)
 
 
 @final
@@ -148,7 +153,8 @@ class RotationSwap(Swap):
     def __init__(self, x: Float[Tensor, "prompt d"], start: Float[Tensor, "d d"], dimension: int | None) -> None:
         self._x, self._start, self._dimension = x, start, dimension
         self.cause_only = dimension is not None
-        self.skew = torch.zeros_like(start).requires_grad_()
+        # Not with the strides of `start`: Adam in one call misreads a gradient whose strides are not its parameter's.
+        self.skew = torch.zeros_like(start, memory_format=torch.contiguous_format).requires_grad_()
         self.mask = torch.zeros(len(start), device=x.device).requires_grad_()
 
     @property
@@ -162,13 +168,12 @@ class RotationSwap(Swap):
         one = torch.eye(len(skew), device=skew.device)
         return self._start @ torch.linalg.solve(one + skew, one - skew)
 
-    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Tensor:
-        difference = self._x[source] - self._x[base]
+    def mixed(self, base: PromptRows, source: PromptRows, modes: Sequence[MaskMode]) -> list[Tensor]:
+        x, axes = self._x[base], self.axes[:, : self._dimension]
+        difference = (self._x[source] - x) @ axes
         if self._dimension is not None:
-            axes = self.axes[:, : self._dimension]
-            return self._x[base] + difference @ axes @ axes.T
-        axes = self.axes
-        return self._x[base] + (source_share(self.mask, mode) * (difference @ axes)) @ axes.T
+            return [x + difference @ axes.T] * len(modes)
+        return [x + (source_share(self.mask, mode.temperature) * difference) @ axes.T for mode in modes]
 
 
 @final
@@ -178,8 +183,8 @@ class WholeSwap(Swap):
     def __init__(self, x: Float[Tensor, "prompt d"], *, of_source: bool) -> None:
         self._x, self._of_source = x, of_source
 
-    def mixed(self, base: PromptRows, source: PromptRows, mode: MaskMode) -> Tensor:
-        return self._x[source if self._of_source else base]
+    def mixed(self, base: PromptRows, source: PromptRows, modes: Sequence[MaskMode]) -> list[Tensor]:
+        return [self._x[source if self._of_source else base]] * len(modes)
 
 
 def random_rotation(width: int, key: tuple[str | int, ...]) -> Float[Tensor, "width width"]:

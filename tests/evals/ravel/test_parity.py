@@ -12,12 +12,14 @@ from support.outcomes import MakeSae
 from support.ravel import SETTINGS
 
 from sae_research.evals.base import EvalContext
+from sae_research.evals.ravel.candidates import Candidate
 from sae_research.evals.ravel.entities import EntityPrompt
 from sae_research.evals.ravel.pairs import draw_pairs
 from sae_research.evals.ravel.prompts import Checker, known_prompts, tokenize_prompts
 from sae_research.evals.ravel.represented import represent
+from sae_research.evals.ravel.shared_runs import SharedRuns
 from sae_research.evals.ravel.swaps import MaskSwap
-from sae_research.evals.ravel.training import AttributeRun, Candidate
+from sae_research.evals.ravel.training import AttributeRun
 from sae_research.evals.shared.attempts import Attempt
 from sae_research.lm.site import Site
 from sae_research.reference.ravel import SaeBenchRavel
@@ -40,7 +42,8 @@ def test_masks_and_scores_are_sae_benchs(
     theirs = SaeBenchRavel(lm, tmp_path, settings).train_and_score(sae, known, split)
     (features,) = represent(context, known, {site: [Attempt(sae)]}, split)[site].latents.values()
     swap = MaskSwap(features)
-    run = AttributeRun(context, site, known, checker, settings, [Candidate(swap, name="mask")])
+    run = AttributeRun(context, site, known, checker, settings, [Candidate(swap, name="mask")],
+                       runs=SharedRuns.of(context))  # fmt: skip
     (ours,) = run.run(split).values()
     torch.testing.assert_close(swap.mask.detach(), theirs.mask, atol=2e-3, rtol=0)
     assert ((swap.mask > 0) == (theirs.mask > 0)).float().mean() > 0.95

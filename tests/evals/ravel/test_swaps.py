@@ -28,12 +28,12 @@ def test_mask_swaps_by_hand() -> None:
     swap.mask = torch.tensor([1.0, -1.0, 2.0])
     base, source = torch.tensor([0]), torch.tensor([1])
     # Latents 0 and 2 come from the source, signs and all: 0 d0 + 0 d1 + 5 d2 + 10.
-    assert swap.mixed(base, source, HARD).tolist() == [[15.0, 15.0]]
-    assert swap.mixed(base, source, MaskMode(with_error=True)).tolist() == [[15.5, 15.5]]
+    assert swap.mixed(base, source, [HARD])[0].tolist() == [[15.0, 15.0]]
+    assert swap.mixed(base, source, [MaskMode(with_error=True)])[0].tolist() == [[15.5, 15.5]]
     assert swap.n_swapped == 2
     shares = torch.sigmoid(torch.tensor([0.5, -0.5, 1.0]))
     mixed = (1 - shares) * codes[0] + shares * codes[1]
-    torch.testing.assert_close(swap.mixed(base, source, MaskMode(2.0))[0], mixed @ directions + 10)
+    torch.testing.assert_close(swap.mixed(base, source, [MaskMode(2.0)])[0][0], mixed @ directions + 10)
 
 
 def test_padded_rows_keep_every_code() -> None:
@@ -51,11 +51,11 @@ def test_all_or_nothing_on_axes_is_the_source_or_the_base() -> None:
     for axes in (torch.eye(5), principal_axes(x), random_rotation(5, ("r",))):
         torch.testing.assert_close(axes @ axes.T, torch.eye(5), atol=1e-5, rtol=0)
         swap = MaskSwap(Axes(x, axes))
-        torch.testing.assert_close(swap.mixed(base, source, HARD), x[base])
+        torch.testing.assert_close(swap.mixed(base, source, [HARD])[0], x[base])
         swap.mask = torch.ones(5)
-        torch.testing.assert_close(swap.mixed(base, source, HARD), x[source], atol=1e-5, rtol=0)
-    assert torch.equal(WholeSwap(x, of_source=True).mixed(base, source, HARD), x[source])
-    assert torch.equal(WholeSwap(x, of_source=False).mixed(base, source, HARD), x[base])
+        torch.testing.assert_close(swap.mixed(base, source, [HARD])[0], x[source], atol=1e-5, rtol=0)
+    assert torch.equal(WholeSwap(x, of_source=True).mixed(base, source, [HARD])[0], x[source])
+    assert torch.equal(WholeSwap(x, of_source=False).mixed(base, source, [HARD])[0], x[base])
 
 
 def test_principal_axes_are_scikit_learns() -> None:
@@ -73,6 +73,6 @@ def test_rotations_stay_orthogonal_whatever_is_learnt() -> None:
     with torch.no_grad():
         swap.skew.copy_(torch.randn(5, 5))
     torch.testing.assert_close(swap.axes @ swap.axes.T, torch.eye(5), atol=1e-5, rtol=0)
-    whole = RotationSwap(x, start, 5).mixed(torch.tensor([0]), torch.tensor([1]), HARD)
+    whole = RotationSwap(x, start, 5).mixed(torch.tensor([0]), torch.tensor([1]), [HARD])[0]
     torch.testing.assert_close(whole.detach(), x[1:2], atol=1e-5, rtol=0)
     assert RotationSwap(x, start, 2).cause_only and not swap.cause_only
