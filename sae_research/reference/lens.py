@@ -14,20 +14,24 @@ from sae_research.lm.gguf import model_folder
 from sae_research.reference.adapter import silenced
 
 
-def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Any:
-    """`HookedTransformer.from_pretrained_no_processing` of a local folder.
+def load_lens(folder: Path, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> Any:
+    """`HookedTransformer.from_pretrained_no_processing` of a local folder, with `options` for it.
 
-    TransformerLens reads the config of a local folder, but then looks up its name in the table of official names; only
-    that look-up is replaced here. It knows the sizes of Gemma 2 by name only; these come from the folder's config.
+    TransformerLens takes names of its own table only, and finds out by parts of the name what a model is: it would read
+    a folder under /home/robert as BERT. Here the folder's config says it. Sizes of Gemma 2, which it knows by name
+    only, come from there too.
     """
     with silenced():
         import torch
         from transformer_lens import HookedTransformer
+        from transformers import AutoModelForCausalLM
 
-        with _local_folders(folder):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+        with _local_folders(model.config):
             return HookedTransformer.from_pretrained_no_processing(
-                str(folder), device=device, dtype=getattr(torch, dtype), default_prepend_bos=True
-            )
+                str(folder), hf_model=model, device=device, dtype=getattr(torch, dtype),
+                **{"default_prepend_bos": True, **options},
+            )  # fmt: skip
 
 
 def lens_of(context: EvalContext) -> Any:
@@ -42,24 +46,36 @@ def _cached_lens(folder: Path, device: str, dtype: str) -> Any:
     return load_lens(folder, device=device, dtype=dtype)
 
 
-@contextmanager
-def _local_folders(folder: Path) -> Iterator[None]:
-    import transformer_lens.loading_from_pretrained as loading
-    from transformers import AutoConfig, GPT2Config
+class _Nameless(str):
+    """A path in which TransformerLens finds no part of a model's name."""
 
-    official = loading.get_official_model_name
+    def __contains__(self, part: object) -> bool:
+        return False
+
+    def lower(self) -> _Nameless:
+        return self
+
+
+@contextmanager
+def _local_folders(config: Any) -> Iterator[None]:
+    import transformer_lens.loading_from_pretrained as loading
+    from transformers import GPT2Config
+
+    official, convert = loading.get_official_model_name, loading.convert_hf_model_config
 
     def name_of(name: str) -> str:
         return name if Path(name).is_dir() else official(name)
 
-    config = AutoConfig.from_pretrained(folder)
+    def converted(name: str, **options: Any) -> dict[str, Any]:
+        if config.model_type == "gemma2":
+            return _gemma2(config, name)
+        return convert(_Nameless(name), **options) | {"tokenizer_name": name}
+
     with ExitStack() as stack:
         stack.enter_context(patch.object(loading, "get_official_model_name", name_of))
+        stack.enter_context(patch.object(loading, "convert_hf_model_config", converted))
         # It reads `n_ctx`, which configs written by current versions of transformers no longer have.
         stack.enter_context(patch.dict(GPT2Config.attribute_map, {"n_ctx": "n_positions"}))
-        if config.model_type == "gemma2":
-            converted = _gemma2(config, str(folder))
-            stack.enter_context(patch.object(loading, "convert_hf_model_config", lambda _name, **_: converted))
         yield
 
 

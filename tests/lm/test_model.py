@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sae_research.lm.checks import check_site
 from sae_research.lm.load import load_language_model
 from sae_research.lm.model import LanguageModel
 from sae_research.lm.site import Site
+from sae_research.reference.lens import load_lens
 from sae_research.sources.hub import Hub
 
 FAMILIES = ("neox", "neox_serial", "gpt2", "llm_rope", "softcapped")
@@ -40,60 +40,8 @@ def tokens(lm: LanguageModel) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def lens(family: str, model_folder: Callable[[str], Path]) -> Iterator[Any]:
-    with lens_of_folder(family, model_folder(family)) as lens:
-        yield lens
-
-
-@contextmanager
-def lens_of_folder(family: str, path: Path, **options: Any) -> Iterator[Any]:
-    """The same folder in TransformerLens, whose table of official names does not know local folders."""
-    import transformer_lens.loading_from_pretrained as loading
-    from transformer_lens import HookedTransformer
-
-    folder = str(path)
-    official = loading.get_official_model_name
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TransformerLens itself: it calls this loader deprecated
-        patch.setattr(loading, "get_official_model_name", lambda name: name if Path(name).is_dir() else official(name))
-        if family == "softcapped":
-            patch.setattr(loading, "convert_hf_model_config", lambda name, **_: _softcapped_config(name))
-        yield HookedTransformer.from_pretrained_no_processing(
-            folder, device="cpu", default_prepend_bos=True, **options
-        )  # fmt: skip
-
-
-def _softcapped_config(folder: str) -> dict[str, Any]:
-    """TransformerLens has the sizes of Gemma 2 by name only; these are the tiny one's."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder)
-    return {
-        "d_model": config.hidden_size,
-        "d_head": config.head_dim,
-        "n_heads": config.num_attention_heads,
-        "n_key_value_heads": config.num_key_value_heads,
-        "d_mlp": config.intermediate_size,
-        "n_layers": config.num_hidden_layers,
-        "n_ctx": config.max_position_embeddings,
-        "eps": config.rms_norm_eps,
-        "d_vocab": config.vocab_size,
-        "act_fn": "gelu_pytorch_tanh",
-        "normalization_type": "RMS",
-        "rotary_base": 10000.0,
-        "positional_embedding_type": "rotary",
-        "use_attn_scale": True,
-        "window_size": config.sliding_window,
-        "use_local_attn": True,
-        "attn_types": ["local", "global", "local"],
-        "attn_scores_soft_cap": config.attn_logit_softcapping,
-        "output_logits_soft_cap": config.final_logit_softcapping,
-        "gated_mlp": True,
-        "final_rms": True,
-        "use_normalization_before_and_after": True,
-        "original_architecture": "Gemma2ForCausalLM",
-        "tokenizer_name": folder,
-    }
+def lens(family: str, model_folder: Callable[[str], Path]) -> Any:
+    return load_lens(model_folder(family))
 
 
 def every_site(lm: LanguageModel) -> list[Site]:
@@ -115,6 +63,18 @@ def test_captures_what_transformer_lens_captures(lm: LanguageModel, lens: Any, t
         theirs = cache[site.hook_name].flatten(start_dim=2) if site.kind == "attn_z" else cache[site.hook_name]
         torch.testing.assert_close(lm.capture(tokens, site), theirs, atol=2e-4, rtol=2e-4, msg=site.hook_name)
     torch.testing.assert_close(lm.logits(tokens), logits, atol=1e-3, rtol=1e-3)
+
+
+def test_transformer_lens_takes_a_folder_for_what_its_config_says(
+    lm: LanguageModel, family: str, model_folder: Callable[[str], Path], tokens: Tensor, tmp_path: Path
+) -> None:
+    """Not for what its path says; this has happened with a random name of a temporary folder."""
+    misleading = tmp_path / "robert" / "llama" / "gemma-3-1b" / "t5"
+    shutil.copytree(model_folder(family), misleading)
+    lens = load_lens(misleading)
+    with torch.no_grad():
+        torch.testing.assert_close(lm.logits(tokens), lens(tokens), atol=1e-3, rtol=1e-3)
+    assert lens.tokenizer.name_or_path == str(misleading)
 
 
 def test_replacing_at_a_site_gives_what_transformer_lens_gives(lm: LanguageModel, lens: Any, tokens: Tensor) -> None:
@@ -140,7 +100,8 @@ def test_a_centred_site_is_that_of_centred_writing_weights(
             with pytest.raises(UserError, match=rf"resuming at {site.hook_name} without its mean gives other hidden"):
                 check_site(lm, site, length=12)
         return
-    with lens_of_folder(family, model_folder(family), center_writing_weights=True) as lens, torch.no_grad():
+    lens = load_lens(model_folder(family), center_writing_weights=True)
+    with torch.no_grad():
         logits, cache = lens.run_with_cache(tokens)
         torch.testing.assert_close(lm.logits(tokens), logits, atol=1e-3, rtol=1e-3)
         for site in sites:

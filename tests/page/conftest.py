@@ -192,7 +192,7 @@ class Visit:
     def open(self, url: str, *, offline: bool = True, **options: Any) -> Any:
         """A page in a context of its own, once it has drawn something."""
         context = self._browser.new_context(offline=offline, **{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(10000)
+        context.set_default_timeout(30000)
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
