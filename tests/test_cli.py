@@ -179,10 +179,30 @@ sys.exit(run_as_stage(work))
 """
 
 
+_UNNOTICED = """
+import signal, sys, threading, time
+from sae_research.pipeline.runtime import run_as_stage
+def work():
+    def send():
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    threading.Thread(target=send).start()
+    threading.Event().wait()
+sys.exit(run_as_stage(work))
+"""
+
+
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_does_not_wait_for_threads_at_work(kind: signal.Signals) -> None:
     code, message = _interrupted(_BUSY, kind)
     assert (code, message) == (130, "interrupted; finished cells are kept, run again to go on\n")
+
+
+def test_a_signal_that_breaks_no_wait_is_noticed() -> None:
+    """One that another thread takes leaves the main thread waiting, as does one that comes just before the wait."""
+    done = subprocess.run([sys.executable, "-c", _UNNOTICED], cwd=ROOT, env=environment(), capture_output=True,
+                          text=True, timeout=60)  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "interrupted; finished cells are kept, run again to go on\n")
 
 
 def test_an_interrupted_process_ends_even_where_its_clean_up_does_not() -> None:

@@ -10,8 +10,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 _INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
 _CLEAN_UP_SECONDS = 3
+_NOTICED_AFTER = 0.2
 _PR_SET_PDEATHSIG = 1
 _CODE = ("sae_research", "scripts")
 _GIT_TIMEOUT = 5.0
@@ -111,6 +115,8 @@ def prepare_process() -> None:
     check_endpoint()
     for interruption in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interruption, _interrupt)
+    if sys.platform != "win32":
+        _notice_all_signals()
     if sys.platform == "linux":
         keep_freed_memory()
     if os.environ.get("DVC_STAGE"):
@@ -147,6 +153,28 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     if sys.platform != "win32":
         signal.alarm(_CLEAN_UP_SECONDS)
     raise KeyboardInterrupt
+
+
+@cache
+def _notice_all_signals() -> None:
+    """Has the main thread notice a signal that came just as it began to wait for a lock.
+
+    Python would notice it when that wait ends, or with the next signal. So another, without consequence, follows it.
+    """
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.signal(signal.SIGURG, lambda _signum, _frame: None)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    threading.Thread(target=_wake_main_thread, args=(heard,), name="signals", daemon=True).start()
+
+
+def _wake_main_thread(heard: int) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    while True:
+        if os.read(heard, 1)[0] in (signal.SIGINT, signal.SIGTERM):
+            time.sleep(_NOTICED_AFTER)
+            signal.pthread_kill(main, signal.SIGURG)
 
 
 def warn_of_untracked_code(repository: Path) -> None:
