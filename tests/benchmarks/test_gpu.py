@@ -69,6 +69,15 @@ def test_with_tf32_and_without_on_a_card_of_known_peak(monkeypatch: pytest.Monke
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which needs no stand-in")
+def test_ravel_shares_runs_of_the_model_on_a_gpu() -> None:
+    line = ["--small", "--shapes", "pythia-70m-shaped", "--parts", "ravel", "--tf32", "off"]
+    [on_cpu] = main(["--device", "cpu", *line])
+    with simulated_gpu() as device:
+        [on_gpu] = main(["--device", device, *line])
+    assert on_gpu.calls < 0.6 * on_cpu.calls
+
+
 def test_operations_are_counted() -> None:
     a, b = torch.ones(3, 4), torch.ones(4, 5)
     with Operations() as operations:
