@@ -108,7 +108,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Pair(NamedTuple):
-    """A step and what it did to the gradient; both are to be read column by column."""
+    """A step and the change of the gradient along it, column by column."""
 
     moved: Tensor
     """The step divided by `product`; 0 where a column did not move."""
@@ -146,7 +146,7 @@ def _apply_memory(memory: list[_Pair], gradient: Tensor) -> Tensor:
 def _line_minimum(state: _State, along: Tensor, targets: Tensor, weights: Tensor, direction: Tensor) -> Tensor:
     """Each column's step to the minimum of its convex objective on the line: Newton steps inside a bracket.
 
-    A column stays where its slope is a thousandth of that at the start or less.
+    A column stops once its slope is at most a thousandth of that at the start.
     """
     decay, slope = direction[:-1].square().sum(dim=0), _dot(state.solution[:-1], direction[:-1])
     pulled, bent = weights * along, weights * along.square()

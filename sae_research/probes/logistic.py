@@ -62,7 +62,7 @@ class _Problem(NamedTuple):
 
     rows: Tensor
     against: Tensor
-    """1 in rows of class 0, -1 in rows of class 1: scores times this are what a row loses by."""
+    """1 in rows of class 0, -1 in rows of class 1: a score with this sign is on the wrong side where it is positive."""
     weights: Tensor
     decay: Tensor
     """Of each feature: 0 for the intercept, else 1."""
@@ -94,7 +94,7 @@ class _Point(NamedTuple):
     value: Tensor
 
     def replaced(self, other: _Point, where: Bool[Tensor, " problems"]) -> _Point:
-        """Of each problem the other point, `where` that is chosen."""
+        """The other point for the problems in `where`, this one for the rest."""
         return _Point(*(
             torch.where(where.view(-1, *[1] * (mine.dim() - 1)), theirs, mine)
             for mine, theirs in zip(self, other, strict=True)
@@ -129,9 +129,9 @@ def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _step(problem: _Problem, point: _Point, direction: Tensor, gradient: Tensor, moving: Tensor) -> _Point | None:
-    """Where each moving problem has taken the largest step 2⁻ⁿ that descends enough; None if no problem has found one.
+    """The points after each moving problem's largest step 2⁻ⁿ that descends enough; None if no problem has such a step.
 
-    Scores are linear in the step, so that trying one needs no pass over the rows.
+    Scores are linear in the step, so trying one needs no pass over the rows.
     """
     along = problem.scores(direction)
     expected = _SUFFICIENT * (gradient * direction).sum(dim=1)
